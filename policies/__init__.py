@@ -1,0 +1,33 @@
+"""What an augmentation policy is and how it is applied to images: NumPy, OpenCV and pydantic only."""
+
+from augsearch.policies.errors import UserError
+from augsearch.policies.files import (
+    Distillation,
+    PolicyFile,
+    Training,
+    json_schema,
+    read_policy,
+    write_policy,
+)
+from augsearch.policies.mixing import Mix, Mixing, draw_mix
+from augsearch.policies.operations import MAX_MAGNITUDE, OPERATIONS, RANDAUGMENT, Operation
+from augsearch.policies.policy import TRIVIALAUGMENT, Policy
+
+__all__ = [
+    "MAX_MAGNITUDE",
+    "OPERATIONS",
+    "RANDAUGMENT",
+    "TRIVIALAUGMENT",
+    "Distillation",
+    "Mix",
+    "Mixing",
+    "Operation",
+    "Policy",
+    "PolicyFile",
+    "Training",
+    "UserError",
+    "draw_mix",
+    "json_schema",
+    "read_policy",
+    "write_policy",
+]

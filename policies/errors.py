@@ -1,0 +1,59 @@
+"""Errors that a user can do something about: one line, naming what, where and what to do."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+
+class UserError(ValueError):
+    """Bad input. Its message is one line for a person; commands print it and exit with status 2."""
+
+
+_RULES = {
+    "greater_than": "must be > {gt}",
+    "greater_than_equal": "must be ≥ {ge}",
+    "less_than": "must be < {lt}",
+    "less_than_equal": "must be ≤ {le}",
+    "finite_number": "must be a finite number",
+    "int_type": "must be a whole number",
+    "int_from_float": "must be a whole number",
+    "int_parsing": "must be a whole number",
+    "float_type": "must be a number",
+    "float_parsing": "must be a number",
+    "bool_type": "must be true or false",
+    "bool_parsing": "must be true or false",
+    "string_type": "must be text",
+    "literal_error": "must be {expected}",
+    "too_short": "must have at least {min_length} entries",
+    "too_long": "must have at most {max_length} entries",
+}
+
+
+def explain(error: ValidationError) -> str:
+    """One line for all of a model's errors: field, rule and value of each."""
+    details = error.errors(include_url=False)
+    # A union reports an error per member; the first says enough of each field.
+    first: dict[str, ErrorDetails] = {}
+    for detail in details:
+        field = ".".join(str(part) for part in detail["loc"] if not _is_union_tag(part))
+        first.setdefault(field, detail)
+    return "; ".join(_one(field, detail) for field, detail in first.items())
+
+
+def _is_union_tag(part: int | str) -> bool:
+    return isinstance(part, str) and (part in {"int", "float"} or part.startswith(("literal[", "tuple[")))
+
+
+def _one(field: str, detail: ErrorDetails) -> str:
+    kind, context = detail["type"], detail.get("ctx", {})
+    if kind == "missing":
+        return f"{field} is missing"
+    if kind == "extra_forbidden":
+        return f"{field} is not a known field"
+    if kind == "value_error":
+        message = str(context["error"])
+        return f"{field}: {message}" if field else message
+    bounds = {name: f"{bound:g}" if isinstance(bound, float) else bound for name, bound in context.items()}
+    rule = _RULES[kind].format(**bounds) if kind in _RULES else detail["msg"].lower()
+    return f"{field} {rule}, got {detail['input']!r}"

@@ -1,0 +1,93 @@
+"""The policy file: what is written is read; a stranger's file does no harm."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from augsearch.policies import (
+    TRIVIALAUGMENT,
+    Distillation,
+    Mixing,
+    Policy,
+    PolicyFile,
+    Training,
+    UserError,
+    json_schema,
+    read_policy,
+    write_policy,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    file = PolicyFile(
+        policy=Policy(
+            num_ops=3, magnitude=12, operations=("rotate", "equalize"), mixing=Mixing(kind="mixup", alpha=0.2)
+        ),
+        training=Training(distillation=Distillation(temperature=4, alpha=0.7)),
+        provenance={"study": "demo", "seeds": [1, 2]},
+        evidence={"mean": 0.851, "n": 3},
+    )
+    write_policy(file, tmp_path / "new" / "policy.json")
+    assert read_policy(tmp_path / "new" / "policy.json") == file
+    assert [path.name for path in (tmp_path / "new").iterdir()] == ["policy.json"]
+
+
+def document(**policy: Any) -> dict[str, Any]:
+    return {"format": "augsearch-policy", "version": 1, "policy": policy}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not valid JSON"),
+        ("[]", "not a policy file"),
+        ('{"num_ops": 2}', "not a policy file"),
+        (json.dumps({**document(), "version": 2}), "format version 2; this augsearch reads version 1"),
+        (json.dumps({**document(), "version": True}), "format version True"),
+        (json.dumps(document(operations=["spin"])), "policy.operations: unknown operation 'spin'"),
+        (json.dumps(document(magnitude=45)), "policy.magnitude: must be a whole number from 0 to 30"),
+        (json.dumps(document(magnitude="strong")), "policy.magnitude must be"),
+        (json.dumps(document(crop=float("nan"))), "NaN is not a number in JSON"),
+        (json.dumps(document(crop="yes")), "policy.crop must be a number, got 'yes'"),
+        (json.dumps(document(colour=1)), "policy.colour is not a known field"),
+        (
+            json.dumps({**document(), "training": {"distillation": {"temperature": -1, "alpha": 0.5}}}),
+            "training.distillation.temperature must be > 0, got -1",
+        ),
+        ("[" * 100_000, "not valid JSON"),
+    ],
+)
+def test_a_bad_file_is_refused_in_one_line(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "policy.json"
+    path.write_text(text)
+    with pytest.raises(UserError) as caught:
+        read_policy(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_or_huge_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such file"):
+        read_policy(tmp_path / "none.json")
+    huge = tmp_path / "huge.json"
+    with huge.open("wb") as file:
+        file.truncate(17 * 2**20)
+    with pytest.raises(UserError, match="larger than 16 MiB"):
+        read_policy(huge)
+
+
+def test_the_published_schema_is_the_current_one() -> None:
+    published = json.loads((ROOT / "docs" / "policy.schema.json").read_text())
+    assert published == json_schema()
+
+
+def test_trivialaugment_survives_the_file(tmp_path: Path) -> None:
+    write_policy(PolicyFile(policy=TRIVIALAUGMENT), tmp_path / "policy.json")
+    assert read_policy(tmp_path / "policy.json").policy == TRIVIALAUGMENT
