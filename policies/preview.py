@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,12 +42,6 @@ def sheet(
             cells.append((policy.apply(recipe, image), names or ["unchanged"]))
         rows.append(cells)
     return _draw(rows, title)
-
-
-def write_sheet(picture: Image.Image, path: Path) -> None:
-    """Save ``picture``; the file's ending says how (``.png``)."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(path)
 
 
 def _draw(rows: list[list[tuple[NDArray[np.uint8], list[str]]]], title: str) -> Image.Image:

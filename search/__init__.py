@@ -1,0 +1,24 @@
+"""The search: Optuna, MLflow, engines, statistics and the commands.
+
+Names are imported when they are first used, so that ``augsearch --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from augsearch.search.display import Display
+    from augsearch.search.pipeline import Outcome, run
+    from augsearch.search.settings import Settings
+
+_HOME_OF = {"Display": "display", "Outcome": "pipeline", "Settings": "settings", "run": "pipeline"}
+
+__all__ = ["Display", "Outcome", "Settings", "run"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)

@@ -1,0 +1,239 @@
+"""The commands: they convert options, call the library and print. Heavy imports wait inside them."""
+
+from __future__ import annotations
+
+import functools
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+EXISTING = click.Path(path_type=Path)
+_USER_ERROR, _INTERRUPTED = 2, 130
+
+
+def friendly(command: Callable[..., None]) -> Callable[..., None]:
+    """Bad input ends a command with one line and status 2; Ctrl-C and SIGTERM with a word on how to go on."""
+
+    @functools.wraps(command)
+    def guarded(**options: Any) -> None:
+        from augsearch.policies import UserError
+
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            command(**options)
+        except UserError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(_USER_ERROR)
+        except KeyboardInterrupt:
+            click.echo("\nStopped; nothing is lost. The same command goes on where it stopped.", err=True)
+            sys.exit(_INTERRUPTED)
+
+    return guarded
+
+
+class Group(click.Group):
+    """Lists commands in the order in which they are used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of their definition."""
+        return list(self.commands)
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        click.echo(f"augsearch {version('augsearch')}")
+        ctx.exit()
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_version,
+    help="Show the version.",
+)
+def main() -> None:
+    """Find the image augmentation that suits your own images, and prove it.
+
+    \b
+    Example:
+      augsearch run photos/          search, confirm, export, train
+      augsearch ui                   look at the trials
+      augsearch export STUDY -o policy.json
+    """
+
+
+def run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of ``run``; each sets the field of ``Settings`` of the same name."""
+    number = click.INT
+    options = [
+        click.option("--trials", type=number, help="Candidates to try, the 4 baselines included. [16]"),
+        click.option("--folds", type=number, help="Most folds a candidate is trained on. [4]"),
+        click.option("--confirm-folds", type=number, help="Fresh folds of the confirmation. [4]"),
+        click.option("--finalists", type=number, help="Candidates to confirm beside the baselines. [2]"),
+        click.option("--timeout", type=float, help="Seconds after which the search starts no more trials."),
+        click.option("--fold-timeout", type=float, help="Seconds that one fold may take. [3600]"),
+        click.option("--workers", type=number, help="Processes. [one a core; on a GPU at most 4]"),
+        click.option("--study", help="Name of the study. [from data and settings]"),
+        click.option("--storage", help="Database of the studies, an SQLAlchemy URL. [mlruns/studies.db]"),
+        click.option("--tracking-uri", help="Where MLflow logs to. [mlruns/mlflow.db]"),
+        click.option("--config", type=EXISTING, help="TOML file with any of these settings."),
+        click.option("--output", type=EXISTING, help="Folder of the results. [mlruns/STUDY]"),
+        click.option("--seed", type=number, help="Everything random follows from it. [0]"),
+        click.option(
+            "--image-size", type=number, help="Side in pixels to train at. [the images', at most 64]"
+        ),
+        click.option("--limit", type=number, help="Use at most this many training images, stratified."),
+        click.option(
+            "--skip-bad-images/--no-skip-bad-images", default=None, help="Go on without unreadable images."
+        ),
+        click.option(
+            "--operations", help="Operations to search over: randaugment or NAME,NAME,…  [randaugment]"
+        ),
+        click.option("--proxy-model", help="Network of the search: tiny, small, medium or wide. [small]"),
+        click.option("--epochs", type=number, help="Epochs of a fold. [30, more for few images]"),
+        click.option(
+            "--fold-size", type=number, help="Training images of a fold. [4/5 of all, at most 1,000]"
+        ),
+        click.option("--teacher", help="Network to distil from, a .safetensors file, or none. [medium]"),
+        click.option("--final/--no-final", default=None, help="Train the final model at the end. [yes]"),
+        click.option("--final-model", help="Network of the final model. [medium]"),
+        click.option("--final-epochs", type=number, help="Epochs of the final training. [for 60,000 images]"),
+        click.option("--device", help="auto, cpu, cuda or cuda:NUMBER. [auto]"),
+    ]
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@main.command()
+@click.argument("data", required=False)
+@run_options
+@click.option("--show-config", is_flag=True, help="Print the resolved settings as TOML and stop.")
+@friendly
+def run(config: Path | None, show_config: bool, **flags: Any) -> None:
+    """Search a policy for DATA, confirm it, export it and train the final model from it.
+
+    DATA is a folder of class folders; a folder with train/, val/ and/or test/ inside; an .npz file with
+    images and labels; torchvision:NAME; or nothing, for an embedded part of Fashion-MNIST. Stop it at any
+    time: the same command goes on where it stopped.
+
+    \b
+    Example:
+      augsearch run photos/ --trials 40 --image-size 96
+    """
+    from augsearch.search.settings import load_settings, show_settings
+
+    settings = load_settings(config, flags)
+    if show_config:
+        click.echo(show_settings(settings), nl=False)
+        return
+    from augsearch.search.display import Display
+    from augsearch.search.pipeline import next_steps
+    from augsearch.search.pipeline import run as run_search
+
+    display = Display()
+    display.line(next_steps(settings, run_search(settings, display)))
+
+
+@main.command()
+@click.argument("study")
+@click.option(
+    "-o", "--output", type=EXISTING, default=Path("policy.json"), show_default=True, help="File to write."
+)
+@click.option("--trial", type=click.INT, help="A trial's number, instead of what the verdict recommends.")
+@click.option("--storage", help="Database of the studies. [mlruns/studies.db]")
+@friendly
+def export(study: str, output: Path, trial: int | None, storage: str | None) -> None:
+    """Write the policy that STUDY recommends as a JSON file.
+
+    \b
+    Example:
+      augsearch export photos-1a2b3c -o policy.json
+    """
+    from augsearch.search.export import export_policy
+
+    click.echo(export_policy(study, output, trial, storage))
+
+
+@main.command()
+@click.argument("data", required=False)
+@click.option("--policy", "policy_file", type=EXISTING, required=True, help="Policy file to train from.")
+@click.option("--output", type=EXISTING, help="Folder for the model. [beside the policy file]")
+@click.option(
+    "--final-model", "--model", "final_model", help="Network: tiny, small, medium or wide. [medium]"
+)
+@click.option(
+    "--final-epochs", "--epochs", "final_epochs", type=click.INT, help="Epochs. [for 60,000 images]"
+)
+@click.option("--teacher", help="Network or .safetensors file, where the policy distils. [medium]")
+@click.option("--seed", type=click.INT, help="Of the division into parts and of the training. [0]")
+@click.option("--image-size", type=click.INT, help="Side in pixels. [the images', at most 64]")
+@click.option("--limit", type=click.INT, help="Use at most this many training images, stratified.")
+@click.option("--skip-bad-images", is_flag=True, default=None, help="Go on without unreadable images.")
+@click.option("--tracking-uri", help="Where MLflow logs to. [mlruns/mlflow.db]")
+@click.option("--device", help="auto, cpu, cuda or cuda:NUMBER. [auto]")
+@friendly
+def train(policy_file: Path, **flags: Any) -> None:
+    """Train the final model on DATA from a policy file, and test it once.
+
+    Trains on all labeled images but the test part and a held-out part that picks the best epoch.
+
+    \b
+    Example:
+      augsearch train photos/ --policy policy.json
+    """
+    from augsearch.search.display import Display
+    from augsearch.search.finals import train_from_file
+    from augsearch.search.settings import load_settings
+
+    train_from_file(load_settings(None, flags), policy_file, Display())
+
+
+@main.command()
+@click.argument("policy_file", type=EXISTING)
+@click.argument("data", required=False)
+@click.option(
+    "-o", "--output", type=EXISTING, default=Path("sheet.png"), show_default=True, help="Picture to write."
+)
+@click.option("--image-size", type=click.INT, help="Side in pixels. [the images', at most 64]")
+@click.option("--seed", type=click.INT, default=0, show_default=True, help="Of the augmentations shown.")
+@friendly
+def preview(policy_file: Path, data: str | None, output: Path, image_size: int | None, seed: int) -> None:
+    """Draw what a policy does to images of DATA: originals, augmentations, the operations under each.
+
+    \b
+    Example:
+      augsearch preview policy.json photos/ -o sheet.png
+    """
+    from augsearch.search.previews import draw_preview
+
+    click.echo(draw_preview(policy_file, data, output, image_size, seed))
+
+
+@main.command()
+@click.option("--tracking-uri", help="Where MLflow logged to. [mlruns/mlflow.db]")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port. [5000, or the next that is free]")
+@friendly
+def ui(tracking_uri: str | None, port: int | None) -> None:
+    """Open the MLflow UI on the trials of all runs made in this folder.
+
+    \b
+    Example:
+      augsearch ui --port 8080
+    """
+    from augsearch.search.ui import serve
+
+    serve(tracking_uri, port, say=click.echo)
+
+
+if __name__ == "__main__":
+    main()

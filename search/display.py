@@ -1,0 +1,159 @@
+"""What a person sees while a search runs: a live bar in a terminal, plain lines in a pipe or a log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from optuna.trial import TrialState
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from augsearch.search.confirm import Verdict
+from augsearch.search.race import Event, FoldDone, TeacherDone, TrialDone, TrialStarted
+from augsearch.search.space import describe
+from augsearch.search.studies import Entry
+
+_PLAIN_WIDTH = 110
+
+
+class Display:
+    """Prints to a terminal or a log. The search knows nothing of it; ``run`` tells it what happens."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False)
+        if not self.console.is_terminal:
+            self.console = Console(highlight=False, width=_PLAIN_WIDTH, file=self.console.file)
+
+    def line(self, text: str) -> None:
+        """One line of text."""
+        self.console.print(escape(text), soft_wrap=True)
+
+    @contextmanager
+    def bar(self, what: str, total: int, done: int = 0) -> Iterator[Bar]:
+        """A progress bar with the time left, gone when it is done; nothing where no terminal is."""
+        progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+        with progress:
+            yield Bar(progress, progress.add_task(what, total=total, completed=done, note=""))
+
+    def summary(self, verdict: Verdict, entries: list[Entry]) -> None:
+        """The table of baselines and finalists, and the verdict."""
+        by_number = {entry.number: entry for entry in entries}
+        folds = len(verdict.confirmed[0].accuracies)
+        table = Table(
+            title=f"Confirmed on {folds} fresh folds and images the search had not scored",
+            title_justify="left",
+        )
+        table.add_column("")
+        table.add_column("policy")
+        for column in ("search %", "confirmed %", "log-loss", "ECE"):
+            table.add_column(column, justify="right", no_wrap=True)
+        for row in verdict.confirmed:
+            entry = by_number[row.number]
+            chosen = row.number == verdict.recommended
+            what = "" if entry.baseline else f": {describe(entry.candidate)}"
+            table.add_row(
+                "→" if chosen else "",
+                escape(f"{row.name}{what}"),
+                f"{100 * entry.mean:.1f}",
+                f"{100 * row.mean:.1f} ± {100 * row.sd:.1f}",
+                f"{row.log_loss:.3f}",
+                f"{row.ece:.3f}",
+                style="bold" if chosen else None,
+            )
+        self.console.print(table)
+        self.line(verdict.sentence)
+
+
+class Bar:
+    """A progress bar in use."""
+
+    def __init__(self, progress: Progress, task: TaskID) -> None:
+        self._progress, self._task = progress, task
+
+    def advance(self, steps: int = 1, note: str | None = None) -> None:
+        """Move on, and say something beside the bar."""
+        self._progress.advance(self._task, steps)
+        if note is not None:
+            self._progress.update(self._task, note=escape(note))
+
+    def reach(self, done: int, total: int) -> None:
+        """Set how much is done, of how much."""
+        self._progress.update(self._task, completed=done, total=total)
+
+
+class RaceView:
+    """Follows a race: a line for every trial that ends, and beside the bar who leads."""
+
+    def __init__(self, display: Display, bar: Bar, folds: int, entries: list[Entry]) -> None:
+        self._display, self._bar, self._folds = display, bar, folds
+        self._running: dict[int, str] = {}
+        self._done: dict[int, int] = {}
+        self._best: dict[bool, tuple[float, str]] = {}
+        self.just_ended: int | None = None
+        """The trial that the last event ended."""
+        for entry in entries:
+            if entry.state is TrialState.COMPLETE:
+                self._lead(entry.name, entry.baseline, entry.mean)
+
+    def show(self, event: Event) -> None:
+        """Take in what happened."""
+        self.just_ended = event.number if isinstance(event, TrialDone) else None
+        if isinstance(event, TrialStarted):
+            self._running[event.number] = event.baseline or describe(event.candidate)
+            self._done[event.number] = event.folds_done
+            self._bar.advance(0, self._note())
+        elif isinstance(event, FoldDone):
+            self._done[event.number] += 1
+            self._bar.advance(1)
+        elif isinstance(event, TrialDone):
+            self._end(event)
+        elif isinstance(event, TeacherDone):
+            self._display.line(f"teacher ready ({event.seconds:.0f} s)")
+
+    def _end(self, event: TrialDone) -> None:
+        what, folds = self._running.pop(event.number), self._done.pop(event.number)
+        if event.state is TrialState.COMPLETE and event.mean is not None:
+            self._lead(event.baseline or f"trial {event.number}", event.baseline, event.mean)
+        score = f"{100 * event.mean:5.1f} %" if event.mean is not None else "      –"
+        ending = {
+            TrialState.COMPLETE: "",
+            TrialState.PRUNED: f"  stopped after {folds} of {self._folds} folds",
+            TrialState.FAIL: f"  failed: {event.reason}",
+        }[event.state]
+        self._display.line(f"trial {event.number:3d}  {score}  {what}{ending}")
+        self._bar.advance(self._folds - folds, self._note())
+
+    def _lead(self, name: str, baseline: str | None, mean: float) -> None:
+        is_baseline = baseline is not None
+        if is_baseline not in self._best or mean > self._best[is_baseline][0]:
+            self._best[is_baseline] = (mean, name)
+
+    def _note(self) -> str:
+        parts = [f"{len(self._running)} running"]
+        for is_baseline, label in ((False, "best"), (True, "baseline")):
+            if is_baseline in self._best:
+                mean, name = self._best[is_baseline]
+                parts.append(f"{label} {100 * mean:.1f} % ({name})")
+        return " · ".join(parts)

@@ -1,0 +1,28 @@
+"""What every engine can do. A new engine is one file beside this one, and joins the contract tests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import ParamSpec, Protocol, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class WorkerLostError(RuntimeError):
+    """The process that ran a task died or overran its time; the task may be tried again."""
+
+
+class Engine(Protocol):
+    """Runs pure functions somewhere; ``concurrent.futures.wait`` says which are done."""
+
+    @property
+    def slots(self) -> int:
+        """How many tasks run at once."""
+
+    def submit(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Have ``function`` run; the future holds its result, its error or a ``WorkerLostError``."""
+
+    def close(self) -> None:
+        """Stop whatever still runs and let go of everything."""

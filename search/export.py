@@ -1,0 +1,102 @@
+"""From a study to a policy file, with where it comes from and why to believe it."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from augsearch.policies import PolicyFile, Training, UserError, write_policy
+from augsearch.search.settings import Settings
+from augsearch.search.space import describe
+from augsearch.search.studies import (
+    Entry,
+    confirmation_results,
+    entries,
+    finished,
+    load_study,
+    open_storage,
+)
+from augsearch.trainers.folds import Stage
+
+
+def export_policy(name: str, output: Path, trial: int | None, storage: str | None) -> str:
+    """Write the policy file of a trial, or of what the verdict recommends; returns a line that says which.
+
+    Raises:
+        UserError: there is no such study or trial, or nothing to export yet.
+    """
+    study = load_study(open_storage(storage or Settings().storage), name)
+    known = {entry.number: entry for entry in entries(study)}
+    verdict = study.user_attrs.get("verdict")
+    note = ""
+    if trial is not None:
+        number = trial
+    elif verdict is not None:
+        number = verdict["recommended"]
+    else:
+        done = finished(study)
+        if not done:
+            raise UserError(f"study {name!r} has no finished trial yet; run it on with augsearch run")
+        number = max(done, key=lambda entry: entry.mean).number
+        note = "; not confirmed yet, so its lead may be luck"
+    if number not in known:
+        raise UserError(f"study {name!r} has no trial {number} with results; it has {_ranges(list(known))}")
+    entry = known[number]
+    write_policy(policy_file_of(study, entry, verdict), output)
+    return f"{output}: {entry.name} ({describe(entry.candidate)}){note}"
+
+
+def _ranges(numbers: list[int]) -> str:
+    return ", ".join(map(str, sorted(numbers))) or "none"
+
+
+def provenance(study: optuna.Study, entry: Entry) -> dict[str, Any]:
+    """Where a policy comes from."""
+    identity = study.user_attrs["identity"]
+    packages = ("augsearch", "torch", "optuna", "opencv-python-headless", "numpy")
+    return {
+        "study": study.study_name,
+        "trial": entry.number,
+        "name": entry.name,
+        "made_from": identity,
+        "versions": {package: version(package) for package in packages}
+        | {"python": platform.python_version()},
+    }
+
+
+def policy_file_of(study: optuna.Study, entry: Entry, verdict: dict[str, Any] | None) -> PolicyFile:
+    """The policy file of one trial, with what is known of it."""
+    evidence: dict[str, Any] = {
+        "search": {
+            "accuracies": [result.accuracy for result in entry.results],
+            "mean": entry.mean,
+            "n": len(entry.results),
+        },
+        "ledger": ledger(study),
+    }
+    return PolicyFile(
+        policy=entry.candidate.policy,
+        training=Training(distillation=entry.candidate.distillation),
+        provenance=provenance(study, entry),
+        evidence=evidence | (verdict or {}),
+    )
+
+
+def ledger(study: optuna.Study) -> dict[str, Any]:
+    """What it cost: image passes and seconds of one worker, of the search and of the confirmation."""
+    searched = [result for entry in entries(study) for result in entry.results]
+    confirmed = [
+        result for entry in entries(study) for result in confirmation_results(study, entry.number).values()
+    ]
+    return {
+        stage.value: {
+            "folds": len(results),
+            "images": sum(result.images for result in results),
+            "worker_seconds": round(sum(result.seconds for result in results), 1),
+        }
+        for stage, results in ((Stage.SEARCH, searched), (Stage.CONFIRMATION, confirmed))
+    }

@@ -1,0 +1,63 @@
+"""Figures of a search, drawn with Matplotlib."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import optuna
+from matplotlib.figure import Figure
+from optuna.trial import TrialState
+
+from augsearch.search.studies import Entry
+
+_CANDIDATE, _BASELINE, _LINE = "#2563eb", "#d97706", "#64748b"
+
+
+def history(entries: Sequence[Entry], path: Path) -> None:
+    """Every trial's mean accuracy in order, the baselines marked, and the best so far as a line."""
+    figure = Figure(figsize=(8, 4.2), layout="constrained")
+    axes = figure.subplots()
+    groups: tuple[tuple[str, str, str, Callable[[Entry], bool]], ...] = (
+        ("candidate", _CANDIDATE, "o", lambda e: not e.baseline and e.state is TrialState.COMPLETE),
+        ("stopped early", _CANDIDATE, "x", lambda e: not e.baseline and e.state is TrialState.PRUNED),
+        ("baseline", _BASELINE, "D", lambda e: e.baseline is not None),
+    )
+    for label, colour, marker, belongs in groups:
+        chosen = [entry for entry in entries if belongs(entry)]
+        axes.scatter(
+            [entry.number for entry in chosen],
+            [100 * entry.mean for entry in chosen],
+            color=colour,
+            marker=marker,
+            label=label,
+            zorder=3,
+        )
+    done = [entry for entry in entries if entry.state is TrialState.COMPLETE]
+    best = [max(100 * other.mean for other in done[: index + 1]) for index in range(len(done))]
+    axes.step([entry.number for entry in done], best, where="post", color=_LINE, label="best so far")
+    axes.set(xlabel="trial", ylabel="accuracy on validation images, %", title="The search, trial by trial")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=130)
+
+
+def importances(study: optuna.Study, path: Path) -> bool:
+    """How much each choice mattered for the score (fANOVA); False where too few trials say anything."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # few trials make it uncertain, which the title says
+            shares = optuna.importance.get_param_importances(study)
+    except (RuntimeError, ValueError):
+        return False
+    if not shares:
+        return False
+    names = list(shares)[:12][::-1]
+    figure = Figure(figsize=(8, 0.9 + 0.36 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    axes.barh([name.replace("_", " ") for name in names], [shares[name] for name in names], color=_CANDIDATE)
+    axes.set(xlabel="share of the variance between trials (fANOVA)", title="Which choices mattered")
+    axes.grid(axis="x", alpha=0.3)
+    figure.savefig(path, dpi=130)
+    return True

@@ -1,0 +1,277 @@
+"""``augsearch run``, step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import filelock
+import optuna
+
+from augsearch.policies import UserError, write_policy
+from augsearch.search.confirm import Verdict, choose_finalists, confirm, judge
+from augsearch.search.data import Data, digest, identity_of, open_data
+from augsearch.search.display import Display, RaceView
+from augsearch.search.engines import Engine, LocalEngine
+from augsearch.search.export import policy_file_of
+from augsearch.search.finals import final_key, train_and_test
+from augsearch.search.race import Race
+from augsearch.search.settings import HOME, Settings, available_cores
+from augsearch.search.space import describe
+from augsearch.search.studies import Entry, confirmation_results, entries, open_storage, open_study
+from augsearch.search.tracking import Tracker
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run came to."""
+
+    study: str
+    verdict: Verdict
+    policy_file: Path
+    final: dict[str, Any] | None
+    """The final model's path and figures; None with ``--no-final``."""
+
+
+def run(settings: Settings, display: Display) -> Outcome:
+    """Search, confirm, decide, export and train the final model; whatever is done already is not done again.
+
+    Raises:
+        UserError: the input is bad; nothing is lost.
+        KeyboardInterrupt: stopped; the same command goes on.
+    """
+    data = open_data(settings, display)
+    identity = identity_of(settings, data)
+    name = settings.study or f"{data.images.name}-{digest(identity)[:6]}"
+    output = settings.output or HOME / name
+    with _only_driver(name):
+        study = open_study(
+            open_storage(settings.storage),
+            name,
+            identity,
+            settings.operations,
+            with_teacher=settings.with_teacher,
+        )
+        tracker = _track(settings, data, study)
+        status = "KILLED"
+        try:
+            verdict = _search_and_confirm(study, data, settings, display, tracker)
+            policy_file = _export(study, verdict, data, output, tracker)
+            final = (
+                _final(study, data, settings, policy_file, output, display, tracker)
+                if settings.final
+                else None
+            )
+            status = "FINISHED"
+        except UserError:
+            status = "FAILED"
+            raise
+        finally:
+            if tracker is not None and (problem := tracker.close(status)) is not None:
+                display.line(f"MLflow did not take everything ({problem}); the same command logs it again")
+            elif status == "FINISHED":
+                study.set_user_attr("tracked", settings.model_dump(mode="json"))
+        return Outcome(name, verdict, policy_file, final)
+
+
+def next_steps(settings: Settings, outcome: Outcome) -> str:
+    """The commands that a person may want next, ready to paste."""
+    data = f" {settings.data}" if settings.data else ""
+    own_uri = settings.tracking_uri != Settings().tracking_uri
+    own_storage = settings.storage != Settings().storage
+    lines = [
+        f"policy: {outcome.policy_file}   sheet: {outcome.policy_file.with_name('preview.png')}",
+        "next:",
+        "  augsearch ui" + (f" --tracking-uri {settings.tracking_uri}" if own_uri else ""),
+        f"  augsearch export {outcome.study} -o policy.json"
+        + (f" --storage {settings.storage}" if own_storage else ""),
+        f"  augsearch preview policy.json{data} -o sheet.png",
+        f"  augsearch train{data} --policy policy.json",
+    ]
+    return "\n".join(lines)
+
+
+@contextmanager
+def _only_driver(study: str) -> Iterator[None]:
+    """Two drivers of one study would write over each other. The lock goes when the process does."""
+    folder = HOME / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(folder / f"{digest(study)}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except filelock.Timeout:
+        raise UserError(
+            f"study {study!r} is being run by another process; wait for it, or use another --study"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _track(settings: Settings, data: Data, study: optuna.Study) -> Tracker | None:
+    """A tracker; None where everything was tracked already and nothing new is to come."""
+    if study.user_attrs.get("tracked") == settings.model_dump(mode="json"):
+        return None
+    experiment = f"{data.images.name} {data.images.fingerprint[:8]}"
+    description = (
+        f"augsearch study **{study.study_name}**. The runs below it are its trials; "
+        "baselines are trials too, tagged `baseline`."
+    )
+    tracker = Tracker(settings.tracking_uri, experiment, study.study_name, description)
+    tracker.parent(params={**settings.model_dump(mode="json"), **identity_of(settings, data)})
+    return tracker
+
+
+@contextmanager
+def _lazy_engine(settings: Settings) -> Iterator[Any]:
+    """Call what this yields to get the engine; processes start with the first call."""
+    started: list[Engine] = []
+
+    def engine() -> Engine:
+        if not started:
+            workers = settings.workers or default_workers(settings.device)
+            started.append(LocalEngine(workers, settings.fold_timeout))
+        return started[0]
+
+    try:
+        yield engine
+    finally:
+        for one in started:
+            one.close()
+
+
+def default_workers(device: str) -> int:
+    """One for every core this process may use; on a GPU at most four, which share it."""
+    cores = available_cores()
+    return min(cores, 4) if device.startswith("cuda") else cores
+
+
+def _search_and_confirm(
+    study: optuna.Study, data: Data, settings: Settings, display: Display, tracker: Tracker | None
+) -> Verdict:
+    with _lazy_engine(settings) as engine:
+        if _search_is_unfinished(study, settings):
+            _search(study, engine(), data, settings, display, tracker)
+        if tracker:
+            tracker.trials(entries(study), _params(study))
+        finalists = choose_finalists(study, settings.finalists)
+        _confirm(study, engine, data, settings, finalists, display)
+    verdict = judge(study, finalists, settings.confirm_folds)
+    study.set_user_attr("verdict", verdict.to_json() | {"recommended": verdict.recommended})
+    display.summary(verdict, entries(study))
+    return verdict
+
+
+def _search_is_unfinished(study: optuna.Study, settings: Settings) -> bool:
+    states = [trial.state for trial in study.get_trials(deepcopy=False)]
+    ended = sum(state.is_finished() for state in states)
+    return ended < settings.trials or any(not state.is_finished() for state in states)
+
+
+def _search(
+    study: optuna.Study,
+    engine: Engine,
+    data: Data,
+    settings: Settings,
+    display: Display,
+    tracker: Tracker | None,
+) -> None:
+    known = entries(study)
+    ended = [entry for entry in known if entry.state.is_finished()]
+    resumed = f", {len(ended)} done before" if known else ""
+    proxy = data.workspace.proxy
+    display.line(
+        f"study {study.study_name}: {settings.trials} trials{resumed}, up to {settings.folds} folds "
+        f"of {proxy.fold_size} images × {proxy.epochs} epochs, {engine.slots} workers"
+    )
+    with display.bar("searching", settings.trials * settings.folds, len(ended) * settings.folds) as bar:
+        view = RaceView(display, bar, settings.folds, known)
+        for event in Race(study, engine, data.workspace, settings):
+            view.show(event)
+            if tracker is not None:
+                tracker.check()
+                if view.just_ended is not None:
+                    tracker.trials([e for e in entries(study) if e.number == view.just_ended], _params(study))
+
+
+def _params(study: optuna.Study) -> dict[int, dict[str, Any]]:
+    return {trial.number: trial.params for trial in study.get_trials(deepcopy=False)}
+
+
+def _confirm(
+    study: optuna.Study,
+    engine: Any,
+    data: Data,
+    settings: Settings,
+    finalists: Sequence[Entry],
+    display: Display,
+) -> None:
+    missing = sum(
+        fold not in confirmation_results(study, entry.number)
+        for entry in finalists
+        for fold in range(settings.confirm_folds)
+    )
+    if not missing:
+        return
+    total = len(finalists) * settings.confirm_folds
+    names = ", ".join(entry.name for entry in finalists)
+    display.line(f"confirming on {settings.confirm_folds} fresh folds: {names}")
+    with display.bar("confirming", total, total - missing) as bar:
+        for entry, _, _ in confirm(study, engine(), data.workspace, finalists, settings.confirm_folds):
+            bar.advance(1, entry.name)
+
+
+def _export(study: optuna.Study, verdict: Verdict, data: Data, output: Path, tracker: Tracker | None) -> Path:
+    known = {entry.number: entry for entry in entries(study)}
+    chosen = known[verdict.recommended]
+    path = output / "policy.json"
+    write_policy(policy_file_of(study, chosen, verdict.to_json()), path)
+    if tracker is None and (output / "preview.png").exists():
+        return path
+    from augsearch.search import figures
+    from augsearch.search.previews import preview_of
+
+    preview_of(
+        chosen.candidate.policy,
+        data.images,
+        data.splits.train,
+        title=f"{chosen.name}: {describe(chosen.candidate)}",
+    ).save(output / "preview.png")
+    figures.history(list(known.values()), output / "history.png")
+    made = [path, output / "preview.png", output / "history.png"]
+    if figures.importances(study, output / "importances.png"):
+        made.append(output / "importances.png")
+    if tracker is not None:
+        for file in made:
+            tracker.artifact(file)
+        best = verdict.confirmed[0]
+        tracker.parent(
+            metrics={
+                "confirmed_accuracy": next(c.mean for c in verdict.confirmed if c.number == chosen.number)
+            },
+            tags={"verdict": verdict.sentence, "recommended": chosen.name, "best_confirmed": best.name},
+        )
+    return path
+
+
+def _final(
+    study: optuna.Study,
+    data: Data,
+    settings: Settings,
+    policy_file: Path,
+    output: Path,
+    display: Display,
+    tracker: Tracker | None,
+) -> dict[str, Any]:
+    key = final_key(policy_file, settings, data)
+    known: dict[str, Any] | None = study.user_attrs.get("final")
+    if known is not None and known["key"] == key and Path(known["model"]).exists():
+        return known
+    by = f"augsearch run, study {study.study_name}"
+    final = {"key": key, **train_and_test(data, settings, policy_file, output, display, tracker, by)}
+    study.set_user_attr("final", final)
+    return final

@@ -1,0 +1,221 @@
+"""The driver: asks for candidates, has their folds run, reports, stops losers, tells.
+
+It alone writes to the study. Workers run pure functions; one that dies costs its fold. Everything is
+kept the moment it is known, so a driver that is killed goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import optuna
+from optuna.trial import TrialState
+
+from augsearch.policies import UserError
+from augsearch.search.engines import Engine, WorkerLostError
+from augsearch.search.settings import Settings
+from augsearch.search.space import neighbour, suggest
+from augsearch.search.studies import STARTUP_TRIALS, fold_results, seed_sampler, take_up
+from augsearch.search.work import evaluate, prepare_teacher
+from augsearch.trainers.folds import Candidate, Fold, FoldResult, Stage, Workspace
+
+TRIES = 2
+"""How often a fold is run whose worker died, before its trial fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrialStarted:
+    """A candidate enters the race, or takes it up again."""
+
+    number: int
+    baseline: str | None
+    candidate: Candidate
+    folds_done: int
+
+
+@dataclass(frozen=True, slots=True)
+class FoldDone:
+    """A fold of a trial was run."""
+
+    number: int
+    baseline: str | None
+    fold: int
+    result: FoldResult
+
+
+@dataclass(frozen=True, slots=True)
+class TrialDone:
+    """A trial ran all its folds, was stopped early, or failed."""
+
+    number: int
+    baseline: str | None
+    state: TrialState
+    mean: float | None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TeacherDone:
+    """The teacher is ready."""
+
+    seconds: float
+
+
+Event = TrialStarted | FoldDone | TrialDone | TeacherDone
+
+
+@dataclass(slots=True, eq=False)
+class _Contender:
+    trial: optuna.trial.Trial
+    candidate: Candidate
+    baseline: str | None
+    results: list[FoldResult] = field(default_factory=list)
+    tries: int = 0
+
+
+class Race:
+    """One run of the search; iterate over it to make it happen."""
+
+    def __init__(self, study: optuna.Study, engine: Engine, workspace: Workspace, settings: Settings) -> None:
+        self._study, self._engine, self._workspace, self._settings = study, engine, workspace, settings
+        self._running: dict[Future[Any], _Contender | None] = {}
+        self._awaiting_teacher: list[_Contender] = []
+        self._teacher_ready = workspace.teacher_logits.exists()
+        self._teacher_tries = 0
+        left_over = [t for t in study.get_trials(deepcopy=False) if t.state is TrialState.RUNNING]
+        self._left_over = list(reversed(left_over))
+        self._deadline = time.monotonic() + settings.timeout if settings.timeout else None
+
+    def __iter__(self) -> Iterator[Event]:
+        """Run until enough trials are done, or the time is up; yields what happens as it happens."""
+        while True:
+            yield from self._fill_slots()
+            if not self._running:
+                return
+            done, _ = wait(self._running, return_when=FIRST_COMPLETED)
+            # In the order of submission, so that one worker's run is always the same.
+            for future in [future for future in self._running if future in done]:
+                yield from self._take_in(future)
+
+    def _fill_slots(self) -> Iterator[Event]:
+        while len(self._running) < self._engine.slots and len(self._awaiting_teacher) < self._engine.slots:
+            contender = self._next()
+            if contender is None:
+                return
+            number, done = contender.trial.number, len(contender.results)
+            yield TrialStarted(number, contender.baseline, contender.candidate, done)
+            if done == self._settings.folds or self._loses(contender):
+                yield self._finish(contender)  # killed between its last fold and its end
+            elif contender.candidate.distillation and not self._teacher_ready:
+                self._awaiting_teacher.append(contender)
+                self._start_teacher()
+            else:
+                self._submit(contender)
+
+    def _next(self) -> _Contender | None:
+        """The next trial: one left running, one waiting, or a new one; None: no more."""
+        if self._left_over:
+            trial = take_up(self._study, self._left_over.pop())
+        else:
+            trials = self._study.get_trials(deepcopy=False)
+            begun = sum(trial.state is not TrialState.WAITING for trial in trials)
+            waiting = begun < len(trials)  # the baselines come even when the time is up
+            if begun >= self._settings.trials or (self._time_is_up() and not waiting):
+                return None
+            if not waiting and begun < STARTUP_TRIALS:
+                self._enqueue_neighbour(begun)
+            seed_sampler(self._study, self._settings.seed + begun)
+            trial = self._study.ask()
+        candidate = suggest(trial, self._settings.operations, with_teacher=self._settings.with_teacher)
+        trial.set_user_attr("candidate", candidate.model_dump(mode="json"))
+        return _Contender(trial, candidate, trial.user_attrs.get("baseline"), fold_results(trial))
+
+    def _enqueue_neighbour(self, number: int) -> None:
+        """Have the next trial be a small step from the best so far."""
+        ended = [t for t in self._study.get_trials(deepcopy=False) if t.state is TrialState.COMPLETE]
+        if ended:
+            best = max(ended, key=lambda trial: trial.value or 0.0)
+            rng = np.random.default_rng([self._settings.seed, number])
+            params = neighbour(
+                best.params, self._settings.operations, with_teacher=self._settings.with_teacher, rng=rng
+            )
+            self._study.enqueue_trial(params, user_attrs={"near": best.number})
+
+    def _time_is_up(self) -> bool:
+        return self._deadline is not None and time.monotonic() > self._deadline
+
+    def _start_teacher(self) -> None:
+        if None not in self._running.values():
+            self._running[self._engine.submit(prepare_teacher, self._workspace.folder)] = None
+
+    def _submit(self, contender: _Contender) -> None:
+        fold = Fold(Stage.SEARCH, len(contender.results))
+        future = self._engine.submit(evaluate, self._workspace.folder, contender.candidate, fold)
+        self._running[future] = contender
+
+    def _take_in(self, future: Future[Any]) -> Iterator[Event]:
+        contender = self._running.pop(future)
+        error = future.exception()
+        if isinstance(error, UserError):
+            raise error
+        if contender is None:
+            yield from self._teacher_done(future, error)
+        elif error is None:
+            yield from self._fold_done(contender, future.result())
+        elif isinstance(error, WorkerLostError) and contender.tries + 1 < TRIES:
+            contender.tries += 1
+            self._submit(contender)
+        else:
+            yield self._fail(contender, str(error))
+
+    def _teacher_done(self, future: Future[float], error: BaseException | None) -> Iterator[Event]:
+        if error is not None:
+            self._teacher_tries += 1
+            if not isinstance(error, WorkerLostError) or self._teacher_tries >= TRIES:
+                raise UserError(f"the teacher could not be trained: {error}; go on with --teacher none")
+            self._start_teacher()
+            return
+        self._teacher_ready = True
+        for contender in self._awaiting_teacher:
+            self._submit(contender)
+        self._awaiting_teacher.clear()
+        yield TeacherDone(future.result())
+
+    def _fold_done(self, contender: _Contender, result: FoldResult) -> Iterator[Event]:
+        trial, fold = contender.trial, len(contender.results)
+        trial.set_user_attr(f"fold {fold}", result.to_json())
+        trial.report(result.accuracy, step=fold)
+        contender.results.append(result)
+        contender.tries = 0
+        yield FoldDone(trial.number, contender.baseline, fold, result)
+        if len(contender.results) == self._settings.folds or self._loses(contender):
+            yield self._finish(contender)
+        else:
+            self._submit(contender)
+
+    def _loses(self, contender: _Contender) -> bool:
+        """Whether it is stopped before all its folds are run; baselines never are."""
+        if contender.baseline or not contender.results or len(contender.results) == self._settings.folds:
+            return False
+        return self._time_is_up() or contender.trial.should_prune()
+
+    def _finish(self, contender: _Contender) -> TrialDone:
+        trial, results = contender.trial, contender.results
+        mean = sum(result.accuracy for result in results) / len(results)
+        if len(results) == self._settings.folds:
+            self._study.tell(trial, mean)
+            return TrialDone(trial.number, contender.baseline, TrialState.COMPLETE, mean)
+        reason = "time is up" if self._time_is_up() else "behind the best on every fold so far"
+        trial.set_user_attr("reason", reason)
+        self._study.tell(trial, state=TrialState.PRUNED)
+        return TrialDone(trial.number, contender.baseline, TrialState.PRUNED, mean, reason)
+
+    def _fail(self, contender: _Contender, reason: str) -> TrialDone:
+        contender.trial.set_user_attr("reason", reason)
+        self._study.tell(contender.trial, state=TrialState.FAIL)
+        return TrialDone(contender.trial.number, contender.baseline, TrialState.FAIL, None, reason)

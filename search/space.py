@@ -1,0 +1,141 @@
+"""An Optuna trial ↔ a candidate; and the baselines, which are trials too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from augsearch.policies import MAX_MAGNITUDE, TRIVIALAUGMENT, Distillation, Policy
+
+if TYPE_CHECKING:
+    import optuna
+
+    from augsearch.trainers.folds import Candidate
+
+MAX_OPS = 4
+ON = 0.5
+"""The probability of a flip or quarter turn that is switched on."""
+
+BASELINES: dict[str, Policy] = {
+    "none": Policy(num_ops=0),
+    "flip + crop": Policy(num_ops=0, flip_horizontal=ON, crop=1.0),
+    "RandAugment (2, 9)": Policy(num_ops=2, magnitude=9),
+    "TrivialAugment": TRIVIALAUGMENT,
+}
+"""What anyone can have without a search, the simplest first."""
+
+
+def suggest(trial: optuna.trial.Trial, operations: Sequence[str], *, with_teacher: bool) -> Candidate:
+    """The candidate that the trial's sampler proposes."""
+    from augsearch.trainers.folds import Candidate
+
+    return Candidate(
+        policy=_suggest_policy(trial, operations),
+        distillation=_suggest_distillation(trial) if with_teacher else None,
+    )
+
+
+def _suggest_policy(trial: optuna.trial.Trial, operations: Sequence[str]) -> Policy:
+    fields: dict[str, Any] = {"num_ops": trial.suggest_int("num_ops", 0, MAX_OPS)}
+    if fields["num_ops"]:
+        # Random magnitudes go with TrivialAugment's wide ranges, fixed ones with RandAugment's.
+        if trial.suggest_categorical("magnitudes", ["fixed", "random"]) == "random":
+            fields |= {"magnitude": "random", "ranges": "wide"}
+        else:
+            fields["magnitude"] = trial.suggest_int("magnitude", 0, MAX_MAGNITUDE)
+        chosen = [name for name in operations if trial.suggest_categorical(f"op_{name}", [True, False])]
+        fields["operations"] = tuple(chosen)
+        if not chosen:
+            fields = {"num_ops": 0}
+    for transform, probability in (
+        ("crop", 1.0),
+        ("flip_horizontal", ON),
+        ("flip_vertical", ON),
+        ("quarter_turns", ON),
+    ):
+        fields[transform] = probability if trial.suggest_categorical(transform, [True, False]) else 0.0
+    mixing = trial.suggest_categorical("mixing", ["none", "cutmix", "mixup"])
+    if mixing != "none":
+        alpha = trial.suggest_float("mixing_alpha", 0.1, 2.0, log=True)
+        probability = trial.suggest_float("mixing_probability", 0.1, 1.0)
+        fields["mixing"] = {"kind": mixing, "alpha": alpha, "probability": probability}
+    return Policy(**fields)
+
+
+def _suggest_distillation(trial: optuna.trial.Trial) -> Distillation | None:
+    if not trial.suggest_categorical("distillation", [True, False]):
+        return None
+    return Distillation(
+        temperature=trial.suggest_float("temperature", 1.0, 20.0, log=True),
+        alpha=trial.suggest_float("alpha", 0.0, 1.0),
+    )
+
+
+def baseline_params(policy: Policy, operations: Sequence[str], *, with_teacher: bool) -> dict[str, Any]:
+    """The trial parameters that make ``suggest`` propose ``policy`` without a teacher."""
+    params: dict[str, Any] = {"num_ops": policy.num_ops, "mixing": "none"}
+    if policy.num_ops:
+        random = policy.magnitude == "random"
+        params["magnitudes"] = "random" if random else "fixed"
+        params |= {} if random else {"magnitude": policy.magnitude}
+        params |= {f"op_{name}": name in policy.operations for name in operations}
+    for transform in ("crop", "flip_horizontal", "flip_vertical", "quarter_turns"):
+        params[transform] = getattr(policy, transform) > 0
+    return params | ({"distillation": False} if with_teacher else {})
+
+
+def neighbour(
+    params: dict[str, Any], operations: Sequence[str], *, with_teacher: bool, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Trial parameters near ``params``: what a search that knows nothing yet does well to try.
+
+    Drawing all dimensions at random makes nearly every candidate bad, because one mirror or quarter turn
+    that destroys labels is enough; so the first candidates are small steps from the best so far.
+    """
+    near = dict(params)
+    near["num_ops"] = int(np.clip(params["num_ops"] + rng.integers(-1, 2), 1, MAX_OPS))
+    near.setdefault("magnitudes", "fixed")
+    near["magnitude"] = int(np.clip(params.get("magnitude", 9) + rng.integers(-6, 7), 1, MAX_MAGNITUDE))
+    for name in operations:
+        kept = near.get(f"op_{name}", True)
+        near[f"op_{name}"] = bool(kept ^ (rng.random() < 0.15))
+    for switch, chance in (
+        ("crop", 0.3),
+        ("flip_horizontal", 0.3),
+        ("flip_vertical", 0.1),
+        ("quarter_turns", 0.1),
+    ):
+        near[switch] = bool(params[switch] ^ (rng.random() < chance))
+    if rng.random() < 0.4:
+        near["mixing"] = str(rng.choice(["none", "cutmix", "mixup"]))
+    near.setdefault("mixing_alpha", 1.0)
+    near.setdefault("mixing_probability", 0.5)
+    if with_teacher:
+        near["distillation"] = bool(rng.random() < 0.5)
+        near["temperature"] = float(np.exp(rng.uniform(np.log(2), np.log(8))))
+        near["alpha"] = float(rng.uniform(0.2, 0.8))
+    return near
+
+
+def describe(candidate: Candidate) -> str:
+    """A candidate in a few words."""
+    policy, parts = candidate.policy, []
+    if policy.num_ops:
+        strength = "random" if policy.magnitude == "random" else f"M={policy.magnitude}"
+        parts.append(f"N={policy.num_ops} {strength} of {len(policy.operations)} ops")
+    for transform in ("crop", "flip_horizontal", "flip_vertical", "quarter_turns"):
+        if getattr(policy, transform) > 0:
+            parts.append(
+                {"flip_horizontal": "h-flip", "flip_vertical": "v-flip"}.get(
+                    transform, transform.replace("_", " ")
+                )
+            )
+    if policy.mixing:
+        parts.append(f"{policy.mixing.kind} α={policy.mixing.alpha:.2f} p={policy.mixing.probability:.2f}")
+    if candidate.distillation:
+        parts.append(
+            f"distil T={candidate.distillation.temperature:.1f} α={candidate.distillation.alpha:.2f}"
+        )
+    return ", ".join(parts) or "no augmentation"

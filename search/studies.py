@@ -1,0 +1,168 @@
+"""The Optuna study: created or resumed, never mixed up, and all that is known of it read back.
+
+The study is the one truth of a run. Its trials carry their folds' results, its attributes the
+confirmation's and the final figures; whatever else is written (MLflow, files) can be made again from it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import RDBStorage
+from optuna.trial import FrozenTrial, TrialState
+
+from augsearch.policies import UserError
+from augsearch.search.space import BASELINES, baseline_params
+from augsearch.trainers.folds import Candidate, Fold, FoldResult, Stage
+
+warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+STARTUP_TRIALS = 10
+"""Trials that TPE draws at random before it models anything."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A finished or stopped trial."""
+
+    number: int
+    baseline: str | None
+    state: TrialState
+    candidate: Candidate
+    results: tuple[FoldResult, ...]
+
+    @property
+    def mean(self) -> float:
+        """Mean accuracy over the folds that were run."""
+        return sum(result.accuracy for result in self.results) / len(self.results)
+
+    @property
+    def name(self) -> str:
+        """The baseline's name, or the trial's number."""
+        return self.baseline or f"trial {self.number}"
+
+
+def open_storage(url: str) -> RDBStorage:
+    """Connect to ``url``, an SQLAlchemy database URL.
+
+    Raises:
+        UserError: it can't be opened.
+    """
+    if url.startswith("sqlite:///"):
+        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        # Several drivers of different studies may share one SQLite file: wait for each other's writes.
+        wait = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
+        return RDBStorage(url, engine_kwargs=wait)
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UserError(f"storage {url}: can't be opened ({reason}); give an SQLAlchemy URL") from None
+
+
+def open_study(
+    storage: RDBStorage, name: str, identity: dict[str, Any], operations: Sequence[str], *, with_teacher: bool
+) -> optuna.Study:
+    """The study ``name``, made now with its baselines waiting, or taken up where it stands.
+
+    Raises:
+        UserError: it was made from other data or settings; says what differs.
+    """
+    # Folds are compared pair by pair: who loses three in three stops, or four but for its slightest gain.
+    pruner = optuna.pruners.WilcoxonPruner(p_threshold=0.15, n_startup_steps=2)
+    study = optuna.create_study(
+        storage=storage, study_name=name, direction="maximize", load_if_exists=True, pruner=pruner
+    )
+    known = study.user_attrs.get("identity")
+    if known is None:
+        study.set_user_attr("identity", identity)
+    elif known != identity:
+        fields = [field for field in identity | known if identity.get(field) != known.get(field)]
+        differences = "; ".join(
+            f"{field} was {known.get(field)}, is {identity.get(field)}" for field in fields
+        )
+        raise UserError(
+            f"study {name!r} was made from other data or settings: {differences}; use another --study"
+        )
+    for baseline, policy in BASELINES.items():
+        params = baseline_params(policy, operations, with_teacher=with_teacher)
+        study.enqueue_trial(params, user_attrs={"baseline": baseline}, skip_if_exists=True)
+    return study
+
+
+def load_study(storage: RDBStorage, name: str) -> optuna.Study:
+    """An existing study.
+
+    Raises:
+        UserError: there is none of that name; says which there are.
+    """
+    try:
+        return optuna.load_study(storage=storage, study_name=name)
+    except KeyError:
+        known = ", ".join(optuna.get_all_study_names(storage)) or "none"
+        raise UserError(f"no study {name!r} in this storage; there are: {known}") from None
+
+
+def seed_sampler(study: optuna.Study, seed: int) -> None:
+    """Give the study a sampler whose next draws follow from ``seed`` alone.
+
+    Seeded anew for every trial, so a resumed search proposes what an uninterrupted one would have.
+    """
+    study.sampler = optuna.samplers.TPESampler(
+        seed=seed,
+        multivariate=True,
+        group=True,
+        constant_liar=True,
+        n_startup_trials=STARTUP_TRIALS,
+    )
+
+
+def take_up(study: optuna.Study, trial: FrozenTrial) -> optuna.trial.Trial:
+    """A handle on a trial that was left running when its driver died."""
+    return optuna.trial.Trial(study, trial._trial_id)
+
+
+def fold_results(trial: FrozenTrial | optuna.trial.Trial) -> list[FoldResult]:
+    """The results of the folds that the trial has run, in order."""
+    results: list[FoldResult] = []
+    while (document := trial.user_attrs.get(f"fold {len(results)}")) is not None:
+        results.append(FoldResult.from_json(document))
+    return results
+
+
+def entries(study: optuna.Study) -> list[Entry]:
+    """All trials with at least one fold run, oldest first."""
+    found = []
+    for trial in study.get_trials(deepcopy=False):
+        results = fold_results(trial)
+        if results:
+            candidate = Candidate.model_validate(trial.user_attrs["candidate"])
+            baseline = trial.user_attrs.get("baseline")
+            found.append(Entry(trial.number, baseline, trial.state, candidate, tuple(results)))
+    return found
+
+
+def finished(study: optuna.Study) -> list[Entry]:
+    """The trials that ran all their folds."""
+    return [entry for entry in entries(study) if entry.state is TrialState.COMPLETE]
+
+
+def confirmation_results(study: optuna.Study, number: int) -> dict[int, FoldResult]:
+    """What the confirmation knows of trial ``number``, by fold."""
+    prefix = f"confirmation {number} "
+    return {
+        int(key.removeprefix(prefix)): FoldResult.from_json(document)
+        for key, document in study.user_attrs.items()
+        if key.startswith(prefix)
+    }
+
+
+def keep_confirmation(study: optuna.Study, number: int, fold: Fold, result: FoldResult) -> None:
+    """Record a result of the confirmation."""
+    assert fold.stage is Stage.CONFIRMATION
+    study.set_user_attr(f"confirmation {number} {fold.index}", result.to_json())

@@ -1,0 +1,43 @@
+"""``augsearch ui``: MLflow's own UI on the runs' own database."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from augsearch.policies import UserError
+from augsearch.search.settings import Settings
+
+FIRST_PORT = 5000
+
+
+def serve(tracking_uri: str | None, port: int | None, say: Callable[[str], object]) -> None:
+    """Run the MLflow UI until it is stopped.
+
+    Raises:
+        UserError: nothing was logged there yet, or the port is taken.
+    """
+    uri = tracking_uri or Settings().tracking_uri
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
+        raise UserError(f"{uri}: no runs logged there yet; do augsearch run first, in this folder")
+    if port is not None and not _is_free(port):
+        raise UserError(f"port {port} is taken; give another --port")
+    port = port or next((p for p in range(FIRST_PORT, FIRST_PORT + 100) if _is_free(p)), FIRST_PORT)
+    say(f"MLflow UI: http://127.0.0.1:{port}  (Ctrl-C stops it)")
+    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1"]
+    server = subprocess.Popen([*command, "--port", str(port)], stdout=subprocess.DEVNULL)
+    try:
+        if server.wait():
+            raise UserError(f"the MLflow UI ended with status {server.returncode}; see its messages above")
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return probe.connect_ex(("127.0.0.1", port)) != 0

@@ -1,0 +1,175 @@
+"""What the search's driver and its workers exchange: candidates, folds, results, and a shared folder.
+
+Nothing here imports torch, so that the driver is at work while its workers still load it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict
+
+from augsearch.policies import Distillation, Policy
+from augsearch.trainers.images import ImageData, load_cache
+from augsearch.trainers.splits import Splits, fold_subset
+
+
+class Candidate(BaseModel):
+    """What is compared: a policy and, with a teacher, how much to listen to it."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    policy: Policy
+    distillation: Distillation | None = None
+
+
+class Stage(StrEnum):
+    """The two times when candidates are scored, on different validation images and seeds."""
+
+    SEARCH = "search"
+    CONFIRMATION = "confirmation"
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """A training subset and a seed: the same for every candidate that is scored on it."""
+
+    stage: Stage
+    index: int
+
+    def seeds(self, seed: int) -> tuple[int, int]:
+        """Seeds of the weights and of the training."""
+        stage = list(Stage).index(self.stage)
+        weights, training = np.random.SeedSequence([seed, stage, self.index]).generate_state(2)
+        return int(weights), int(training)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoldResult:
+    """How a candidate did on a fold."""
+
+    accuracy: float
+    log_loss: float
+    ece: float
+    seconds: float
+    """Of training and scoring."""
+    images: int
+    """Image passes of the training."""
+    correct: NDArray[np.bool_]
+    """(N,): which validation images were classified rightly."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; ``correct`` as one bit an image."""
+        bits = base64.b64encode(np.packbits(self.correct).tobytes()).decode()
+        return {**asdict(self), "correct": bits, "scored": len(self.correct)}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> FoldResult:
+        """What ``to_json`` made."""
+        values = dict(document)
+        scored = values.pop("scored")
+        packed = np.frombuffer(base64.b64decode(values["correct"]), dtype=np.uint8)
+        values["correct"] = np.unpackbits(packed, count=scored).astype(bool)
+        return cls(**values)
+
+
+class ProxySettings(BaseModel):
+    """How every proxy of a study is trained."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    epochs: int
+    fold_size: int
+    """Training images of a fold."""
+    seed: int
+    device: str
+    teacher: str | None = None
+    """A built-in network to train as the teacher, or a model file."""
+
+
+def default_fold_size(train: int) -> int:
+    """Four fifths of the training part, so that folds differ, but at most 1,000 images."""
+    return max(1, min(1000, math.ceil(0.8 * train)))
+
+
+def default_epochs(images: int) -> int:
+    """30, and more where there are so few images that 30 would be too few steps to learn anything."""
+    return min(max(30, math.ceil(12_000 / images)), 120)
+
+
+def default_final_epochs(images: int) -> int:
+    """About 60,000 image passes, in no fewer than 30 epochs and no more than 150."""
+    return min(max(30, math.ceil(60_000 / images)), 150)
+
+
+@dataclass(frozen=True, eq=False)
+class Workspace:
+    """What workers may see of a study: its images and all parts but the test part."""
+
+    folder: Path
+    data: ImageData
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    confirmation: NDArray[np.int64]
+    proxy: ProxySettings
+
+    def scored_on(self, stage: Stage) -> NDArray[np.int64]:
+        """The validation images of ``stage``."""
+        return self.validation if stage is Stage.SEARCH else self.confirmation
+
+    def training_subset(self, fold: Fold) -> NDArray[np.int64]:
+        """The training images of ``fold``."""
+        seed = 2 * self.proxy.seed + list(Stage).index(fold.stage)
+        return fold_subset(
+            self.train, self.data.labels, fold=fold.index, size=self.proxy.fold_size, seed=seed
+        )
+
+    def training_images(self, fold: Fold) -> int:
+        """Image passes of one training on ``fold``."""
+        return self.proxy.epochs * min(self.proxy.fold_size, len(self.train))
+
+    @property
+    def teacher_logits(self) -> Path:
+        """Where the teacher's logits of the clean images are kept: (N, K) float32, NaN for the test part."""
+        return self.folder / "teacher.npy"
+
+    @property
+    def teacher_model(self) -> Path:
+        """Where a teacher that was trained here is kept."""
+        return self.folder / "teacher.safetensors"
+
+
+def write_workspace(folder: Path, data: ImageData, splits: Splits, proxy: ProxySettings) -> Workspace:
+    """Write what workers need into ``folder``; the test part's indices are not among it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    temporary = folder / ".parts.part.npz"
+    np.savez(temporary, train=splits.train, validation=splits.validation, confirmation=splits.confirmation)
+    temporary.replace(folder / "parts.npz")
+    document = {"cache": str(data.cache), "proxy": proxy.model_dump()}
+    (folder / "workspace.json").write_text(json.dumps(document, indent=2), encoding="utf-8")
+    return Workspace(folder, data, splits.train, splits.validation, splits.confirmation, proxy)
+
+
+@lru_cache(maxsize=4)
+def open_workspace(folder: Path) -> Workspace:
+    """Map a workspace's images into this process; fast, and shared between processes."""
+    document = json.loads((folder / "workspace.json").read_text(encoding="utf-8"))
+    with np.load(folder / "parts.npz") as parts:
+        return Workspace(
+            folder,
+            load_cache(Path(document["cache"])),
+            parts["train"],
+            parts["validation"],
+            parts["confirmation"],
+            ProxySettings(**document["proxy"]),
+        )

@@ -1,0 +1,139 @@
+"""Where images come from: what a data set must offer to be decoded, and who offers it."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from augsearch.policies import UserError
+from augsearch.trainers.images import SMALLEST_SIDE, Part
+
+SMALL_SIDE = 64
+HEADERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One image of a source, decoded or not.
+
+    Attributes:
+        file: where it lies inside the source.
+        pixels: uint8, (S, S, 1) if it is grey, else (S, S, 3), RGB; None if it cannot be read.
+        label: the number of its class, or -1.
+        part: what the layout says about it.
+        reason: why it cannot be read.
+    """
+
+    file: str
+    pixels: npt.NDArray[np.uint8] | None
+    label: int
+    part: Part
+    reason: str = ""
+
+
+class Stream(Protocol):
+    """A source that was opened: its images, in an order that is always the same."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes; empty if the source has only numbers."""
+
+    @property
+    def total(self) -> int:
+        """How many images ``samples`` yields."""
+
+    def side(self) -> int:
+        """Side in pixels to decode at, if the user asked for none."""
+
+    def samples(self, size: int) -> Iterator[Sample]:
+        """Decode every image to (size, size), holding only a few in memory at a time."""
+
+
+class Source(Protocol):
+    """A data set that was found but not opened."""
+
+    @property
+    def name(self) -> str:
+        """What people call it."""
+
+    def signature(self) -> str:
+        """Hash of where it is and of all its files' names, sizes and times: cheap, nothing is decoded."""
+
+    def open(self) -> Stream:
+        """Do what takes time: download, read headers and labels."""
+
+
+def find_source(source: str | None) -> Source:
+    """Tell what kind of data set ``source`` is; see ``open_images``.
+
+    Raises:
+        UserError: it is missing, or is none of those kinds.
+    """
+    # One import each, because Pillow takes a tenth of a second and torchvision ten.
+    if source is None:
+        from augsearch.trainers.arrays import embedded
+
+        return embedded()
+    if source.startswith("torchvision:"):
+        from augsearch.trainers.torchvision_sets import TorchvisionSource
+
+        return TorchvisionSource(source.removeprefix("torchvision:"))
+    path = Path(source).expanduser()
+    if path.is_dir():
+        from augsearch.trainers.folders import read_folder
+
+        return read_folder(path)
+    if not path.exists():
+        raise UserError(
+            f"there is no file or folder {source}: give a folder of class folders, an .npz file, "
+            "or torchvision:NAME"
+        )
+    if path.suffix.lower() != ".npz":
+        raise UserError(f"{source} is neither a folder nor an .npz file")
+    from augsearch.trainers.arrays import npz_file
+
+    return npz_file(path)
+
+
+def check_classes(where: str, classes: Sequence[str], labels: npt.NDArray[np.int64]) -> None:
+    """Check that there are two classes or more, and an image of each.
+
+    Raises:
+        UserError: naming the class that has none.
+    """
+    if len(classes) < 2:
+        found = "one class" if classes else "no classes"
+        raise UserError(f"{where} has {found}: a classifier needs at least 2")
+    counts = np.bincount(labels[labels >= 0], minlength=len(classes))
+    if not counts.all():
+        raise UserError(f"{where} has no image of class '{classes[int(np.argmin(counts))]}'")
+
+
+def automatic_side(shorter_sides: Sequence[int]) -> int:
+    """Choose a side for images of these shorter sides: their median where small, 64 pixels where not."""
+    median = int(np.median(shorter_sides)) if shorter_sides else SMALL_SIDE
+    return max(SMALLEST_SIDE, median) if median <= SMALL_SIDE else SMALL_SIDE
+
+
+def spread(total: int) -> npt.NDArray[np.int64]:
+    """Return at most 200 indices spread evenly over ``total`` images, to look at instead of all."""
+    return np.unique(np.linspace(0, total - 1, min(total, HEADERS)).astype(np.int64))
+
+
+def hashed(value: Any) -> str:
+    """Return a short hex hash of a JSON-serialisable value."""
+    return hashlib.blake2b(json.dumps(value).encode(), digest_size=16).hexdigest()
+
+
+def stamp(path: str | Path) -> tuple[int, int]:
+    """Return a file's size in bytes and time of change in nanoseconds; (-1, -1) for a broken link."""
+    try:
+        status = Path(path).stat()
+    except OSError:
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
