@@ -210,7 +210,7 @@ class Race:
         if len(results) == self._settings.folds:
             self._study.tell(trial, mean)
             return TrialDone(trial.number, contender.baseline, TrialState.COMPLETE, mean)
-        reason = "time is up" if self._time_is_up() else "behind the best on every fold so far"
+        reason = "time is up" if self._time_is_up() else "behind the best so far, fold by fold"
         trial.set_user_attr("reason", reason)
         self._study.tell(trial, state=TrialState.PRUNED)
         return TrialDone(trial.number, contender.baseline, TrialState.PRUNED, mean, reason)

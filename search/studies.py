@@ -17,14 +17,15 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from augsearch.policies import UserError
+from augsearch.search.pruner import PairedPruner
 from augsearch.search.space import BASELINES, baseline_params
 from augsearch.trainers.folds import Candidate, Fold, FoldResult, Stage
 
 warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
-STARTUP_TRIALS = 10
-"""Trials that TPE draws at random before it models anything."""
+STARTUP_TRIALS = 12
+"""Trials before TPE models anything: the baselines, then small steps from the best so far."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +74,8 @@ def open_study(
     Raises:
         UserError: it was made from other data or settings; says what differs.
     """
-    # Folds are compared pair by pair: who loses three in three stops, or four but for its slightest gain.
-    pruner = optuna.pruners.WilcoxonPruner(p_threshold=0.15, n_startup_steps=2)
     study = optuna.create_study(
-        storage=storage, study_name=name, direction="maximize", load_if_exists=True, pruner=pruner
+        storage=storage, study_name=name, direction="maximize", load_if_exists=True, pruner=PairedPruner()
     )
     known = study.user_attrs.get("identity")
     if known is None:

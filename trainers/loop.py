@@ -19,6 +19,7 @@ from torch import nn
 
 from augsearch.policies import Distillation, Policy, draw_mix
 from augsearch.trainers.losses import Batch, Loss, distilled, supervised
+from augsearch.trainers.optimizers import build_optimizers
 from augsearch.trainers.scores import Logits, to_tensor
 
 
@@ -29,12 +30,13 @@ class Recipe(BaseModel):
 
     epochs: int = Field(default=30, ge=1)
     batch_size: int = Field(default=64, ge=2)
-    learning_rate: float = Field(default=0.1, gt=0, allow_inf_nan=False)
+    """At most: of few images it is a sixth, so that an epoch has some steps."""
+    learning_rate: float = Field(default=0.02, gt=0, allow_inf_nan=False)
     """The highest, a quarter of the way in (one-cycle: Smith 2018, arXiv:1803.09820)."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Nesterov's."""
-    weight_decay: float = Field(default=5e-4, ge=0, allow_inf_nan=False)
-    """Of weights; biases and normalisations have none."""
+    weight_decay: float = Field(default=0.05, ge=0, allow_inf_nan=False)
+    """Of convolutions; biases, normalisations and the last layer have none."""
     label_smoothing: float = Field(default=0.1, ge=0, lt=1)
     warm_up: float = Field(default=0.25, gt=0, lt=1)
     """The share of the steps in which the learning rate rises."""
@@ -95,25 +97,28 @@ def train(
         if distillation
         else supervised(recipe.label_smoothing)
     )
-    batch_size = min(recipe.batch_size, len(data.labels))
+    batch_size = min(recipe.batch_size, max(len(data.labels) // 6, min(8, len(data.labels))))
     steps = len(data.labels) // batch_size
-    optimizer = _optimizer(model, recipe)
+    optimizers = build_optimizers(model, recipe.learning_rate, recipe.momentum, recipe.weight_decay)
+    full_rates = [[group["lr"] for group in optimizer.param_groups] for optimizer in optimizers]
     rng = np.random.default_rng(seed)
     model.train()
     for epoch in range(recipe.epochs):
         started = time.perf_counter()
         total = torch.zeros((), device=device)
         for step, batch in enumerate(batches(data, policy, batch_size, rng, device, distillation)):
-            rate = one_cycle((epoch * steps + step) / (recipe.epochs * steps), recipe)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            total += _step(model, batch, loss_of, optimizer)
+            factor = one_cycle((epoch * steps + step) / (recipe.epochs * steps), recipe.warm_up)
+            for optimizer, rates in zip(optimizers, full_rates, strict=True):
+                for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                    group["lr"] = rate * factor
+            total += _step(model, batch, loss_of, optimizers)
         loss = float(total) / steps
         if not math.isfinite(loss):
             raise TrainingDivergedError(
                 f"the loss became {loss} in epoch {epoch + 1}; lower the learning rate"
             )
         seconds = time.perf_counter() - started
+        rate = recipe.learning_rate * factor
         yield EpochResult(epoch + 1, recipe.epochs, loss, rate, steps * batch_size, seconds)
 
 
@@ -144,12 +149,11 @@ def batches(
         )
 
 
-def one_cycle(progress: float, recipe: Recipe) -> float:
-    """The learning rate when ``progress`` (0–1) of all steps are done: a linear rise, then half a cosine."""
-    if progress < recipe.warm_up:
-        return recipe.learning_rate * max(progress / recipe.warm_up, 0.02)
-    fallen = (progress - recipe.warm_up) / (1 - recipe.warm_up)
-    return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * fallen))
+def one_cycle(progress: float, warm_up: float) -> float:
+    """The share of the full learning rate at ``progress`` (0–1): a linear rise, then half a cosine."""
+    if progress < warm_up:
+        return max(progress / warm_up, 0.02)
+    return 0.5 * (1 + math.cos(math.pi * (progress - warm_up) / (1 - warm_up)))
 
 
 def _soften(
@@ -162,19 +166,13 @@ def _soften(
     return np.asarray(exponentials / exponentials.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
-def _step(model: nn.Module, batch: Batch, loss_of: Loss, optimizer: torch.optim.Optimizer) -> torch.Tensor:
+def _step(
+    model: nn.Module, batch: Batch, loss_of: Loss, optimizers: list[torch.optim.Optimizer]
+) -> torch.Tensor:
     loss = loss_of(model(batch.images), batch)
-    optimizer.zero_grad(set_to_none=True)
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
+    for optimizer in optimizers:
+        optimizer.step()
     return loss.detach()
-
-
-def _optimizer(model: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    weights = [parameter for parameter in model.parameters() if parameter.ndim > 1]
-    others = [parameter for parameter in model.parameters() if parameter.ndim <= 1]
-    groups = [
-        {"params": weights, "weight_decay": recipe.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return torch.optim.SGD(groups, lr=recipe.learning_rate, momentum=recipe.momentum, nesterov=True)

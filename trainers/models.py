@@ -63,10 +63,19 @@ class Residual(nn.Module):
         return x + cast(Tensor, self.body(x))
 
 
+def _stem(channels: int, width: int, side: int) -> list[nn.Module]:
+    if side < 20:
+        return _convolution(channels, width)
+    layers, side = _convolution(channels, width, kernel=4, stride=2), side // 2
+    while side > 20:
+        layers.append(nn.MaxPool2d(2))
+        side //= 2
+    return layers
+
+
 def _convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
-    padding = 1 if stride > 1 else kernel // 2
     return [
-        nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=False),
+        nn.Conv2d(inputs, outputs, kernel, stride, padding=1, bias=False),
         nn.BatchNorm2d(outputs),
         nn.ReLU(inplace=True),
     ]
@@ -75,8 +84,7 @@ def _convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) ->
 def build_model(spec: ModelSpec, seed: int) -> nn.Module:
     """A network with fresh weights; the same seed gives the same weights.
 
-    The stem's stride brings any image to about 16 × 16, so an image's side hardly changes the cost of
-    what follows.
+    The stem halves any image until its side is at most 20, so a larger one costs little more after it.
 
     Raises:
         UserError: there is no such network.
@@ -84,16 +92,15 @@ def build_model(spec: ModelSpec, seed: int) -> nn.Module:
     if spec.name not in WIDTHS:
         raise UserError(f"unknown model {spec.name!r}; built in are {', '.join(WIDTHS)}")
     width = WIDTHS[spec.name]
-    stride = max(1, round(spec.image_size / 16))
     with torch.random.fork_rng(devices=[]):  # initialisers take no generator
         torch.manual_seed(seed)
         network = nn.Sequential(
             Normalise(spec.mean, spec.std),
-            *_convolution(spec.channels, width, stride + 2, stride),
+            *_stem(spec.channels, width, spec.image_size),
             *_convolution(width, 2 * width),
-            nn.MaxPool2d(2),
+            nn.MaxPool2d(2, ceil_mode=True),
             *_convolution(2 * width, 4 * width),
-            nn.MaxPool2d(2),
+            nn.MaxPool2d(2, ceil_mode=True),
             Residual(4 * width),
             nn.AdaptiveAvgPool2d(1),
             nn.Flatten(),
