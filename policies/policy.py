@@ -182,7 +182,8 @@ class Policy(BaseModel):
             return name
         value = operation.value(drawn.magnitude, self.ranges, size)
         sign = "" if not operation.signed else "-" if drawn.negative else "+"
-        return f"{name} {sign}{value:.3g}{_unit(operation.unit)}"
+        shown = f"{int(value)}" if operation.unit == "px" else f"{value:.3g}"
+        return f"{name} {sign}{shown}{_unit(operation.unit)}"
 
 
 TRIVIALAUGMENT = Policy(num_ops=1, magnitude="random", ranges="wide")

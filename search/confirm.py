@@ -71,6 +71,8 @@ class Verdict:
     """Best first."""
     differences: tuple[Difference, ...]
     """The best candidate against each baseline."""
+    gain: Difference | None
+    """What is recommended against no augmentation; None where that is what is recommended."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values: the evidence of a policy file."""
@@ -87,6 +89,7 @@ class Verdict:
                 for entry in self.confirmed
             ],
             "differences": [asdict(difference) for difference in self.differences],
+            "gain": asdict(self.gain) if self.gain else None,
             "confidence": CONFIDENCE,
         }
 
@@ -151,15 +154,16 @@ def judge(study: optuna.Study, finalists: Sequence[Entry], folds: int) -> Verdic
     baselines = [entry for entry in ranked if entry.baseline]
     if not baselines:
         raise UserError("no baseline could be trained; see the trials' reasons in the MLflow UI")
-    if not candidates:
-        sentence = f"No searched policy finished, so use {baselines[0].name}, the best of the baselines."
-        return Verdict(sentence, baselines[0].number, ranked, ())
-    best = candidates[0]
-    differences = tuple(
-        compare(best.name, results[best.number], other.name, results[other.number], tries=len(candidates))
-        for other in baselines
-    )
-    return _verdict(best, baselines[0], ranked, differences)
+
+    def against(first: Confirmed, second: Confirmed) -> Difference:
+        tries = max(len(candidates), 1)
+        return compare(first.name, results[first.number], second.name, results[second.number], tries=tries)
+
+    differences = tuple(against(candidates[0], other) for other in baselines) if candidates else ()
+    sentence, chosen = _decide(candidates, baselines, differences)
+    nothing = next((entry for entry in baselines if entry.name == "none"), None)
+    gain = against(chosen, nothing) if nothing and nothing is not chosen else None
+    return Verdict(sentence, chosen.number, ranked, differences, gain)
 
 
 def _confirmed(entry: Entry, results: Sequence[FoldResult]) -> Confirmed:
@@ -199,15 +203,19 @@ def _resampled_means(gains: NDArray[np.float64], rng: np.random.Generator) -> ND
     return means
 
 
-def _verdict(
-    best: Confirmed, baseline: Confirmed, ranked: tuple[Confirmed, ...], differences: tuple[Difference, ...]
-) -> Verdict:
-    against_best = next(d for d in differences if d.worse == baseline.name)
+def _decide(
+    candidates: Sequence[Confirmed], baselines: Sequence[Confirmed], differences: Sequence[Difference]
+) -> tuple[str, Confirmed]:
+    """The verdict and what it recommends; both lists are best first."""
+    baseline = baselines[0]
+    if not candidates:
+        return f"Every searched policy fell behind: use {baseline.name}, the best of the baselines.", baseline
+    best = candidates[0]
+    closest = next(difference for difference in differences if difference.worse == baseline.name)
     if all(difference.low > 0 for difference in differences):
-        sentence = f"{best.name} is better than every baseline: {against_best.points()} over {baseline.name}."
-        return Verdict(sentence.capitalize(), best.number, ranked, differences)
-    sentence = (
-        f"No searched policy is clearly better than {baseline.name} here "
-        f"({best.name}: {against_best.points()}): use {baseline.name}."
-    )
-    return Verdict(sentence, baseline.number, ranked, differences)
+        lead = f"{closest.points()} over {baseline.name}"
+        return f"{best.name.capitalize()} is better than every baseline: {lead}.", best
+    return (
+        f"No searched policy is clearly better than {baseline.name} "
+        f"({best.name}: {closest.points()}): use {baseline.name}."
+    ), baseline

@@ -84,6 +84,8 @@ class Display:
             )
         self.console.print(table)
         self.line(verdict.sentence)
+        if verdict.gain is not None:
+            self.line(f"{verdict.gain.better} over no augmentation: {verdict.gain.points()}.")
 
 
 class Bar:

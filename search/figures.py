@@ -44,11 +44,17 @@ def history(entries: Sequence[Entry], path: Path) -> None:
 
 
 def importances(study: optuna.Study, path: Path) -> bool:
-    """How much each choice mattered for the score (fANOVA); False where too few trials say anything."""
+    """How much each choice that every trial makes mattered; False where too few trials say anything.
+
+    PED-ANOVA (Watanabe, Bansal and Hutter 2023, arXiv:2304.10255).
+    """
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    # Choices that only some trials make (the α of CutMix, say) rest on too few of them to be shown.
+    common = set.intersection(*(set(trial.params) for trial in trials)) if trials else set()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # few trials make it uncertain, which the title says
-            shares = optuna.importance.get_param_importances(study)
+            shares = optuna.importance.get_param_importances(study, params=sorted(common))
     except (RuntimeError, ValueError):
         return False
     if not shares:
@@ -57,7 +63,10 @@ def importances(study: optuna.Study, path: Path) -> bool:
     figure = Figure(figsize=(8, 0.9 + 0.36 * len(names)), layout="constrained")
     axes = figure.subplots()
     axes.barh([name.replace("_", " ") for name in names], [shares[name] for name in names], color=_CANDIDATE)
-    axes.set(xlabel="share of the variance between trials (fANOVA)", title="Which choices mattered")
+    axes.set(
+        xlabel="share of importance (PED-ANOVA)",
+        title=f"Which choices mattered, from {len(trials)} finished trials",
+    )
     axes.grid(axis="x", alpha=0.3)
     figure.savefig(path, dpi=130)
     return True

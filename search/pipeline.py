@@ -270,6 +270,9 @@ def _final(
     key = final_key(policy_file, settings, data)
     known: dict[str, Any] | None = study.user_attrs.get("final")
     if known is not None and known["key"] == key and Path(known["model"]).exists():
+        display.line(
+            f"final model: test accuracy {100 * known['test_accuracy']:.1f} %, saved as {known['model']}"
+        )
         return known
     by = f"augsearch run, study {study.study_name}"
     final = {"key": key, **train_and_test(data, settings, policy_file, output, display, tracker, by)}

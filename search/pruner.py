@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import warnings
 
 import numpy as np
 import optuna
@@ -25,7 +26,9 @@ class PairedPruner(BasePruner):
     """
 
     def __init__(self) -> None:
-        self._wilcoxon = WilcoxonPruner(p_threshold=P_THRESHOLD, n_startup_steps=2)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self._wilcoxon = WilcoxonPruner(p_threshold=P_THRESHOLD, n_startup_steps=2)
 
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         """Whether ``trial`` is to stop."""

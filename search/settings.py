@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from augsearch.policies import OPERATIONS, RANDAUGMENT, UserError
 from augsearch.policies.errors import explain
 from augsearch.search.space import BASELINES
+from augsearch.trainers.networks import WIDTHS, check_network
 
 HOME = Path("mlruns")
 """Where everything is kept unless told otherwise, relative to the working directory."""
@@ -64,6 +65,18 @@ class Settings(BaseModel):
         if not names or len(set(names)) < len(names):
             raise ValueError("must name at least one operation, and each once")
         return names
+
+    @field_validator("proxy_model", "final_model")
+    @classmethod
+    def _networks_known(cls, name: str) -> str:
+        return check_network(name)
+
+    @field_validator("teacher")
+    @classmethod
+    def _teacher_known(cls, teacher: str) -> str:
+        if teacher != "none" and teacher not in WIDTHS and not teacher.endswith(".safetensors"):
+            raise ValueError(f"must be {', '.join(WIDTHS)}, a .safetensors file or none, got {teacher!r}")
+        return teacher
 
     @property
     def with_teacher(self) -> bool:

@@ -21,7 +21,6 @@ from augsearch.search.pruner import PairedPruner
 from augsearch.search.space import BASELINES, baseline_params
 from augsearch.trainers.folds import Candidate, Fold, FoldResult, Stage
 
-warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 STARTUP_TRIALS = 12
@@ -112,13 +111,15 @@ def seed_sampler(study: optuna.Study, seed: int) -> None:
 
     Seeded anew for every trial, so a resumed search proposes what an uninterrupted one would have.
     """
-    study.sampler = optuna.samplers.TPESampler(
-        seed=seed,
-        multivariate=True,
-        group=True,
-        constant_liar=True,
-        n_startup_trials=STARTUP_TRIALS,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.sampler = optuna.samplers.TPESampler(
+            seed=seed,
+            multivariate=True,
+            group=True,
+            constant_liar=True,
+            n_startup_trials=STARTUP_TRIALS,
+        )
 
 
 def take_up(study: optuna.Study, trial: FrozenTrial) -> optuna.trial.Trial:

@@ -25,14 +25,23 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 STUDY_TAG, TRIAL_TAG = "augsearch.study", "augsearch.trial"
+SOURCE = {"mlflow.source.name": "augsearch", "mlflow.source.type": "LOCAL"}
 _STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "FINISHED", TrialState.FAIL: "FAILED"}
+
+
+SQLITE = "sqlite:///"
+
+
+def absolute(uri: str) -> str:
+    """``uri`` with the path of an SQLite file made absolute: MLflow keeps connections by URI."""
+    return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}" if uri.startswith(SQLITE) else uri
 
 
 class Tracker:
     """One study's parent run and its children. Methods return at once; ``close`` waits for all of them."""
 
     def __init__(self, uri: str, experiment: str, study: str, description: str) -> None:
-        self._uri, self._experiment, self._study = uri, experiment, study
+        self._uri, self._experiment, self._study = absolute(uri), experiment, study
         self._description = description
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mlflow")
         self._pending: list[Future[None]] = []
@@ -45,8 +54,8 @@ class Tracker:
         # MLflow's own exports would put runs elsewhere, or take one that is not ours as the parent.
         for variable in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
             os.environ.pop(variable, None)
-        if self._uri.startswith("sqlite:///"):
-            Path(self._uri.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+        if self._uri.startswith(SQLITE):
+            Path(self._uri.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
         from mlflow import MlflowClient
 
@@ -65,9 +74,11 @@ class Tracker:
     def _find_experiment(self) -> str:
         found = self._client.get_experiment_by_name(self._experiment)
         if found is None:
-            local = self._uri.startswith("sqlite:///")
+            local = self._uri.startswith(SQLITE)
             place = (HOME / "artifacts").resolve().as_uri() if local else None
-            return str(self._client.create_experiment(self._experiment, artifact_location=place))
+            # The kind tells MLflow's UI to open its pages for model training, not those for language models.
+            tags = {"mlflow.experimentKind": "custom_model_development"}
+            return str(self._client.create_experiment(self._experiment, place, tags))
         if found.lifecycle_stage == "deleted":
             self._client.restore_experiment(found.experiment_id)
         return str(found.experiment_id)
@@ -76,7 +87,7 @@ class Tracker:
         for run in self._search(f"tags.`{STUDY_TAG}` = '{self._study}'"):
             self._client.update_run(run.info.run_id, status="RUNNING")
             return str(run.info.run_id)
-        tags = {STUDY_TAG: self._study, "mlflow.note.content": self._description}
+        tags = {STUDY_TAG: self._study, "mlflow.note.content": self._description, **SOURCE}
         run = self._client.create_run(self._experiment_id, run_name=self._study, tags=tags)
         return str(run.info.run_id)
 
@@ -136,8 +147,7 @@ class Tracker:
             TRIAL_TAG: str(entry.number),
             "state": entry.state.name.lower(),
         }
-        if entry.baseline:
-            tags["baseline"] = entry.baseline
+        tags |= SOURCE | ({"baseline": entry.baseline} if entry.baseline else {})
         run = self._client.create_run(self._experiment_id, start_time=start, run_name=entry.name, tags=tags)
         self._client.log_batch(
             run.info.run_id,
@@ -189,7 +199,7 @@ class Tracker:
         """Wait for everything, end the parent run with ``status``; returns what went wrong, if anything."""
         self._later(lambda: self._client.set_terminated(self._parent, status=status))
         self._thread.shutdown(wait=True)
-        failures = [
-            str(error).strip().split("\n")[0] for future in self._pending if (error := future.exception())
-        ]
-        return failures[0] if failures else None
+        for future in (self._connected, *self._pending):
+            if (error := future.exception()) is not None:
+                return str(error).strip().split("\n")[0]
+        return None

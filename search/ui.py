@@ -27,11 +27,16 @@ def serve(tracking_uri: str | None, port: int | None, say: Callable[[str], objec
         raise UserError(f"port {port} is taken; give another --port")
     port = port or next((p for p in range(FIRST_PORT, FIRST_PORT + 100) if _is_free(p)), FIRST_PORT)
     say(f"MLflow UI: http://127.0.0.1:{port}  (Ctrl-C stops it)")
-    command = [sys.executable, "-m", "mlflow", "ui", "--backend-store-uri", uri, "--host", "127.0.0.1"]
-    server = subprocess.Popen([*command, "--port", str(port)], stdout=subprocess.DEVNULL)
+    # One worker: each takes seconds to start, and there is one person to serve.
+    command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--workers", "1"]
+    server = subprocess.Popen(
+        [*command, "--port", str(port), "--backend-store-uri", uri], stdout=subprocess.DEVNULL
+    )
     try:
         if server.wait():
             raise UserError(f"the MLflow UI ended with status {server.returncode}; see its messages above")
+    except KeyboardInterrupt:
+        say("stopped")
     finally:
         server.terminate()
         server.wait()

@@ -109,7 +109,7 @@ def _listed(path: Path, root: Path) -> FolderSource:
         if not files:
             raise UserError(f"{unlabeled} has no images: add some, or remove it")
         entries += [_Entry(file, -1, Part.UNLABELED) for file in files]
-    return FolderSource(root.name, root, classes, tuple(entries))
+    return FolderSource(path.name or root.name, root, classes, tuple(entries))
 
 
 def _tell_apart(path: Path, children: dict[str, Path]) -> tuple[dict[Part, Path], list[Path]]:

@@ -19,9 +19,7 @@ from torch import Tensor, nn
 
 from augsearch.policies import UserError
 from augsearch.policies.errors import explain
-
-WIDTHS = {"tiny": 8, "small": 16, "medium": 32, "wide": 64}
-"""Channels after the stem, by the name of the network; the last layer has four times as many."""
+from augsearch.trainers.networks import WIDTHS, check_network
 
 
 class ModelSpec(BaseModel):
@@ -89,9 +87,7 @@ def build_model(spec: ModelSpec, seed: int) -> nn.Module:
     Raises:
         UserError: there is no such network.
     """
-    if spec.name not in WIDTHS:
-        raise UserError(f"unknown model {spec.name!r}; built in are {', '.join(WIDTHS)}")
-    width = WIDTHS[spec.name]
+    width = WIDTHS[check_network(spec.name)]
     with torch.random.fork_rng(devices=[]):  # initialisers take no generator
         torch.manual_seed(seed)
         network = nn.Sequential(

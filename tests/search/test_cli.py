@@ -1,0 +1,292 @@
+"""The commands as a user meets them: the whole job, killed and resumed; help; bad input in one line."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import click
+import cv2
+import numpy as np
+import optuna
+import pytest
+from click.testing import CliRunner, Result
+from mlflow import MlflowClient
+from mlflow.entities import Run
+from rich.console import Console
+
+from augsearch.policies import Policy, PolicyFile, read_policy, write_policy
+from augsearch.search.cli import main
+from augsearch.search.data import open_data
+from augsearch.search.display import Display
+from augsearch.search.settings import Settings
+from augsearch.trainers.models import load_model
+
+QUICK = [
+    *("--trials", "6", "--folds", "2", "--epochs", "1", "--confirm-folds", "2", "--final-epochs", "1"),
+    *("--proxy-model", "tiny", "--final-model", "tiny", "--teacher", "tiny", "--workers", "2"),
+]
+"""Flags that make a run as short as it can be and still do everything."""
+
+COMMAND = [sys.executable, "-m", "augsearch.search.cli"]
+
+
+def augsearch(*arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments)
+
+
+def succeeded(*arguments: str) -> str:
+    result = augsearch(*arguments)
+    assert result.exit_code == 0, result.output + repr(result.exception)
+    return result.output
+
+
+def logged_to() -> MlflowClient:
+    return MlflowClient(f"sqlite:///{Path('mlruns/mlflow.db').absolute()}")
+
+
+def logged() -> tuple[Run, list[Run]]:
+    """The parent run and its children, of the only study."""
+    client = logged_to()
+    experiments = [e.experiment_id for e in client.search_experiments() if e.name != "Default"]
+    runs = client.search_runs(experiments)
+    parents = [run for run in runs if "mlflow.parentRunId" not in run.data.tags]
+    assert len(parents) == 1
+    return parents[0], [run for run in runs if run is not parents[0]]
+
+
+def started(command: list[str]) -> subprocess.Popen[str]:
+    """A command in a process group of its own, as a terminal would start it."""
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+
+
+def wait_for(process: subprocess.Popen[str], *beginnings: str) -> str:
+    """The first line that begins so."""
+    assert process.stdout is not None
+    return next(line for line in process.stdout if line.startswith(beginnings))
+
+
+def test_the_whole_job(stripes: str, workplace: Path) -> None:
+    output = succeeded("run", stripes, "--study", "demo", *QUICK)
+    assert "Confirmed on 2 fresh folds" in output
+    assert "final model: test accuracy" in output
+
+    parent, children = logged()
+    assert parent.info.status == "FINISHED"
+    assert parent.info.run_name == "demo"
+    assert len(children) == 6
+    assert {run.info.status for run in children} == {"FINISHED"}
+    assert {"accuracy", "log_loss", "seconds"} <= set(children[0].data.metrics)
+    client = logged_to()
+    artifacts = {item.path for item in client.list_artifacts(parent.info.run_id)}
+    assert {"policy.json", "preview.png", "history.png", "model"} <= artifacts
+    assert client.list_artifacts(parent.info.run_id, "model")
+
+    folder = workplace / "mlruns" / "demo"
+    card = json.loads((folder / "model.json").read_text())
+    assert parent.data.metrics["test_accuracy"] == card["test"]["accuracy"]
+    assert card["test"]["images"] == 24
+    assert load_model(folder / "model.safetensors")[1].classes == ("0", "1", "2")
+    file = read_policy(folder / "policy.json")
+    assert file.evidence["verdict"] == parent.data.tags["verdict"]
+    assert file.provenance["study"] == "demo"
+
+    # Again: the same result, and nothing trained, nothing logged.
+    again = succeeded("run", stripes, "--study", "demo", *QUICK)
+    assert "trial" not in again.split("Confirmed")[0]
+    assert again.split("Confirmed")[1].split("final")[0] == output.split("Confirmed")[1].split("final")[0]
+    assert len(logged()[1]) == 6
+    reads = list((workplace / "mlruns" / "test-reads").glob("*.jsonl"))
+    assert [len(path.read_text().splitlines()) for path in reads] == [1]
+
+    assert "policy.json" in succeeded("export", "demo", "-o", "policy.json")
+    assert read_policy("policy.json").policy == file.policy
+    succeeded("export", "demo", "--trial", "3", "-o", "three.json")
+    assert read_policy("three.json").policy.magnitude == "random"
+    succeeded("preview", "policy.json", stripes, "-o", "sheet.png")
+    assert cv2.imread("sheet.png").std() > 10
+    trained = succeeded(
+        "train", stripes, "--policy", "three.json", "--output", "own", "--model", "tiny", "--epochs", "2"
+    )
+    assert "this test part had been read 1 times before" in trained
+    assert load_model(Path("own/model.safetensors"))[1].name == "tiny"
+
+
+def test_killed_and_resumed_it_has_one_parent_and_leaves_nothing_running(stripes: str) -> None:
+    command = [*COMMAND, "run", stripes, "--study", "demo", *QUICK, "--no-final"]
+    with started(command) as process:
+        wait_for(process, "trial")
+        process.kill()
+    with started(command) as process:
+        wait_for(process, "trial", "confirming")
+        os.killpg(process.pid, signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "The same command goes on where it stopped" in errors
+    assert "Traceback" not in errors
+    assert logged()[0].info.status == "KILLED"
+
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "final" not in done.stdout.split("next:")[0]
+    parent, children = logged()
+    assert parent.info.status == "FINISHED"
+    assert len(children) == 6
+    assert "RUNNING" not in {run.info.status for run in children}
+    study = optuna.load_study(study_name="demo", storage="sqlite:///mlruns/studies.db")
+    assert all(trial.state.is_finished() for trial in study.trials)
+    assert len(study.trials) == 6
+
+
+def test_two_drivers_of_one_study_are_refused(stripes: str) -> None:
+    command = [*COMMAND, "run", stripes, "--study", "demo", *QUICK, "--no-final"]
+    with started(command) as process:
+        wait_for(process, "study demo")
+        second = augsearch("run", stripes, "--study", "demo", *QUICK)
+        process.send_signal(signal.SIGTERM)
+    assert second.exit_code == 2
+    assert "study 'demo' is being run by another process" in second.output
+
+
+def test_ui_serves_the_runs(workplace: Path) -> None:
+    make = (
+        "from mlflow import MlflowClient; MlflowClient('sqlite:///mlflow.db').create_experiment('pictures')"
+    )
+    subprocess.run([sys.executable, "-c", make], check=True, capture_output=True)
+    command = [*COMMAND, "ui", "--tracking-uri", "sqlite:///mlflow.db"]
+    with started(command) as process:
+        address = wait_for(process, "MLflow UI: ").split()[2]
+        request = f"{address}/api/2.0/mlflow/experiments/get-by-name?experiment_name=pictures"
+        answer = _get(request)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=60)
+    assert json.loads(answer)["experiment"]["name"] == "pictures"
+    assert process.returncode == 0
+
+
+def _get(address: str) -> str:
+    for _ in range(120):
+        try:
+            with urllib.request.urlopen(address, timeout=5) as response:
+                return str(response.read().decode())
+        except OSError:
+            time.sleep(0.5)
+    raise AssertionError(f"{address} did not answer within a minute")
+
+
+COMMANDS = ["run", "export", "train", "preview", "ui"]
+
+
+def test_the_commands_are_these() -> None:
+    assert list(main.commands) == COMMANDS
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_option_has_help_and_every_command_an_example(name: str) -> None:
+    command = main.commands[name]
+    assert "Example:" in succeeded(name, "--help")
+    for parameter in command.params:
+        assert not isinstance(parameter, click.Option) or parameter.help, parameter.name
+
+
+def test_help_and_version_import_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom augsearch.search.cli import main\n"
+        "for arguments in (['--help'], ['run', '--help'], ['--version']):\n"
+        "    main(arguments, standalone_mode=False)\n"
+        "heavy = {'numpy', 'cv2', 'torch', 'optuna', 'mlflow', 'rich', 'pydantic', 'matplotlib'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "augsearch 0." in done.stdout
+
+
+def picture(path: Path, seed: int) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    image = np.random.default_rng(seed).integers(0, 256, (12, 12, 3), dtype=np.uint8)
+    cv2.imwrite(str(path), image)
+
+
+@pytest.fixture
+def photos(workplace: Path) -> Path:
+    """A folder of class folders with eight pictures each."""
+    for label in ("cats", "dogs"):
+        for index in range(8):
+            picture(workplace / "photos" / label / f"{index}.png", index)
+    return workplace / "photos"
+
+
+def refused(*arguments: str) -> str:
+    """The one line that a command refuses with."""
+    result = augsearch(*arguments)
+    assert result.exit_code == 2, result.output
+    lines = result.output.strip().splitlines()
+    assert lines[-1].startswith("Error: ")
+    assert not any("Traceback" in line for line in lines)
+    return lines[-1].removeprefix("Error: ")
+
+
+def test_bad_data_is_refused_in_one_line(photos: Path) -> None:
+    assert "nowhere" in refused("run", "nowhere")
+    (photos / "empty").mkdir()
+    assert "empty" in refused("run", str(photos))
+    (photos / "empty").rmdir()
+    (photos / "cats" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
+    message = refused("run", str(photos))
+    assert "broken.jpg" in message
+    assert "--skip-bad-images" in message
+    np.savez("labels.npz", images=np.zeros((4, 8, 8), np.uint8), labels=np.array([0, 1, 5, -2]))
+    assert "label" in refused("run", "labels.npz")
+    for name in ("cats", "one"):
+        picture(photos.parent / "single" / name / "a.png", 0)
+    assert "a.png" not in refused("run", str(photos.parent / "single"))
+
+
+def test_one_class_is_refused(workplace: Path) -> None:
+    picture(workplace / "single" / "cats" / "a.png", 0)
+    assert "2" in refused("run", "single")
+
+
+def test_bad_images_are_skipped_and_listed_on_demand(photos: Path) -> None:
+    (photos / "cats" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
+    shown = io.StringIO()
+    data = open_data(Settings(data=str(photos), skip_bad_images=True), Display(Console(file=shown)))
+    assert len(data.images.labels) == 16
+    assert "skipped cats/broken.jpg" in shown.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "--trials", "2"), "trials must be ≥ 4, got 2"),
+        (("run", "--proxy-model", "huge"), "unknown model 'huge'; built in are tiny, small, medium, wide"),
+        (("run", "--final-model", "huge"), "unknown model 'huge'"),
+        (
+            ("run", "--teacher", "huge"),
+            "teacher: must be tiny, small, medium, wide, a .safetensors file or none, got 'huge'",
+        ),
+        (("run", "--teacher", "gone.safetensors"), "gone.safetensors"),
+        (("run", "--device", "cuda:7"), "cuda:7"),
+        (("run", "--storage", "nonsense"), "storage nonsense: can't be opened"),
+        (("run", "--config", "gone.toml"), "gone.toml: no such file"),
+        (("export", "nothing"), "no study 'nothing' in this storage; there are: none"),
+        (("train", "--policy", "gone.json"), "gone.json: no such file"),
+        (("preview", "gone.json"), "gone.json: no such file"),
+        (("ui",), "no runs logged there yet"),
+    ],
+)
+def test_bad_arguments_are_refused_in_one_line(arguments: tuple[str, ...], message: str) -> None:
+    assert message in refused(*arguments)
+
+
+def test_an_unwritable_picture_is_refused(stripes: str) -> None:
+    write_policy(PolicyFile(policy=Policy()), "p.json")
+    assert "sheet.xyz: can't be written" in refused("preview", "p.json", stripes, "-o", "sheet.xyz")
