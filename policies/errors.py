@@ -30,14 +30,17 @@ _RULES = {
 }
 
 
-def explain(error: ValidationError) -> str:
-    """One line for all of a model's errors: field, rule and value of each."""
+def explain(error: ValidationError, separator: str = "_") -> str:
+    """One line for all of a model's errors: field, rule and value of each.
+
+    ``separator`` stands between the words of a field's name; a flag has a hyphen there.
+    """
     details = error.errors(include_url=False)
     # A union reports an error per member; the first says enough of each field.
     first: dict[str, ErrorDetails] = {}
     for detail in details:
         field = ".".join(str(part) for part in detail["loc"] if not _is_union_tag(part))
-        first.setdefault(field, detail)
+        first.setdefault(field.replace("_", separator), detail)
     return "; ".join(_one(field, detail) for field, detail in first.items())
 
 

@@ -28,6 +28,10 @@ def friendly(command: Callable[..., None]) -> Callable[..., None]:
         except UserError as error:
             click.echo(f"Error: {error}", err=True)
             sys.exit(_USER_ERROR)
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            click.echo(f"Error: {where}{(error.strerror or str(error)).lower()}", err=True)
+            sys.exit(1)
         except KeyboardInterrupt:
             click.echo("\nStopped; nothing is lost. The same command goes on where it stopped.", err=True)
             sys.exit(_INTERRUPTED)

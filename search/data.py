@@ -99,6 +99,18 @@ def _teacher_stamp(proxy: ProxySettings) -> str | None:
         raise UserError(f"teacher {proxy.teacher}: {(error.strerror or str(error)).lower()}") from None
 
 
+def make_folder(folder: Path) -> None:
+    """Have ``folder`` ready before hours of work are to be kept in it.
+
+    Raises:
+        UserError: it can't be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: can't be made ({error.strerror}); give another --output") from None
+
+
 def digest(value: Any) -> str:
     """A short hash of plain values."""
     return hashlib.blake2b(json.dumps(value, sort_keys=True).encode(), digest_size=8).hexdigest()

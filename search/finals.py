@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augsearch.policies import UserError, read_policy
-from augsearch.search.data import Data, digest, open_data
+from augsearch.search.data import Data, digest, make_folder, open_data
 from augsearch.search.display import Display
 from augsearch.search.settings import HOME, Settings, available_cores
 from augsearch.search.tracking import Tracker
@@ -143,6 +143,7 @@ def train_from_file(settings: Settings, policy_file: Path, display: Display) -> 
         raise UserError(f"{policy_file} distils from a teacher; give --teacher a network or a file")
     data = open_data(settings, display)
     output = settings.output or policy_file.parent
+    make_folder(output)
     key = final_key(policy_file, settings, data)
     experiment = f"{data.images.name} {data.images.fingerprint[:8]}"
     tracker = Tracker(

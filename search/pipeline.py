@@ -13,7 +13,7 @@ import optuna
 
 from augsearch.policies import UserError, write_policy
 from augsearch.search.confirm import Verdict, choose_finalists, confirm, judge
-from augsearch.search.data import Data, digest, identity_of, open_data
+from augsearch.search.data import Data, digest, identity_of, make_folder, open_data
 from augsearch.search.display import Display, RaceView
 from augsearch.search.engines import Engine, LocalEngine
 from augsearch.search.export import policy_file_of
@@ -47,6 +47,7 @@ def run(settings: Settings, display: Display) -> Outcome:
     identity = identity_of(settings, data)
     name = settings.study or f"{data.images.name}-{digest(identity)[:6]}"
     output = settings.output or HOME / name
+    make_folder(output)
     with _only_driver(name):
         study = open_study(
             open_storage(settings.storage),

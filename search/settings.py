@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any
@@ -50,7 +51,7 @@ class Settings(BaseModel):
     final: bool = True
     final_model: str = "medium"
     final_epochs: int | None = Field(default=None, ge=1, le=10_000)
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    device: str = "auto"
 
     @field_validator("operations", mode="before")
     @classmethod
@@ -70,6 +71,13 @@ class Settings(BaseModel):
     @classmethod
     def _networks_known(cls, name: str) -> str:
         return check_network(name)
+
+    @field_validator("device")
+    @classmethod
+    def _device_named_rightly(cls, device: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+            raise ValueError(f"must be auto, cpu, cuda or cuda:NUMBER, got {device!r}")
+        return device
 
     @field_validator("teacher")
     @classmethod
@@ -111,7 +119,7 @@ def load_settings(config: Path | None, flags: dict[str, Any]) -> Settings:
     try:
         return Settings.model_validate({**fields, **given})
     except ValidationError as error:
-        raise UserError(explain(error).replace("_", "-")) from None
+        raise UserError(explain(error, separator="-")) from None
 
 
 def show_settings(settings: Settings) -> str:

@@ -49,6 +49,7 @@ class Tracker:
         self._client: MlflowClient
         self._experiment_id = self._parent = ""
         self._children: dict[int, str] = {}
+        self._unreachable = False
 
     def _connect(self) -> None:
         # MLflow's own exports would put runs elsewhere, or take one that is not ours as the parent.
@@ -113,8 +114,8 @@ class Tracker:
             UserError: the tracking URI does not lead to MLflow.
         """
         if self._connected.done() and (error := self._connected.exception()) is not None:
-            reason = str(error).strip().split("\n")[0]
-            raise UserError(f"MLflow at {self._uri}: {reason}; give another --tracking-uri") from None
+            self._unreachable = True
+            raise UserError(f"MLflow at {self._uri}: {_reason(error)}; give another --tracking-uri") from None
 
     def trials(self, entries: Iterable[Entry], params: dict[int, dict[str, Any]]) -> None:
         """Log every ended trial that has no child run yet."""
@@ -201,5 +202,11 @@ class Tracker:
         self._thread.shutdown(wait=True)
         for future in (self._connected, *self._pending):
             if (error := future.exception()) is not None:
-                return str(error).strip().split("\n")[0]
+                return None if self._unreachable else _reason(error)
         return None
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what MLflow says, which may be very long."""
+    line = str(error).strip().split("\n")[0]
+    return line if len(line) < 160 else line[:160].rsplit(" ", 1)[0] + " …"

@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from augsearch.policies import UserError
 from augsearch.search.data import Data, identity_of, open_data
 from augsearch.search.display import Display
-from augsearch.search.engines import Engine, InlineEngine, WorkerLostError
+from augsearch.search.engines import Engine, InlineEngine, LocalEngine, WorkerLostError
 from augsearch.search.race import Race, TeacherDone, TrialDone
 from augsearch.search.settings import Settings
 from augsearch.search.studies import entries, open_storage, open_study
@@ -171,3 +171,14 @@ def test_a_teacher_with_other_classes_is_refused(stripes: str, tmp_path: Path) -
     save_model(build_model(spec, 0), spec, tmp_path / "t.safetensors", {})
     with pytest.raises(UserError, match=r"teacher .*t.safetensors: its classes are \('a', 'b'\)"):
         race(quick(stripes, teacher=str(tmp_path / "t.safetensors")))
+
+
+def test_any_number_of_workers_gives_a_fold_the_same_score(stripes: str) -> None:
+    settings = quick(stripes, trials=4, teacher="none", folds=2)
+    inline = table(race(settings, "a.db"))
+    several = LocalEngine(workers=2, time_limit=60)
+    try:
+        parallel = table(race(settings, "b.db", engine=several))
+    finally:
+        several.close()
+    assert parallel == inline

@@ -36,9 +36,12 @@ def test_shown_settings_are_a_config_file_that_gives_the_same_settings(tmp_path:
         ({"trials": 3}, "trials must be ≥ 4, got 3"),
         ({"folds": 0}, "folds must be ≥ 1, got 0"),
         ({"timeout": float("nan")}, "timeout must be"),
-        ({"device": "tpu"}, "device"),
+        ({"device": "tpu"}, "device: must be auto, cpu, cuda or cuda:NUMBER, got 'tpu'"),
         ({"image_size": 4}, "image-size must be ≥ 8, got 4"),
-        ({"operations": "rotate,spin"}, "operations: unknown operation 'spin'"),
+        (
+            {"operations": "rotate,spin"},
+            "operations: unknown operation 'spin'; known are randaugment (its fourteen), identity, shear_x",
+        ),
         ({"operations": "rotate,rotate"}, "operations: must name at least one operation, and each once"),
     ],
 )
