@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -69,10 +70,15 @@ def train_and_test(
         "final_seconds": round(final.seconds, 1),
     }
     if tracker is not None:
-        tracker.parent(metrics=figures)
-        tracker.artifact(final.path, "model")
-        tracker.artifact(final.path.with_suffix(".json"), "model")
-    return {"model": str(final.path), "network": settings.final_model, **figures}
+        log_final(tracker, final.path, figures)
+    return {"model": str(final.path), "network": settings.final_model, "figures": figures}
+
+
+def log_final(tracker: Tracker, model: Path, figures: dict[str, float]) -> None:
+    """Log the final model and its figures on the parent run."""
+    tracker.parent(metrics=figures)
+    tracker.artifact(model, "model")
+    tracker.artifact(model.with_suffix(".json"), "model")
 
 
 def _train(
@@ -144,16 +150,13 @@ def train_from_file(settings: Settings, policy_file: Path, display: Display) -> 
     data = open_data(settings, display)
     output = settings.output or policy_file.parent
     make_folder(output)
-    key = final_key(policy_file, settings, data)
     experiment = f"{data.images.name} {data.images.fingerprint[:8]}"
-    tracker = Tracker(
-        settings.tracking_uri, experiment, f"train-{key}", f"augsearch train, policy {policy_file}"
-    )
+    by = f"augsearch train, policy {policy_file}"
+    tracker = Tracker(settings.tracking_uri, experiment, f"train {policy_file.name}", uuid.uuid4().hex, by)
     status = "KILLED"
     try:
         tracker.parent(params=settings.model_dump(mode="json"))
         tracker.artifact(policy_file)
-        by = f"augsearch train, policy {policy_file}"
         train_and_test(data, settings, policy_file, output, display, tracker, by)
         status = "FINISHED"
     finally:

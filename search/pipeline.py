@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,9 +18,9 @@ from augsearch.search.data import Data, digest, identity_of, make_folder, open_d
 from augsearch.search.display import Display, RaceView
 from augsearch.search.engines import Engine, LocalEngine
 from augsearch.search.export import policy_file_of
-from augsearch.search.finals import final_key, train_and_test
+from augsearch.search.finals import final_key, log_final, train_and_test
 from augsearch.search.race import Race
-from augsearch.search.settings import HOME, Settings, available_cores
+from augsearch.search.settings import HOME, Settings, available_cores, show_settings
 from augsearch.search.space import describe
 from augsearch.search.studies import Entry, confirmation_results, entries, open_storage, open_study
 from augsearch.search.tracking import Tracker
@@ -60,7 +61,7 @@ def run(settings: Settings, display: Display) -> Outcome:
         status = "KILLED"
         try:
             verdict = _search_and_confirm(study, data, settings, display, tracker)
-            policy_file = _export(study, verdict, data, output, tracker)
+            policy_file = _export(study, verdict, data, settings, output, tracker)
             final = (
                 _final(study, data, settings, policy_file, output, display, tracker)
                 if settings.final
@@ -79,20 +80,30 @@ def run(settings: Settings, display: Display) -> Outcome:
 
 
 def next_steps(settings: Settings, outcome: Outcome) -> str:
-    """The commands that a person may want next, ready to paste."""
-    data = f" {settings.data}" if settings.data else ""
-    own_uri = settings.tracking_uri != Settings().tracking_uri
-    own_storage = settings.storage != Settings().storage
+    """The commands that a person may want next, ready to paste; they divide the data as this run did."""
+    data = f" {shlex.quote(settings.data)}" if settings.data else ""
+    same_images = _flags(settings, "image_size")
+    same_parts = same_images + _flags(settings, "seed", "limit", "skip_bad_images")
     lines = [
         f"policy: {outcome.policy_file}   sheet: {outcome.policy_file.with_name('preview.png')}",
         "next:",
-        "  augsearch ui" + (f" --tracking-uri {settings.tracking_uri}" if own_uri else ""),
-        f"  augsearch export {outcome.study} -o policy.json"
-        + (f" --storage {settings.storage}" if own_storage else ""),
-        f"  augsearch preview policy.json{data} -o sheet.png",
-        f"  augsearch train{data} --policy policy.json",
+        f"  augsearch ui{_flags(settings, 'tracking_uri')}",
+        f"  augsearch export {shlex.quote(outcome.study)} -o policy.json{_flags(settings, 'storage')}",
+        f"  augsearch preview policy.json{data} -o sheet.png{same_images}",
+        f"  augsearch train{data} --policy policy.json{same_parts}",
     ]
     return "\n".join(lines)
+
+
+def _flags(settings: Settings, *names: str) -> str:
+    """The flags that set these fields, where they are not as by default."""
+    shown = ""
+    for name in names:
+        value = getattr(settings, name)
+        if value != Settings.model_fields[name].default:
+            flag = f" --{name.replace('_', '-')}"
+            shown += flag if value is True else f"{flag} {shlex.quote(str(value))}"
+    return shown
 
 
 @contextmanager
@@ -122,7 +133,8 @@ def _track(settings: Settings, data: Data, study: optuna.Study) -> Tracker | Non
         f"augsearch study **{study.study_name}**. The runs below it are its trials; "
         "baselines are trials too, tagged `baseline`."
     )
-    tracker = Tracker(settings.tracking_uri, experiment, study.study_name, description)
+    key = study.user_attrs["key"]
+    tracker = Tracker(settings.tracking_uri, experiment, study.study_name, key, description)
     tracker.parent(params={**settings.model_dump(mode="json"), **identity_of(settings, data)})
     return tracker
 
@@ -226,7 +238,14 @@ def _confirm(
             bar.advance(1, entry.name)
 
 
-def _export(study: optuna.Study, verdict: Verdict, data: Data, output: Path, tracker: Tracker | None) -> Path:
+def _export(
+    study: optuna.Study,
+    verdict: Verdict,
+    data: Data,
+    settings: Settings,
+    output: Path,
+    tracker: Tracker | None,
+) -> Path:
     known = {entry.number: entry for entry in entries(study)}
     chosen = known[verdict.recommended]
     path = output / "policy.json"
@@ -243,7 +262,8 @@ def _export(study: optuna.Study, verdict: Verdict, data: Data, output: Path, tra
         title=f"{chosen.name}: {describe(chosen.candidate)}",
     ).save(output / "preview.png")
     figures.history(list(known.values()), output / "history.png")
-    made = [path, output / "preview.png", output / "history.png"]
+    (output / "settings.toml").write_text(show_settings(settings), encoding="utf-8")
+    made = [path, output / "preview.png", output / "history.png", output / "settings.toml"]
     if figures.importances(study, output / "importances.png"):
         made.append(output / "importances.png")
     if tracker is not None:
@@ -271,9 +291,10 @@ def _final(
     key = final_key(policy_file, settings, data)
     known: dict[str, Any] | None = study.user_attrs.get("final")
     if known is not None and known["key"] == key and Path(known["model"]).exists():
-        display.line(
-            f"final model: test accuracy {100 * known['test_accuracy']:.1f} %, saved as {known['model']}"
-        )
+        accuracy = 100 * known["figures"]["test_accuracy"]
+        display.line(f"final model: test accuracy {accuracy:.1f} %, saved as {known['model']}")
+        if tracker is not None:  # it may have been killed before all of it was logged
+            log_final(tracker, Path(known["model"]), known["figures"])
         return known
     by = f"augsearch run, study {study.study_name}"
     final = {"key": key, **train_and_test(data, settings, policy_file, output, display, tracker, by)}

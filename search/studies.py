@@ -6,6 +6,7 @@ confirmation's and the final figures; whatever else is written (MLflow, files) c
 
 from __future__ import annotations
 
+import uuid
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -78,6 +79,7 @@ def open_study(
     )
     known = study.user_attrs.get("identity")
     if known is None:
+        study.set_user_attr("key", uuid.uuid4().hex)  # a study of this name may have been before it
         study.set_user_attr("identity", identity)
     elif known != identity:
         fields = [field for field in identity | known if identity.get(field) != known.get(field)]

@@ -24,7 +24,7 @@ from augsearch.search.studies import Entry
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-STUDY_TAG, TRIAL_TAG = "augsearch.study", "augsearch.trial"
+STUDY_TAG, KEY_TAG, TRIAL_TAG = "augsearch.study", "augsearch.key", "augsearch.trial"
 SOURCE = {"mlflow.source.name": "augsearch", "mlflow.source.type": "LOCAL"}
 _STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "FINISHED", TrialState.FAIL: "FAILED"}
 
@@ -38,18 +38,21 @@ def absolute(uri: str) -> str:
 
 
 class Tracker:
-    """One study's parent run and its children. Methods return at once; ``close`` waits for all of them."""
+    """One study's parent run and its children. Methods return at once; ``close`` waits for all of them.
 
-    def __init__(self, uri: str, experiment: str, study: str, description: str) -> None:
+    ``key`` tells the study from others of the same name.
+    """
+
+    def __init__(self, uri: str, experiment: str, study: str, key: str, description: str) -> None:
         self._uri, self._experiment, self._study = absolute(uri), experiment, study
-        self._description = description
+        self._key, self._description = key, description
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mlflow")
         self._pending: list[Future[None]] = []
-        self._connected = self._thread.submit(self._connect)
         self._client: MlflowClient
         self._experiment_id = self._parent = ""
         self._children: dict[int, str] = {}
         self._unreachable = False
+        self._connected = self._thread.submit(self._connect)
 
     def _connect(self) -> None:
         # MLflow's own exports would put runs elsewhere, or take one that is not ours as the parent.
@@ -85,10 +88,15 @@ class Tracker:
         return str(found.experiment_id)
 
     def _find_parent(self) -> str:
-        for run in self._search(f"tags.`{STUDY_TAG}` = '{self._study}'"):
+        for run in self._search(f"tags.`{KEY_TAG}` = '{self._key}'"):
             self._client.update_run(run.info.run_id, status="RUNNING")
             return str(run.info.run_id)
-        tags = {STUDY_TAG: self._study, "mlflow.note.content": self._description, **SOURCE}
+        tags = {
+            STUDY_TAG: self._study,
+            KEY_TAG: self._key,
+            "mlflow.note.content": self._description,
+            **SOURCE,
+        }
         run = self._client.create_run(self._experiment_id, run_name=self._study, tags=tags)
         return str(run.info.run_id)
 

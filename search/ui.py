@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -30,7 +33,10 @@ def serve(tracking_uri: str | None, port: int | None, say: Callable[[str], objec
     # One worker: each takes seconds to start, and there is one person to serve.
     command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--workers", "1"]
     server = subprocess.Popen(
-        [*command, "--port", str(port), "--backend-store-uri", uri], stdout=subprocess.DEVNULL
+        [*command, "--port", str(port), "--backend-store-uri", uri],
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        start_new_session=True,
     )
     try:
         if server.wait():
@@ -38,8 +44,17 @@ def serve(tracking_uri: str | None, port: int | None, say: Callable[[str], objec
     except KeyboardInterrupt:
         say("stopped")
     finally:
+        _end(server)
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    """End the server and what it started."""
+    if hasattr(os, "killpg"):
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGTERM)
+    else:
         server.terminate()
-        server.wait()
+    server.wait()
 
 
 def _is_free(port: int) -> bool:

@@ -25,8 +25,8 @@ def entry(number: int, state: TrialState = TrialState.COMPLETE, baseline: str | 
     return Entry(number, baseline, state, Candidate(policy=Policy(num_ops=number % 3)), folds)
 
 
-def log(entries: list[Entry], status: str = "FINISHED") -> None:
-    tracker = Tracker(URI, "pictures 1234", "study-a", "what it is")
+def log(entries: list[Entry], status: str = "FINISHED", key: str = "k1") -> None:
+    tracker = Tracker(URI, "pictures 1234", "study-a", key, "what it is")
     tracker.parent(params={"seed": 3})
     tracker.trials(entries, {one.number: {"num_ops": one.number} for one in entries})
     assert tracker.close(status) is None
@@ -61,7 +61,16 @@ def test_a_resumed_study_has_one_parent_and_one_child_a_trial(
 
 def test_an_unreachable_server_is_named(workplace: Path) -> None:
     (workplace / "file").write_text("no database")
-    tracker = Tracker("sqlite:///file", "x", "y", "z")
+    tracker = Tracker("sqlite:///file", "x", "y", "k", "z")
     assert tracker.close("FINISHED") is not None
     with pytest.raises(UserError, match=r"MLflow at sqlite:///.*file: .*; give another --tracking-uri"):
         tracker.check()
+
+
+def test_a_new_study_of_an_old_name_has_its_own_runs(workplace: Path) -> None:
+    log([entry(0)])
+    log([entry(0)], key="k2")
+    client = MlflowClient(absolute(URI))
+    experiment = client.get_experiment_by_name("pictures 1234")
+    assert experiment is not None
+    assert len(client.search_runs([experiment.experiment_id])) == 4
