@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from augsearch.policies.kinds import Colour, Entries, Kernel, Patch, Statistic, Step, Tables, Warp
+from augsearch.policies.kinds import Colour, Kernel, Patch, Size, Statistic, Step, Table, Tables, Warp
 from augsearch.policies.operations import LUMA
 
 Image = NDArray[np.uint8]
@@ -37,79 +37,107 @@ class Sampling:
     """RGB; grey images take the first."""
 
 
-def run(steps: Sequence[Step], image: Image, sampling: Sampling) -> Image:
-    """A new image with ``steps`` applied in order, or ``image`` itself where there are none."""
-    for step in steps:
-        if isinstance(step, Warp):
-            image = _warp(step, image, sampling)
-        elif isinstance(step, Tables):
-            image = _look_up(step, image)
-        elif isinstance(step, Colour):
-            image = _recolour(step, image)
-        elif isinstance(step, Kernel):
-            image = _convolve(step, image)
-        else:
-            image = _patch(step, image, sampling)
+Part = Callable[[Image], Image]
+Program = tuple[Part, ...]
+"""Steps made ready for images of one size: nothing is computed twice that does not depend on the pixels."""
+
+
+def prepare(steps: Sequence[Step], size: Size, channels: int, sampling: Sampling) -> Program:
+    """Make ``steps`` ready for images (H, W, C) of ``size`` with ``channels``."""
+    return tuple(_prepared(step, size, channels, sampling) for step in steps)
+
+
+def run(program: Program, image: Image) -> Image:
+    """A new image with the program's parts applied in order, or ``image`` itself where there are none."""
+    for part in program:
+        image = part(image)
     return image
 
 
-def _warp(warp: Warp, image: Image, sampling: Sampling) -> Image:
-    height, width, channels = image.shape
+def _prepared(step: Step, size: Size, channels: int, sampling: Sampling) -> Part:
+    if isinstance(step, Warp):
+        return _warp(step, size, channels, sampling)
+    if isinstance(step, Tables):
+        return _look_up(step, channels)
+    if isinstance(step, Colour):
+        return _recolour(step, channels)
+    if isinstance(step, Kernel):
+        return _convolve(step)
+    return _patch(step, channels, sampling)
+
+
+def _warp(warp: Warp, size: Size, channels: int, sampling: Sampling) -> Part:
+    height, width = size
     # The matrix speaks of pixels from the centre, OpenCV of pixel indices from the top left.
     centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
     (a, b, c), (d, e, f), (g, h, _) = warp.matrix.tolist()
-    flags = _INTERPOLATIONS[sampling.interpolation] | cv2.WARP_INVERSE_MAP
-    border, fill = _BORDERS[sampling.border], sampling.fill[:channels]
     if g == 0 and h == 0:
-        index = np.array(
-            (
-                (a, b, c + centre_x - a * centre_x - b * centre_y),
-                (d, e, f + centre_y - d * centre_x - e * centre_y),
-            )
-        )
-        warped = cv2.warpAffine(
-            image, index, (width, height), flags=flags, borderMode=border, borderValue=fill
-        )
+        function = cv2.warpAffine
+        x = (a, b, c + centre_x - a * centre_x - b * centre_y)
+        y = (d, e, f + centre_y - d * centre_x - e * centre_y)
+        matrix = np.array((x, y))
     else:
+        function = cv2.warpPerspective
         to_centre = np.array(((1, 0, -centre_x), (0, 1, -centre_y), (0, 0, 1)))
         from_centre = np.array(((1, 0, centre_x), (0, 1, centre_y), (0, 0, 1)))
-        index = from_centre @ warp.matrix @ to_centre
-        warped = cv2.warpPerspective(
-            image, index, (width, height), flags=flags, borderMode=border, borderValue=fill
-        )
-    return _like(warped, image)
+        matrix = from_centre @ warp.matrix @ to_centre
+    flags = _INTERPOLATIONS[sampling.interpolation] | cv2.WARP_INVERSE_MAP
+    border, fill = _BORDERS[sampling.border], sampling.fill[:channels]
+
+    def part(image: Image) -> Image:
+        return _like(function(image, matrix, (width, height), None, flags, border, fill), image)
+
+    return part
 
 
-def _look_up(tables: Tables, image: Image) -> Image:
-    entries = tables.entries(lambda statistic: measure(image, statistic))
-    return _like(cv2.LUT(image, _lut(entries, image.shape[2])), image)
+def _look_up(tables: Tables, channels: int) -> Part:
+    if all(isinstance(member, Table) for member in tables.members):
+        known = tables.entries(_never)
+        return lambda image: _like(cv2.LUT(image, known), image)
+
+    def part(image: Image) -> Image:
+        entries = tables.entries(lambda statistic: measure(image, statistic))
+        lut = entries if entries.ndim == 1 else entries.T.reshape(1, 256, channels)
+        return _like(cv2.LUT(image, lut), image)
+
+    return part
 
 
-def _lut(entries: Entries, channels: int) -> Entries:
-    return entries if entries.ndim == 1 else entries.T.reshape(1, 256, channels)
+def _never(statistic: Statistic) -> NDArray[np.int64]:
+    raise AssertionError("a table that is known beforehand asked for a statistic")
 
 
-def _recolour(colour: Colour, image: Image) -> Image:
-    if image.shape[2] == 1:
-        return image
+def _recolour(colour: Colour, channels: int) -> Part:
+    if channels == 1:
+        return lambda image: image
     matrix = colour.matrix.copy()
     matrix[:, 3] += _CUT_OFF
-    return _like(cv2.transform(image, matrix), image)
+    return lambda image: _like(cv2.transform(image, matrix), image)
 
 
-def _convolve(kernel: Kernel, image: Image) -> Image:
+def _convolve(kernel: Kernel) -> Part:
     margin = len(kernel.weights) // 2
-    filtered = _like(cv2.filter2D(image, -1, kernel.weights, delta=_CUT_OFF), image)
-    for edge in (np.s_[:margin], np.s_[-margin:], np.s_[:, :margin], np.s_[:, -margin:]):
-        filtered[edge] = image[edge]
-    return filtered
+    edges = (np.s_[:margin], np.s_[-margin:], np.s_[:, :margin], np.s_[:, -margin:])
+
+    def part(image: Image) -> Image:
+        filtered = _like(cv2.filter2D(image, -1, kernel.weights, delta=_CUT_OFF), image)
+        for edge in edges:
+            filtered[edge] = image[edge]
+        return filtered
+
+    return part
 
 
-def _patch(patch: Patch, image: Image, sampling: Sampling) -> Image:
-    patched = image.copy()
-    bottom, right = patch.top + patch.height, patch.left + patch.width
-    patched[patch.top : bottom, patch.left : right] = sampling.fill[: image.shape[2]]
-    return patched
+def _patch(patch: Patch, channels: int, sampling: Sampling) -> Part:
+    rows = slice(patch.top, patch.top + patch.height)
+    columns = slice(patch.left, patch.left + patch.width)
+
+    def part(image: Image) -> Image:
+        patched = image.copy()
+        patched[rows, columns] = sampling.fill[:channels]
+        return patched
+
+    return part
 
 
 def _like(result: Any, image: Image) -> Image:

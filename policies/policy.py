@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
@@ -22,6 +22,10 @@ Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 CROP_MAGNITUDE = 15
 """The random crop's padding: an eighth of the side, the customary 4 pixels of 32."""
+
+
+MOST_PROGRAMS = 4096
+"""Programs remembered for images of one size: RandAugment (2, 9) has about 500, TrivialAugment 900."""
 
 
 class Drawn(NamedTuple):
@@ -110,16 +114,14 @@ class Policy(BaseModel):
         else:
             magnitudes = [[self.magnitude] * self.num_ops] * count
         negatives = (rng.random((count, self.num_ops)) < 0.5).tolist()
-        recipes = []
-        for image in range(count):
-            drawn = [
-                _drawn(self.operations[choice], magnitude, negative, rng)
-                for choice, magnitude, negative in zip(
-                    choices[image], magnitudes[image], negatives[image], strict=True
-                )
-            ]
-            recipes.append((*basic[image], *drawn))
-        return recipes
+        names = self.operations
+        return [
+            (
+                *first,
+                *(_drawn(names[choice], magnitude, negative, rng) for choice, magnitude, negative in own),
+            )
+            for first, own in zip(basic, map(zip, choices, magnitudes, negatives), strict=True)
+        ]
 
     def _draw_basic(self, count: int, rng: np.random.Generator) -> list[list[Drawn]]:
         basic: list[list[Drawn]] = [[] for _ in range(count)]
@@ -138,13 +140,14 @@ class Policy(BaseModel):
 
     def steps(self, recipe: Recipe, size: Size) -> tuple[Step, ...]:
         """The fused steps of ``recipe`` for an image of ``size``."""
-        if any(drawn.noise for drawn in recipe):
-            return _steps(recipe, self.ranges, size)
-        return _remembered_steps(recipe, self.ranges, size)
+        effects = (effect_of(drawn, self.ranges, size) for drawn in recipe)
+        return fuse(effect for effect in effects if effect is not None)
 
     def apply(self, recipe: Recipe, image: Images) -> Images:
         """``image``, uint8 (H, W, C), after ``recipe``; the input is never changed."""
-        return opencv.run(self.steps(recipe, Size(*image.shape[:2])), image, self.sampling)
+        size = Size(*image.shape[:2])
+        program = opencv.prepare(self.steps(recipe, size), size, image.shape[2], self.sampling)
+        return opencv.run(program, image)
 
     def augment(self, images: Images, rng: np.random.Generator) -> Images:
         """A new batch, each image augmented by its own draw; ``images``: uint8 (B, H, W, C), C = 1 or 3."""
@@ -153,8 +156,15 @@ class Policy(BaseModel):
         augmented = np.empty_like(images)
         if images.size == 0:
             return augmented
+        size, channels, sampling = Size(*images.shape[1:3]), images.shape[3], self.sampling
+        programs = _programs(self.ranges, size, channels, sampling)
         for index, recipe in enumerate(self.draw(len(images), rng)):
-            augmented[index] = self.apply(recipe, images[index])
+            program = programs.get(recipe)
+            if program is None:
+                program = opencv.prepare(self.steps(recipe, size), size, channels, sampling)
+                if len(programs) < MOST_PROGRAMS and not any(drawn.noise for drawn in recipe):
+                    programs[recipe] = program
+            augmented[index] = opencv.run(program, images[index])
         return augmented
 
     def batch_transform(self, seed: int) -> Callable[[Images], Images]:
@@ -190,19 +200,25 @@ TRIVIALAUGMENT = Policy(num_ops=1, magnitude="random", ranges="wide")
 """TrivialAugment Wide (Müller and Hutter 2021, arXiv:2103.10158)."""
 
 
+@lru_cache(maxsize=16)
+def _programs(
+    ranges: Ranges, size: Size, channels: int, sampling: opencv.Sampling
+) -> dict[Recipe, opencv.Program]:
+    """The programs made so far for such images, by recipe; ``augment`` fills it."""
+    return {}
+
+
 def _drawn(name: str, magnitude: int, negative: bool, rng: np.random.Generator) -> Drawn:
+    noise = OPERATIONS[name].noise
+    if noise:
+        return Drawn(name, magnitude, negative and OPERATIONS[name].signed, tuple(rng.random(noise).tolist()))
+    return _without_noise(name, magnitude, negative)
+
+
+@cache
+def _without_noise(name: str, magnitude: int, negative: bool) -> Drawn:
     operation = OPERATIONS[name]
-    noise = tuple(rng.random(operation.noise).tolist()) if operation.noise else ()
-    return Drawn(name, magnitude if operation.standard else 0, negative and operation.signed, noise)
-
-
-def _steps(recipe: Recipe, ranges: Ranges, size: Size) -> tuple[Step, ...]:
-    effects = (effect_of(drawn, ranges, size) for drawn in recipe)
-    return fuse(effect for effect in effects if effect is not None)
-
-
-# RandAugment (2, 9) has about 500 different recipes; TrivialAugment about 900.
-_remembered_steps = lru_cache(maxsize=4096)(_steps)
+    return Drawn(name, magnitude if operation.standard else 0, negative and operation.signed, ())
 
 
 def effect_of(drawn: Drawn, ranges: Ranges, size: Size) -> Effect | None:

@@ -14,7 +14,7 @@ from torchvision.transforms import v2
 
 from augsearch.policies import OPERATIONS, RANDAUGMENT
 from augsearch.policies.kinds import Colour, Kernel, MeasuredTable, Patch, Size, Table, Warp, fuse
-from augsearch.policies.opencv import Image, Sampling, run
+from augsearch.policies.opencv import Image, Sampling, prepare, run
 from augsearch.policies.operations import Operation
 
 KINDS = {
@@ -50,8 +50,10 @@ def applied(
 
 def with_value(operation: Operation, image: Image, value: float, seed: int = 0) -> Image:
     noise = np.random.default_rng(seed).random(operation.noise).tolist()
-    effect = operation.effect(value, noise, Size(*image.shape[:2]))
-    return run(fuse([effect]) if effect else (), image, Sampling())
+    size = Size(*image.shape[:2])
+    effect = operation.effect(value, noise, size)
+    steps = fuse([effect]) if effect else ()
+    return run(prepare(steps, size, image.shape[2], Sampling()), image)
 
 
 @every_operation

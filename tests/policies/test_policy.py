@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from augsearch.policies import OPERATIONS, RANDAUGMENT, TRIVIALAUGMENT, Mixing, Policy, UserError, draw_mix
 from augsearch.policies.errors import explain
 from augsearch.policies.kinds import Size, Tables, Warp, fuse
-from augsearch.policies.opencv import Sampling, run
+from augsearch.policies.opencv import Sampling, prepare, run
 from augsearch.policies.policy import Drawn, effect_of
 
 
@@ -101,7 +101,7 @@ def one_by_one(recipe: tuple[Drawn, ...], image: np.ndarray) -> np.ndarray:
     for drawn in recipe:
         effect = effect_of(drawn, "standard", Size(*image.shape[:2]))
         if effect is not None:
-            image = run(fuse([effect]), image, Sampling())
+            image = run(prepare(fuse([effect]), Size(*image.shape[:2]), image.shape[2], Sampling()), image)
     return image
 
 
