@@ -15,6 +15,8 @@ from augsearch.policies import UserError
 from augsearch.search.settings import Settings
 
 FIRST_PORT = 5000
+PATIENCE = 5.0
+"""Seconds that the server has to end by itself."""
 
 
 def serve(tracking_uri: str | None, port: int | None, say: Callable[[str], object]) -> None:
@@ -49,12 +51,16 @@ def serve(tracking_uri: str | None, port: int | None, say: Callable[[str], objec
 
 def _end(server: subprocess.Popen[bytes]) -> None:
     """End the server and what it started."""
-    if hasattr(os, "killpg"):
+    if not hasattr(os, "killpg"):
+        server.kill()
+        server.wait()
+        return
+    # MLflow's server does not always heed the first signal, so the second is one that can't be ignored.
+    for chosen in (signal.SIGTERM, signal.SIGKILL):
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGTERM)
-    else:
-        server.terminate()
-    server.wait()
+            os.killpg(server.pid, chosen)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            server.wait(PATIENCE)
 
 
 def _is_free(port: int) -> bool:

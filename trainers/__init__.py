@@ -12,22 +12,22 @@ if TYPE_CHECKING:
     from augsearch.trainers.final import FinalEpoch, FinalModel, test_final, train_final
     from augsearch.trainers.folds import Candidate, Fold, FoldResult, ProxySettings, Stage, Workspace
     from augsearch.trainers.images import ImageData, open_images
-    from augsearch.trainers.loop import EpochResult, LabeledImages, Recipe, TrainingDivergedError, train
+    from augsearch.trainers.loop import EpochResult, LabeledImages, Recipe, train
     from augsearch.trainers.losses import Batch, distilled, supervised
     from augsearch.trainers.models import ModelSpec, build_model, load_model, save_model
     from augsearch.trainers.proxy import evaluate, prepare_teacher
-    from augsearch.trainers.scores import Scores, predict, score
+    from augsearch.trainers.scores import Scores, TrainingDivergedError, predict, score
     from augsearch.trainers.splits import Splits, fold_subset, split
 
 _HOMES = {
     "final": ["FinalEpoch", "FinalModel", "test_final", "train_final"],
     "folds": ["Candidate", "Fold", "FoldResult", "ProxySettings", "Stage", "Workspace"],
     "images": ["ImageData", "open_images"],
-    "loop": ["EpochResult", "LabeledImages", "Recipe", "TrainingDivergedError", "train"],
+    "loop": ["EpochResult", "LabeledImages", "Recipe", "train"],
     "losses": ["Batch", "distilled", "supervised"],
     "models": ["ModelSpec", "build_model", "load_model", "save_model"],
     "proxy": ["evaluate", "prepare_teacher"],
-    "scores": ["Scores", "predict", "score"],
+    "scores": ["Scores", "TrainingDivergedError", "predict", "score"],
     "splits": ["Splits", "fold_subset", "split"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}

@@ -134,9 +134,9 @@ class Workspace:
             self.train, self.data.labels, fold=fold.index, size=self.proxy.fold_size, seed=seed
         )
 
-    def training_images(self, fold: Fold) -> int:
-        """Image passes of one training on ``fold``."""
-        return self.proxy.epochs * min(self.proxy.fold_size, len(self.train))
+    def sample(self, size: int) -> NDArray[np.int64]:
+        """At most ``size`` training images of all classes, always the same."""
+        return fold_subset(self.train, self.data.labels, fold=0, size=size, seed=self.proxy.seed)
 
     @property
     def teacher_logits(self) -> Path:

@@ -20,7 +20,7 @@ from torch import nn
 from augsearch.policies import Distillation, Policy, draw_mix
 from augsearch.trainers.losses import Batch, Loss, distilled, supervised
 from augsearch.trainers.optimizers import build_optimizers
-from augsearch.trainers.scores import Logits, to_tensor
+from augsearch.trainers.scores import Logits, TrainingDivergedError, to_tensor
 
 
 class Recipe(BaseModel):
@@ -69,10 +69,6 @@ class EpochResult:
     images: int
     """Trained on in this epoch."""
     seconds: float
-
-
-class TrainingDivergedError(ArithmeticError):
-    """The loss is no longer a number."""
 
 
 def train(

@@ -48,7 +48,7 @@ def distilled(distillation: Distillation, label_smoothing: float) -> Loss:
         if batch.teacher is None:
             raise ValueError("distillation needs a batch with the teacher's probabilities")
         student = F.log_softmax(logits / temperature, dim=1)
-        soft = F.kl_div(student, batch.teacher, reduction="batchmean")
+        soft = F.kl_div(student, batch.teacher.detach(), reduction="batchmean")
         return alpha * temperature**2 * soft + (1 - alpha) * hard(logits, batch)
 
     return loss

@@ -13,7 +13,8 @@ from typing import Any, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
@@ -28,9 +29,9 @@ class ModelSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    channels: int
-    image_size: int
-    classes: tuple[str, ...]
+    channels: int = Field(ge=1, le=4)
+    image_size: int = Field(ge=1, le=8192)
+    classes: tuple[str, ...] = Field(min_length=1)
     mean: tuple[float, ...]
     """Per channel, in grey levels."""
     std: tuple[float, ...]
@@ -89,7 +90,7 @@ def build_model(spec: ModelSpec, seed: int) -> nn.Module:
     """
     width = WIDTHS[check_network(spec.name)]
     with torch.random.fork_rng(devices=[]):  # initialisers take no generator
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         network = nn.Sequential(
             Normalise(spec.mean, spec.std),
             *_stem(spec.channels, width, spec.image_size),
@@ -123,7 +124,7 @@ def save_model(model: nn.Module, spec: ModelSpec, path: Path, card: dict[str, Js
     temporary = path.with_name(f".{path.name}.part")
     save_file(state, temporary)
     temporary.replace(path)
-    _write_card(path, {"model": spec.model_dump(mode="json"), **card})
+    _write_card(path, {**card, "model": spec.model_dump(mode="json")})
 
 
 def add_to_card(path: Path, more: dict[str, JsonValue]) -> None:
@@ -132,7 +133,10 @@ def add_to_card(path: Path, more: dict[str, JsonValue]) -> None:
 
 
 def _write_card(path: Path, document: dict[str, Any]) -> None:
-    path.with_suffix(".json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    card = path.with_suffix(".json")
+    temporary = card.with_name(f".{card.name}.part")
+    temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(card)
 
 
 def load_model(path: Path) -> tuple[nn.Module, ModelSpec]:
@@ -153,7 +157,7 @@ def load_model(path: Path) -> tuple[nn.Module, ModelSpec]:
         model.load_state_dict(load_file(path))
     except ValidationError as error:
         raise UserError(f"{card}: no model card ({explain(error)})") from None
-    except (ValueError, RuntimeError, OSError) as error:
+    except (ValueError, RuntimeError, OSError, SafetensorError) as error:
         raise UserError(f"{path}: not a model that augsearch saved ({_first_line(error)})") from None
     return model.eval(), spec
 

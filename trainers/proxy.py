@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -23,6 +25,9 @@ from augsearch.trainers.loop import LabeledImages, Recipe, train
 from augsearch.trainers.models import ModelSpec, build_model, channel_statistics, load_model, save_model
 from augsearch.trainers.scores import Logits, predict, score
 
+MOST_TEACHER_IMAGES = 50_000
+"""More would make the teacher's one training longer than the whole search."""
+
 TEACHER_POLICY = Policy(num_ops=2, magnitude=9)
 """What a teacher is trained under: strong, and without mirrors or turns, which could change a label."""
 
@@ -39,6 +44,8 @@ def resolve_device(name: str) -> torch.device:
         device = torch.device(name)
     except RuntimeError:
         raise UserError(f"device must be auto, cpu, cuda or cuda:NUMBER, got {name!r}") from None
+    if device.type not in ("cpu", "cuda"):
+        raise UserError(f"device must be auto, cpu, cuda or cuda:NUMBER, got {name!r}")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use cpu")
     return device
@@ -53,6 +60,24 @@ def evaluate(folder: Path, candidate: Candidate, fold: Fold) -> FoldResult:
     started = time.perf_counter()
     workspace = open_workspace(folder)
     device = resolve_device(workspace.proxy.device)
+    with one_thread():
+        return _evaluate(workspace, candidate, fold, device, started)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """One thread for torch: sums over several come out differently, and a fold's score must not."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
+
+
+def _evaluate(
+    workspace: Workspace, candidate: Candidate, fold: Fold, device: torch.device, started: float
+) -> FoldResult:
     weights_seed, training_seed = fold.seeds(workspace.proxy.seed)
     chosen = workspace.training_subset(fold)
     teacher = _teacher_logits(workspace.teacher_logits)[chosen] if candidate.distillation else None
@@ -102,7 +127,8 @@ def prepare_teacher(folder: Path) -> float:
         save_model(model, spec, workspace.teacher_model, {"trained_on": "the training part"})
     logits = np.full((len(workspace.data.labels), len(spec.classes)), np.nan, dtype=np.float32)
     known = np.concatenate((workspace.train, workspace.validation, workspace.confirmation))
-    logits[known] = predict(model.to(device), workspace.data.images[known], device)
+    with one_thread():
+        logits[known] = predict(model.to(device), workspace.data.images[known], device)
     temporary = workspace.teacher_logits.with_name(".teacher.part.npy")
     np.save(temporary, logits)
     temporary.replace(workspace.teacher_logits)
@@ -129,12 +155,12 @@ def _train_teacher(workspace: Workspace, spec: ModelSpec, device: torch.device) 
     # The index is beyond any fold's, so no fold shares the teacher's seeds.
     weights_seed, training_seed = Fold(Stage.SEARCH, 2**31).seeds(workspace.proxy.seed)
     model = build_model(spec, weights_seed).to(device)
-    chosen = workspace.train[:50_000]
+    chosen = workspace.sample(MOST_TEACHER_IMAGES)
     recipe = Recipe(epochs=default_epochs(len(chosen)))
-    for _ in train(
-        model, labeled(workspace, chosen), TEACHER_POLICY, recipe, seed=training_seed, device=device
-    ):
-        pass
+    data = labeled(workspace, chosen)
+    with one_thread():
+        for _ in train(model, data, TEACHER_POLICY, recipe, seed=training_seed, device=device):
+            pass
     return model
 
 
@@ -147,7 +173,7 @@ def labeled(workspace: Workspace, chosen: np.ndarray, teacher: Logits | None = N
 @lru_cache(maxsize=8)
 def _statistics(folder: Path) -> tuple[tuple[float, ...], tuple[float, ...]]:
     workspace = open_workspace(folder)
-    return channel_statistics(workspace.data.images[workspace.train[:5000]])
+    return channel_statistics(workspace.data.images[workspace.sample(5000)])
 
 
 def spec_for(workspace: Workspace, name: str) -> ModelSpec:

@@ -12,6 +12,10 @@ from torch import nn
 Logits = NDArray[np.float32]
 
 
+class TrainingDivergedError(ArithmeticError):
+    """A loss or an output is no longer a number."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Scores:
     """Scores of predictions on some images."""
@@ -34,7 +38,8 @@ def predict(
     rows = []
     with torch.inference_mode():
         for start in range(0, len(images), batch_size):
-            chunk = np.ascontiguousarray(images[start : start + batch_size])
+            # A memory map is read-only, which torch takes ill: only such a chunk is copied.
+            chunk = np.require(images[start : start + batch_size], requirements=["C", "W"])
             rows.append(model(to_tensor(chunk, device)).float().cpu().numpy())
     model.train(was_training)
     return np.concatenate(rows)
@@ -46,7 +51,13 @@ def to_tensor(images: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
 
 
 def score(logits: Logits, labels: NDArray[np.int64]) -> Scores:
-    """Compare ``logits`` (N, K) with ``labels`` (N,)."""
+    """Compare ``logits`` (N, K) with ``labels`` (N,).
+
+    Raises:
+        TrainingDivergedError: a logit is no number.
+    """
+    if not np.isfinite(logits).all():
+        raise TrainingDivergedError("the model's outputs are no numbers; lower the learning rate")
     shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
     log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     correct = logits.argmax(axis=1) == labels

@@ -65,6 +65,7 @@ def _start_worker() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     import cv2
     import torch
+    import torch._dynamo  # the first optimizer would import it, in the first fold's time
 
     import augsearch.trainers.proxy  # noqa: F401
 

@@ -172,13 +172,15 @@ def test_ui_serves_the_runs(workplace: Path) -> None:
 
 
 def _get(address: str) -> str:
+    last: OSError | None = None
     for _ in range(120):
         try:
             with urllib.request.urlopen(address, timeout=5) as response:
                 return str(response.read().decode())
-        except OSError:
+        except OSError as error:
+            last = error
             time.sleep(0.5)
-    raise AssertionError(f"{address} did not answer within a minute")
+    raise AssertionError(f"{address} did not answer within a minute: {last!r}")
 
 
 COMMANDS = ["run", "export", "train", "preview", "ui"]
