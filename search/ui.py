@@ -43,7 +43,7 @@ def serve(tracking_uri: str | None, port: int | None, say: Callable[[str], objec
     try:
         if server.wait():
             raise UserError(f"the MLflow UI ended with status {server.returncode}; see its messages above")
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # SIGTERM too
         say("stopped")
     finally:
         _end(server)

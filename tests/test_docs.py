@@ -60,7 +60,7 @@ def test_the_readmes_commands_and_examples_run(tmp_path: Path, monkeypatch: pyte
             ) as process:
                 assert process.stdout is not None
                 assert "http://127.0.0.1:" in process.stdout.readline()
-                process.send_signal(signal.SIGINT)
+                process.send_signal(signal.SIGTERM)
             continue
         done = subprocess.run(full, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"

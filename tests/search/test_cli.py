@@ -63,9 +63,19 @@ def logged() -> tuple[Run, list[Run]]:
 
 
 def started(command: list[str]) -> subprocess.Popen[str]:
-    """A command in a process group of its own, as a terminal would start it."""
+    """A command in a process group of its own, as a terminal would start it.
+
+    A terminal does not have Ctrl-C ignored, as a shell does for what it runs in the background.
+    """
     pipe = subprocess.PIPE
-    return subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
+    return subprocess.Popen(
+        command,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
 
 
 def wait_for(process: subprocess.Popen[str], *beginnings: str) -> str:
