@@ -81,7 +81,11 @@ def started(command: list[str]) -> subprocess.Popen[str]:
 def wait_for(process: subprocess.Popen[str], *beginnings: str) -> str:
     """The first line that begins so."""
     assert process.stdout is not None
-    return next(line for line in process.stdout if line.startswith(beginnings))
+    for line in process.stdout:
+        if line.startswith(beginnings):
+            return line
+    assert process.stderr is not None
+    raise AssertionError(f"no line begins with {beginnings}; errors: {process.stderr.read()}")
 
 
 def test_the_whole_job(stripes: str, workplace: Path) -> None:
