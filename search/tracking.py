@@ -15,6 +15,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import filelock
 from optuna.trial import TrialState
 
 from augsearch.policies import UserError
@@ -35,6 +36,23 @@ SQLITE = "sqlite:///"
 def absolute(uri: str) -> str:
     """``uri`` with the path of an SQLite file made absolute: MLflow keeps connections by URI."""
     return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}" if uri.startswith(SQLITE) else uri
+
+
+def _make_database(path: Path) -> None:
+    """Have MLflow's tables in an SQLite file at ``path``, all of them or no file at all.
+
+    MLflow makes them one by one for seconds, and refuses a file in which a kill left only some.
+    """
+    from mlflow import MlflowClient
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(path.with_name(f".{path.name}.lock")):
+        if path.exists():
+            return
+        part = path.with_name(f".{path.name}.part")
+        part.unlink(missing_ok=True)
+        MlflowClient(f"{SQLITE}{part}").search_experiments(max_results=1)
+        part.replace(path)
 
 
 class Tracker:
@@ -58,13 +76,13 @@ class Tracker:
         # MLflow's own exports would put runs elsewhere, or take one that is not ours as the parent.
         for variable in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
             os.environ.pop(variable, None)
-        if self._uri.startswith(SQLITE):
-            Path(self._uri.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
         from mlflow import MlflowClient
 
         for chatty in ("mlflow", "alembic"):
             logging.getLogger(chatty).setLevel(logging.ERROR)
+        if self._uri.startswith(SQLITE):
+            _make_database(Path(self._uri.removeprefix(SQLITE)))
 
         self._client = MlflowClient(self._uri)
         self._experiment_id = self._find_experiment()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -74,3 +77,20 @@ def test_a_new_study_of_an_old_name_has_its_own_runs(workplace: Path) -> None:
     experiment = client.get_experiment_by_name("pictures 1234")
     assert experiment is not None
     assert len(client.search_runs([experiment.experiment_id])) == 4
+
+
+def test_a_kill_while_the_database_is_made_leaves_none(workplace: Path) -> None:
+    code = (
+        "from augsearch.search.tracking import Tracker\n"
+        f"Tracker({URI!r}, 'e', 's', 'k', 'd').close('FINISHED')\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code])
+    part = workplace / "mlruns" / ".mlflow.db.part"
+    while not (part.exists() and part.stat().st_size > 100_000):
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (workplace / "mlruns" / "mlflow.db").exists()
+    log([entry(0)])
+    assert (workplace / "mlruns" / "mlflow.db").exists()
+    assert not part.exists()
