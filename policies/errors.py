@@ -10,6 +10,11 @@ class UserError(ValueError):
     """Bad input. Its message is one line for a person; commands print it and exit with status 2."""
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of what a library says, which may go on for a page."""
+    return str(error).strip().split("\n")[0]
+
+
 _RULES = {
     "greater_than": "must be > {gt}",
     "greater_than_equal": "must be ≥ {ge}",

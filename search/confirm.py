@@ -106,6 +106,12 @@ def choose_finalists(study: optuna.Study, count: int) -> list[Entry]:
     return baselines + chosen
 
 
+def missing_folds(study: optuna.Study, finalists: Sequence[Entry], folds: int) -> list[tuple[Entry, int]]:
+    """The confirmation folds that are still to be run, fold by fold."""
+    known = {entry.number: confirmation_results(study, entry.number) for entry in finalists}
+    return [(entry, fold) for fold in range(folds) for entry in finalists if fold not in known[entry.number]]
+
+
 def confirm(
     study: optuna.Study, engine: Engine, workspace: Workspace, finalists: Sequence[Entry], folds: int
 ) -> Iterator[tuple[Entry, int, FoldResult]]:
@@ -116,14 +122,8 @@ def confirm(
     """
     if any(entry.candidate.distillation for entry in finalists) and not workspace.teacher_logits.exists():
         engine.submit(prepare_teacher, workspace.folder).result()
-    missing = [
-        (entry, fold)
-        for fold in range(folds)
-        for entry in finalists
-        if fold not in confirmation_results(study, entry.number)
-    ]
     running: dict[Future[FoldResult], tuple[Entry, int, int]] = {}
-    queue = [(entry, fold, 0) for entry, fold in reversed(missing)]
+    queue = [(entry, fold, 0) for entry, fold in reversed(missing_folds(study, finalists, folds))]
     while queue or running:
         while queue and len(running) < engine.slots:
             entry, fold, tries = queue.pop()

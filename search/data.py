@@ -30,6 +30,16 @@ class Data:
     splits: Splits
     workspace: Workspace
 
+    @property
+    def experiment(self) -> str:
+        """The MLflow experiment of this data set."""
+        return f"{self.images.name} {self.images.fingerprint[:8]}"
+
+    @property
+    def label(self) -> str:
+        """The data set's name and content."""
+        return f"{self.images.name} {self.images.fingerprint[:12]}"
+
 
 def open_data(settings: Settings, display: Display) -> Data:
     """Decode or map the images, divide them, and write down what workers may see."""
@@ -75,7 +85,7 @@ def identity_of(settings: Settings, data: Data) -> dict[str, Any]:
     """What must be the same for a study to be taken up again."""
     proxy = data.workspace.proxy
     return {
-        "data": f"{data.images.name} {data.images.fingerprint[:12]}",
+        "data": data.label,
         "splits": digest(data.splits.digests())[:12],
         "image size": int(data.images.images.shape[1]),
         "seed": settings.seed,

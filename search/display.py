@@ -113,15 +113,12 @@ class RaceView:
         self._running: dict[int, str] = {}
         self._done: dict[int, int] = {}
         self._best: dict[bool, tuple[float, str]] = {}
-        self.just_ended: int | None = None
-        """The trial that the last event ended."""
         for entry in entries:
             if entry.state is TrialState.COMPLETE:
                 self._lead(entry.name, entry.baseline, entry.mean)
 
     def show(self, event: Event) -> None:
         """Take in what happened."""
-        self.just_ended = event.number if isinstance(event, TrialDone) else None
         if isinstance(event, TrialStarted):
             self._running[event.number] = event.baseline or describe(event.candidate)
             self._done[event.number] = event.folds_done

@@ -100,7 +100,7 @@ def _train(
         path=output / "model.safetensors",
         card={
             "policy_file": policy_file.name,
-            "data": f"{data.images.name} {data.images.fingerprint[:12]}",
+            "data": data.label,
         },
     )
     display.line(f"final training: {settings.final_model} network, {epochs} epochs, from {policy_file}")
@@ -150,9 +150,10 @@ def train_from_file(settings: Settings, policy_file: Path, display: Display) -> 
     data = open_data(settings, display)
     output = settings.output or policy_file.parent
     make_folder(output)
-    experiment = f"{data.images.name} {data.images.fingerprint[:8]}"
     by = f"augsearch train, policy {policy_file}"
-    tracker = Tracker(settings.tracking_uri, experiment, f"train {policy_file.name}", uuid.uuid4().hex, by)
+    tracker = Tracker(
+        settings.tracking_uri, data.experiment, f"train {policy_file.name}", uuid.uuid4().hex, by
+    )
     status = "KILLED"
     try:
         tracker.parent(params=settings.model_dump(mode="json"))

@@ -13,16 +13,16 @@ import filelock
 import optuna
 
 from augsearch.policies import UserError, write_policy
-from augsearch.search.confirm import Verdict, choose_finalists, confirm, judge
+from augsearch.search.confirm import Verdict, choose_finalists, confirm, judge, missing_folds
 from augsearch.search.data import Data, digest, identity_of, make_folder, open_data
 from augsearch.search.display import Display, RaceView
 from augsearch.search.engines import Engine, LocalEngine
 from augsearch.search.export import policy_file_of
 from augsearch.search.finals import final_key, log_final, train_and_test
-from augsearch.search.race import Race
+from augsearch.search.race import Race, TrialDone
 from augsearch.search.settings import HOME, Settings, available_cores, show_settings
 from augsearch.search.space import describe
-from augsearch.search.studies import Entry, confirmation_results, entries, open_storage, open_study
+from augsearch.search.studies import Entry, entries, open_storage, open_study
 from augsearch.search.tracking import Tracker
 
 
@@ -128,13 +128,12 @@ def _track(settings: Settings, data: Data, study: optuna.Study) -> Tracker | Non
     """A tracker; None where everything was tracked already and nothing new is to come."""
     if study.user_attrs.get("tracked") == settings.model_dump(mode="json"):
         return None
-    experiment = f"{data.images.name} {data.images.fingerprint[:8]}"
     description = (
         f"augsearch study **{study.study_name}**. The runs below it are its trials; "
         "baselines are trials too, tagged `baseline`."
     )
     key = study.user_attrs["key"]
-    tracker = Tracker(settings.tracking_uri, experiment, study.study_name, key, description)
+    tracker = Tracker(settings.tracking_uri, data.experiment, study.study_name, key, description)
     tracker.parent(params={**settings.model_dump(mode="json"), **identity_of(settings, data)})
     return tracker
 
@@ -207,8 +206,8 @@ def _search(
             view.show(event)
             if tracker is not None:
                 tracker.check()
-                if view.just_ended is not None:
-                    tracker.trials([e for e in entries(study) if e.number == view.just_ended], _params(study))
+                if isinstance(event, TrialDone):
+                    tracker.trials([e for e in entries(study) if e.number == event.number], _params(study))
 
 
 def _params(study: optuna.Study) -> dict[int, dict[str, Any]]:
@@ -223,11 +222,7 @@ def _confirm(
     finalists: Sequence[Entry],
     display: Display,
 ) -> None:
-    missing = sum(
-        fold not in confirmation_results(study, entry.number)
-        for entry in finalists
-        for fold in range(settings.confirm_folds)
-    )
+    missing = len(missing_folds(study, finalists, settings.confirm_folds))
     if not missing:
         return
     total = len(finalists) * settings.confirm_folds

@@ -18,6 +18,7 @@ from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from augsearch.policies import UserError
+from augsearch.policies.errors import first_line
 from augsearch.search.pruner import PairedPruner
 from augsearch.search.space import BASELINES, baseline_params
 from augsearch.trainers.folds import Candidate, Fold, FoldResult, Stage
@@ -62,8 +63,9 @@ def open_storage(url: str) -> RDBStorage:
         wait = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
         return RDBStorage(url, engine_kwargs=wait)
     except Exception as error:
-        reason = str(error).strip().split("\n")[0]
-        raise UserError(f"storage {url}: can't be opened ({reason}); give an SQLAlchemy URL") from None
+        raise UserError(
+            f"storage {url}: can't be opened ({first_line(error)}); give an SQLAlchemy URL"
+        ) from None
 
 
 def open_study(

@@ -19,6 +19,7 @@ import filelock
 from optuna.trial import TrialState
 
 from augsearch.policies import UserError
+from augsearch.policies.errors import first_line
 from augsearch.search.settings import HOME
 from augsearch.search.studies import Entry
 
@@ -234,5 +235,5 @@ class Tracker:
 
 def _reason(error: BaseException) -> str:
     """The first line of what MLflow says, which may be very long."""
-    line = str(error).strip().split("\n")[0]
+    line = first_line(error)
     return line if len(line) < 160 else line[:160].rsplit(" ", 1)[0] + " …"

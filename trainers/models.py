@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from augsearch.policies import UserError
-from augsearch.policies.errors import explain
+from augsearch.policies.errors import explain, first_line
 from augsearch.trainers.networks import WIDTHS, check_network
 
 
@@ -158,14 +158,10 @@ def load_model(path: Path) -> tuple[nn.Module, ModelSpec]:
     except ValidationError as error:
         raise UserError(f"{card}: no model card ({explain(error)})") from None
     except (ValueError, RuntimeError, OSError, SafetensorError) as error:
-        raise UserError(f"{path}: not a model that augsearch saved ({_first_line(error)})") from None
+        raise UserError(f"{path}: not a model that augsearch saved ({first_line(error)})") from None
     return model.eval(), spec
 
 
 def _card(path: Path) -> dict[str, Any]:
     document = json.loads(path.read_text(encoding="utf-8"))
     return document if isinstance(document, dict) else {}
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().split("\n")[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,14 +25,6 @@ CPU = torch.device("cpu")
 CLASSES = ("cat", "cow", "dog", "hen", "pig")
 PLAIN = PolicyFile(policy=Policy(num_ops=0))
 MIXED = PolicyFile(policy=Policy(num_ops=1, magnitude=5, crop=0.5, mixing=Mixing(kind="cutmix")))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class Source(NamedTuple):

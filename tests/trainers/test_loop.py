@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -32,14 +30,6 @@ SHORT = Recipe(epochs=2)
 FEW = settings(max_examples=30, deadline=None)
 
 seeds = st.integers(0, 2**32 - 1)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def stripes(count: int, side: int = 16, classes: int = 5, seed: int = 0) -> LabeledImages:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from math import log
 
 import numpy as np
@@ -22,14 +21,6 @@ seeds = st.integers(0, 2**32 - 1)
 shares = st.floats(0, 1)
 smoothings = st.floats(0, 0.9)
 temperatures = st.floats(0.5, 50)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def distributions(rng: np.random.Generator, count: int, classes: int) -> Tensor:

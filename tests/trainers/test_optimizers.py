@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -19,14 +18,6 @@ from augsearch.trainers.optimizers import Muon, build_optimizers, orthogonalised
 FEW = settings(max_examples=40, deadline=None)
 
 seeds = st.integers(0, 2**31)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def normals(*shape: int, seed: int = 0) -> Tensor:

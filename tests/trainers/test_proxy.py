@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -44,14 +43,6 @@ DISTILLED = Candidate(policy=TRIVIALAUGMENT, distillation=Distillation(temperatu
 
 Pixels = npt.NDArray[np.uint8]
 Indices = npt.NDArray[np.int64]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 class Source(NamedTuple):
