@@ -7,7 +7,7 @@ An operation never loops over pixels. It says which of these it is, as plain num
 Warp     where each output pixel is read from (a 3×3 matrix)
 Table    what each grey value becomes (256 entries, shared or per channel)
 Colour   what each RGB triple becomes (a 3×4 matrix)
-Kernel   a small convolution
+Kernel   a small separable convolution, blended with the image
 Patch    a rectangle that is filled
 ======== ==================================================================
 
@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -111,11 +111,15 @@ class Colour:
     matrix: Matrix
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True)
 class Kernel:
-    """A convolution with ``weights`` (k, k), k odd, which leaves the outermost k // 2 pixels as they are."""
+    """A smoothing, and how far to go towards it or away from it: image + amount · (smoothed − image)."""
 
-    weights: Matrix
+    taps: tuple[float, ...]
+    """Weights of a row of pixels and, in turn, of a column: k of them, k odd, with the sum 1."""
+    amount: float
+    edges: Literal["keep", "reflect"]
+    """``keep``: the outermost k // 2 pixels stay as they are. ``reflect``: the image is mirrored there."""
 
 
 @dataclass(frozen=True, slots=True)

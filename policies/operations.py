@@ -217,10 +217,8 @@ def contrast(change: float) -> MeasuredTable:
 @operation("kernel", Range(0, 0.9), wide=Range(0, 0.99), unit="± of 1", signed=True, identity=0)
 def sharpness(change: float) -> Kernel:
     """Move every pixel away from its smoothed neighbourhood (sharper) or towards it (softer)."""
-    factor = 1 + change
-    kept = np.zeros((3, 3))
-    kept[1, 1] = 1
-    return Kernel(factor * kept + (1 - factor) * SMOOTH)
+    # PIL's SMOOTH has weight 5 in the middle of eight ones: 9/13 of the plain mean and 4/13 of the pixel.
+    return Kernel(taps=(1 / 3, 1 / 3, 1 / 3), amount=-change * 9 / 13, edges="keep")
 
 
 @operation("table", Range(8, 4, whole=True), wide=Range(8, 2, whole=True), unit="bits", identity=8)
@@ -336,9 +334,6 @@ def perspective(reach: float, noise: Noise, size: Size) -> Warp:
 
 LUMA: NDArray[np.float64] = np.array([19595, 38470, 7471]) / 65536
 """Weights of R, G, B in grey: ITU-R 601 in the fixed point of PIL's ``convert("L")``."""
-
-SMOOTH: NDArray[np.float64] = np.array([[1, 1, 1], [1, 5, 1], [1, 1, 1]]) / 13
-"""PIL's ``ImageFilter.SMOOTH``."""
 
 
 def _blend(grey: int, factor: float) -> Entries:
