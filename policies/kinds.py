@@ -17,10 +17,10 @@ Colour matrices and kernels don't: each clips to 0–255, and a product would sk
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,9 +55,10 @@ class Warp:
 class Statistic(Enum):
     """What a table must know of the image before it can be written down."""
 
-    NOTHING = "nothing"
     HISTOGRAM = "histogram"
     """Per channel, (C, 256). It can be pushed through a table, so these tables still fuse."""
+    EXTREMES = "extremes"
+    """The lowest and the highest grey value of each channel, (C, 2). A histogram has them too."""
     GREY_MEAN = "grey mean"
     """Of the luma of the pixels, rounded as PIL does. It needs the pixels themselves."""
 
@@ -67,14 +68,24 @@ class Table:
     """A change of grey values, known beforehand: ``entries`` (256,) uint8, shared by all channels."""
 
     entries: Entries
+    line: tuple[float, float] | None = None
+    """Scale and offset, where the entries are scale · v + offset, cut off to a whole number and clipped:
+    a backend may compute that instead, where it gives the very same entries."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class MeasuredTable:
-    """A table that depends on the image: ``write(measured)`` gives (256,) or (C, 256) uint8 entries."""
+    """A table that depends on the image.
+
+    ``write(measured)`` takes int64 measurements of any number of images, (..., C, 256), (..., C, 2) or
+    (...,), and gives (..., C, 256) or (..., 256) uint8 entries. It is written against the array API
+    standard, so that NumPy arrays and tensors on a device go through the same lines.
+    """
 
     statistic: Statistic
-    write: Callable[[NDArray[np.int64]], Entries]
+    write: Callable[[Any], Any]
+    line: Callable[[int], tuple[float, float]] | None = None
+    """What ``Table.line`` says, from the grey mean."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,22 +95,25 @@ class Tables:
     members: tuple[Table | MeasuredTable, ...]
 
     def entries(self, measure: Callable[[Statistic], NDArray[np.int64]]) -> Entries:
-        """The one table that does what all members do in turn: (256,) or (C, 256) uint8.
+        """The one table that does what all members do in turn: (256,), or (..., C, 256), or (..., 256).
 
-        ``measure(statistic)`` looks at the image before the first member; a histogram after the
-        members so far follows from it without touching a pixel.
+        ``measure(statistic)`` looks at the images before the first member; what a member needs to know
+        after the members before it follows from the histogram without touching a pixel.
         """
         composed = IDENTITY_ENTRIES
         histogram: Histogram | None = None
-        for member in self.members:
+        for position, member in enumerate(self.members):
             if isinstance(member, Table):
                 entries = member.entries
-            elif member.statistic is Statistic.HISTOGRAM:
+            elif position == 0:
+                entries = member.write(measure(member.statistic))
+            else:
                 if histogram is None:
                     histogram = measure(Statistic.HISTOGRAM)
-                entries = member.write(push_forward(histogram, composed))
-            else:
-                entries = member.write(measure(member.statistic))
+                pushed = push_forward(histogram, composed)
+                entries = member.write(
+                    pushed if member.statistic is Statistic.HISTOGRAM else extremes(pushed)
+                )
             composed = compose(composed, entries)
         return composed
 
@@ -139,38 +153,70 @@ IDENTITY_ENTRIES: Entries = np.arange(256, dtype=np.uint8)
 
 
 def compose(first: Entries, second: Entries) -> Entries:
-    """The table that looks up in ``first``, then in ``second``; each (256,) or (C, 256)."""
+    """The table that looks up in ``first``, then in ``second``; each (256,) or (..., 256)."""
     if second.ndim == 1:
         return second[first]
     if first.ndim == 1:
-        return second[:, first]
-    return np.take_along_axis(second, first.astype(np.intp), axis=1)
+        return second[..., first]
+    if first.ndim < second.ndim:
+        # One table for all channels of an image meets one for each.
+        first = np.broadcast_to(first[..., np.newaxis, :], second.shape)
+    elif second.ndim < first.ndim:
+        second = np.broadcast_to(second[..., np.newaxis, :], first.shape)
+    return np.take_along_axis(second, first.astype(np.intp), axis=-1)
 
 
 def push_forward(histogram: Histogram, entries: Entries) -> Histogram:
-    """The histogram (C, 256) that an image has after its grey values went through ``entries``."""
-    channels = histogram.shape[0]
-    targets = np.broadcast_to(entries, (channels, 256))
-    pushed = np.zeros_like(histogram)
-    for channel in range(channels):
-        np.add.at(pushed[channel], targets[channel], histogram[channel])
-    return pushed
+    """The histogram (..., C, 256) that images have after their grey values went through ``entries``."""
+    if 1 < entries.ndim < histogram.ndim:
+        entries = entries[..., np.newaxis, :]
+    rows = np.arange(histogram.size // 256).reshape(*histogram.shape[:-1], 1)
+    bins = rows * 256 + entries
+    # The weights are counts, far below 2**53: float64 holds them exactly.
+    pushed = np.bincount(bins.ravel(), weights=histogram.ravel(), minlength=histogram.size)
+    return pushed.astype(np.int64).reshape(histogram.shape)
+
+
+def extremes(histogram: Histogram) -> NDArray[np.int64]:
+    """The lowest and highest grey value (..., 2) that occur in a histogram (..., 256)."""
+    present = histogram > 0
+    return np.stack((present.argmax(axis=-1), 255 - present[..., ::-1].argmax(axis=-1)), axis=-1)
+
+
+def runs(effects: Iterable[Effect], *, tables: bool = True) -> Iterator[list[Effect]]:
+    """Neighbouring effects that one pass over the image can do: warps, and ``tables``; others stay alone."""
+    run: list[Effect] = []
+    for effect in effects:
+        if run and not (_joins(run[-1], effect) and (tables or isinstance(effect, Warp))):
+            yield run
+            run = []
+        run.append(effect)
+    if run:
+        yield run
+
+
+def _joins(last: Effect, effect: Effect) -> bool:
+    if isinstance(effect, Warp):
+        return isinstance(last, Warp)
+    # The grey mean after another table can't be derived, so such a table begins a new look-up.
+    joinable = isinstance(effect, Table) or (
+        isinstance(effect, MeasuredTable) and effect.statistic is not Statistic.GREY_MEAN
+    )
+    return joinable and isinstance(last, Table | MeasuredTable)
+
+
+def join(run: Sequence[Effect]) -> Step:
+    """One of the ``runs`` as the one step that does it."""
+    first = run[0]
+    if isinstance(first, Warp):
+        for later in run[1:]:
+            first = first.then(cast(Warp, later))
+        return first
+    if isinstance(first, Table | MeasuredTable):
+        return Tables(cast(tuple[Table | MeasuredTable, ...], tuple(run)))
+    return first
 
 
 def fuse(effects: Iterable[Effect]) -> tuple[Step, ...]:
     """Join neighbouring warps into one sampling and neighbouring tables into one look-up."""
-    steps: list[Step] = []
-    for effect in effects:
-        last = steps[-1] if steps else None
-        if isinstance(effect, Warp) and isinstance(last, Warp):
-            steps[-1] = last.then(effect)
-        elif isinstance(effect, Table | MeasuredTable):
-            # The grey mean after another table can't be derived, so such a table begins a new look-up.
-            joins = isinstance(effect, Table) or effect.statistic is not Statistic.GREY_MEAN
-            if isinstance(last, Tables) and joins:
-                steps[-1] = Tables((*last.members, effect))
-            else:
-                steps.append(Tables((effect,)))
-        else:
-            steps.append(effect)
-    return tuple(steps)
+    return tuple(join(run) for run in runs(effects))

@@ -1,169 +1,153 @@
-"""The OpenCV backend: runs fused steps on one uint8 image of any size."""
+"""The OpenCV backend: runs fused steps on uint8 images, one of any size or a batch of one size."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, cast
+from collections.abc import Sequence
+from functools import lru_cache, partial
+from typing import Final
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from augsearch.policies.kinds import Colour, Kernel, Patch, Size, Statistic, Step, Table, Tables, Warp
-from augsearch.policies.operations import LUMA
+from augsearch.policies.kinds import Colour, Kernel, Patch, Size, Step, Tables, Warp
+from augsearch.policies.look_ups import CUT_OFF, looked_up
+from augsearch.policies.operations import Ranges
+from augsearch.policies.parts import SMALL, Image, Images, Part, alone, like, pointwise, tall
+from augsearch.policies.plan import Draws, Planner
+from augsearch.policies.sampling import Sampling, warped
 
-Image = NDArray[np.uint8]
-"""(H, W, C), C = 1 or 3, RGB."""
-
-Interpolation = Literal["nearest", "bilinear"]
-Border = Literal["fill", "reflect"]
-
-_INTERPOLATIONS = {"nearest": cv2.INTER_NEAREST, "bilinear": cv2.INTER_LINEAR}
-_BORDERS = {"fill": cv2.BORDER_CONSTANT, "reflect": cv2.BORDER_REFLECT_101}
-
-# OpenCV rounds where PIL and torchvision cut off. Taking this off first cuts off too, and a hair less than
-# a half leaves values that are whole already as they are.
-_CUT_OFF = -0.498
+FITS_CACHE: Final = 160 * 160 * 3
+"""Bytes of an image up to which a batch is worked on step by step; larger ones image by image, each while
+it is in the processor's cache."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sampling:
-    """How warps and patches meet pixels that do not exist."""
+def prepared(step: Step, size: Size, channels: int, sampling: Sampling) -> Part:
+    """Make one step ready for images (H, W, C) of ``size`` with ``channels``.
 
-    interpolation: Interpolation = "nearest"
-    border: Border = "fill"
-    fill: tuple[int, int, int] = (0, 0, 0)
-    """RGB; grey images take the first."""
-
-
-Part = Callable[[Image], Image]
-Program = tuple[Part, ...]
-"""Steps made ready for images of one size: nothing is computed twice that does not depend on the pixels."""
-
-
-def prepare(steps: Sequence[Step], size: Size, channels: int, sampling: Sampling) -> Program:
-    """Make ``steps`` ready for images (H, W, C) of ``size`` with ``channels``."""
-    return tuple(_prepared(step, size, channels, sampling) for step in steps)
+    Raises:
+        UserError: a warp of an image with a side longer than OpenCV can count.
+    """
+    bytes_each = size.height * size.width * channels
+    if isinstance(step, Warp):
+        return warped(step, size, channels, sampling)
+    if isinstance(step, Tables):
+        return looked_up(step, bytes_each)
+    if isinstance(step, Colour):
+        return _recoloured(step, channels, bytes_each)
+    if isinstance(step, Kernel):
+        return _convolved(step, bytes_each)
+    return _patched(step, sampling.fill[:channels])
 
 
-def run(program: Program, image: Image) -> Image:
-    """A new image with the program's parts applied in order, or ``image`` itself where there are none."""
-    for part in program:
-        image = part(image)
+def run(steps: Sequence[Step], image: Image, sampling: Sampling) -> Image:
+    """A new image with ``steps`` applied in order, or ``image`` itself where nothing changes it."""
+    for step in steps:
+        image = prepared(step, Size(*image.shape[:2]), image.shape[2], sampling).one(image)
     return image
 
 
-def _prepared(step: Step, size: Size, channels: int, sampling: Sampling) -> Part:
-    if isinstance(step, Warp):
-        return _warp(step, size, channels, sampling)
-    if isinstance(step, Tables):
-        return _look_up(step, channels)
-    if isinstance(step, Colour):
-        return _recolour(step, channels)
-    if isinstance(step, Kernel):
-        return _convolve(step)
-    return _patch(step, channels, sampling)
+def run_draws(draws: Draws, images: Images, ranges: Ranges, sampling: Sampling) -> Images:
+    """A new batch: ``images``, uint8 (B, H, W, C), each after its own draw."""
+    by_step = len(images) > 1 and images[0].size <= FITS_CACHE
+    runner = _runner(ranges, Size(*images.shape[1:3]), images.shape[3], sampling, by_step)
+    return runner.by_step(draws, images) if by_step else runner.by_image(draws, images)
 
 
-def _warp(warp: Warp, size: Size, channels: int, sampling: Sampling) -> Part:
-    height, width = size
-    # The matrix speaks of pixels from the centre, OpenCV of pixel indices from the top left.
-    centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
-    (a, b, c), (d, e, f), (g, h, _) = warp.matrix.tolist()
-    if g == 0 and h == 0:
-        function = cv2.warpAffine
-        x = (a, b, c + centre_x - a * centre_x - b * centre_y)
-        y = (d, e, f + centre_y - d * centre_x - e * centre_y)
-        matrix = np.array((x, y))
-    else:
-        function = cv2.warpPerspective
-        to_centre = np.array(((1, 0, -centre_x), (0, 1, -centre_y), (0, 0, 1)))
-        from_centre = np.array(((1, 0, centre_x), (0, 1, centre_y), (0, 0, 1)))
-        matrix = from_centre @ warp.matrix @ to_centre
-    flags = _INTERPOLATIONS[sampling.interpolation] | cv2.WARP_INVERSE_MAP
-    border, fill = _BORDERS[sampling.border], sampling.fill[:channels]
+class _Runner:
+    """Runs draws on images of one shape, and remembers the steps that it made ready."""
 
-    def part(image: Image) -> Image:
-        return _like(function(image, matrix, (width, height), None, flags, border, fill), image)
+    def __init__(self, ranges: Ranges, size: Size, channels: int, sampling: Sampling, by_step: bool) -> None:
+        # Step by step, many images that want the same table are worth more than one look-up less.
+        self._planner = Planner(ranges, size, fuse_tables=not by_step)
+        self._shape = size, channels, sampling
+        self._parts: dict[Step, Part] = {}
 
-    return part
+    def by_image(self, draws: Draws, images: Images) -> Images:
+        """One image after the other."""
+        results = np.empty(images.shape, dtype=np.uint8)
+        for index, codes in enumerate(draws.codes.tolist()):
+            noise = None if draws.noise is None else draws.noise[index]
+            image = np.ascontiguousarray(images[index])
+            for step in self._planner.steps(tuple(codes), noise):
+                image = self._part(step).one(image)
+            results[index] = image
+        return results
 
+    def by_step(self, draws: Draws, images: Images) -> Images:
+        """Step by step: images that want the same are worked on at once."""
+        results = images.copy(order="C")
+        for stage in self._planner.stages(draws):
+            for step, indices in stage.items():
+                self._part(step).within(results, indices)
+        return results
 
-def _look_up(tables: Tables, channels: int) -> Part:
-    if all(isinstance(member, Table) for member in tables.members):
-        known = tables.entries(_never)
-        return lambda image: _like(cv2.LUT(image, known), image)
-
-    def part(image: Image) -> Image:
-        entries = tables.entries(lambda statistic: measure(image, statistic))
-        lut = entries if entries.ndim == 1 else entries.T.reshape(1, 256, channels)
-        return _like(cv2.LUT(image, lut), image)
-
-    return part
-
-
-def _never(statistic: Statistic) -> NDArray[np.int64]:
-    raise AssertionError("a table that is known beforehand asked for a statistic")
+    def _part(self, step: Step) -> Part:
+        part = self._parts.get(step)
+        if part is None:
+            part = prepared(step, *self._shape)
+            if self._planner.remembers(step):
+                self._parts[step] = part
+        return part
 
 
-def _recolour(colour: Colour, channels: int) -> Part:
+@lru_cache(maxsize=32)
+def _runner(ranges: Ranges, size: Size, channels: int, sampling: Sampling, by_step: bool) -> _Runner:
+    return _Runner(ranges, size, channels, sampling, by_step)
+
+
+def _recoloured(colour: Colour, channels: int, bytes_each: int) -> Part:
     if channels == 1:
-        return lambda image: image
+        return Part(lambda image: image, lambda images, indices: None)
     matrix = colour.matrix.copy()
-    matrix[:, 3] += _CUT_OFF
-    return lambda image: _like(cv2.transform(image, matrix), image)
+    matrix[:, 3] += CUT_OFF
+    return pointwise(lambda image: like(cv2.transform(image, matrix), image), size=bytes_each)
 
 
-def _convolve(kernel: Kernel) -> Part:
+def _convolved(kernel: Kernel, bytes_each: int) -> Part:
     taps, amount = np.array(kernel.taps), kernel.amount
     shape, uniform = (len(taps), len(taps)), len(set(kernel.taps)) == 1
-    margin = len(taps) // 2
-    edges = (np.s_[:margin], np.s_[-margin:], np.s_[:, :margin], np.s_[:, -margin:])
 
-    def part(image: Image) -> Image:
+    def filtered(image: Image) -> Image:
         # A running mean costs the same at any width, and half of a general filter at 3 × 3.
-        if uniform:
-            smoothed = cv2.boxFilter(image, -1, shape)
-        else:
-            smoothed = cv2.sepFilter2D(image, -1, taps, taps)
-        if amount != 1:
-            smoothed = cv2.addWeighted(image, 1 - amount, _like(smoothed, image), amount, _CUT_OFF)
-        filtered = _like(smoothed, image)
-        if kernel.edges == "keep":
-            for edge in edges:
-                filtered[edge] = image[edge]
-        return filtered
+        smoothed = cv2.boxFilter(image, -1, shape) if uniform else cv2.sepFilter2D(image, -1, taps, taps)
+        if amount == 1:
+            return like(smoothed, image)
+        return like(cv2.addWeighted(image, 1 - amount, like(smoothed, image), amount, CUT_OFF), image)
 
-    return part
+    if kernel.edges == "reflect":
+        return alone(filtered)
+    restore = partial(_restore_edges, margin=len(taps) // 2)
+
+    def one(image: Image) -> Image:
+        return restore(filtered(image), image)
+
+    def within(images: Images, indices: list[int]) -> None:
+        # As one tall image: what seeps over from a neighbour stays within the edges that are kept.
+        chosen = images[indices]
+        images[indices] = restore(filtered(tall(chosen)).reshape(chosen.shape), chosen)
+
+    return Part(one, within) if bytes_each <= SMALL else alone(one)
 
 
-def _patch(patch: Patch, channels: int, sampling: Sampling) -> Part:
+def _restore_edges(result: NDArray[np.uint8], image: NDArray[np.uint8], margin: int) -> NDArray[np.uint8]:
+    for edge in (slice(None, margin), slice(-margin, None)):
+        result[..., edge, :, :] = image[..., edge, :, :]
+        result[..., edge, :] = image[..., edge, :]
+    return result
+
+
+def _patched(patch: Patch, fill: tuple[int, ...]) -> Part:
     rows = slice(patch.top, patch.top + patch.height)
     columns = slice(patch.left, patch.left + patch.width)
 
-    def part(image: Image) -> Image:
-        patched = image.copy()
-        patched[rows, columns] = sampling.fill[:channels]
-        return patched
+    def one(image: Image) -> Image:
+        result = image.copy()
+        result[rows, columns] = fill
+        return result
 
-    return part
+    def within(images: Images, indices: list[int]) -> None:
+        for index in indices:
+            images[index, rows, columns] = fill
 
-
-def _like(result: Any, image: Image) -> Image:
-    """OpenCV's result with the channel axis that it drops from grey images."""
-    return cast(Image, result.reshape(image.shape))
-
-
-def measure(image: Image, statistic: Statistic) -> NDArray[np.int64]:
-    """The histogram (C, 256), or the mean grey value as a 0-d array."""
-    channels = image.shape[2]
-    if statistic is Statistic.GREY_MEAN:
-        grey = image if channels == 1 else cv2.transform(image, LUMA.reshape(1, 3))
-        return np.array(int(cv2.mean(grey)[0] + 0.5))
-    if image.shape[0] * image.shape[1] < 2**24:  # calcHist counts in float32
-        counts = [
-            cv2.calcHist([image], [channel], None, [256], [0, 256]).ravel() for channel in range(channels)
-        ]
-        return np.stack(counts).astype(np.int64)
-    return np.stack([np.bincount(image[:, :, channel].ravel(), minlength=256) for channel in range(channels)])
+    return Part(one, within)

@@ -19,14 +19,13 @@ from typing import Any, Literal
 
 import cv2
 import numpy as np
+from array_api_compat import array_namespace, device
 from numpy.typing import NDArray
 
 from augsearch.policies.kinds import (
     IDENTITY_ENTRIES,
     Colour,
     Effect,
-    Entries,
-    Histogram,
     Kernel,
     MeasuredTable,
     Patch,
@@ -87,7 +86,7 @@ class Operation:
     kind: str
     """``warp``, ``table``, ``colour``, ``kernel`` or ``patch``."""
     effect: Callable[[float, Noise, Size], Effect | None]
-    """``effect(value, noise, size)``; None where it would change nothing."""
+    """``effect(value, settled noise, size)``; None where it would change nothing."""
     standard: Range | None
     """None: the operation has no magnitude."""
     wide: Range | None
@@ -96,6 +95,9 @@ class Operation:
     """Half of the time the value is negated."""
     noise: int
     """How many independent random numbers it takes beside its value."""
+    cases: Callable[[float, Size], tuple[int, ...]] | None
+    """Where only so many cases differ: ``cases(value, size)`` for each random number, which then says one
+    of them, 0 to n − 1. Images that fall into the same case share what is made ready for them."""
     identity: float | None
     """The value at which it changes nothing, where there is one."""
     summary: str
@@ -104,6 +106,12 @@ class Operation:
         """The physical value of ``magnitude`` (0–30), before its sign; 0 without a magnitude."""
         chosen = self.wide if ranges == "wide" else self.standard
         return chosen.value(magnitude, size) if chosen else 0.0
+
+    def settle(self, value: float, noise: Noise, size: Size) -> Noise:
+        """What of ``noise`` matters: the numbers themselves, or which case each one means."""
+        if self.cases is None:
+            return noise
+        return [int(draw * count) for draw, count in zip(noise, self.cases(value, size), strict=True)]
 
 
 OPERATIONS: dict[str, Operation] = {}
@@ -118,6 +126,7 @@ def operation(
     unit: str = "",
     signed: bool = False,
     noise: int = 0,
+    cases: Callable[[float, Size], tuple[int, ...]] | None = None,
     identity: float | None = None,
 ) -> Callable[[Callable[..., Effect | None]], Callable[..., Effect | None]]:
     """Register the function below: it takes the value if there is a ``standard`` range, then the noise
@@ -145,6 +154,7 @@ def operation(
             unit=unit,
             signed=signed,
             noise=noise,
+            cases=cases,
             identity=identity,
             summary=" ".join((function.__doc__ or "").split()),
         )
@@ -197,7 +207,7 @@ def rotate(degrees: float) -> Warp:
 @operation("table", Range(0, 0.9), wide=Range(0, 0.99), unit="± of 1", signed=True, identity=0)
 def brightness(change: float) -> Table:
     """Multiply every grey value by 1 + change."""
-    return Table(_blend(0, 1 + change))
+    return Table(_blend(np.zeros((), np.int64), 1 + change), line=(1 + change, 0))
 
 
 @operation("colour", Range(0, 0.9), wide=Range(0, 0.99), unit="± of 1", signed=True, identity=0)
@@ -211,7 +221,11 @@ def color(change: float) -> Colour:
 @operation("table", Range(0, 0.9), wide=Range(0, 0.99), unit="± of 1", signed=True, identity=0)
 def contrast(change: float) -> MeasuredTable:
     """Move every grey value away from the image's mean grey, or towards it."""
-    return MeasuredTable(Statistic.GREY_MEAN, partial(_contrast_entries, factor=1 + change))
+    return MeasuredTable(
+        Statistic.GREY_MEAN,
+        partial(_blend, factor=1 + change),
+        line=lambda grey: (1 + change, -change * grey),
+    )
 
 
 @operation("kernel", Range(0, 0.9), wide=Range(0, 0.99), unit="± of 1", signed=True, identity=0)
@@ -236,7 +250,7 @@ def solarize(threshold: float) -> Table:
 @operation("table")
 def auto_contrast() -> MeasuredTable:
     """Stretch each channel so that its darkest value becomes 0 and its brightest 255."""
-    return MeasuredTable(Statistic.HISTOGRAM, _auto_contrast_entries)
+    return MeasuredTable(Statistic.EXTREMES, _auto_contrast_entries)
 
 
 @operation("table")
@@ -302,12 +316,16 @@ def rotate_270() -> Warp:
     return _warp((0, 1, 0), (-1, 0, 0))
 
 
-@operation("warp", Range(0, 0.25), unit="of the side", noise=2, identity=0)
-def crop(padding: float, noise: Noise, size: Size) -> Warp:
+def _windows(padding: float, size: Size) -> tuple[int, int]:
+    """How many windows there are sideways, and up and down."""
+    return 2 * round(padding * size.width) + 1, 2 * round(padding * size.height) + 1
+
+
+@operation("warp", Range(0, 0.25), unit="of the side", noise=2, cases=_windows, identity=0)
+def crop(padding: float, window: Noise, size: Size) -> Warp:
     """Pad every side and cut out a window of the old size: a random shift by whole pixels."""
-    reach_x, reach_y = round(padding * size.width), round(padding * size.height)
-    shift_x = int(noise[0] * (2 * reach_x + 1)) - reach_x
-    shift_y = int(noise[1] * (2 * reach_y + 1)) - reach_y
+    shift_x = window[0] - round(padding * size.width)
+    shift_y = window[1] - round(padding * size.height)
     return _warp((1, 0, shift_x), (0, 1, shift_y))
 
 
@@ -336,37 +354,39 @@ LUMA: NDArray[np.float64] = np.array([19595, 38470, 7471]) / 65536
 """Weights of R, G, B in grey: ITU-R 601 in the fixed point of PIL's ``convert("L")``."""
 
 
-def _blend(grey: int, factor: float) -> Entries:
-    """PIL's ``Image.blend`` of a constant grey and each grey value, float32 and truncated as there."""
-    values = np.arange(256, dtype=np.float32)
-    blended = np.float32(grey) + np.float32(factor) * (values - np.float32(grey))
-    return np.asarray(np.clip(blended, 0, 255), dtype=np.uint8)
+# The tables below are written against the array API standard, over any leading axes and on any device.
 
 
-def _contrast_entries(grey_mean: NDArray[np.int64], factor: float) -> Entries:
-    return _blend(int(grey_mean), factor)
+def _blend(grey: Any, factor: float) -> Any:
+    """PIL's ``Image.blend`` of constant greys (...,) and each grey value, float32 and truncated as there."""
+    xp = array_namespace(grey)
+    values = xp.arange(256, dtype=xp.float32, device=device(grey))
+    greys = xp.astype(grey, xp.float32)[..., None]
+    # The factor as float32 before it meets anything, as in PIL.
+    blended = greys + float(np.float32(factor)) * (values - greys)
+    return xp.astype(xp.clip(blended, 0.0, 255.0), xp.uint8)
 
 
-def _auto_contrast_entries(histogram: Histogram) -> Entries:
-    """PIL's ``ImageOps.autocontrast``, per channel."""
-    entries = np.tile(IDENTITY_ENTRIES, (len(histogram), 1))
-    for channel, counts in enumerate(histogram):
-        present = np.flatnonzero(counts)
-        low, high = int(present[0]), int(present[-1])
-        if high > low:
-            scale = 255.0 / (high - low)
-            stretched = np.arange(256) * scale + -low * scale
-            entries[channel] = np.clip(stretched, 0, 255).astype(np.uint8)
-    return entries
+def _auto_contrast_entries(extremes: Any) -> Any:
+    """PIL's ``ImageOps.autocontrast`` from the lowest and highest grey values (..., 2)."""
+    xp = array_namespace(extremes)
+    low, high = extremes[..., :1], extremes[..., 1:]
+    values = xp.arange(256, dtype=xp.float64, device=device(extremes))
+    scale = 255.0 / xp.astype(xp.maximum(high - low, xp.ones_like(low)), xp.float64)
+    stretched = xp.clip(values * scale + -xp.astype(low, xp.float64) * scale, 0.0, 255.0)
+    return xp.astype(xp.where(high > low, stretched, values), xp.uint8)
 
 
-def _equalize_entries(histogram: Histogram) -> Entries:
-    """PIL's ``ImageOps.equalize``, per channel."""
-    entries = np.tile(IDENTITY_ENTRIES, (len(histogram), 1))
-    for channel, counts in enumerate(histogram):
-        present = np.flatnonzero(counts)
-        step = (int(counts.sum()) - int(counts[present[-1]])) // 255
-        if len(present) > 1 and step:
-            before = np.concatenate(([0], np.cumsum(counts)[:-1]))
-            entries[channel] = np.minimum((step // 2 + before) // step, 255)
-    return entries
+def _equalize_entries(histogram: Any) -> Any:
+    """PIL's ``ImageOps.equalize`` from histograms (..., 256)."""
+    xp = array_namespace(histogram)
+    values = xp.arange(256, dtype=xp.int64, device=device(histogram))
+    counted = xp.cumulative_sum(histogram, axis=-1)
+    zero = xp.zeros_like(counted[..., -1:])
+    without_last = xp.max(xp.where(counted < counted[..., -1:], counted, zero), axis=-1, keepdims=True)
+    # Zero for a single grey value, and where there are fewer pixels than grey values: left as they are.
+    step = without_last // 255
+    # Whole numbers below 2**53: the division rounds down correctly, and is faster than that of integers.
+    before = xp.astype(counted - histogram + step // 2, xp.float64)
+    spread = xp.clip(before / xp.astype(xp.maximum(step, zero + 1), xp.float64), 0.0, 255.0)
+    return xp.where(step > 0, xp.astype(spread, xp.uint8), xp.astype(values, xp.uint8))

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache, lru_cache
-from typing import Annotated, Any, Literal, NamedTuple
+import os
+from collections.abc import Iterator
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, field_validator, model_validator
 
-from augsearch.policies import opencv
 from augsearch.policies.errors import UserError
-from augsearch.policies.kinds import Effect, Size, Step, fuse
+from augsearch.policies.kinds import Size, fuse
 from augsearch.policies.mixing import Mixing
+from augsearch.policies.opencv import run, run_draws
 from augsearch.policies.operations import MAX_MAGNITUDE, OPERATIONS, RANDAUGMENT, Ranges
+from augsearch.policies.plan import Drawn, Draws, Recipe, effect_of, encode
+from augsearch.policies.sampling import Border, Interpolation, Sampling
+from augsearch.policies.transforms import BatchTransform, ImageTransform, shown
 
 Images = NDArray[np.uint8]
 
@@ -22,23 +25,6 @@ Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
 CROP_MAGNITUDE = 15
 """The random crop's padding: an eighth of the side, the customary 4 pixels of 32."""
-
-
-MOST_PROGRAMS = 4096
-"""Programs remembered for images of one size: RandAugment (2, 9) has about 500, TrivialAugment 900."""
-
-
-class Drawn(NamedTuple):
-    """One operation, drawn for one image."""
-
-    operation: str
-    magnitude: int
-    negative: bool
-    noise: tuple[float, ...]
-
-
-Recipe = tuple[Drawn, ...]
-"""What happens to one image, in order."""
 
 
 class Policy(BaseModel):
@@ -65,8 +51,8 @@ class Policy(BaseModel):
     """Probability of a turn by 90°, 180° or 270°."""
     mixing: Mixing | None = None
     """CutMix or MixUp of whole batches."""
-    interpolation: opencv.Interpolation = "nearest"
-    border: opencv.Border = "fill"
+    interpolation: Interpolation = "nearest"
+    border: Border = "fill"
     fill: tuple[StrictInt, StrictInt, StrictInt] = (0, 0, 0)
     """RGB of pixels that come from outside the image; grey images take the first."""
 
@@ -101,88 +87,76 @@ class Policy(BaseModel):
         return self
 
     @property
-    def sampling(self) -> opencv.Sampling:
+    def sampling(self) -> Sampling:
         """How warps and patches meet pixels outside the image."""
-        return opencv.Sampling(self.interpolation, self.border, self.fill)
+        return Sampling(self.interpolation, self.border, self.fill)
 
-    def draw(self, count: int, rng: np.random.Generator) -> list[Recipe]:
+    def draw(self, count: int, rng: np.random.Generator) -> Draws:
         """Draw what happens to each of ``count`` images."""
-        basic = self._draw_basic(count, rng)
-        choices = rng.integers(max(len(self.operations), 1), size=(count, self.num_ops)).tolist()
-        if self.magnitude == "random":
-            magnitudes = rng.integers(MAX_MAGNITUDE + 1, size=(count, self.num_ops)).tolist()
-        else:
-            magnitudes = [[self.magnitude] * self.num_ops] * count
-        negatives = (rng.random((count, self.num_ops)) < 0.5).tolist()
-        names = self.operations
-        return [
-            (
-                *first,
-                *(_drawn(names[choice], magnitude, negative, rng) for choice, magnitude, negative in own),
-            )
-            for first, own in zip(basic, map(zip, choices, magnitudes, negatives), strict=True)
-        ]
+        columns = [*self._draw_basic(count, rng), *self._draw_operations(count, rng)]
+        codes = np.stack(columns, axis=1) if columns else np.zeros((count, 0), dtype=np.int64)
+        drawable = [*(self.operations if self.num_ops else ()), *(("crop",) if self.crop else ())]
+        noise = max((OPERATIONS[name].noise for name in drawable), default=0)
+        return Draws(codes, rng.random((*codes.shape, noise)) if noise else None)
 
-    def _draw_basic(self, count: int, rng: np.random.Generator) -> list[list[Drawn]]:
-        basic: list[list[Drawn]] = [[] for _ in range(count)]
-        turns = ("rotate_90", "rotate_180", "rotate_270")
-        for names, probability in (
-            (("crop",), self.crop),
-            (("flip_horizontal",), self.flip_horizontal),
-            (("flip_vertical",), self.flip_vertical),
-            (turns, self.quarter_turns),
+    def _draw_basic(self, count: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+        for names, magnitude, probability in (
+            (("crop",), CROP_MAGNITUDE, self.crop),
+            (("flip_horizontal",), 0, self.flip_horizontal),
+            (("flip_vertical",), 0, self.flip_vertical),
+            (("rotate_90", "rotate_180", "rotate_270"), 0, self.quarter_turns),
         ):
             if probability > 0:
-                for image in np.flatnonzero(rng.random(count) < probability).tolist():
-                    name = names[int(rng.integers(len(names)))] if len(names) > 1 else names[0]
-                    basic[image].append(_drawn(name, CROP_MAGNITUDE, False, rng))
-        return basic
+                chosen = encode(names)[rng.integers(len(names), size=count)] + 2 * magnitude
+                yield np.where(rng.random(count) < probability, chosen, 0)
 
-    def steps(self, recipe: Recipe, size: Size) -> tuple[Step, ...]:
-        """The fused steps of ``recipe`` for an image of ``size``."""
-        effects = (effect_of(drawn, self.ranges, size) for drawn in recipe)
-        return fuse(effect for effect in effects if effect is not None)
+    def _draw_operations(self, count: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+        codes = encode(self.operations)
+        strong = np.array([OPERATIONS[name].standard is not None for name in self.operations])
+        signed = np.array([OPERATIONS[name].signed for name in self.operations])
+        for _ in range(self.num_ops):
+            chosen = rng.integers(len(codes), size=count)
+            if self.magnitude == "random":
+                magnitudes = rng.integers(MAX_MAGNITUDE + 1, size=count)
+            else:
+                magnitudes = np.full(count, self.magnitude)
+            negative = rng.random(count) < 0.5
+            yield codes[chosen] + 2 * magnitudes * strong[chosen] + (negative & signed[chosen])
 
     def apply(self, recipe: Recipe, image: Images) -> Images:
         """``image``, uint8 (H, W, C), after ``recipe``; the input is never changed."""
         size = Size(*image.shape[:2])
-        program = opencv.prepare(self.steps(recipe, size), size, image.shape[2], self.sampling)
-        return opencv.run(program, image)
+        effects = (effect_of(drawn, self.ranges, size) for drawn in recipe)
+        steps = fuse(effect for effect in effects if effect is not None)
+        return run(steps, image, self.sampling)
 
     def augment(self, images: Images, rng: np.random.Generator) -> Images:
         """A new batch, each image augmented by its own draw; ``images``: uint8 (B, H, W, C), C = 1 or 3."""
-        if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] not in (1, 3):
-            raise UserError(f"images must be uint8 (B, H, W, C) with C 1 or 3, got {_shown(images)}")
-        augmented = np.empty_like(images)
+        fits = isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.ndim == 4
+        if not fits or images.shape[3] not in (1, 3):
+            raise UserError(f"images must be a uint8 array (B, H, W, C), C 1 or 3, got {shown(images)}")
         if images.size == 0:
-            return augmented
-        size, channels, sampling = Size(*images.shape[1:3]), images.shape[3], self.sampling
-        programs = _programs(self.ranges, size, channels, sampling)
-        for index, recipe in enumerate(self.draw(len(images), rng)):
-            program = programs.get(recipe)
-            if program is None:
-                program = opencv.prepare(self.steps(recipe, size), size, channels, sampling)
-                if len(programs) < MOST_PROGRAMS and not any(drawn.noise for drawn in recipe):
-                    programs[recipe] = program
-            augmented[index] = opencv.run(program, images[index])
-        return augmented
+            return images.copy()
+        return run_draws(self.draw(len(images), rng), images, self.ranges, self.sampling)
 
-    def batch_transform(self, seed: int) -> Callable[[Images], Images]:
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Policy:
+        """The policy of a policy file, as ``augsearch export`` writes it.
+
+        Raises:
+            UserError: there is no such file, or it is no valid policy file; the message names the field.
+        """
+        from augsearch.policies.files import read_policy  # files.py is about policies, so it imports this
+
+        return read_policy(path).policy
+
+    def transform(self, seed: int) -> ImageTransform:
+        """A function for single images (NumPy, PIL or torch in, the same out), with its own random stream."""
+        return ImageTransform(self, seed)
+
+    def batch_transform(self, seed: int) -> BatchTransform:
         """A function for batches, uint8 (B, H, W, C) in and out, with its own random stream."""
-        rng = np.random.default_rng(seed)
-        return lambda images: self.augment(images, rng)
-
-    def transform(self, seed: int) -> Callable[[Images], Images]:
-        """A function for single images, uint8 (H, W) or (H, W, C) in and out, with its own stream."""
-        rng = np.random.default_rng(seed)
-
-        def augment(image: Images) -> Images:
-            if image.ndim not in (2, 3):
-                raise UserError(f"an image must be uint8 (H, W) or (H, W, C), got {_shown(image)}")
-            stacked = image.reshape(1, *image.shape[:2], -1)
-            return self.augment(stacked, rng).reshape(image.shape)
-
-        return augment
+        return BatchTransform(self, seed)
 
     def describe(self, drawn: Drawn, size: Size) -> str:
         """``rotate -9°``: an operation and its value for an image of ``size``."""
@@ -200,37 +174,5 @@ TRIVIALAUGMENT = Policy(num_ops=1, magnitude="random", ranges="wide")
 """TrivialAugment Wide (Müller and Hutter 2021, arXiv:2103.10158)."""
 
 
-@lru_cache(maxsize=16)
-def _programs(
-    ranges: Ranges, size: Size, channels: int, sampling: opencv.Sampling
-) -> dict[Recipe, opencv.Program]:
-    """The programs made so far for such images, by recipe; ``augment`` fills it."""
-    return {}
-
-
-def _drawn(name: str, magnitude: int, negative: bool, rng: np.random.Generator) -> Drawn:
-    noise = OPERATIONS[name].noise
-    if noise:
-        return Drawn(name, magnitude, negative and OPERATIONS[name].signed, tuple(rng.random(noise).tolist()))
-    return _without_noise(name, magnitude, negative)
-
-
-@cache
-def _without_noise(name: str, magnitude: int, negative: bool) -> Drawn:
-    operation = OPERATIONS[name]
-    return Drawn(name, magnitude if operation.standard else 0, negative and operation.signed, ())
-
-
-def effect_of(drawn: Drawn, ranges: Ranges, size: Size) -> Effect | None:
-    """What a drawn operation does to an image of ``size``; None: nothing."""
-    operation = OPERATIONS[drawn.operation]
-    value = operation.value(drawn.magnitude, ranges, size)
-    return operation.effect(-value if drawn.negative else value, drawn.noise, size)
-
-
 def _unit(unit: str) -> str:
     return {"°": "°", "px": " px", "bits": " bits"}.get(unit, "")
-
-
-def _shown(value: Any) -> str:
-    return f"{getattr(value, 'dtype', type(value).__name__)} {getattr(value, 'shape', '')}".strip()

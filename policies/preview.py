@@ -37,8 +37,9 @@ def sheet(
     for index, image in enumerate(images):
         size = Size(*image.shape[:2])
         cells = [(image, [labels[index] if labels else "original"])]
-        for recipe in policy.draw(columns, rng):
-            names = [policy.describe(drawn, size) for drawn in recipe if drawn.operation != "identity"]
+        draws = policy.draw(columns, rng)
+        for recipe in map(draws.recipe, range(columns)):
+            names = [policy.describe(drawn, size) for drawn in recipe]
             cells.append((policy.apply(recipe, image), names or ["unchanged"]))
         rows.append(cells)
     return _draw(rows, title)

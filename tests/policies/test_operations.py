@@ -14,8 +14,10 @@ from torchvision.transforms import v2
 
 from augsearch.policies import OPERATIONS, RANDAUGMENT
 from augsearch.policies.kinds import Colour, Kernel, MeasuredTable, Patch, Size, Table, Warp, fuse
-from augsearch.policies.opencv import Image, Sampling, prepare, run
+from augsearch.policies.opencv import run
 from augsearch.policies.operations import Operation
+from augsearch.policies.parts import Image
+from augsearch.policies.sampling import Sampling
 
 KINDS = {
     "warp": Warp,
@@ -51,9 +53,9 @@ def applied(
 def with_value(operation: Operation, image: Image, value: float, seed: int = 0) -> Image:
     noise = np.random.default_rng(seed).random(operation.noise).tolist()
     size = Size(*image.shape[:2])
-    effect = operation.effect(value, noise, size)
+    effect = operation.effect(value, operation.settle(value, noise, size), size)
     steps = fuse([effect]) if effect else ()
-    return run(prepare(steps, size, image.shape[2], Sampling()), image)
+    return run(steps, image, Sampling())
 
 
 @every_operation

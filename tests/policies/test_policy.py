@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from augsearch.policies import OPERATIONS, RANDAUGMENT, TRIVIALAUGMENT, Mixing, Policy, UserError, draw_mix
 from augsearch.policies.errors import explain
 from augsearch.policies.kinds import Size, Tables, Warp, fuse
-from augsearch.policies.opencv import Sampling, prepare, run
-from augsearch.policies.policy import Drawn, effect_of
+from augsearch.policies.opencv import FITS_CACHE, run
+from augsearch.policies.plan import Drawn, Recipe, effect_of
+from augsearch.policies.sampling import Sampling
 
 
 def noise_images(count: int = 16, side: int = 12, channels: int = 3, seed: int = 0) -> np.ndarray:
@@ -60,14 +61,42 @@ def test_any_policy_works_on_any_batch_and_repeats_itself(
     assert Policy.model_validate_json(policy.model_dump_json()) == policy
 
 
+def drawn_recipes(policy: Policy, count: int, seed: int) -> list[Recipe]:
+    draws = policy.draw(count, np.random.default_rng(seed))
+    return [draws.recipe(index) for index in range(count)]
+
+
+@given(policy=policies, seed=st.integers(0, 99), channels=st.sampled_from([1, 3]))
+@settings(max_examples=150, deadline=None)
+def test_a_batch_gets_what_each_image_would_get_alone(policy: Policy, seed: int, channels: int) -> None:
+    """Many images at a time, remembered steps and unfused tables change nothing."""
+    images = noise_images(24, seed=seed, channels=channels)
+    images[0] = 77  # of one grey value
+    images[1] = np.arange(12, dtype=np.uint8)[:, None, None] * 23  # and with all extremes
+    recipes = drawn_recipes(policy, 24, seed)
+    alone = [policy.apply(recipe, image) for recipe, image in zip(recipes, images, strict=True)]
+    np.testing.assert_array_equal(policy.augment(images, np.random.default_rng(seed)), alone)
+
+
+def test_large_images_get_what_small_ones_get() -> None:
+    """They take another way through the engine."""
+    side = int((FITS_CACHE / 3) ** 0.5) + 1
+    images = noise_images(12, side=side)
+    policy = Policy(num_ops=3, operations=tuple(OPERATIONS), crop=1.0)
+    recipes = drawn_recipes(policy, 12, seed=4)
+    alone = [policy.apply(recipe, image) for recipe, image in zip(recipes, images, strict=True)]
+    np.testing.assert_array_equal(policy.augment(images, np.random.default_rng(4)), alone)
+
+
 def test_the_default_is_randaugment_2_9_and_draws_its_operations_uniformly() -> None:
     policy = Policy()
-    recipes = policy.draw(14_000, np.random.default_rng(0))
+    recipes = drawn_recipes(policy, 14_000, seed=0)
     counts = Counter(drawn.operation for recipe in recipes for drawn in recipe)
+    counts["identity"] = 28_000 - counts.total()  # leaves no trace
     assert set(counts) == set(RANDAUGMENT)
     assert len(RANDAUGMENT) == 14
     assert all(abs(count - 2000) < 5 * np.sqrt(2000) for count in counts.values())
-    assert {len(recipe) for recipe in recipes} == {2}
+    assert max(len(recipe) for recipe in recipes) == 2
     with_magnitude = [d for recipe in recipes for d in recipe if OPERATIONS[d.operation].standard]
     assert {drawn.magnitude for drawn in with_magnitude} == {9}
     signed = [drawn.negative for drawn in with_magnitude if OPERATIONS[drawn.operation].signed]
@@ -75,15 +104,16 @@ def test_the_default_is_randaugment_2_9_and_draws_its_operations_uniformly() -> 
 
 
 def test_trivialaugment_draws_one_operation_of_any_magnitude() -> None:
-    recipes = TRIVIALAUGMENT.draw(9_000, np.random.default_rng(0))
-    assert {len(recipe) for recipe in recipes} == {1}
-    counts = Counter(d.magnitude for (d,) in recipes if OPERATIONS[d.operation].standard)
+    recipes = drawn_recipes(TRIVIALAUGMENT, 9_000, seed=0)
+    assert {len(recipe) for recipe in recipes} == {0, 1}  # the identity leaves no trace
+    counts = Counter(d.magnitude for (d,) in filter(None, recipes) if OPERATIONS[d.operation].standard)
     assert set(counts) == set(range(31))
 
 
 def test_basic_transforms_come_with_their_probability_and_before_the_operations() -> None:
-    policy = Policy(crop=1.0, flip_horizontal=0.25, quarter_turns=0.6)
-    recipes = policy.draw(10_000, np.random.default_rng(1))
+    policy = Policy(operations=("invert",), crop=1.0, flip_horizontal=0.25, quarter_turns=0.6)
+    recipes = drawn_recipes(policy, 10_000, seed=1)
+    assert all(recipe[-2:] == (Drawn("invert", 0, False, ()),) * 2 for recipe in recipes)
     assert all(recipe[0].operation == "crop" for recipe in recipes)
     shares = Counter(drawn.operation for recipe in recipes for drawn in recipe[:-2])
     assert abs(shares["flip_horizontal"] / 10_000 - 0.25) < 0.02
@@ -101,7 +131,7 @@ def one_by_one(recipe: tuple[Drawn, ...], image: np.ndarray) -> np.ndarray:
     for drawn in recipe:
         effect = effect_of(drawn, "standard", Size(*image.shape[:2]))
         if effect is not None:
-            image = run(prepare(fuse([effect]), Size(*image.shape[:2]), image.shape[2], Sampling()), image)
+            image = run(fuse([effect]), image, Sampling())
     return image
 
 
@@ -127,8 +157,8 @@ def test_fused_tables_equal_tables_one_by_one(
 
 def test_neighbouring_tables_and_warps_become_one_step_each() -> None:
     names = ("rotate", "shear_x", "flip_horizontal", "solarize", "equalize", "invert", "auto_contrast")
-    steps = Policy().steps(tuple(Drawn(name, 9, False, ()) for name in names), Size(32, 32))
-    assert [type(step) for step in steps] == [Warp, Tables]
+    effects = [effect_of(Drawn(name, 9, False, ()), "standard", Size(32, 32)) for name in names]
+    assert [type(step) for step in fuse(filter(None, effects))] == [Warp, Tables]
 
 
 @given(
@@ -187,7 +217,7 @@ def test_a_bad_field_is_named_with_rule_and_value(settings_: dict[str, object], 
     ],
 )
 def test_other_arrays_are_refused_by_name(images: np.ndarray) -> None:
-    with pytest.raises(UserError, match="images must be uint8"):
+    with pytest.raises(UserError, match="images must be a uint8 array"):
         Policy().augment(images, np.random.default_rng(0))
 
 

@@ -1,0 +1,173 @@
+"""A policy as a transform in anybody's own code: NumPy, PIL and torch images in, the same type out."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PILImage
+
+from augsearch.policies.errors import UserError
+from augsearch.policies.opencv import run_draws
+from augsearch.policies.plan import Draws
+
+if TYPE_CHECKING:
+    from augsearch.policies.policy import Policy
+
+DRAWN_AHEAD = 256
+"""Drawing for one image costs as much as drawing for hundreds at once."""
+
+
+class Stream:
+    """A random stream that is another one in each worker of a torch ``DataLoader`` and in each epoch.
+
+    In the process where it was made it depends on the seed alone. In a worker it also depends on the seed
+    that the loader gave the worker, and so on ``torch.manual_seed`` or the loader's ``generator``.
+    """
+
+    def __init__(self, seed: int) -> None:
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+            raise UserError(f"seed must be a whole number ≥ 0, got {seed!r}")
+        self._seed = int(seed)
+        self._worker: int | None = None
+        self.rng = np.random.default_rng(self._seed)
+
+    def moved(self) -> bool:
+        """Whether this is another worker than at the last call; ``rng`` is then the new worker's."""
+        worker = _worker_seed()
+        if worker == self._worker:
+            return False
+        self._worker = worker
+        self.rng = np.random.default_rng(self._seed if worker is None else [self._seed, worker])
+        return True
+
+
+def _worker_seed() -> int | None:
+    """The seed of the torch ``DataLoader`` worker that this is; None in any other process."""
+    data = sys.modules.get("torch.utils.data")  # not loaded: no worker
+    worker = data.get_worker_info() if data else None
+    return worker.seed if worker else None
+
+
+class ImageTransform:
+    """Augments one image per call, each by a draw of its own; made by ``Policy.transform``.
+
+    It pickles, with the state of its random stream.
+    """
+
+    def __init__(self, policy: Policy, seed: int) -> None:
+        self.policy = policy
+        self._stream = Stream(seed)
+        self._ahead: Draws | None = None
+        self._next = 0
+
+    def __call__(self, image: Any) -> Any:
+        """A new image of the same type, shape and dtype.
+
+        Args:
+            image: a NumPy array, uint8 (H, W) or (H, W, C); a PIL image of mode RGB or L; or a torch tensor
+                on the CPU, uint8 or floating in [0, 1], (C, H, W) or (H, W). C = 1 or 3, RGB.
+
+        Raises:
+            UserError: it is none of these.
+        """
+        if isinstance(image, np.ndarray):
+            return self._augment(image)
+        if isinstance(image, PILImage.Image):
+            if image.mode not in ("RGB", "L"):
+                raise UserError(
+                    f"a PIL image must be of mode RGB or L, got {image.mode}; convert it first: "
+                    'image.convert("RGB")'
+                )
+            return PILImage.fromarray(self._augment(np.asarray(image)))
+        if _is_tensor(image):
+            return self._augment_tensor(image)
+        raise UserError(f"an image must be a NumPy array, a PIL image or a torch tensor, got {shown(image)}")
+
+    def __repr__(self) -> str:
+        return f"{self.policy!r}.transform(seed={self._stream._seed})"
+
+    def _augment(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        grey = image.ndim == 2
+        if image.dtype != np.uint8 or not (grey or (image.ndim == 3 and image.shape[2] in (1, 3))):
+            raise UserError(f"an image must be uint8 (H, W) or (H, W, C) with C 1 or 3, got {shown(image)}")
+        if image.size == 0:
+            return image.copy()
+        batch = image[np.newaxis, :, :, np.newaxis] if grey else image[np.newaxis]
+        result: NDArray[np.uint8] = run_draws(self._draw(), batch, self.policy.ranges, self.policy.sampling)
+        return result[0, :, :, 0] if grey else result[0]
+
+    def _augment_tensor(self, image: Any) -> Any:
+        if image.device.type != "cpu":
+            raise UserError(
+                f"this transform works on the CPU, the image is on {image.device}; for batches on a device "
+                "there is augsearch.policies.tensor.TensorPolicy"
+            )
+        if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[0] not in (1, 3)):
+            raise UserError(f"an image tensor must be (C, H, W) with C 1 or 3, or (H, W), got {shown(image)}")
+        torch = sys.modules["torch"]
+        floating = image.dtype.is_floating_point
+        if not floating and image.dtype != torch.uint8:
+            raise UserError(f"an image tensor must be uint8 or floating, got {shown(image)}")
+        plain = image.detach()
+        if floating and image.numel() and not (plain.min() >= 0 and plain.max() <= 1):
+            raise UserError(
+                "a floating image tensor must lie in [0, 1], got "
+                f"{float(plain.min()):.3g} to {float(plain.max()):.3g}; augment before normalising"
+            )
+        levels = (plain * 255).round().to(torch.uint8) if floating else plain
+        array = levels.numpy() if image.ndim == 2 else levels.permute(1, 2, 0).numpy()
+        augmented = torch.from_numpy(self._augment(array))
+        augmented = augmented if image.ndim == 2 else augmented.permute(2, 0, 1).contiguous()
+        result = augmented.to(image.dtype) / 255 if floating else augmented
+        return result.as_subclass(type(image))
+
+    def _draw(self) -> Draws:
+        """The draw of one image."""
+        if self._stream.moved() or self._ahead is None or self._next == DRAWN_AHEAD:
+            self._ahead, self._next = self.policy.draw(DRAWN_AHEAD, self._stream.rng), 0
+        index = self._next
+        self._next += 1
+        return self._ahead[index : index + 1]
+
+
+class BatchTransform:
+    """Augments a batch per call, each image by a draw of its own; made by ``Policy.batch_transform``.
+
+    It pickles, with the state of its random stream.
+    """
+
+    def __init__(self, policy: Policy, seed: int) -> None:
+        self.policy = policy
+        self._stream = Stream(seed)
+
+    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A new batch, uint8 (B, H, W, C) as the one given; C = 1 or 3, RGB.
+
+        Raises:
+            UserError: it is no such batch.
+        """
+        if _is_tensor(images):
+            raise UserError(
+                "batch_transform takes a NumPy array (B, H, W, C); for tensors (B, C, H, W) there is "
+                "augsearch.policies.tensor.TensorPolicy"
+            )
+        self._stream.moved()
+        return self.policy.augment(images, self._stream.rng)
+
+    def __repr__(self) -> str:
+        return f"{self.policy!r}.batch_transform(seed={self._stream._seed})"
+
+
+def _is_tensor(value: Any) -> bool:
+    torch = sys.modules.get("torch")  # not loaded: no tensor
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def shown(value: Any) -> str:
+    """``float32 (3, 32, 32)``: what a wrong image is, for messages."""
+    return (
+        f"{getattr(value, 'dtype', type(value).__name__)} {tuple(getattr(value, 'shape', ())) or ''}".strip()
+    )
