@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache, partial
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import numpy as np
@@ -12,7 +12,19 @@ from numpy.typing import NDArray
 
 from augsearch.policies.kinds import IDENTITY_ENTRIES, Entries, MeasuredTable, Statistic, Table, Tables
 from augsearch.policies.operations import LUMA
-from augsearch.policies.parts import SMALL, Image, Images, Part, flat, like, plane, pointwise, tall
+from augsearch.policies.parts import (
+    SMALL,
+    Change,
+    Image,
+    Images,
+    Part,
+    flat,
+    like,
+    plane,
+    pointwise,
+    tall,
+    unchanged,
+)
 
 # OpenCV rounds where PIL and torchvision cut off. Taking this off first cuts off too, and a hair less than
 # a half leaves values that are whole already as they are.
@@ -33,19 +45,18 @@ def looked_up(tables: Tables, size: int) -> Part:
         if first.statistic is Statistic.GREY_MEAN:
             return _by_grey_mean(tables, first, others, size)
 
-    def one(image: Image) -> Image:
+    def one(image: Image, out: Image | None = None) -> Image:
         entries = tables.entries(lambda statistic: measure(image[np.newaxis], statistic))[0]
         if (entries == IDENTITY_ENTRIES).all():  # an image that has all grey values can't be stretched
             return image
-        return like(cv2.LUT(image, _as_look_up(entries)), image)
+        return like(cv2.LUT(image, _as_look_up(entries), plane(out)), image)
 
     def within(images: Images, indices: list[int]) -> None:
         for begin in range(0, len(indices), _AT_ONCE):
             chosen = indices[begin : begin + _AT_ONCE]
             entries = tables.entries(partial(_measure_within, images, chosen))
             for index, own in zip(chosen, _as_look_up(entries), strict=True):
-                image = plane(images[index])
-                cv2.LUT(image, own, image)
+                cv2.LUT(images[index], own, plane(images[index]))
 
     return Part(one, within)
 
@@ -76,13 +87,13 @@ def _by_grey_mean(
         line = first.line(grey_mean) if first.line and not others else None
         return _known(tables.entries(lambda _: np.array(grey_mean)), line, size)
 
-    def one(image: Image) -> Image:
-        return part(int(measure(image[np.newaxis], Statistic.GREY_MEAN)[0])).one(image)
+    def one(image: Image, out: Image | None = None) -> Image:
+        return part(int(measure(image[np.newaxis], Statistic.GREY_MEAN)[0])).one(image, out)
 
     def within(images: Images, indices: list[int]) -> None:
         greys = _measure_within(images, indices, Statistic.GREY_MEAN).tolist()
         for index, grey in zip(indices, greys, strict=True):
-            images[index] = part(grey).one(images[index])
+            part(grey).within(images, [index])
 
     return Part(one, within)
 
@@ -91,28 +102,32 @@ def _known(entries: Entries, line: tuple[float, float] | None, size: int) -> Par
     """One table (256,) for all pixels: as arithmetic, several times faster, where that gives the same."""
     values = IDENTITY_ENTRIES
     threshold = int(np.argmax(entries != values))
+    change: Change
     if (entries == values).all():
-        return Part(lambda image: image, lambda images, indices: None)
-    change: Callable[[Image], Image]
+        return Part(unchanged, lambda images, indices: None)
     if (entries == values & entries[255]).all():
-        change = partial(np.bitwise_and, entries[255])
+
+        def change(image: Image, out: Image | None = None) -> Image:
+            kept: Image = np.bitwise_and(image, entries[255], out=out)
+            return kept
     elif (entries == np.where(values >= threshold, 255 - values, values)).all():
 
-        def change(image: Image) -> Image:
+        def change(image: Image, out: Image | None = None) -> Image:
             above = cv2.threshold(flat(image), threshold - 1, 255, cv2.THRESH_BINARY)[1]
-            return cast(Image, np.bitwise_xor(image, like(above, image)))
+            inverted: Image = np.bitwise_xor(image, like(above, image), out=out)
+            return inverted
     elif line and _is_line(entries, *line):
         scale, offset = line[0], line[1] + CUT_OFF
 
-        def change(image: Image) -> Image:
-            rows = flat(image)
+        def change(image: Image, out: Image | None = None) -> Image:
+            rows, target = flat(image), None if out is None else flat(out)
             if scale >= 0 and offset >= CUT_OFF:  # nothing is negative but what rounds to zero
-                return like(cv2.convertScaleAbs(rows, None, scale, offset), image)
-            return like(cv2.addWeighted(rows, scale, rows, 0, offset), image)
+                return like(cv2.convertScaleAbs(rows, target, scale, offset), image)
+            return like(cv2.addWeighted(rows, scale, rows, 0, offset, target), image)
     else:
 
-        def change(image: Image) -> Image:
-            return like(cv2.LUT(flat(image), entries), image)
+        def change(image: Image, out: Image | None = None) -> Image:
+            return like(cv2.LUT(flat(image), entries, None if out is None else flat(out)), image)
 
     return pointwise(change, size=size)
 

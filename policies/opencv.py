@@ -13,7 +13,19 @@ from numpy.typing import NDArray
 from augsearch.policies.kinds import Colour, Kernel, Patch, Size, Step, Tables, Warp
 from augsearch.policies.look_ups import CUT_OFF, looked_up
 from augsearch.policies.operations import Ranges
-from augsearch.policies.parts import SMALL, Image, Images, Part, alone, like, pointwise, tall
+from augsearch.policies.parts import (
+    SMALL,
+    Change,
+    Image,
+    Images,
+    Part,
+    alone,
+    like,
+    plane,
+    pointwise,
+    tall,
+    unchanged,
+)
 from augsearch.policies.plan import Draws, Planner
 from augsearch.policies.sampling import Sampling, warped
 
@@ -68,10 +80,13 @@ class _Runner:
         results = np.empty(images.shape, dtype=np.uint8)
         for index, codes in enumerate(draws.codes.tolist()):
             noise = None if draws.noise is None else draws.noise[index]
-            image = np.ascontiguousarray(images[index])
-            for step in self._planner.steps(tuple(codes), noise):
-                image = self._part(step).one(image)
-            results[index] = image
+            image, result = np.ascontiguousarray(images[index]), results[index]
+            *before, last = [unchanged, *map(self._change, self._planner.steps(tuple(codes), noise))]
+            for change in before:
+                image = change(image)
+            done = last(image, result)
+            if done is image:
+                result[...] = image
         return results
 
     def by_step(self, draws: Draws, images: Images) -> Images:
@@ -81,6 +96,9 @@ class _Runner:
             for step, indices in stage.items():
                 self._part(step).within(results, indices)
         return results
+
+    def _change(self, step: Step) -> Change:
+        return self._part(step).one
 
     def _part(self, step: Step) -> Part:
         part = self._parts.get(step)
@@ -98,29 +116,38 @@ def _runner(ranges: Ranges, size: Size, channels: int, sampling: Sampling, by_st
 
 def _recoloured(colour: Colour, channels: int, bytes_each: int) -> Part:
     if channels == 1:
-        return Part(lambda image: image, lambda images, indices: None)
+        return Part(unchanged, lambda images, indices: None)
     matrix = colour.matrix.copy()
     matrix[:, 3] += CUT_OFF
-    return pointwise(lambda image: like(cv2.transform(image, matrix), image), size=bytes_each)
+
+    def change(image: Image, out: Image | None = None) -> Image:
+        return like(cv2.transform(image, matrix, out), image)
+
+    return pointwise(change, size=bytes_each)
 
 
 def _convolved(kernel: Kernel, bytes_each: int) -> Part:
     taps, amount = np.array(kernel.taps), kernel.amount
     shape, uniform = (len(taps), len(taps)), len(set(kernel.taps)) == 1
 
-    def filtered(image: Image) -> Image:
+    def filtered(image: Image, out: Image | None = None) -> Image:
         # A running mean costs the same at any width, and half of a general filter at 3 × 3.
-        smoothed = cv2.boxFilter(image, -1, shape) if uniform else cv2.sepFilter2D(image, -1, taps, taps)
-        if amount == 1:
-            return like(smoothed, image)
-        return like(cv2.addWeighted(image, 1 - amount, like(smoothed, image), amount, CUT_OFF), image)
+        target = plane(out)
+        if uniform:
+            smoothed = cv2.boxFilter(image, -1, shape, target)
+        else:
+            smoothed = cv2.sepFilter2D(image, -1, taps, taps, target)
+        if amount != 1:
+            same = image.reshape(smoothed.shape)
+            smoothed = cv2.addWeighted(same, 1 - amount, smoothed, amount, CUT_OFF, smoothed)
+        return like(smoothed, image)
 
     if kernel.edges == "reflect":
         return alone(filtered)
     restore = partial(_restore_edges, margin=len(taps) // 2)
 
-    def one(image: Image) -> Image:
-        return restore(filtered(image), image)
+    def one(image: Image, out: Image | None = None) -> Image:
+        return restore(filtered(image, out), image)
 
     def within(images: Images, indices: list[int]) -> None:
         # As one tall image: what seeps over from a neighbour stays within the edges that are kept.
@@ -141,10 +168,11 @@ def _patched(patch: Patch, fill: tuple[int, ...]) -> Part:
     rows = slice(patch.top, patch.top + patch.height)
     columns = slice(patch.left, patch.left + patch.width)
 
-    def one(image: Image) -> Image:
-        result = image.copy()
-        result[rows, columns] = fill
-        return result
+    def one(image: Image, out: Image | None = None) -> Image:
+        out = np.empty_like(image) if out is None else out
+        out[...] = image
+        out[rows, columns] = fill
+        return out
 
     def within(images: Images, indices: list[int]) -> None:
         for index in indices:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,42 +18,54 @@ SMALL = 64 * 64 * 3
 """Bytes up to which an image is small: calling OpenCV costs more than the work that it does."""
 
 
+class Change(Protocol):
+    """Does something to an image (H, W, C)."""
+
+    def __call__(self, image: Image, out: Image | None = None, /) -> Image:
+        """A new image, written to ``out`` where it is given; or the very same where nothing changes."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
     """One step made ready: nothing is computed twice that does not depend on the pixels."""
 
-    one: Callable[[Image], Image]
-    """A new image, or the very same where nothing changes."""
+    one: Change
+    """``out`` must not overlap the image."""
     within: Callable[[Images, list[int]], None]
     """Does the same to some images of a batch, in place."""
 
 
-def alone(one: Callable[[Image], Image]) -> Part:
+def alone(one: Change) -> Part:
     """A part that does one image after the other."""
 
     def within(images: Images, indices: list[int]) -> None:
         for index in indices:
-            images[index] = one(images[index])
+            one(images[index].copy(), images[index])
 
     return Part(one, within)
 
 
-def pointwise(change: Callable[[Image], Image], *, size: int) -> Part:
-    """A part that asks no pixel for its place: ``change`` takes any (rows, W, C).
+def pointwise(change: Change, *, size: int) -> Part:
+    """A part that asks no pixel for its place: ``change`` takes any (rows, W, C), and may write in place.
 
     Small images, of up to ``SMALL`` bytes in ``size``, are put together into one tall image.
     """
-    if size > SMALL:
-        return alone(change)
 
     def within(images: Images, indices: list[int]) -> None:
-        if len(indices) == 1:
-            images[indices[0]] = change(images[indices[0]])
+        if size > SMALL or len(indices) == 1:
+            for index in indices:
+                change(images[index], images[index])
         else:
             chosen = images[indices]
-            images[indices] = change(tall(chosen)).reshape(chosen.shape)
+            change(tall(chosen), tall(chosen))
+            images[indices] = chosen
 
     return Part(change, within)
+
+
+def unchanged(image: Image, out: Image | None = None) -> Image:
+    """What a step does that does nothing to such images."""
+    return image
 
 
 def tall(images: Images) -> Image:
@@ -66,9 +78,9 @@ def flat(image: Image) -> Image:
     return image.reshape(-1, image.shape[-2] * image.shape[-1])
 
 
-def plane(image: Image) -> Image:
+def plane(image: Image | None) -> Image | None:
     """A grey image without its channel axis, as OpenCV wants it to write into."""
-    return image[..., 0] if image.shape[-1] == 1 else image
+    return image[..., 0] if image is not None and image.shape[-1] == 1 else image
 
 
 def like(result: Any, image: Image) -> Image:
@@ -76,10 +88,10 @@ def like(result: Any, image: Image) -> Image:
     return cast(Image, result.reshape(image.shape))
 
 
-def filled(image: NDArray[np.uint8], fill: Sequence[int]) -> NDArray[np.uint8]:
-    """An array like ``image``, all of one colour."""
+def fill_all(image: NDArray[np.uint8], fill: Sequence[int]) -> None:
+    """Paint an image (..., H, W, C) in one colour."""
     if len(set(fill)) == 1:
-        return np.full_like(image, fill[0])  # twenty times faster than a colour
-    result = np.empty_like(image)
-    result.reshape(*image.shape[:-2], -1)[...] = np.tile(np.array(fill, dtype=np.uint8), image.shape[-2])
-    return result
+        image[...] = fill[0]  # a hundred times faster than a colour
+    else:
+        row = np.tile(np.array(fill, dtype=np.uint8), image.shape[-2])
+        image.reshape(*image.shape[:-2], -1)[...] = row

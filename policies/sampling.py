@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from augsearch.policies.errors import UserError
 from augsearch.policies.kinds import Size, Warp
-from augsearch.policies.parts import SMALL, Image, Images, Part, alone, filled, like, plane, tall
+from augsearch.policies.parts import SMALL, Image, Images, Part, alone, fill_all, like, plane, tall
 
 Interpolation = Literal["nearest", "bilinear"]
 Border = Literal["fill", "reflect"]
@@ -54,11 +53,11 @@ def warped(warp: Warp, size: Size, channels: int, sampling: Sampling) -> Part:
     if g == 0 and h == 0:
         x = (a, b, c + centre_x - a * centre_x - b * centre_y)
         y = (d, e, f + centre_y - d * centre_x - e * centre_y)
-        copied = _mirror_and_shift(x, y, size, sampling.border, fill)
-        if not copied and sampling.interpolation == "nearest" and sampling.border == "fill":
-            copied = _shear(x, y, size, fill)
-        if copied:
-            return _copied(copied, height * width * channels)
+        copies = _mirror_and_shift(x, y, size)
+        if copies is None and sampling.interpolation == "nearest":
+            copies = _shear(x, y, size)
+        if copies and (sampling.border == "fill" or copies.everywhere):
+            return _copied(copies, fill, height * width * channels)
         function = cv2.warpAffine
         matrix = np.array((x, y))
     else:
@@ -74,82 +73,69 @@ def warped(warp: Warp, size: Size, channels: int, sampling: Sampling) -> Part:
     flags = _INTERPOLATIONS[sampling.interpolation] | cv2.WARP_INVERSE_MAP
     border = _BORDERS[sampling.border]
 
-    def one(image: Image) -> Image:
-        return like(function(image, matrix, (width, height), None, flags, border, fill), image)
+    def one(image: Image, out: Image | None = None) -> Image:
+        return like(function(image, matrix, (width, height), plane(out), flags, border, fill), image)
 
-    def within(images: Images, indices: list[int]) -> None:
-        for index in indices:
-            image = images[index]
-            function(image.copy(), matrix, (width, height), plane(image), flags, border, fill)
-
-    return Part(one, within) if height * width * channels <= SMALL else alone(one)
+    return alone(one)
 
 
-def _copied(change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]], size: int) -> Part:
-    """A part of copies (..., H, W, C) to copies."""
-    if size > SMALL:
-        return alone(change)
+@dataclass(frozen=True, slots=True)
+class _Copies:
+    """A warp that mirrors the image and then only moves blocks of it."""
+
+    mirrored_x: bool
+    mirrored_y: bool
+    blocks: tuple[tuple[tuple[slice, slice], tuple[slice, slice]], ...]
+    """Rows and columns to write, and where they are read."""
+    everywhere: bool
+    """Every pixel is written."""
+
+
+def _copied(copies: _Copies, fill: tuple[int, ...], size: int) -> Part:
+    """The part that does it to images of ``size`` bytes."""
+
+    def one(image: NDArray[np.uint8], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+        out = np.empty_like(image) if out is None else out
+        if copies.mirrored_x:
+            image = like(cv2.flip(tall(image) if image.ndim == 4 else image, 1), image)
+        if copies.mirrored_y:
+            image = image[..., ::-1, :, :]
+        if not copies.everywhere:
+            fill_all(out, fill)
+        for to, read in copies.blocks:
+            out[..., *to, :] = image[..., *read, :]
+        return out
 
     def within(images: Images, indices: list[int]) -> None:
         if len(indices) == 1:
-            images[indices[0]] = change(images[indices[0]])
+            one(images[indices[0]].copy(), images[indices[0]])
         else:
-            images[indices] = change(images[indices])
+            images[indices] = one(images[indices])
 
-    return Part(change, within)
+    return Part(one, within) if size <= SMALL else alone(one)
 
 
-def _mirror_and_shift(
-    x: _Row, y: _Row, size: Size, border: Border, fill: tuple[int, ...]
-) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None:
-    """The warp by copying whole rows, where it only mirrors and shifts by whole pixels."""
+def _mirror_and_shift(x: _Row, y: _Row, size: Size) -> _Copies | None:
+    """The warp as one block, where it only mirrors and shifts by whole pixels."""
     (a, b, c), (d, e, f) = x, y
     if not (abs(a) == 1 and abs(e) == 1 and b == d == 0 and c.is_integer() and f.is_integer()):
         return None
-    right = int(c) if a > 0 else size.width - 1 - int(c)
-    down = int(f) if e > 0 else size.height - 1 - int(f)
-    if border == "reflect" and not (2 * abs(right) < size.width and 2 * abs(down) < size.height):
-        return None  # what was cut away would have to be mirrored in
-    outside = abs(right) >= size.width or abs(down) >= size.height
-    rows = slice(max(down, 0), size.height + min(down, 0))
-    columns = slice(max(right, 0), size.width + min(right, 0))
-    top, bottom, left, beyond = max(-down, 0), max(down, 0), max(-right, 0), max(right, 0)
-
-    def shifted(image: Image) -> Image:
-        cut = image[rows, columns]
-        padded = cv2.copyMakeBorder(cut, top, bottom, left, beyond, _BORDERS[border], value=fill)
-        return like(padded, image)
-
-    def change(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        if outside:
-            return filled(image, fill)
-        if a < 0:
-            image = like(cv2.flip(tall(image) if image.ndim == 4 else image, 1), image)
-        if e < 0:
-            image = np.ascontiguousarray(image[..., ::-1, :, :])
-        if not right and not down:
-            return image
-        if image.ndim == 3:
-            return shifted(image)
-        if border == "reflect":
-            return np.stack([shifted(own) for own in image])
-        result = filled(image, fill)
-        result[:, top : size.height - bottom, left : size.width - beyond] = image[:, rows, columns]
-        return result
-
-    return change
+    height, width = size
+    right = int(c) if a > 0 else width - 1 - int(c)
+    down = int(f) if e > 0 else height - 1 - int(f)
+    to = slice(max(-down, 0), height - max(down, 0)), slice(max(-right, 0), width - max(right, 0))
+    read = slice(max(down, 0), height - max(-down, 0)), slice(max(right, 0), width - max(-right, 0))
+    inside = abs(right) < width and abs(down) < height
+    return _Copies(a < 0, e < 0, ((to, read),) if inside else (), not (right or down))
 
 
-def _shear(
-    x: _Row, y: _Row, size: Size, fill: tuple[int, ...]
-) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None:
-    """A gentle shear to the nearest pixel by copying blocks: rows (or columns) that shift equally far."""
+def _shear(x: _Row, y: _Row, size: Size) -> _Copies | None:
+    """A gentle shear to the nearest pixel: blocks of rows, or of columns, that shift equally far."""
     (a, b, c), (d, e, f) = x, y
     if not (a == e == 1 and (b == 0) != (d == 0)):
         return None
     sideways = d == 0
-    along, slope, start, other = (size.height, b, c, f) if sideways else (size.width, d, f, c)
-    length = size.width if sideways else size.height
+    (along, length), slope, start, other = (size, b, c, f) if sideways else (size[::-1], d, f, c)
     if not other.is_integer() or abs(slope) * along > along // MIN_BLOCK:
         return None
     shifts = np.rint(slope * np.arange(along) + start).astype(int)
@@ -162,11 +148,4 @@ def _shear(
             to = slice(first, last), slice(max(-shift, 0), length - max(shift, 0))
             read = slice(first + int(other), last + int(other)), slice(max(shift, 0), length - max(-shift, 0))
             blocks.append((to, read) if sideways else (to[::-1], read[::-1]))
-
-    def change(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        result = filled(image, fill)
-        for to, read in blocks:
-            result[..., *to, :] = image[..., *read, :]
-        return result
-
-    return change
+    return _Copies(False, False, tuple(blocks), everywhere=False)
