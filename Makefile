@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Compiling at once takes half a minute and saves each later process, of which a run has several, some seconds.
 INSTALL := $(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt
 
-.PHONY: run test lint setup clean
+.PHONY: run test lint setup bench-throughput clean
 
 run: $(VENV)/.installed
 	$(BIN)/augsearch run
@@ -21,6 +21,10 @@ lint: $(VENV)/.tested-with
 
 setup: $(VENV)/.tested-with
 
+# Beside the other libraries that augment images; BENCH_ARGS="--quick" for a short form, "--help" for more.
+bench-throughput: $(VENV)/.benchmarked-with
+	$(BIN)/python -m benchmarks.throughput $(BENCH_ARGS)
+
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "augsearch needs Python 3.11 or newer, and $(PYTHON) is %d.%d; try: make PYTHON=python3.12" % v[:2])'
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +36,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.tested-with: $(VENV)/.installed
 	$(INSTALL) --editable '.[dev]'
+	touch $@
+
+$(VENV)/.benchmarked-with: $(VENV)/.installed
+	$(INSTALL) --editable '.[bench]'
 	touch $@
 
 clean:

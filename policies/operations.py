@@ -364,7 +364,7 @@ def _blend(grey: Any, factor: float) -> Any:
     greys = xp.astype(grey, xp.float32)[..., None]
     # The factor as float32 before it meets anything, as in PIL.
     blended = greys + float(np.float32(factor)) * (values - greys)
-    return xp.astype(xp.clip(blended, 0.0, 255.0), xp.uint8)
+    return xp.astype(_clipped(xp, blended), xp.uint8)
 
 
 def _auto_contrast_entries(extremes: Any) -> Any:
@@ -373,7 +373,7 @@ def _auto_contrast_entries(extremes: Any) -> Any:
     low, high = extremes[..., :1], extremes[..., 1:]
     values = xp.arange(256, dtype=xp.float64, device=device(extremes))
     scale = 255.0 / xp.astype(xp.maximum(high - low, xp.ones_like(low)), xp.float64)
-    stretched = xp.clip(values * scale + -xp.astype(low, xp.float64) * scale, 0.0, 255.0)
+    stretched = _clipped(xp, values * scale + -xp.astype(low, xp.float64) * scale)
     return xp.astype(xp.where(high > low, stretched, values), xp.uint8)
 
 
@@ -388,5 +388,10 @@ def _equalize_entries(histogram: Any) -> Any:
     step = without_last // 255
     # Whole numbers below 2**53: the division rounds down correctly, and is faster than that of integers.
     before = xp.astype(counted - histogram + step // 2, xp.float64)
-    spread = xp.clip(before / xp.astype(xp.maximum(step, zero + 1), xp.float64), 0.0, 255.0)
+    spread = _clipped(xp, before / xp.astype(xp.maximum(step, zero + 1), xp.float64))
     return xp.where(step > 0, xp.astype(spread, xp.uint8), xp.astype(values, xp.uint8))
+
+
+def _clipped(xp: Any, values: Any) -> Any:
+    """Clip to 0–255; the library's own ``clip`` first makes sure of much that is known here."""
+    return xp.where(values < 0, 0.0, xp.where(values > 255, 255.0, values))
