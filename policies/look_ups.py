@@ -63,9 +63,12 @@ def looked_up(tables: Tables, size: int) -> Part:
 
 def _measure_within(images: Images, indices: list[int], statistic: Statistic) -> NDArray[np.int64]:
     """A statistic of some images of a batch."""
-    if images[0].size <= SMALL:
-        return measure(images[indices], statistic)
-    return np.concatenate([measure(images[index : index + 1], statistic) for index in indices])
+    at_once = _AT_ONCE if images[0].size <= SMALL else 1
+    measured = []
+    for begin in range(0, len(indices), at_once):
+        first, *others = group = indices[begin : begin + at_once]
+        measured.append(measure(images[group] if others else images[first : first + 1], statistic))
+    return np.concatenate(measured)
 
 
 def _never(statistic: Statistic) -> NDArray[np.int64]:
