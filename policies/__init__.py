@@ -10,12 +10,13 @@ from augsearch.policies.files import (
     write_policy,
 )
 from augsearch.policies.mixing import Mix, Mixing, draw_mix
-from augsearch.policies.operations import MAX_MAGNITUDE, OPERATIONS, RANDAUGMENT, Operation
+from augsearch.policies.operations import MAX_MAGNITUDE, OPERATION_SETS, OPERATIONS, RANDAUGMENT, Operation
 from augsearch.policies.policy import TRIVIALAUGMENT, Policy
 
 __all__ = [
     "MAX_MAGNITUDE",
     "OPERATIONS",
+    "OPERATION_SETS",
     "RANDAUGMENT",
     "TRIVIALAUGMENT",
     "Distillation",

@@ -275,6 +275,56 @@ def brightness_shift(levels: float) -> Table:
     return Table(np.clip(IDENTITY_ENTRIES + np.round(levels), 0, 255).astype(np.uint8))
 
 
+@operation("table", Range(0, 1), unit="octaves", signed=True, identity=0)
+def gamma(octaves: float) -> Table:
+    """Raise every grey value, as a share of 255, to the power 2^octaves: darker above 0, brighter below."""
+    # As torchvision's adjust_gamma does on PIL images.
+    return Table((255.999 * (IDENTITY_ENTRIES / 255) ** 2.0**octaves).astype(np.uint8))
+
+
+@operation("colour", Range(0, 90), wide=Range(0, 180), unit="°", signed=True, identity=0)
+def hue(degrees: float) -> Colour:
+    """Turn all hues by the same angle; the brightness of each pixel and its distance from grey stay."""
+    cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+    turn = np.array(((1, 0, 0), (0, cosine, -sine), (0, sine, cosine)))
+    return _rounded(np.linalg.inv(YIQ) @ turn @ YIQ)
+
+
+@operation("colour", noise=1, cases=lambda value, size: (len(SHUFFLES),))
+def channel_shuffle(shuffle: Noise) -> Colour:
+    """Put red, green and blue in another order."""
+    return _rounded(np.eye(3)[list(SHUFFLES[int(shuffle[0])])])
+
+
+@operation("colour")
+def grey() -> Colour:
+    """Leave no colour, only brightness."""
+    return _rounded(np.tile(LUMA, (3, 1)))
+
+
+@operation("kernel", Range(0, 0.02), unit="of the shorter side", identity=0)
+def gaussian_blur(sigma: float, size: Size) -> Kernel | None:
+    """Blur with a Gaussian of that standard deviation."""
+    shorter = min(size)
+    radius = min(math.ceil(3 * sigma * shorter), shorter - 1)
+    if radius == 0:
+        return None
+    weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / (sigma * shorter)) ** 2)
+    return Kernel(taps=tuple((weights / weights.sum()).tolist()), amount=1, edges="reflect")
+
+
+@operation("warp", Range(1, 2), unit="times", identity=1)
+def zoom_in(factor: float) -> Warp:
+    """Enlarge about the centre."""
+    return _warp((1 / factor, 0, 0), (0, 1 / factor, 0))
+
+
+@operation("warp", Range(1, 2), unit="times", identity=1)
+def zoom_out(factor: float) -> Warp:
+    """Shrink towards the centre."""
+    return _warp((factor, 0, 0), (0, factor, 0))
+
+
 @operation("patch", Range(0, 0.5), unit="of the side", noise=2, identity=0)
 def cutout(side: float, noise: Noise, size: Size) -> Patch | None:
     """Fill a rectangle, whose centre may lie anywhere (DeVries and Taylor 2017, arXiv:1708.04552)."""
@@ -350,8 +400,42 @@ def perspective(reach: float, noise: Noise, size: Size) -> Warp:
     return Warp(np.asarray(cv2.getPerspectiveTransform(drawn_at, read_from), dtype=np.float64))
 
 
+BASIC: tuple[str, ...] = (
+    "crop",
+    "flip_horizontal",
+    "flip_vertical",
+    "rotate_90",
+    "rotate_180",
+    "rotate_270",
+)
+"""Operations that a ``Policy`` also has as basic transforms, each with a probability of its own."""
+
+OPERATION_SETS: dict[str, tuple[str, ...]] = {
+    "randaugment": RANDAUGMENT,
+    "colour": tuple(name for name, one in OPERATIONS.items() if one.kind in ("table", "colour", "kernel")),
+    "geometry": tuple(
+        name
+        for name, one in OPERATIONS.items()
+        if name == "identity" or (one.kind == "warp" and name not in BASIC)
+    ),
+    "wide": tuple(name for name in OPERATIONS if name not in BASIC),
+}
+"""Operations by what they are good for. All have the identity, which leaves an image as it is."""
+
 LUMA: NDArray[np.float64] = np.array([19595, 38470, 7471]) / 65536
 """Weights of R, G, B in grey: ITU-R 601 in the fixed point of PIL's ``convert("L")``."""
+
+
+YIQ: NDArray[np.float64] = np.vstack((LUMA, ((0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))))
+"""RGB to brightness and the two colour differences of NTSC, which are zero for every grey."""
+
+SHUFFLES: tuple[tuple[int, int, int], ...] = ((0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
+"""Every order of the channels but their own."""
+
+
+def _rounded(matrix: NDArray[np.float64]) -> Colour:
+    """The change of colours by ``matrix`` (3, 3), rounded to the nearest where others cut off."""
+    return Colour(np.column_stack((matrix, np.full(3, 0.5))))
 
 
 # The tables below are written against the array API standard, over any leading axes and on any device.

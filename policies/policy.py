@@ -18,6 +18,7 @@ from augsearch.policies.operations import MAX_MAGNITUDE, OPERATIONS, RANDAUGMENT
 from augsearch.policies.plan import Drawn, Draws, Recipe, effect_of, encode
 from augsearch.policies.sampling import Border, Interpolation, Sampling
 from augsearch.policies.transforms import BatchTransform, ImageTransform, shown
+from augsearch.policies.wording import shown_value
 
 Images = NDArray[np.uint8]
 
@@ -161,18 +162,10 @@ class Policy(BaseModel):
     def describe(self, drawn: Drawn, size: Size) -> str:
         """``rotate -9°``: an operation and its value for an image of ``size``."""
         operation = OPERATIONS[drawn.operation]
-        name = operation.name.replace("_", " ")
-        if operation.standard is None:
-            return name
         value = operation.value(drawn.magnitude, self.ranges, size)
-        sign = "" if not operation.signed else "-" if drawn.negative else "+"
-        shown = f"{int(value)}" if operation.unit == "px" else f"{value:.3g}"
-        return f"{name} {sign}{shown}{_unit(operation.unit)}"
+        shown = shown_value(operation, value, negative=drawn.negative)
+        return f"{operation.name.replace('_', ' ')} {shown}".strip()
 
 
 TRIVIALAUGMENT = Policy(num_ops=1, magnitude="random", ranges="wide")
 """TrivialAugment Wide (Müller and Hutter 2021, arXiv:2103.10158)."""
-
-
-def _unit(unit: str) -> str:
-    return {"°": "°", "px": " px", "bits": " bits"}.get(unit, "")

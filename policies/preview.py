@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from augsearch.policies.kinds import Size
+from augsearch.policies.operations import OPERATIONS, Operation
+from augsearch.policies.plan import Drawn
 from augsearch.policies.policy import Policy
+from augsearch.policies.wording import shown_value
+
+SHOWN_MAGNITUDES = (6, 12, 18, 24, 30)
 
 _CELL = 128
 """Pixels that each picture gets at least; small images are enlarged by whole factors, to show pixels."""
+_SMALL_CELL = 96
 _MARGIN = 12
 _LINE = 15
 _LINES = 4
 _INK, _FAINT, _PAPER = (28, 28, 30), (110, 110, 118), (255, 255, 255)
+_BEYOND = (128, 128, 128)
+"""Shows where pixels come from outside the image: neither paper nor ink."""
+
+_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
 def sheet(
@@ -45,46 +56,120 @@ def sheet(
     return _draw(rows, title)
 
 
+def operations_sheet(image: NDArray[np.uint8], *, seed: int = 0) -> Image.Image:
+    """A picture: every operation on ``image`` (H, W, C) at five magnitudes, its value under each.
+
+    Those without a magnitude follow at the end. Where an operation is random beyond its sign, each cell
+    has a draw of its own.
+    """
+    size = Size(*image.shape[:2])
+    rng = np.random.default_rng(seed)
+
+    def cell(operation: Operation, magnitude: int) -> NDArray[np.uint8]:
+        noise = tuple(rng.random(operation.noise).tolist())
+        # Bilinear, to show the operation rather than the sampling.
+        show = Policy(interpolation="bilinear", fill=_BEYOND)
+        return show.apply((Drawn(operation.name, magnitude, False, noise),), image)
+
+    blocks: list[_Block] = []
+    plain = [(image, ["original"])]
+    for operation in OPERATIONS.values():
+        name = operation.name.replace("_", " ")
+        if operation.standard is None and operation.name != "identity":
+            plain.append((cell(operation, 0), [name]))
+        elif operation.standard:
+            cells = [
+                (
+                    cell(operation, magnitude),
+                    [f"{magnitude}: {shown_value(operation, operation.value(magnitude, 'standard', size))}"],
+                )
+                for magnitude in SHOWN_MAGNITUDES
+            ]
+            blocks.append(_Block(f"{name}  ({operation.kind})", cells))
+    columns = len(SHOWN_MAGNITUDES)
+    for begin in range(0, len(plain), columns):
+        title = "" if begin else "no magnitude"
+        blocks.append(_Block(title, plain[begin : begin + columns]))
+    return _draw_blocks(blocks, "Every operation at magnitudes 6 to 30 of 30, and what they mean")
+
+
+class _Block(NamedTuple):
+    """A row of pictures with a title of its own, and lines of words under each picture."""
+
+    title: str
+    cells: list[tuple[NDArray[np.uint8], list[str]]]
+
+
+def _draw_blocks(blocks: list[_Block], title: str) -> Image.Image:
+    """Two blocks beside each other, as many rows as it takes."""
+    gap, title_height = 6, 20
+    width = max(len(block.cells) for block in blocks) * (_SMALL_CELL + gap) + 2 * _MARGIN
+    height = title_height + _SMALL_CELL + _LINE + _MARGIN
+    head = _MARGIN * 2 + 20
+    rows = -(-len(blocks) // 2)
+    picture = Image.new("RGB", (2 * width, head + rows * height), _PAPER)
+    pen = ImageDraw.Draw(picture)
+    small, middle = ImageFont.load_default(11), ImageFont.load_default(14)
+    pen.text((_MARGIN, _MARGIN), title, fill=_INK, font=ImageFont.load_default(16))
+    for number, block in enumerate(blocks):
+        column, row = divmod(number, rows)
+        left, top = column * width + _MARGIN, head + row * height
+        pen.text((left, top), block.title, fill=_INK, font=middle)
+        for place, (image, lines) in enumerate(block.cells):
+            at = left + place * (_SMALL_CELL + gap), top + title_height
+            _put(picture, image, lines, at, _SMALL_CELL, small, _FAINT)
+    return picture
+
+
 def _draw(rows: list[list[tuple[NDArray[np.uint8], list[str]]]], title: str) -> Image.Image:
     font, heading = ImageFont.load_default(12), ImageFont.load_default(16)
     cell_height = _CELL + _LINES * _LINE + _MARGIN
     head = _MARGIN * 2 + 20 if title else _MARGIN
     width = _MARGIN + len(rows[0]) * (_CELL + _MARGIN)
     picture = Image.new("RGB", (width, head + len(rows) * cell_height + _MARGIN), _PAPER)
-    pen = ImageDraw.Draw(picture)
     if title:
-        pen.text((_MARGIN, _MARGIN), title, fill=_INK, font=heading)
+        ImageDraw.Draw(picture).text((_MARGIN, _MARGIN), title, fill=_INK, font=heading)
     for row, cells in enumerate(rows):
         for column, (image, names) in enumerate(cells):
-            left, top = _MARGIN + column * (_CELL + _MARGIN), head + row * cell_height
-            shown = _shown(image)
-            picture.paste(shown, (left, top))
-            lines = (
-                names if len(names) <= _LINES else [*names[: _LINES - 1], f"+ {len(names) - _LINES + 1} more"]
-            )
-            for line, name in enumerate(lines):
-                fitted = _fit(name, font)
-                pen.text(
-                    (left, top + _CELL + 3 + line * _LINE), fitted, fill=_FAINT if column else _INK, font=font
-                )
+            more = len(names) - _LINES
+            lines = names if more <= 0 else [*names[: _LINES - 1], f"+ {more + 1} more"]
+            at = _MARGIN + column * (_CELL + _MARGIN), head + row * cell_height
+            _put(picture, image, lines, at, _CELL, font, _FAINT if column else _INK)
     return picture
 
 
-def _shown(image: NDArray[np.uint8]) -> Image.Image:
+def _put(
+    picture: Image.Image,
+    image: NDArray[np.uint8],
+    lines: list[str],
+    at: tuple[int, int],
+    cell: int,
+    font: _Font,
+    ink: tuple[int, int, int],
+) -> None:
+    """One image with words under it."""
+    left, top = at
+    picture.paste(_shown(image, cell), at)
+    pen = ImageDraw.Draw(picture)
+    for number, line in enumerate(lines):
+        pen.text((left, top + cell + 3 + number * _LINE), _fit(line, font, cell), fill=ink, font=font)
+
+
+def _shown(image: NDArray[np.uint8], cell: int) -> Image.Image:
     """The image at the cell's size: enlarged by a whole factor where small, shrunk where large."""
     picture = Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0]).convert("RGB")
     longest = max(picture.size)
-    if longest > _CELL:
-        picture.thumbnail((_CELL, _CELL), Image.Resampling.LANCZOS)
+    if longest > cell:
+        picture.thumbnail((cell, cell), Image.Resampling.LANCZOS)
         return picture
-    factor = _CELL // longest
+    factor = cell // longest
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
 
 
-def _fit(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont) -> str:
-    """``text``, shortened until it is no wider than a cell."""
-    if font.getlength(text) <= _CELL:
+def _fit(text: str, font: _Font, width: int) -> str:
+    """``text``, shortened until it is no wider than ``width`` pixels."""
+    if font.getlength(text) <= width:
         return text
-    while font.getlength(text + "…") > _CELL:
+    while font.getlength(text + "…") > width:
         text = text[:-1]
     return text + "…"

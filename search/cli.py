@@ -100,7 +100,8 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
             "--skip-bad-images/--no-skip-bad-images", default=None, help="Go on without unreadable images."
         ),
         click.option(
-            "--operations", help="Operations to search over: randaugment or NAME,NAME,…  [randaugment]"
+            "--operations",
+            help="To search over: randaugment, wide, colour, geometry or NAME,NAME,…  [randaugment]",
         ),
         click.option("--proxy-model", help="Network of the search: tiny, small, medium or wide. [small]"),
         click.option("--epochs", type=number, help="Epochs of a fold. [30, more for few images]"),
@@ -221,6 +222,28 @@ def preview(policy_file: Path, data: str | None, output: Path, image_size: int |
     from augsearch.search.previews import draw_preview
 
     click.echo(draw_preview(policy_file, data, output, image_size, seed))
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--sheet", type=EXISTING, help="Draw every operation at five magnitudes: picture to write.")
+@click.option("--image", type=EXISTING, help="Image to draw the sheet on. [a sample photo]")
+@friendly
+def operations(as_json: bool, sheet: Path | None, image: Path | None) -> None:
+    """List all operations: their kind, what their magnitudes mean, and the sets they belong to.
+
+    \b
+    Example:
+      augsearch operations --sheet operations.png --image cat.jpg
+    """
+    from augsearch.search.listing import draw_operations, operations_json, print_operations
+
+    if sheet or image:
+        click.echo(draw_operations(sheet, image))
+    elif as_json:
+        click.echo(operations_json())
+    else:
+        print_operations()
 
 
 @main.command()

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from augsearch.policies import OPERATIONS, RANDAUGMENT, UserError
+from augsearch.policies import OPERATION_SETS, OPERATIONS, RANDAUGMENT, UserError
 from augsearch.policies.errors import explain
 from augsearch.search.space import BASELINES
 from augsearch.trainers.networks import WIDTHS, check_network
@@ -56,16 +56,16 @@ class Settings(BaseModel):
     @field_validator("operations", mode="before")
     @classmethod
     def _operations_known(cls, value: Any) -> Any:
-        names = tuple(part.strip() for part in value.split(",")) if isinstance(value, str) else tuple(value)
-        if names == ("randaugment",):
-            return RANDAUGMENT
-        for name in names:
-            if name not in OPERATIONS:
-                known = ", ".join(OPERATIONS)
-                raise ValueError(f"unknown operation {name!r}; known are randaugment (its fourteen), {known}")
-        if not names or len(set(names)) < len(names):
-            raise ValueError("must name at least one operation, and each once")
-        return names
+        parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else list(value)
+        names: dict[str, None] = {}
+        for part in parts:
+            if part not in OPERATIONS and part not in OPERATION_SETS:
+                known = f"the sets {', '.join(OPERATION_SETS)} and the operations {', '.join(OPERATIONS)}"
+                raise ValueError(f"unknown operation {part!r}; known are {known}")
+            names.update(dict.fromkeys(OPERATION_SETS.get(part, (part,))))
+        if not names:
+            raise ValueError("must name at least one operation or set of operations")
+        return tuple(names)
 
     @field_validator("proxy_model", "final_model")
     @classmethod

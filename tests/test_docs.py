@@ -14,8 +14,9 @@ import cv2
 import numpy as np
 import pytest
 
-from augsearch.policies import OPERATIONS, RANDAUGMENT, read_policy
-from augsearch.policies.operations import Operation
+from augsearch.policies import OPERATIONS, read_policy
+from augsearch.policies.wording import sets_of, shown_range
+from augsearch.search.cli import main
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -49,7 +50,7 @@ def test_the_readmes_commands_and_examples_run(tmp_path: Path, monkeypatch: pyte
     commands = [
         line for block in blocks("sh") for line in block.splitlines() if line.startswith("augsearch ")
     ]
-    assert {command.split()[1] for command in commands} == {"run", "ui", "export", "preview", "train"}
+    assert {command.split()[1] for command in commands} == set(main.commands)
     for command in commands:
         words, _, target = command.partition(" > ")
         arguments = shlex.split(words)[1:]
@@ -68,6 +69,7 @@ def test_the_readmes_commands_and_examples_run(tmp_path: Path, monkeypatch: pyte
             Path(target).write_text(done.stdout, encoding="utf-8")
     assert read_policy("policy.json")
     assert Path("sheet.png").exists()
+    assert Path("operations.jpg").exists()
     for block in blocks("python"):
         done = subprocess.run([sys.executable, "-c", block], capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
@@ -89,23 +91,17 @@ def test_links_between_the_documents_lead_somewhere() -> None:
 
 def operations_table() -> str:
     """The registry as a table in Markdown."""
-    rows = ["| operation | kind | standard | wide | what it does |", "|---|---|---|---|---|"]
+    rows = [
+        "| operation | kind | standard | wide | sets | what it does |",
+        "|---|---|---|---|---|---|",
+    ]
     for operation in OPERATIONS.values():
-        star = "" if operation.name in RANDAUGMENT else " †"
+        standard, wide = shown_range(operation, "standard"), shown_range(operation, "wide")
         rows.append(
-            f"| `{operation.name}`{star} | {operation.kind} | {_strongest(operation, 'standard')} "
-            f"| {_strongest(operation, 'wide')} | {operation.summary} |"
+            f"| `{operation.name}` | {operation.kind} | {standard} | {wide if wide != standard else ''} "
+            f"| {', '.join(sets_of(operation))} | {operation.summary} |"
         )
-    return "\n".join([*rows, "", "† not among RandAugment's fourteen, the default search space."])
-
-
-def _strongest(operation: Operation, ranges: str) -> str:
-    chosen = operation.standard if ranges == "standard" else operation.wide
-    if chosen is None:
-        return ""
-    sign = "±" if operation.signed else ""
-    unit = "of the side" if chosen.side else operation.unit.removeprefix("± ")
-    return f"{sign}{chosen.strongest:.3g} {unit}".replace(" °", "°")
+    return "\n".join(rows)
 
 
 def test_the_documented_operations_are_the_registry() -> None:
@@ -114,8 +110,6 @@ def test_the_documented_operations_are_the_registry() -> None:
 
 
 def test_no_command_is_left_out_of_the_readme() -> None:
-    from augsearch.search.cli import main
-
     for name in main.commands:
         assert f"augsearch {name}" in README
     assert shutil.which("make")

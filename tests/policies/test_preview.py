@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.datasets import load_sample_image
 
 from augsearch.policies import Policy
-from augsearch.policies.preview import _CELL, _MARGIN, sheet
+from augsearch.policies.preview import _CELL, _MARGIN, SHOWN_MAGNITUDES, operations_sheet, sheet
 
 
 def test_shows_each_original_and_its_augmentations() -> None:
@@ -34,3 +34,20 @@ def test_an_odd_number_of_inversions_is_seen() -> None:
     picture = np.asarray(sheet(Policy(num_ops=1, operations=("invert",)), [grey], columns=1))
     assert picture[_MARGIN + 4, _MARGIN + 4].tolist() == [10, 10, 10]
     assert picture[_MARGIN + 4, _MARGIN * 2 + _CELL + 4].tolist() == [245, 245, 245]
+
+
+def test_the_operations_sheet_shows_every_operation_and_most_differ_from_the_original() -> None:
+    photo = np.ascontiguousarray(load_sample_image("china.jpg")[100:196, 200:296]) // 2 + 30
+    picture = np.asarray(operations_sheet(photo))
+    side = photo.shape[0]
+    # A cell has the photo's size here, so the original stands there unscaled.
+    pieces = np.lib.stride_tricks.sliding_window_view(picture[:, :, 0], (1, side))[:, :, 0]
+    begins = np.argwhere((pieces == photo[0, :, 0]).all(axis=-1))
+    same = [(row, left) for row, left in begins if (picture[row:, left:][:side, :side] == photo).all()]
+    assert len(same) == 1
+    assert picture.shape[1] == 2 * (len(SHOWN_MAGNITUDES) * (side + 6) + 2 * _MARGIN)
+
+
+def test_the_operations_sheet_takes_grey_and_tiny_images() -> None:
+    for shape in ((1, 1, 3), (40, 3, 1), (16, 200, 3)):
+        assert operations_sheet(np.full(shape, 90, np.uint8)).mode == "RGB"

@@ -197,7 +197,7 @@ def _get(address: str) -> str:
     raise AssertionError(f"{address} did not answer within a minute: {last!r}")
 
 
-COMMANDS = ["run", "export", "train", "preview", "ui"]
+COMMANDS = ["run", "export", "train", "preview", "operations", "ui"]
 
 
 def test_the_commands_are_these() -> None:

@@ -19,6 +19,7 @@ from augsearch.search.display import Display
 from augsearch.search.engines import Engine, InlineEngine, LocalEngine, WorkerLostError
 from augsearch.search.race import Race, TeacherDone, TrialDone
 from augsearch.search.settings import Settings
+from augsearch.search.space import BASELINES
 from augsearch.search.studies import entries, open_storage, open_study
 
 ENGINE = InlineEngine()
@@ -76,6 +77,17 @@ def test_the_baselines_come_first_and_run_all_their_folds(stripes: str) -> None:
     assert all(one.state is TrialState.COMPLETE and len(one.results) == 3 for one in done[:4])
     assert len(done) == 14
     assert any(one.candidate.distillation for one in done)
+
+
+@pytest.mark.parametrize("operations", [("hue", "gamma"), ("rotate", "grey", "equalize")])
+def test_baselines_are_themselves_whatever_is_searched(stripes: str, operations: tuple[str, ...]) -> None:
+    done = entries(race(quick(stripes, operations=operations, trials=12, teacher="none", folds=1)))
+    assert [one.candidate.policy for one in done[:4]] == list(BASELINES.values())
+    searched = {
+        name for one in done[4:] for name in one.candidate.policy.operations if one.candidate.policy.num_ops
+    }
+    assert searched
+    assert searched <= set(operations)
 
 
 def test_one_worker_repeats_itself(stripes: str) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from augsearch.policies import RANDAUGMENT, UserError
+from augsearch.policies import OPERATION_SETS, RANDAUGMENT, UserError
 from augsearch.search.settings import Settings, load_settings, show_settings
 
 
@@ -30,6 +30,16 @@ def test_shown_settings_are_a_config_file_that_gives_the_same_settings(tmp_path:
     assert Settings() == load_settings(None, {})
 
 
+def test_sets_and_names_of_operations_mix_and_collapse() -> None:
+    def chosen(text: str) -> tuple[str, ...]:
+        return load_settings(None, {"operations": text}).operations
+
+    assert chosen("geometry") == OPERATION_SETS["geometry"]
+    assert chosen("rotate, rotate") == ("rotate",)
+    assert chosen("cutout,randaugment") == ("cutout", *RANDAUGMENT)
+    assert set(chosen("colour,geometry,cutout")) == set(OPERATION_SETS["wide"])
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -40,9 +50,10 @@ def test_shown_settings_are_a_config_file_that_gives_the_same_settings(tmp_path:
         ({"image_size": 4}, "image-size must be ≥ 8, got 4"),
         (
             {"operations": "rotate,spin"},
-            "operations: unknown operation 'spin'; known are randaugment (its fourteen), identity, shear_x",
+            "operations: unknown operation 'spin'; known are the sets randaugment, colour, geometry, wide "
+            "and the operations identity, shear_x",
         ),
-        ({"operations": "rotate,rotate"}, "operations: must name at least one operation, and each once"),
+        ({"operations": ""}, "operations: unknown operation ''"),
     ],
 )
 def test_a_bad_flag_is_named_with_rule_and_value(flags: dict[str, Any], message: str) -> None:
