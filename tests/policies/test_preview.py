@@ -37,7 +37,7 @@ def test_an_odd_number_of_inversions_is_seen() -> None:
 
 
 def test_the_operations_sheet_shows_every_operation_and_most_differ_from_the_original() -> None:
-    photo = np.ascontiguousarray(load_sample_image("china.jpg")[100:196, 200:296]) // 2 + 30
+    photo = np.ascontiguousarray(load_sample_image("china.jpg")[100:196, 200:296]) // 2 + 100
     picture = np.asarray(operations_sheet(photo))
     side = photo.shape[0]
     # A cell has the photo's size here, so the original stands there unscaled.
