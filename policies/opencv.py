@@ -78,10 +78,9 @@ class _Runner:
     def by_image(self, draws: Draws, images: Images) -> Images:
         """One image after the other."""
         results = np.empty(images.shape, dtype=np.uint8)
-        for index, codes in enumerate(draws.codes.tolist()):
-            noise = None if draws.noise is None else draws.noise[index]
+        for index, (codes, noise) in enumerate(draws.rows()):
             image, result = np.ascontiguousarray(images[index]), results[index]
-            *before, last = [unchanged, *map(self._change, self._planner.steps(tuple(codes), noise))]
+            *before, last = [unchanged, *map(self._change, self._planner.steps(codes, noise))]
             for change in before:
                 image = change(image)
             done = last(image, result)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -63,6 +64,11 @@ class Draws:
     def __getitem__(self, images: slice) -> Draws:
         return Draws(self.codes[images], None if self.noise is None else self.noise[images])
 
+    def rows(self) -> Iterator[tuple[tuple[int, ...], list[list[float]] | None]]:
+        """The codes (K) and the noise (K, n) of each image, as plain numbers."""
+        codes = map(tuple, self.codes.tolist())
+        return zip(codes, repeat(None) if self.noise is None else self.noise.tolist(), strict=False)
+
     def recipe(self, index: int) -> Recipe:
         """The draw of one image in words, without what leaves it as it is."""
         drawn = []
@@ -86,6 +92,16 @@ _Key = tuple[float, ...]
 """A code, and the cases that its noise fell into."""
 
 
+class _Drawable(NamedTuple):
+    """What a code means for images of one size."""
+
+    code: int
+    effect: Callable[[float, Noise, Size], Effect | None]
+    value: float
+    noise: int
+    cases: tuple[int, ...] | None
+
+
 class Planner:
     """Turns codes into fused steps for images of one size, each step made once and then the same object.
 
@@ -94,12 +110,13 @@ class Planner:
 
     def __init__(self, ranges: Ranges, size: Size, *, fuse_tables: bool = True) -> None:
         self._ranges, self._size, self._fuse_tables = ranges, size, fuse_tables
+        self._drawables: dict[int, _Drawable] = {}
         self._effects: dict[_Key, Effect | None] = {}
         self._steps: dict[tuple[_Key, ...], Step] = {}
         self._recipes: dict[tuple[int, ...], tuple[Step, ...]] = {}
         self._remembered: set[Step] = set()
 
-    def steps(self, codes: tuple[int, ...], noise: NDArray[np.float64] | None) -> tuple[Step, ...]:
+    def steps(self, codes: tuple[int, ...], noise: Sequence[Noise] | None) -> tuple[Step, ...]:
         """The fused steps of one image, whose ``noise`` is (K, n)."""
         known = self._recipes.get(codes)
         if known is not None:
@@ -109,19 +126,22 @@ class Planner:
         noisy = False
         for position, code in enumerate(codes):
             if code:
-                wanted = OPERATIONS[_NAMES[code // (2 * _STRENGTHS)]].noise
-                noisy |= wanted > 0
-                own = noise[position, :wanted].tolist() if wanted and noise is not None else ()
-                effect, key = self._effect(code, own)
+                drawable = self._drawables.get(code) or self._drawable(code)
+                noisy |= drawable.noise > 0
+                own = noise[position] if noise and drawable.noise else ()
+                effect, key = self._effect(drawable, own)
                 if effect is not None:
                     effects.append(effect)
                     keys.append(key)
-        steps = []
-        begin = 0
-        for run in runs(effects, tables=self._fuse_tables):
-            steps.append(self._step(run, keys[begin : begin + len(run)]))
-            begin += len(run)
-        fused = tuple(steps)
+        if len(effects) == 1:
+            fused: tuple[Step, ...] = (self._step(effects, keys),)
+        else:
+            steps = []
+            begin = 0
+            for run in runs(effects, tables=self._fuse_tables):
+                steps.append(self._step(run, keys[begin : begin + len(run)]))
+                begin += len(run)
+            fused = tuple(steps)
         if not noisy and len(self._recipes) < MOST_REMEMBERED:
             self._recipes[codes] = fused
         return fused
@@ -133,25 +153,35 @@ class Planner:
     def stages(self, draws: Draws) -> list[dict[Step, list[int]]]:
         """What to do to a batch: first steps, second steps, …, each with the images that want it."""
         stages: list[dict[Step, list[int]]] = []
-        for index, codes in enumerate(draws.codes.tolist()):
-            noise = None if draws.noise is None else draws.noise[index]
-            for depth, step in enumerate(self.steps(tuple(codes), noise)):
+        for index, (codes, noise) in enumerate(draws.rows()):
+            for depth, step in enumerate(self.steps(codes, noise)):
                 if depth == len(stages):
                     stages.append({})
                 stages[depth].setdefault(step, []).append(index)
         return stages
 
-    def _effect(self, code: int, noise: Noise) -> tuple[Effect | None, _Key | None]:
-        """An effect, and the key under which it is known; None: it never comes again."""
+    def _drawable(self, code: int) -> _Drawable:
         name, magnitude, negative = decode(code)
         operation = OPERATIONS[name]
         value = operation.value(magnitude, self._ranges, self._size)
-        settled = operation.settle(value, noise, self._size)
-        key = (code, *settled) if operation.cases or not settled else None
-        if key is not None and key in self._effects:
+        cases = operation.cases(value, self._size) if operation.cases else None
+        signed = -value if negative else value
+        drawable = _Drawable(code, operation.effect, signed, operation.noise, cases)
+        self._drawables[code] = drawable
+        return drawable
+
+    def _effect(self, drawable: _Drawable, noise: Noise) -> tuple[Effect | None, _Key | None]:
+        """An effect, and the key under which it is known; None: it never comes again."""
+        code, effect_of, value, wanted, cases = drawable
+        if cases:
+            noise = [int(draw * count) for draw, count in zip(noise, cases, strict=False)]
+        elif wanted:
+            return effect_of(value, noise[:wanted], self._size), None
+        key = (code, *noise)
+        if key in self._effects:
             return self._effects[key], key
-        effect = operation.effect(-value if negative else value, settled, self._size)
-        if key is not None and len(self._effects) < MOST_REMEMBERED:
+        effect = effect_of(value, noise, self._size)
+        if len(self._effects) < MOST_REMEMBERED:
             self._effects[key] = effect
         return effect, key
 

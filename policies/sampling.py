@@ -89,17 +89,24 @@ class _Copies:
     """Rows and columns to write, and where they are read."""
     everywhere: bool
     """Every pixel is written."""
+    frame: tuple[int, int, int, int] | None = None
+    """Where there is one block: the pixels above, below, left and right of it."""
 
 
 def _copied(copies: _Copies, fill: tuple[int, ...], size: int) -> Part:
     """The part that does it to images of ``size`` bytes."""
 
     def one(image: NDArray[np.uint8], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-        out = np.empty_like(image) if out is None else out
         if copies.mirrored_x:
-            image = like(cv2.flip(tall(image) if image.ndim == 4 else image, 1), image)
+            mirrored = cv2.flip(tall(image) if image.ndim == 4 else image, 1)
+            image = like(mirrored, image)
         if copies.mirrored_y:
             image = image[..., ::-1, :, :]
+        if copies.frame and image.ndim == 3:
+            inside = image[copies.blocks[0][1]]
+            framed = cv2.copyMakeBorder(inside, *copies.frame, cv2.BORDER_CONSTANT, plane(out), fill)
+            return like(framed, image)
+        out = np.empty_like(image) if out is None else out
         if not copies.everywhere:
             fill_all(out, fill)
         for to, read in copies.blocks:
@@ -125,8 +132,10 @@ def _mirror_and_shift(x: _Row, y: _Row, size: Size) -> _Copies | None:
     down = int(f) if e > 0 else height - 1 - int(f)
     to = slice(max(-down, 0), height - max(down, 0)), slice(max(-right, 0), width - max(right, 0))
     read = slice(max(down, 0), height - max(-down, 0)), slice(max(right, 0), width - max(-right, 0))
+    frame = max(-down, 0), max(down, 0), max(-right, 0), max(right, 0)
     inside = abs(right) < width and abs(down) < height
-    return _Copies(a < 0, e < 0, ((to, read),) if inside else (), not (right or down))
+    blocks = ((to, read),) if inside else ()
+    return _Copies(a < 0, e < 0, blocks, everywhere=not any(frame), frame=frame if inside else None)
 
 
 def _shear(x: _Row, y: _Row, size: Size) -> _Copies | None:

@@ -1,0 +1,78 @@
+"""What a figure depends on beside the code: versions, processor, date, command."""
+
+from __future__ import annotations
+
+import datetime
+import importlib.metadata
+import os
+import platform
+import shlex
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+PACKAGES = (
+    *("augsearch", "albumentationsx", "albucore", "augrs-py", "kornia", "numpy", "opencv-python-headless"),
+    *("pillow", "timm", "torch", "torchvision"),
+)
+
+
+def facts(arguments: Sequence[str], photos: Path | None) -> dict[str, Any]:
+    """Plain values without a path of this machine in them; ``arguments`` are the command's."""
+    return {
+        "command": command(arguments),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "images": f"photos of {photos.name}" if photos else "made images, smooth with a little noise",
+        "processor": processor(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "load average": [round(load, 2) for load in os.getloadavg()],
+        "commit": _commit(),
+        "versions": {"python": platform.python_version()}
+        | {name: importlib.metadata.version(name) for name in PACKAGES},
+    }
+
+
+def command(arguments: Sequence[str]) -> str:
+    """The command line, of each path its last part only."""
+    shown = []
+    for argument in arguments:
+        option, equals, value = argument.rpartition("=")
+        shown.append(f"{option}{equals}{Path(value).name if os.sep in value else value}")
+    return shlex.join(("python", "-m", "benchmarks.throughput", *shown))
+
+
+def processor() -> str:
+    """Its name, as far as the system tells."""
+    table = Path("/proc/cpuinfo")
+    if table.exists():
+        for line in table.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def markdown(facts: dict[str, Any]) -> str:
+    """A paragraph that says where the figures below come from."""
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    commit = f" at {facts['commit']}" if facts["commit"] else ""
+    return (
+        f"{facts['date']}, {facts['processor']}, {facts['system']}, on {facts['images']}. Made by\n\n"
+        f"```sh\n{facts['command']}\n```\n\n"
+        f"with {versions}{commit}."
+    )
+
+
+def _commit() -> str:
+    """The commit that is checked out, and whether files differ from it; empty without git."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty"],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(__file__).parent,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return described.stdout.strip()
