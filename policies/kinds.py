@@ -68,9 +68,6 @@ class Table:
     """A change of grey values, known beforehand: ``entries`` (256,) uint8, shared by all channels."""
 
     entries: Entries
-    line: tuple[float, float] | None = None
-    """Scale and offset, where the entries are scale · v + offset, cut off to a whole number and clipped:
-    a backend may compute that instead, where it gives the very same entries."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -84,8 +81,6 @@ class MeasuredTable:
 
     statistic: Statistic
     write: Callable[[Any], Any]
-    line: Callable[[int], tuple[float, float]] | None = None
-    """What ``Table.line`` says, from the grey mean."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -150,6 +145,10 @@ Effect = Warp | Table | MeasuredTable | Colour | Kernel | Patch
 Step = Warp | Tables | Colour | Kernel | Patch
 
 IDENTITY_ENTRIES: Entries = np.arange(256, dtype=np.uint8)
+
+CUT_OFF = -0.498
+"""Colours and kernels are cut off to whole numbers, as in PIL and torchvision, where OpenCV rounds. Adding
+this first cuts off too, and a hair less than a half leaves values that are whole already as they are."""
 
 
 def compose(first: Entries, second: Entries) -> Entries:

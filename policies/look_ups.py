@@ -1,39 +1,27 @@
-"""Tables on OpenCV: as arithmetic where that gives the same, else as a look-up."""
+"""Tables on OpenCV arrays, and what a table must know of its image.
+
+Looking up is StringZilla's ``translate``: with AVX-512 some twenty times as fast as ``cv2.LUT`` with a table
+shared by all channels, so that no table is worth running as arithmetic instead.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache, partial
-from typing import Any
+from typing import Any, cast
 
 import cv2
 import numpy as np
+import stringzilla
 from numpy.typing import NDArray
 
-from augsearch.policies.kinds import IDENTITY_ENTRIES, Entries, MeasuredTable, Statistic, Table, Tables
+from augsearch.policies.kinds import IDENTITY_ENTRIES, Entries, Statistic, Table, Tables
 from augsearch.policies.operations import LUMA
-from augsearch.policies.parts import (
-    SMALL,
-    Change,
-    Image,
-    Images,
-    Part,
-    flat,
-    like,
-    plane,
-    pointwise,
-    tall,
-    unchanged,
-)
-
-# OpenCV rounds where PIL and torchvision cut off. Taking this off first cuts off too, and a hair less than
-# a half leaves values that are whole already as they are.
-CUT_OFF = -0.498
+from augsearch.policies.parts import SMALL, Image, Images, Part, like, plane, pointwise, tall, unchanged
 
 _ROUNDED_LUMA = np.array([[*LUMA, 0.5]])
 
 _AT_ONCE = 32
-"""Images whose tables are written together: their intermediate results stay in the processor's cache."""
+"""Small images whose tables are written together: their intermediate results stay in the cache."""
 
 
 def looked_up(tables: Tables, size: int) -> Part:
@@ -41,24 +29,39 @@ def looked_up(tables: Tables, size: int) -> Part:
     first, *others = tables.members
     if all(isinstance(member, Table) for member in others):
         if isinstance(first, Table):
-            return _known(tables.entries(_never), first.line if not others else None, size)
+            return _known(tables.entries(_never), size)
         if first.statistic is Statistic.GREY_MEAN:
-            return _by_grey_mean(tables, first, others, size)
+            return _by_grey_mean(tables, size)
 
     def one(image: Image, out: Image | None = None) -> Image:
         entries = tables.entries(lambda statistic: measure(image[np.newaxis], statistic))[0]
         if (entries == IDENTITY_ENTRIES).all():  # an image that has all grey values can't be stretched
             return image
-        return like(cv2.LUT(image, _as_look_up(entries), plane(out)), image)
+        return _replace_each(image, entries, out)
 
     def within(images: Images, indices: list[int]) -> None:
         for begin in range(0, len(indices), _AT_ONCE):
             chosen = indices[begin : begin + _AT_ONCE]
             entries = tables.entries(partial(_measure_within, images, chosen))
-            for index, own in zip(chosen, _as_look_up(entries), strict=True):
-                cv2.LUT(images[index], own, plane(images[index]))
+            for index, own in zip(chosen, entries, strict=True):
+                _replace_each(images[index], own, images[index])
 
     return Part(one, within)
+
+
+def _replace_each(image: Image, entries: Entries, out: Image | None) -> Image:
+    """Look up each channel in its own entries (C, 256); ``out`` may be the image."""
+    if image.size <= SMALL:  # less than it costs to take the channels apart
+        return like(cv2.LUT(image, entries.T[np.newaxis], plane(out)), image)
+    channels = cast(list[Image], cv2.split(image))
+    for channel, own in zip(channels, np.ascontiguousarray(entries), strict=True):
+        _replace_within(channel, own)
+    return like(cv2.merge(channels, plane(out)), image)
+
+
+def _replace_within(values: NDArray[np.uint8], entries: Entries) -> None:
+    """Look up contiguous ``values`` in ``entries`` (256,), in place."""
+    stringzilla.translate(values.reshape(-1).data, entries.data, inplace=True)
 
 
 def _measure_within(images: Images, indices: list[int], statistic: Statistic) -> NDArray[np.int64]:
@@ -75,20 +78,12 @@ def _never(statistic: Statistic) -> NDArray[np.int64]:
     raise AssertionError("a table that is known beforehand asked for a statistic")
 
 
-def _as_look_up(entries: Entries) -> Entries:
-    """Entries (..., C, 256) as OpenCV wants them: (..., 1, 256, C)."""
-    return np.ascontiguousarray(np.swapaxes(entries, -1, -2))[..., np.newaxis, :, :]
-
-
-def _by_grey_mean(
-    tables: Tables, first: MeasuredTable, others: Sequence[Table | MeasuredTable], size: int
-) -> Part:
+def _by_grey_mean(tables: Tables, size: int) -> Part:
     """Tables that only the mean grey value decides: at most 256 of them, made when first needed."""
 
     @lru_cache(maxsize=256)
     def part(grey_mean: int) -> Part:
-        line = first.line(grey_mean) if first.line and not others else None
-        return _known(tables.entries(lambda _: np.array(grey_mean)), line, size)
+        return _known(tables.entries(lambda _: np.array(grey_mean)), size)
 
     def one(image: Image, out: Image | None = None) -> Image:
         return part(int(measure(image[np.newaxis], Statistic.GREY_MEAN)[0])).one(image, out)
@@ -101,46 +96,21 @@ def _by_grey_mean(
     return Part(one, within)
 
 
-def _known(entries: Entries, line: tuple[float, float] | None, size: int) -> Part:
-    """One table (256,) for all pixels: as arithmetic, several times faster, where that gives the same."""
-    values = IDENTITY_ENTRIES
-    threshold = int(np.argmax(entries != values))
-    change: Change
-    if (entries == values).all():
+def _known(entries: Entries, size: int) -> Part:
+    """One table (256,) for all pixels."""
+    if (entries == IDENTITY_ENTRIES).all():
         return Part(unchanged, lambda images, indices: None)
-    if (entries == values & entries[255]).all():
+    entries = np.ascontiguousarray(entries)
 
-        def change(image: Image, out: Image | None = None) -> Image:
-            kept: Image = np.bitwise_and(image, entries[255], out=out)
-            return kept
-    elif (entries == np.where(values >= threshold, 255 - values, values)).all():
-
-        def change(image: Image, out: Image | None = None) -> Image:
-            above = cv2.threshold(flat(image), threshold - 1, 255, cv2.THRESH_BINARY)[1]
-            inverted: Image = np.bitwise_xor(image, like(above, image), out=out)
-            return inverted
-    elif line and _is_line(entries, *line):
-        scale, offset = line[0], line[1] + CUT_OFF
-
-        def change(image: Image, out: Image | None = None) -> Image:
-            rows, target = flat(image), None if out is None else flat(out)
-            if scale >= 0 and offset >= CUT_OFF:  # nothing is negative but what rounds to zero
-                return like(cv2.convertScaleAbs(rows, target, scale, offset), image)
-            return like(cv2.addWeighted(rows, scale, rows, 0, offset, target), image)
-    else:
-
-        def change(image: Image, out: Image | None = None) -> Image:
-            return like(cv2.LUT(flat(image), entries, None if out is None else flat(out)), image)
+    def change(image: Image, out: Image | None = None) -> Image:
+        if out is None:
+            out = image.copy()
+        elif out is not image:
+            out[...] = image
+        _replace_within(out, entries)
+        return out
 
     return pointwise(change, size=size)
-
-
-def _is_line(entries: Entries, scale: float, offset: float) -> bool:
-    """Whether scale · v + offset, computed in whatever precision, is cut off to ``entries``."""
-    exact = scale * IDENTITY_ENTRIES.astype(np.float64) + offset + CUT_OFF + 0.5
-    inside = (exact > 0) & (exact < 256)
-    sure = np.abs(exact - np.round(exact))[inside].min(initial=1) > 1e-3
-    return bool(sure and (np.clip(np.floor(exact), 0, 255) == entries).all())
 
 
 def measure(images: Images, statistic: Statistic) -> NDArray[np.int64]:

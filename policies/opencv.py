@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from augsearch.policies.kinds import Colour, Kernel, Patch, Size, Step, Tables, Warp
-from augsearch.policies.look_ups import CUT_OFF, looked_up
+from augsearch.policies.kinds import CUT_OFF, Colour, Kernel, Patch, Size, Step, Tables, Warp
+from augsearch.policies.look_ups import looked_up
 from augsearch.policies.operations import Ranges
 from augsearch.policies.parts import (
     SMALL,

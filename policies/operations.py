@@ -207,7 +207,7 @@ def rotate(degrees: float) -> Warp:
 @operation("table", Range(0, 0.9), wide=Range(0, 0.99), unit="± of 1", signed=True, identity=0)
 def brightness(change: float) -> Table:
     """Multiply every grey value by 1 + change."""
-    return Table(_blend(np.zeros((), np.int64), 1 + change), line=(1 + change, 0))
+    return Table(_blend(np.zeros((), np.int64), 1 + change))
 
 
 @operation("colour", Range(0, 0.9), wide=Range(0, 0.99), unit="± of 1", signed=True, identity=0)
@@ -221,11 +221,7 @@ def color(change: float) -> Colour:
 @operation("table", Range(0, 0.9), wide=Range(0, 0.99), unit="± of 1", signed=True, identity=0)
 def contrast(change: float) -> MeasuredTable:
     """Move every grey value away from the image's mean grey, or towards it."""
-    return MeasuredTable(
-        Statistic.GREY_MEAN,
-        partial(_blend, factor=1 + change),
-        line=lambda grey: (1 + change, -change * grey),
-    )
+    return MeasuredTable(Statistic.GREY_MEAN, partial(_blend, factor=1 + change))
 
 
 @operation("kernel", Range(0, 0.9), wide=Range(0, 0.99), unit="± of 1", signed=True, identity=0)

@@ -54,10 +54,12 @@ def pointwise(change: Change, *, size: int) -> Part:
     def within(images: Images, indices: list[int]) -> None:
         if size > SMALL or len(indices) == 1:
             for index in indices:
-                change(images[index], images[index])
+                image = images[index]
+                change(image, image)
         else:
             chosen = images[indices]
-            change(tall(chosen), tall(chosen))
+            together = tall(chosen)
+            change(together, together)
             images[indices] = chosen
 
     return Part(change, within)
@@ -71,11 +73,6 @@ def unchanged(image: Image, out: Image | None = None) -> Image:
 def tall(images: Images) -> Image:
     """All images of a batch below one another, (B · H, W, C)."""
     return images.reshape(-1, *images.shape[2:])
-
-
-def flat(image: Image) -> Image:
-    """The same grey values as (rows, columns), for work that asks neither place nor channel."""
-    return image.reshape(-1, image.shape[-2] * image.shape[-1])
 
 
 def plane(image: Image | None) -> Image | None:
