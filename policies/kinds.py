@@ -95,13 +95,12 @@ class Tables:
         ``measure(statistic)`` looks at the images before the first member; what a member needs to know
         after the members before it follows from the histogram without touching a pixel.
         """
-        composed = IDENTITY_ENTRIES
+        first, *others = self.members
+        composed = first.entries if isinstance(first, Table) else first.write(measure(first.statistic))
         histogram: Histogram | None = None
-        for position, member in enumerate(self.members):
+        for member in others:
             if isinstance(member, Table):
                 entries = member.entries
-            elif position == 0:
-                entries = member.write(measure(member.statistic))
             else:
                 if histogram is None:
                     histogram = measure(Statistic.HISTOGRAM)

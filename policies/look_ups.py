@@ -16,7 +16,18 @@ from numpy.typing import NDArray
 
 from augsearch.policies.kinds import IDENTITY_ENTRIES, Entries, Statistic, Table, Tables
 from augsearch.policies.operations import LUMA
-from augsearch.policies.parts import SMALL, Image, Images, Part, like, plane, pointwise, tall, unchanged
+from augsearch.policies.parts import (
+    FITS_CACHE,
+    SMALL,
+    Image,
+    Images,
+    Part,
+    like,
+    plane,
+    pointwise,
+    tall,
+    unchanged,
+)
 
 _ROUNDED_LUMA = np.array([[*LUMA, 0.5]])
 
@@ -37,26 +48,35 @@ def looked_up(tables: Tables, size: int) -> Part:
         entries = tables.entries(lambda statistic: measure(image[np.newaxis], statistic))[0]
         if (entries == IDENTITY_ENTRIES).all():  # an image that has all grey values can't be stretched
             return image
-        return _replace_each(image, entries, out)
+        return _replace_each(image, np.ascontiguousarray(entries), out)
 
     def within(images: Images, indices: list[int]) -> None:
         for begin in range(0, len(indices), _AT_ONCE):
             chosen = indices[begin : begin + _AT_ONCE]
-            entries = tables.entries(partial(_measure_within, images, chosen))
-            for index, own in zip(chosen, entries, strict=True):
-                _replace_each(images[index], own, images[index])
+            entries = np.ascontiguousarray(tables.entries(partial(_measure_within, images, chosen)))
+            if size <= SMALL:
+                for index, own in zip(chosen, _as_opencv_wants(entries), strict=True):
+                    cv2.LUT(images[index], own, plane(images[index]))
+            else:
+                for index, own in zip(chosen, entries, strict=True):
+                    _replace_each(images[index], own, images[index])
 
     return Part(one, within)
 
 
 def _replace_each(image: Image, entries: Entries, out: Image | None) -> Image:
-    """Look up each channel in its own entries (C, 256); ``out`` may be the image."""
+    """Look up each channel in its own contiguous entries (C, 256); ``out`` may be the image."""
     if image.size <= SMALL:  # less than it costs to take the channels apart
-        return like(cv2.LUT(image, entries.T[np.newaxis], plane(out)), image)
+        return like(cv2.LUT(image, _as_opencv_wants(entries), plane(out)), image)
     channels = cast(list[Image], cv2.split(image))
-    for channel, own in zip(channels, np.ascontiguousarray(entries), strict=True):
+    for channel, own in zip(channels, entries, strict=True):
         _replace_within(channel, own)
     return like(cv2.merge(channels, plane(out)), image)
+
+
+def _as_opencv_wants(entries: Entries) -> Entries:
+    """Entries (..., C, 256) in the order of pixels, (..., 1, 256, C)."""
+    return np.ascontiguousarray(np.swapaxes(entries, -1, -2))[..., np.newaxis, :, :]
 
 
 def _replace_within(values: NDArray[np.uint8], entries: Entries) -> None:
@@ -66,12 +86,9 @@ def _replace_within(values: NDArray[np.uint8], entries: Entries) -> None:
 
 def _measure_within(images: Images, indices: list[int], statistic: Statistic) -> NDArray[np.int64]:
     """A statistic of some images of a batch."""
-    at_once = _AT_ONCE if images[0].size <= SMALL else 1
-    measured = []
-    for begin in range(0, len(indices), at_once):
-        first, *others = group = indices[begin : begin + at_once]
-        measured.append(measure(images[group] if others else images[first : first + 1], statistic))
-    return np.concatenate(measured)
+    if images[0].size <= FITS_CACHE:
+        return measure(images[indices], statistic)
+    return np.concatenate([measure(images[index : index + 1], statistic) for index in indices])
 
 
 def _never(statistic: Statistic) -> NDArray[np.int64]:
@@ -89,9 +106,11 @@ def _by_grey_mean(tables: Tables, size: int) -> Part:
         return part(int(measure(image[np.newaxis], Statistic.GREY_MEAN)[0])).one(image, out)
 
     def within(images: Images, indices: list[int]) -> None:
-        greys = _measure_within(images, indices, Statistic.GREY_MEAN).tolist()
-        for index, grey in zip(indices, greys, strict=True):
-            part(grey).within(images, [index])
+        for begin in range(0, len(indices), _AT_ONCE):
+            chosen = indices[begin : begin + _AT_ONCE]
+            greys = _measure_within(images, chosen, Statistic.GREY_MEAN).tolist()
+            for index, grey in zip(chosen, greys, strict=True):
+                part(grey).one(images[index], images[index])
 
     return Part(one, within)
 

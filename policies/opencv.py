@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache, partial
-from typing import Final
 
 import cv2
 import numpy as np
@@ -14,6 +13,7 @@ from augsearch.policies.kinds import CUT_OFF, Colour, Kernel, Patch, Size, Step,
 from augsearch.policies.look_ups import looked_up
 from augsearch.policies.operations import Ranges
 from augsearch.policies.parts import (
+    FITS_CACHE,
     SMALL,
     Change,
     Image,
@@ -28,10 +28,6 @@ from augsearch.policies.parts import (
 )
 from augsearch.policies.plan import Draws, Planner
 from augsearch.policies.sampling import Sampling, warped
-
-FITS_CACHE: Final = 160 * 160 * 3
-"""Bytes of an image up to which a batch is worked on step by step; larger ones image by image, each while
-it is in the processor's cache."""
 
 
 def prepared(step: Step, size: Size, channels: int, sampling: Sampling) -> Part:

@@ -17,6 +17,10 @@ Images = NDArray[np.uint8]
 SMALL = 64 * 64 * 3
 """Bytes up to which an image is small: calling OpenCV costs more than the work that it does."""
 
+FITS_CACHE = 160 * 160 * 3
+"""Bytes of an image up to which a batch is worked on step by step; larger ones image by image, each while
+it is in the processor's cache."""
+
 
 class Change(Protocol):
     """Does something to an image (H, W, C)."""

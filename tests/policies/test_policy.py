@@ -14,7 +14,8 @@ from pydantic import ValidationError
 from augsearch.policies import OPERATIONS, RANDAUGMENT, TRIVIALAUGMENT, Mixing, Policy, UserError, draw_mix
 from augsearch.policies.errors import explain
 from augsearch.policies.kinds import Size, Tables, Warp, fuse
-from augsearch.policies.opencv import FITS_CACHE, run
+from augsearch.policies.opencv import run
+from augsearch.policies.parts import FITS_CACHE
 from augsearch.policies.plan import Drawn, Recipe, effect_of
 from augsearch.policies.sampling import Sampling
 
