@@ -38,14 +38,28 @@ _AT_ONCE = 32
 def looked_up(tables: Tables, size: int) -> Part:
     """Make ``tables`` ready for images of ``size`` bytes."""
     first, *others = tables.members
-    if all(isinstance(member, Table) for member in others):
-        if isinstance(first, Table):
+    simple = all(isinstance(member, Table) for member in others)
+    if isinstance(first, Table):
+        if simple:
             return _known(tables.entries(_never), size)
-        if first.statistic is Statistic.GREY_MEAN:
-            return _by_grey_mean(tables, size)
+    elif simple and first.statistic is Statistic.GREY_MEAN:
+        return _by_grey_mean(tables, size)
+
+    @lru_cache(maxsize=4096)
+    def by_extremes(extremes: tuple[int, int]) -> Entries:
+        return tables.entries(lambda _: np.array(extremes))
+
+    by_limits = simple and not isinstance(first, Table) and first.statistic is Statistic.EXTREMES
+
+    def entries_for(image: Image) -> Entries:
+        if by_limits:  # photos share theirs with many others
+            limits = (cv2.minMaxLoc(channel)[:2] for channel in cv2.split(image))
+            return np.stack([by_extremes((int(low), int(high))) for low, high in limits])
+        written: Entries = tables.entries(lambda statistic: measure(image[np.newaxis], statistic))[0]
+        return written
 
     def one(image: Image, out: Image | None = None) -> Image:
-        entries = tables.entries(lambda statistic: measure(image[np.newaxis], statistic))[0]
+        entries = entries_for(image)
         if (entries == IDENTITY_ENTRIES).all():  # an image that has all grey values can't be stretched
             return image
         return _replace_each(image, np.ascontiguousarray(entries), out)

@@ -26,7 +26,7 @@ from augsearch.policies.parts import (
     tall,
     unchanged,
 )
-from augsearch.policies.plan import Draws, Planner
+from augsearch.policies.plan import Codes, Draws, Planner, Row
 from augsearch.policies.sampling import Sampling, warped
 
 
@@ -58,30 +58,54 @@ def run(steps: Sequence[Step], image: Image, sampling: Sampling) -> Image:
 def run_draws(draws: Draws, images: Images, ranges: Ranges, sampling: Sampling) -> Images:
     """A new batch: ``images``, uint8 (B, H, W, C), each after its own draw."""
     by_step = len(images) > 1 and images[0].size <= FITS_CACHE
-    runner = _runner(ranges, Size(*images.shape[1:3]), images.shape[3], sampling, by_step)
+    runner = runner_for(ranges, images.shape[1:], sampling, by_step)
     return runner.by_step(draws, images) if by_step else runner.by_image(draws, images)
 
 
-class _Runner:
+@lru_cache(maxsize=32)
+def runner_for(ranges: Ranges, shape: tuple[int, ...], sampling: Sampling, by_step: bool = False) -> Runner:
+    """The one runner for images of ``shape`` (H, W, C)."""
+    return Runner(ranges, shape, sampling, by_step)
+
+
+class Runner:
     """Runs draws on images of one shape, and remembers the steps that it made ready."""
 
-    def __init__(self, ranges: Ranges, size: Size, channels: int, sampling: Sampling, by_step: bool) -> None:
+    def __init__(self, ranges: Ranges, shape: tuple[int, ...], sampling: Sampling, by_step: bool) -> None:
+        height, width, channels = shape
         # Step by step, many images that want the same table are worth more than one look-up less.
-        self._planner = Planner(ranges, size, fuse_tables=not by_step)
-        self._shape = size, channels, sampling
+        self._planner = Planner(ranges, Size(height, width), fuse_tables=not by_step)
+        self._shape = Size(height, width), channels, sampling
         self._parts: dict[Step, Part] = {}
+        self._changes: dict[Codes, tuple[Change, ...]] = {}
+
+    def on_image(self, row: Row, image: Image, out: Image | None = None) -> Image:
+        """A new image, ``image`` (H, W, C) after its draw; written to ``out`` where it is given."""
+        codes, noise = row
+        changes = self._changes.get(codes)
+        if changes is None:
+            steps = self._planner.steps(codes, noise)
+            changes = tuple(self._part(step).one for step in steps)
+            if all(map(self._planner.remembers, steps)) and not noise:
+                self._changes[codes] = changes
+        result = image if image.flags.c_contiguous else np.ascontiguousarray(image)
+        written, last = False, len(changes) - 1
+        for number, change in enumerate(changes):
+            before, target = result, out if number == last else None
+            result = change(before, target)
+            written = target is not None and result is not before
+        if out is None:
+            # A copy where nothing changed it, so that nobody writes into what was given.
+            return result.copy() if result is image else result
+        if not written:
+            out[...] = result
+        return out
 
     def by_image(self, draws: Draws, images: Images) -> Images:
         """One image after the other."""
         results = np.empty(images.shape, dtype=np.uint8)
-        for index, (codes, noise) in enumerate(draws.rows()):
-            image, result = np.ascontiguousarray(images[index]), results[index]
-            *before, last = [unchanged, *map(self._change, self._planner.steps(codes, noise))]
-            for change in before:
-                image = change(image)
-            done = last(image, result)
-            if done is image:
-                result[...] = image
+        for row, image, result in zip(draws.rows(), images, results, strict=True):
+            self.on_image(row, image, result)
         return results
 
     def by_step(self, draws: Draws, images: Images) -> Images:
@@ -92,9 +116,6 @@ class _Runner:
                 self._part(step).within(results, indices)
         return results
 
-    def _change(self, step: Step) -> Change:
-        return self._part(step).one
-
     def _part(self, step: Step) -> Part:
         part = self._parts.get(step)
         if part is None:
@@ -102,11 +123,6 @@ class _Runner:
             if self._planner.remembers(step):
                 self._parts[step] = part
         return part
-
-
-@lru_cache(maxsize=32)
-def _runner(ranges: Ranges, size: Size, channels: int, sampling: Sampling, by_step: bool) -> _Runner:
-    return _Runner(ranges, size, channels, sampling, by_step)
 
 
 def _recoloured(colour: Colour, channels: int, bytes_each: int) -> Part:

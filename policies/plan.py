@@ -33,6 +33,12 @@ Recipe = tuple[Drawn, ...]
 """What happens to one image, in order."""
 
 
+Codes = tuple[int, ...]
+"""K codes, see ``encode``."""
+Row = tuple[Codes, Sequence[Noise] | None]
+"""The codes of one image, and its noise (K, n)."""
+
+
 def encode(names: Sequence[str]) -> NDArray[np.int64]:
     """The codes of operations at magnitude 0 and with a positive sign; that of ``identity`` is 0.
 
@@ -61,11 +67,8 @@ class Draws:
     def __len__(self) -> int:
         return len(self.codes)
 
-    def __getitem__(self, images: slice) -> Draws:
-        return Draws(self.codes[images], None if self.noise is None else self.noise[images])
-
-    def rows(self) -> Iterator[tuple[tuple[int, ...], list[list[float]] | None]]:
-        """The codes (K) and the noise (K, n) of each image, as plain numbers."""
+    def rows(self) -> Iterator[Row]:
+        """What was drawn for each image, as plain numbers."""
         codes = map(tuple, self.codes.tolist())
         return zip(codes, repeat(None) if self.noise is None else self.noise.tolist(), strict=False)
 
@@ -113,10 +116,10 @@ class Planner:
         self._drawables: dict[int, _Drawable] = {}
         self._effects: dict[_Key, Effect | None] = {}
         self._steps: dict[tuple[_Key, ...], Step] = {}
-        self._recipes: dict[tuple[int, ...], tuple[Step, ...]] = {}
+        self._recipes: dict[Codes, tuple[Step, ...]] = {}
         self._remembered: set[Step] = set()
 
-    def steps(self, codes: tuple[int, ...], noise: Sequence[Noise] | None) -> tuple[Step, ...]:
+    def steps(self, codes: Codes, noise: Sequence[Noise] | None) -> tuple[Step, ...]:
         """The fused steps of one image, whose ``noise`` is (K, n)."""
         known = self._recipes.get(codes)
         if known is not None:
