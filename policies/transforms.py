@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 from augsearch.policies.errors import UserError
-from augsearch.policies.opencv import run_draws
-from augsearch.policies.plan import Draws
+from augsearch.policies.opencv import runner_for
+from augsearch.policies.plan import Row
 
 if TYPE_CHECKING:
     from augsearch.policies.policy import Policy
@@ -60,8 +60,8 @@ class ImageTransform:
     def __init__(self, policy: Policy, seed: int) -> None:
         self.policy = policy
         self._stream = Stream(seed)
-        self._ahead: Draws | None = None
-        self._next = 0
+        self._ahead: list[Row] = []
+        self._sampling = policy.sampling
 
     def __call__(self, image: Any) -> Any:
         """A new image of the same type, shape and dtype.
@@ -95,9 +95,13 @@ class ImageTransform:
             raise UserError(f"an image must be uint8 (H, W) or (H, W, C) with C 1 or 3, got {shown(image)}")
         if image.size == 0:
             return image.copy()
-        batch = image[np.newaxis, :, :, np.newaxis] if grey else image[np.newaxis]
-        result: NDArray[np.uint8] = run_draws(self._draw(), batch, self.policy.ranges, self.policy.sampling)
-        return result[0, :, :, 0] if grey else result[0]
+        if grey:
+            image = image[:, :, np.newaxis]
+        if self._stream.moved() or not self._ahead:
+            self._ahead = list(self.policy.draw(DRAWN_AHEAD, self._stream.rng).rows())[::-1]
+        runner = runner_for(self.policy.ranges, image.shape, self._sampling)
+        result = runner.on_image(self._ahead.pop(), image)
+        return result[:, :, 0] if grey else result
 
     def _augment_tensor(self, image: Any) -> Any:
         if image.device.type != "cpu":
@@ -123,14 +127,6 @@ class ImageTransform:
         augmented = augmented if image.ndim == 2 else augmented.permute(2, 0, 1).contiguous()
         result = augmented.to(image.dtype) / 255 if floating else augmented
         return result.as_subclass(type(image))
-
-    def _draw(self) -> Draws:
-        """The draw of one image."""
-        if self._stream.moved() or self._ahead is None or self._next == DRAWN_AHEAD:
-            self._ahead, self._next = self.policy.draw(DRAWN_AHEAD, self._stream.rng), 0
-        index = self._next
-        self._next += 1
-        return self._ahead[index : index + 1]
 
 
 class BatchTransform:
