@@ -13,7 +13,7 @@ from augsearch.policies.kinds import Size
 from augsearch.policies.operations import OPERATIONS, Operation
 from augsearch.policies.plan import Drawn
 from augsearch.policies.policy import Policy
-from augsearch.policies.wording import shown_value
+from augsearch.policies.wording import shown_magnitude
 
 SHOWN_MAGNITUDES = (6, 12, 18, 24, 30)
 
@@ -62,7 +62,6 @@ def operations_sheet(image: NDArray[np.uint8], *, seed: int = 0) -> Image.Image:
     Those without a magnitude follow at the end. Where an operation is random beyond its sign, each cell
     has a draw of its own.
     """
-    size = Size(*image.shape[:2])
     rng = np.random.default_rng(seed)
 
     def cell(operation: Operation, magnitude: int) -> NDArray[np.uint8]:
@@ -79,10 +78,7 @@ def operations_sheet(image: NDArray[np.uint8], *, seed: int = 0) -> Image.Image:
             plain.append((cell(operation, 0), [name]))
         elif operation.standard:
             cells = [
-                (
-                    cell(operation, magnitude),
-                    [f"{magnitude}: {shown_value(operation, operation.value(magnitude, 'standard', size))}"],
-                )
+                (cell(operation, magnitude), [f"{magnitude}: {shown_magnitude(operation, magnitude)}"])
                 for magnitude in SHOWN_MAGNITUDES
             ]
             blocks.append(_Block(f"{name}  ({operation.kind})", cells))

@@ -239,10 +239,10 @@ def operations(as_json: bool, sheet: Path | None, image: Path | None) -> None:
     from augsearch.search.listing import draw_operations, operations_json, print_operations
 
     if sheet or image:
-        click.echo(draw_operations(sheet, image))
-    elif as_json:
+        click.echo(draw_operations(sheet, image), err=as_json)
+    if as_json:
         click.echo(operations_json())
-    else:
+    elif not sheet:
         print_operations()
 
 
@@ -259,6 +259,7 @@ def ui(tracking_uri: str | None, port: int | None) -> None:
     """
     from augsearch.search.ui import serve
 
+    click.echo("Starting the MLflow UI …", err=True)
     serve(tracking_uri, port, say=click.echo)
 
 

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -18,9 +17,10 @@ from augsearch.policies import OPERATION_SETS, OPERATIONS, UserError
 from augsearch.policies.operations import Range
 from augsearch.policies.preview import operations_sheet
 from augsearch.policies.wording import sets_of, shown_range
+from augsearch.trainers.decode import BadImageError, decode_file, fit, pillow_without_warnings, shorter_side
 
 SIDE = 192
-"""Pixels to which an image is shrunk before operations are shown on it: twice a cell of the sheet."""
+"""Pixels to which a larger image is shrunk before operations are shown on it: twice a cell of the sheet."""
 
 
 def print_operations() -> None:
@@ -73,6 +73,8 @@ def _ends(chosen: Range | None) -> dict[str, Any] | None:
 def draw_operations(output: Path | None, image: Path | None) -> str:
     """Write a sheet of all operations on ``image``, or on a sample photo; returns a line that says where.
 
+    The image is decoded as for a search: upright, 8 bits, the square in its centre.
+
     Raises:
         UserError: the image can't be read, or the sheet not written.
     """
@@ -91,22 +93,15 @@ def _sample() -> NDArray[np.uint8]:
     """A photo of temple roofs, which scikit-learn brings along: it has an up, a left, detail and colour."""
     from sklearn.datasets import load_sample_image
 
-    return _shrunk(load_sample_image("china.jpg")[:, 120:547])
+    return fit(Image.fromarray(load_sample_image("china.jpg")), SIDE)
 
 
 def _opened(path: Path) -> NDArray[np.uint8]:
     try:
-        with Image.open(path) as picture:
-            return _shrunk(np.asarray(picture.convert("RGB")))
-    except OSError as error:
-        reason = (error.strerror or "no image file that can be read").lower()
-        raise UserError(f"{path}: {reason}; give an image such as a .jpg or .png") from None
-
-
-def _shrunk(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The image with its longer side ``SIDE`` pixels, or as it is where it is smaller."""
-    factor = SIDE / max(image.shape[:2])
-    if factor >= 1:
-        return np.ascontiguousarray(image)
-    size = max(round(image.shape[1] * factor), 1), max(round(image.shape[0] * factor), 1)
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        with pillow_without_warnings():
+            return decode_file(path, min(shorter_side(path), SIDE))
+    except BadImageError as error:
+        reason = str(error)
+        raise UserError(
+            f"{path}: {reason[0].lower()}{reason[1:]}; give an image such as a .jpg or .png"
+        ) from None

@@ -19,7 +19,7 @@ from optuna.trial import TrialState
 from augsearch.policies import UserError
 from augsearch.search.engines import Engine, WorkerLostError
 from augsearch.search.settings import Settings
-from augsearch.search.space import BASELINES, neighbour, suggest
+from augsearch.search.space import neighbour, suggest
 from augsearch.search.studies import STARTUP_TRIALS, fold_results, seed_sampler, take_up
 from augsearch.search.work import evaluate, prepare_teacher
 from augsearch.trainers.folds import Candidate, Fold, FoldResult, Stage, Workspace
@@ -132,12 +132,8 @@ class Race:
             seed_sampler(self._study, self._settings.seed + begun)
             trial = self._study.ask()
         candidate = suggest(trial, self._settings.operations, with_teacher=self._settings.with_teacher)
-        baseline = trial.user_attrs.get("baseline")
-        if baseline:
-            # Itself, whatever is searched: a search over few operations could not propose RandAugment's.
-            candidate = Candidate(policy=BASELINES[baseline])
         trial.set_user_attr("candidate", candidate.model_dump(mode="json"))
-        return _Contender(trial, candidate, baseline, fold_results(trial))
+        return _Contender(trial, candidate, trial.user_attrs.get("baseline"), fold_results(trial))
 
     def _enqueue_neighbour(self, number: int) -> None:
         """Have the next trial be a small step from the best so far."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import tomllib
@@ -55,17 +56,23 @@ class Settings(BaseModel):
 
     @field_validator("operations", mode="before")
     @classmethod
-    def _operations_known(cls, value: Any) -> Any:
-        parts = [part.strip() for part in value.split(",")] if isinstance(value, str) else list(value)
-        names: dict[str, None] = {}
-        for part in parts:
-            if part not in OPERATIONS and part not in OPERATION_SETS:
-                known = f"the sets {', '.join(OPERATION_SETS)} and the operations {', '.join(OPERATIONS)}"
-                raise ValueError(f"unknown operation {part!r}; known are {known}")
-            names.update(dict.fromkeys(OPERATION_SETS.get(part, (part,))))
-        if not names:
+    def _operations_separated(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return tuple(name for part in value.split(",") if (name := part.strip()))
+
+    @field_validator("operations")
+    @classmethod
+    def _operations_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        chosen: set[str] = set()
+        for name in names:
+            if name not in OPERATIONS and name not in OPERATION_SETS:
+                raise ValueError(_unknown_operation(name))
+            chosen.update(OPERATION_SETS.get(name, (name,)))
+        if not chosen:
             raise ValueError("must name at least one operation or set of operations")
-        return tuple(names)
+        # In the registry's order: the same operations are the same search, however they were named.
+        return tuple(name for name in OPERATIONS if name in chosen)
 
     @field_validator("proxy_model", "final_model")
     @classmethod
@@ -90,6 +97,14 @@ class Settings(BaseModel):
     def with_teacher(self) -> bool:
         """Whether distillation is searched."""
         return self.teacher != "none"
+
+
+def _unknown_operation(name: str) -> str:
+    close = difflib.get_close_matches(name, [*OPERATION_SETS, *OPERATIONS], n=1)
+    if close:
+        return f"unknown operation {name!r}; did you mean {close[0]!r}? augsearch operations lists all"
+    known = f"the sets {', '.join(OPERATION_SETS)} and the operations {', '.join(OPERATIONS)}"
+    return f"unknown operation {name!r}; known are {known}"
 
 
 def available_cores() -> int:

@@ -28,13 +28,17 @@ BASELINES: dict[str, Policy] = {
 
 
 def suggest(trial: optuna.trial.Trial, operations: Sequence[str], *, with_teacher: bool) -> Candidate:
-    """The candidate that the trial's sampler proposes."""
+    """The candidate that the trial's sampler proposes; a baseline's trial is that baseline, always."""
     from augsearch.trainers.folds import Candidate
 
-    return Candidate(
-        policy=_suggest_policy(trial, operations),
-        distillation=_suggest_distillation(trial) if with_teacher else None,
-    )
+    baseline = BASELINES.get(trial.user_attrs.get("baseline", ""))
+    if baseline is not None and not set(baseline.operations) <= set(operations):
+        # Not a policy that this search could propose: the sampler must not take its score for that of the
+        # few operations which are searched, so the trial gets no parameters for them.
+        operations = ()
+    policy = _suggest_policy(trial, operations)
+    distillation = _suggest_distillation(trial) if with_teacher else None
+    return Candidate(policy=policy if baseline is None else baseline, distillation=distillation)
 
 
 def _suggest_policy(trial: optuna.trial.Trial, operations: Sequence[str]) -> Policy:

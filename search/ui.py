@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,7 +32,6 @@ def serve(tracking_uri: str | None, port: int | None, say: Callable[[str], objec
     if port is not None and not _is_free(port):
         raise UserError(f"port {port} is taken; give another --port")
     port = port or next((p for p in range(FIRST_PORT, FIRST_PORT + 100) if _is_free(p)), FIRST_PORT)
-    say(f"MLflow UI: http://127.0.0.1:{port}  (Ctrl-C stops it)")
     # One worker: each takes seconds to start, and there is one person to serve.
     command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--workers", "1"]
     server = subprocess.Popen(
@@ -41,6 +41,10 @@ def serve(tracking_uri: str | None, port: int | None, say: Callable[[str], objec
         start_new_session=True,
     )
     try:
+        while server.poll() is None and _is_free(port):  # a link that leads nowhere yet annoys
+            time.sleep(0.1)
+        if server.returncode is None:
+            say(f"MLflow UI: http://127.0.0.1:{port}  (Ctrl-C stops it)")
         if server.wait():
             raise UserError(f"the MLflow UI ended with status {server.returncode}; see its messages above")
     except KeyboardInterrupt:  # SIGTERM too

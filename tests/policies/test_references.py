@@ -17,7 +17,7 @@ from PIL import ImageOps
 from sklearn.datasets import load_sample_image
 from torchvision.transforms.v2 import functional
 
-from augsearch.policies import OPERATIONS
+from augsearch.policies import OPERATION_SETS, OPERATIONS, RANDAUGMENT
 from augsearch.policies.kinds import Colour, Kernel, Size, Warp, fuse
 from augsearch.policies.opencv import run
 from augsearch.policies.operations import LUMA, SHUFFLES
@@ -173,6 +173,116 @@ def test_gaussian_blur_is_within_one_of_torchvisions(image: Image, magnitude: in
     tensor = torch.from_numpy(image).permute(2, 0, 1)
     expected = functional.gaussian_blur(tensor, [len(effect.taps)] * 2, [value * shorter] * 2)
     assert np.abs(result.astype(int) - expected.permute(1, 2, 0).numpy()).max() <= 1
+
+
+@pytest.mark.parametrize("magnitude", [9, 30])
+def test_gaussian_blur_of_a_large_photo_is_within_one_of_a_whole_gaussian(magnitude: int) -> None:
+    """Against a Gaussian that is not cut off at three standard deviations."""
+    image = load_sample_image("flower.jpg")[:300]
+    sigma = 300 * value_of("gaussian_blur", magnitude, image)
+    kernel = 2 * int(6 * sigma) + 1
+    expected = functional.gaussian_blur(torch.tensor(image).permute(2, 0, 1), [kernel] * 2, [sigma] * 2)
+    result = applied("gaussian_blur", image, value_of("gaussian_blur", magnitude, image)).astype(int)
+    assert np.abs(result - expected.permute(1, 2, 0).numpy()).max() <= 1
+
+
+def certain(effect: Warp, height: int, width: int) -> np.ndarray:
+    """(H, W): which output pixels are read well inside one input pixel, or well outside the image."""
+    y, x = np.mgrid[:height, :width]
+    centre = np.array([[(width - 1) / 2], [(height - 1) / 2]])
+    points = np.stack([x.ravel(), y.ravel()]) - centre
+    read = effect.matrix @ np.vstack([points, np.ones(height * width)])
+    if (read[2] <= 0.05).any():  # at the horizon or behind it
+        return np.zeros((height, width), dtype=bool)
+    places = read[:2] / read[2] + centre
+    return (np.abs(places % 1 - 0.5).min(axis=0) > 2e-3).reshape(height, width)
+
+
+@pytest.mark.parametrize("name", ["zoom_in", "zoom_out"])
+@given(image=any_image, magnitude=magnitudes)
+@quick
+def test_zooms_equal_torchvisions_scale(name: str, image: Image, magnitude: int) -> None:
+    factor = value_of(name, magnitude, image)
+    effect = effect_of(name, factor, Size(*image.shape[:2]))
+    scale = factor if name == "zoom_in" else 1 / factor
+    expected = functional.affine(
+        torch.tensor(image).permute(2, 0, 1), angle=0, translate=[0, 0], scale=scale, shear=[0, 0]
+    )
+    sure = certain(effect, *image.shape[:2])
+    np.testing.assert_array_equal(applied(name, image, factor)[sure], expected.permute(1, 2, 0).numpy()[sure])
+
+
+@given(image=any_image, magnitude=magnitudes, noise=draws)
+@quick
+def test_perspective_equals_torchvisions(image: Image, magnitude: int, noise: list[float]) -> None:
+    height, width, _ = image.shape
+    reach = value_of("perspective", magnitude, image)
+    corners = np.array([[0, 0], [width, 0], [width, height], [0, height]], dtype=float)
+    moved = corners + reach * (2 * np.array(noise).reshape(4, 2) - 1) * (width, height)
+    expected = functional.perspective(
+        torch.tensor(image).permute(2, 0, 1),
+        moved.tolist(),
+        corners.tolist(),
+        interpolation=functional.InterpolationMode.NEAREST,
+    )
+    sure = certain(effect_of("perspective", reach, Size(height, width), noise), height, width)
+    np.testing.assert_array_equal(
+        applied("perspective", image, reach, noise)[sure], expected.permute(1, 2, 0).numpy()[sure]
+    )
+
+
+@given(magnitude=magnitudes, noise=draws)
+@quick
+def test_affine_reads_three_corners_where_its_noise_says(magnitude: int, noise: list[float]) -> None:
+    reach = value_of("affine", magnitude, photo(30, 40, 3))
+    effect = effect_of("affine", reach, Size(30, 40), noise)
+    corners = np.array([[-20, 20, -20], [-15, -15, 15]], dtype=float)
+    moved = corners + reach * (2 * np.array(noise[:6]).reshape(2, 3) - 1) * [[40], [30]]
+    np.testing.assert_allclose(effect.matrix @ np.vstack([corners, np.ones(3)]), [*moved, [1, 1, 1]])
+
+
+@pytest.mark.parametrize("name", OPERATION_SETS["colour"])
+@given(image=any_image, magnitude=magnitudes, negative=st.booleans(), noise=draws)
+@settings(max_examples=20, deadline=None)
+def test_operations_of_the_colour_set_leave_the_geometry(
+    name: str, image: Image, magnitude: int, negative: bool, noise: list[float]
+) -> None:
+    """Mirrored before or after is the same, and a plain image stays plain."""
+    value = value_of(name, magnitude, image, negative=negative and OPERATIONS[name].signed)
+    mirrored = np.ascontiguousarray(image[::-1, ::-1])
+    np.testing.assert_array_equal(
+        applied(name, mirrored, value, noise), applied(name, image, value, noise)[::-1, ::-1]
+    )
+    plain = np.broadcast_to(image[:1, :1], image.shape).copy()
+    assert np.ptp(applied(name, plain, value, noise), axis=(0, 1)).max() == 0
+
+
+@pytest.mark.parametrize("name", OPERATION_SETS["geometry"])
+@given(image=any_image, magnitude=magnitudes, negative=st.booleans(), noise=draws)
+@settings(max_examples=20, deadline=None)
+def test_operations_of_the_geometry_set_only_move_pixels(
+    name: str, image: Image, magnitude: int, negative: bool, noise: list[float]
+) -> None:
+    value = value_of(name, magnitude, image, negative=negative and OPERATIONS[name].signed)
+    result = applied(name, image, value, noise, Sampling(border="reflect"))
+    channels = image.shape[2]
+    assert set(map(tuple, result.reshape(-1, channels).tolist())) <= set(
+        map(tuple, image.reshape(-1, channels).tolist())
+    )
+
+
+def test_sets_are_what_they_say() -> None:
+    sets = {name: set(members) for name, members in OPERATION_SETS.items()}
+    assert list(OPERATION_SETS) == ["randaugment", "colour", "geometry", "wide"]
+    assert OPERATION_SETS["randaugment"] == RANDAUGMENT == tuple(OPERATIONS)[:14]
+    assert sets["wide"] == sets["colour"] | sets["geometry"] | {"cutout"}
+    assert sets["colour"] & sets["geometry"] == {"identity"}
+    assert {"identity", "rotate", "zoom_in", "perspective"} <= sets["geometry"]
+    assert {"gamma", "hue", "grey", "gaussian_blur", "channel_shuffle"} <= sets["colour"]
+    # A policy has a probability of its own for these: a mirrored digit is no digit.
+    assert set(OPERATIONS) - sets["wide"] == {
+        *("crop", "flip_horizontal", "flip_vertical", "rotate_90", "rotate_180", "rotate_270"),
+    }
 
 
 @given(image=any_image, magnitude=magnitudes, noise=draws, fill=st.tuples(*[st.integers(0, 255)] * 3))

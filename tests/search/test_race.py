@@ -81,8 +81,12 @@ def test_the_baselines_come_first_and_run_all_their_folds(stripes: str) -> None:
 
 @pytest.mark.parametrize("operations", [("hue", "gamma"), ("rotate", "grey", "equalize")])
 def test_baselines_are_themselves_whatever_is_searched(stripes: str, operations: tuple[str, ...]) -> None:
-    done = entries(race(quick(stripes, operations=operations, trials=12, teacher="none", folds=1)))
+    settings = quick(stripes, operations=operations, trials=14, teacher="none", folds=1)
+    race(settings, "parts.db", stop_after=4)
+    done = entries(race(settings, "parts.db"))
+    assert table(race(settings)) == table(race(settings, "parts.db"))
     assert [one.candidate.policy for one in done[:4]] == list(BASELINES.values())
+    assert [one.baseline for one in done[4:]] == [None] * 10
     searched = {
         name for one in done[4:] for name in one.candidate.policy.operations if one.candidate.policy.num_ops
     }

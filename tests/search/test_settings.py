@@ -36,8 +36,10 @@ def test_sets_and_names_of_operations_mix_and_collapse() -> None:
 
     assert chosen("geometry") == OPERATION_SETS["geometry"]
     assert chosen("rotate, rotate") == ("rotate",)
-    assert chosen("cutout,randaugment") == ("cutout", *RANDAUGMENT)
-    assert set(chosen("colour,geometry,cutout")) == set(OPERATION_SETS["wide"])
+    assert chosen("rotate, ") == ("rotate",)
+    assert chosen("cutout,randaugment") == (*RANDAUGMENT, "cutout")
+    assert chosen("colour,geometry,cutout") == OPERATION_SETS["wide"]
+    assert chosen("equalize,rotate") == chosen("rotate,equalize"), "the same search, so the same study"
 
 
 @pytest.mark.parametrize(
@@ -53,7 +55,9 @@ def test_sets_and_names_of_operations_mix_and_collapse() -> None:
             "operations: unknown operation 'spin'; known are the sets randaugment, colour, geometry, wide "
             "and the operations identity, shear_x",
         ),
-        ({"operations": ""}, "operations: unknown operation ''"),
+        ({"operations": "rotate,rotatte"}, "operations: unknown operation 'rotatte'; did you mean 'rotate'?"),
+        ({"operations": "geometri"}, "operations: unknown operation 'geometri'; did you mean 'geometry'?"),
+        ({"operations": " , "}, "operations: must name at least one operation or set of operations"),
     ],
 )
 def test_a_bad_flag_is_named_with_rule_and_value(flags: dict[str, Any], message: str) -> None:
@@ -69,6 +73,10 @@ def test_a_bad_flag_is_named_with_rule_and_value(flags: dict[str, Any], message:
         ("trials = ", "not valid TOML"),
         ("trails = 5", "trails is not a known field"),
         ("seed = -1", "seed must be ≥ 0, got -1"),
+        ("operations = 5", "operations must be a list, got 5"),
+        ("operations = [5]", "operations.0 must be text, got 5"),
+        ('operations = [["rotate"]]', "operations.0 must be text, got ['rotate']"),
+        ("operations = []", "operations: must name at least one operation or set of operations"),
     ],
 )
 def test_a_bad_file_is_named(tmp_path: Path, text: str, message: str) -> None:
