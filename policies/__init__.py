@@ -9,7 +9,7 @@ from augsearch.policies.files import (
     read_policy,
     write_policy,
 )
-from augsearch.policies.mixing import Mix, Mixing, draw_mix
+from augsearch.policies.mixing import BatchMixing, Mix, Mixing, draw_mix
 from augsearch.policies.operations import MAX_MAGNITUDE, OPERATION_SETS, OPERATIONS, RANDAUGMENT, Operation
 from augsearch.policies.policy import TRIVIALAUGMENT, Policy
 
@@ -19,6 +19,7 @@ __all__ = [
     "OPERATION_SETS",
     "RANDAUGMENT",
     "TRIVIALAUGMENT",
+    "BatchMixing",
     "Distillation",
     "Mix",
     "Mixing",

@@ -100,7 +100,7 @@ class BatchMixing:
     """
 
     def __init__(self, mixing: Mixing, classes: int, seed: int) -> None:
-        self.mixing, self.classes = mixing, checked_classes(classes)
+        self.mixing, self.classes, self.seed = mixing, checked_classes(classes), seed
         self._stream = Stream(seed)
 
     def __call__(
@@ -125,7 +125,7 @@ class BatchMixing:
         return (mix.images(images), mix.targets(targets)) if mix else (images, targets)
 
     def __repr__(self) -> str:
-        return f"{self.mixing!r}.batch_transform(classes={self.classes}, seed={self._stream._seed})"
+        return f"{self.mixing!r}.batch_transform(classes={self.classes}, seed={self.seed})"
 
 
 def checked_classes(classes: int) -> int:

@@ -280,7 +280,7 @@ def gamma(octaves: float) -> Table:
 
 @operation("colour", Range(0, 90), wide=Range(0, 180), unit="°", signed=True, identity=0)
 def hue(degrees: float) -> Colour:
-    """Turn all hues by the same angle; the brightness of each pixel and its distance from grey stay."""
+    """Turn all hues by the same angle at constant brightness: in YIQ, where torchvision turns in HSV."""
     cosine, sine = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
     turn = np.array(((1, 0, 0), (0, cosine, -sine), (0, sine, cosine)))
     return _rounded(np.linalg.inv(YIQ) @ turn @ YIQ)
@@ -452,7 +452,8 @@ def _auto_contrast_entries(extremes: Any) -> Any:
     xp = array_namespace(extremes)
     low, high = extremes[..., :1], extremes[..., 1:]
     values = xp.arange(256, dtype=xp.float64, device=device(extremes))
-    scale = 255.0 / xp.astype(xp.maximum(high - low, xp.ones_like(low)), xp.float64)
+    span = xp.astype(xp.maximum(high - low, xp.ones_like(low)), xp.float64)
+    scale = xp.full_like(span, 255.0) / span  # of 255.0 / span, torch makes a product that rounds twice
     stretched = _clipped(xp, values * scale + -xp.astype(low, xp.float64) * scale)
     return xp.astype(xp.where(high > low, stretched, values), xp.uint8)
 
