@@ -83,7 +83,7 @@ class TensorPolicy(nn.Module):
         _check_images(images)
         if images.shape[1] not in (1, 3):
             raise UserError(f"images must have 1 or 3 channels, got {shown(images)}")
-        plain = images.detach().as_subclass(Tensor)
+        plain = images.as_subclass(Tensor)
         if images.numel() == 0:
             return plain.clone().as_subclass(type(images))
         on_cpu = plain.device.type == "cpu"
