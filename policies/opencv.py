@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache, partial
+from functools import lru_cache
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from augsearch.policies.kinds import CUT_OFF, Colour, Kernel, Patch, Size, Step, Tables, Warp
 from augsearch.policies.look_ups import looked_up
@@ -141,38 +140,45 @@ def _convolved(kernel: Kernel, bytes_each: int) -> Part:
     taps, amount = np.array(kernel.taps), kernel.amount
     shape, uniform = (len(taps), len(taps)), len(set(kernel.taps)) == 1
 
-    def filtered(image: Image, out: Image | None = None) -> Image:
+    def smoothed(image: Image, out: Image | None = None) -> Image:
         # A running mean costs the same at any width, and half of a general filter at 3 × 3.
-        target = plane(out)
         if uniform:
-            smoothed = cv2.boxFilter(image, -1, shape, target)
-        else:
-            smoothed = cv2.sepFilter2D(image, -1, taps, taps, target)
-        if amount != 1:
-            same = image.reshape(smoothed.shape)
-            smoothed = cv2.addWeighted(same, 1 - amount, smoothed, amount, CUT_OFF, smoothed)
-        return like(smoothed, image)
+            return like(cv2.boxFilter(image, -1, shape, plane(out)), image)
+        return like(cv2.sepFilter2D(image, -1, taps, taps, plane(out)), image)
+
+    def blended(image: Image, smooth: Image, out: Image | None = None) -> Image:
+        return like(cv2.addWeighted(image, 1 - amount, smooth, amount, CUT_OFF, plane(out)), image)
 
     if kernel.edges == "reflect":
-        return alone(filtered)
-    restore = partial(_restore_edges, margin=len(taps) // 2)
+        if amount == 1:
+            return alone(smoothed)
+        return alone(lambda image, out=None: blended(image, smoothed(image), out))
+    margin = len(taps) // 2
+    inside = slice(margin, -margin), slice(margin, -margin)
+
+    def change(image: Image) -> None:
+        inner = image[inside]
+        if inner.size:
+            blended(inner, smoothed(image)[inside], inner)
 
     def one(image: Image, out: Image | None = None) -> Image:
-        return restore(filtered(image, out), image)
+        out = np.empty_like(image) if out is None else out
+        out[...] = image
+        change(out)
+        return out
 
     def within(images: Images, indices: list[int]) -> None:
-        # As one tall image: what seeps over from a neighbour stays within the edges that are kept.
-        chosen = images[indices]
-        images[indices] = restore(filtered(tall(chosen)).reshape(chosen.shape), chosen)
+        if bytes_each > SMALL or len(indices) == 1:
+            for index in indices:
+                change(images[index])
+        else:
+            # As one tall image: what seeps over from a neighbour stays within the edges that are kept.
+            chosen = images[indices]
+            changed = blended(tall(chosen), smoothed(tall(chosen))).reshape(chosen.shape)
+            chosen[:, *inside] = changed[:, *inside]
+            images[indices] = chosen
 
-    return Part(one, within) if bytes_each <= SMALL else alone(one)
-
-
-def _restore_edges(result: NDArray[np.uint8], image: NDArray[np.uint8], margin: int) -> NDArray[np.uint8]:
-    for edge in (slice(None, margin), slice(-margin, None)):
-        result[..., edge, :, :] = image[..., edge, :, :]
-        result[..., edge, :] = image[..., edge, :]
-    return result
+    return Part(one, within)
 
 
 def _patched(patch: Patch, fill: tuple[int, ...]) -> Part:
