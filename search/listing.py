@@ -17,6 +17,7 @@ from augsearch.policies import OPERATION_SETS, OPERATIONS, UserError
 from augsearch.policies.operations import Range
 from augsearch.policies.preview import operations_sheet
 from augsearch.policies.wording import sets_of, shown_range
+from augsearch.search.previews import save_picture
 from augsearch.trainers.decode import BadImageError, decode_file, fit, pillow_without_warnings, shorter_side
 
 SIDE = 192
@@ -80,13 +81,7 @@ def draw_operations(output: Path | None, image: Path | None) -> str:
     """
     if output is None:
         raise UserError("--image is what to draw the --sheet on; give --sheet FILE.png too")
-    picture = operations_sheet(_opened(image) if image else _sample())
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(output)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{output}: can't be written ({error}); give a .png file") from None
-    return f"{output}: {picture.width} × {picture.height} pixels"
+    return save_picture(operations_sheet(_opened(image) if image else _sample()), output)
 
 
 def _sample() -> NDArray[np.uint8]:

@@ -43,6 +43,15 @@ def draw_preview(
     data = open_images(source, image_size=image_size, cache=HOME / "cache", skip_bad_images=True)
     training = np.flatnonzero((data.labels >= 0) & (data.given != Part.TEST))
     picture = preview_of(file.policy, data, training, title=str(policy_file), seed=seed)
+    return save_picture(picture, output)
+
+
+def save_picture(picture: Image.Image, output: Path) -> str:
+    """Write ``picture``; returns a line that says where.
+
+    Raises:
+        UserError: it can't be written there.
+    """
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         picture.save(output)
