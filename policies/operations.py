@@ -463,14 +463,14 @@ def _equalize_entries(histogram: Any) -> Any:
     xp = array_namespace(histogram)
     values = xp.arange(256, dtype=xp.int64, device=device(histogram))
     counted = xp.cumulative_sum(histogram, axis=-1)
-    zero = xp.zeros_like(counted[..., -1:])
-    without_last = xp.max(xp.where(counted < counted[..., -1:], counted, zero), axis=-1, keepdims=True)
+    without_last = xp.max(xp.where(counted < counted[..., -1:], counted, 0), axis=-1, keepdims=True)
     # Zero for a single grey value, and where there are fewer pixels than grey values: left as they are.
     step = without_last // 255
     # Whole numbers below 2**53: the division rounds down correctly, and is faster than that of integers.
     before = xp.astype(counted - histogram + step // 2, xp.float64)
-    spread = _clipped(xp, before / xp.astype(xp.maximum(step, zero + 1), xp.float64))
-    return xp.where(step > 0, xp.astype(spread, xp.uint8), xp.astype(values, xp.uint8))
+    spread = before / xp.astype(xp.where(step > 0, step, 1), xp.float64)
+    spread = xp.where(spread < 255, spread, 255.0)
+    return xp.astype(xp.where(step > 0, spread, values), xp.uint8)
 
 
 def _clipped(xp: Any, values: Any) -> Any:
