@@ -6,6 +6,7 @@ shared by all channels, so that no table is worth running as arithmetic instead.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache, partial
 from typing import Any, cast
 
@@ -17,7 +18,6 @@ from numpy.typing import NDArray
 from augsearch.policies.kinds import IDENTITY_ENTRIES, Entries, Statistic, Table, Tables
 from augsearch.policies.operations import LUMA
 from augsearch.policies.parts import (
-    FITS_CACHE,
     SMALL,
     Image,
     Images,
@@ -38,23 +38,19 @@ _AT_ONCE = 32
 def looked_up(tables: Tables, size: int) -> Part:
     """Make ``tables`` ready for images of ``size`` bytes."""
     first, *others = tables.members
+    # One number, or two of each channel, decide all.
     simple = all(isinstance(member, Table) for member in others)
     if isinstance(first, Table):
         if simple:
             return _known(tables.entries(_never), size)
     elif simple and first.statistic is Statistic.GREY_MEAN:
-        return _by_grey_mean(tables, size)
-
-    @lru_cache(maxsize=4096)
-    def by_extremes(extremes: tuple[int, int]) -> Entries:
-        return tables.entries(lambda _: np.array(extremes))
-
+        return _by_grey_mean(tables)
     by_limits = simple and not isinstance(first, Table) and first.statistic is Statistic.EXTREMES
 
     def entries_for(image: Image) -> Entries:
-        if by_limits:  # photos share theirs with many others
+        if by_limits:
             limits = (cv2.minMaxLoc(channel)[:2] for channel in cv2.split(image))
-            return np.stack([by_extremes((int(low), int(high))) for low, high in limits])
+            return np.stack([_entries_of(tables, (int(low), int(high))) for low, high in limits])
         written: Entries = tables.entries(lambda statistic: measure(image[np.newaxis], statistic))[0]
         return written
 
@@ -65,9 +61,8 @@ def looked_up(tables: Tables, size: int) -> Part:
         return _replace_each(image, np.ascontiguousarray(entries), out)
 
     def within(images: Images, indices: list[int]) -> None:
-        for begin in range(0, len(indices), _AT_ONCE):
-            chosen = indices[begin : begin + _AT_ONCE]
-            entries = np.ascontiguousarray(tables.entries(partial(_measure_within, images, chosen)))
+        for chosen in _groups(indices):
+            entries = np.ascontiguousarray(tables.entries(partial(measure, images[chosen])))
             if size <= SMALL:
                 for index, own in zip(chosen, _as_opencv_wants(entries), strict=True):
                     cv2.LUT(images[index], own, plane(images[index]))
@@ -76,6 +71,19 @@ def looked_up(tables: Tables, size: int) -> Part:
                     _replace_each(images[index], own, images[index])
 
     return Part(one, within)
+
+
+def _groups(indices: list[int]) -> Iterator[list[int]]:
+    return (indices[begin : begin + _AT_ONCE] for begin in range(0, len(indices), _AT_ONCE))
+
+
+@lru_cache(maxsize=2**14)
+def _entries_of(tables: Tables, measured: int | tuple[int, int]) -> Entries:
+    """The entries (256,) of tables that one measurement decides: many images share theirs.
+
+    One cache for all tables bounds the memory, however many tables there are.
+    """
+    return np.ascontiguousarray(tables.entries(lambda _: np.array(measured)))
 
 
 def _replace_each(image: Image, entries: Entries, out: Image | None) -> Image:
@@ -98,33 +106,32 @@ def _replace_within(values: NDArray[np.uint8], entries: Entries) -> None:
     stringzilla.translate(values.reshape(-1).data, entries.data, inplace=True)
 
 
-def _measure_within(images: Images, indices: list[int], statistic: Statistic) -> NDArray[np.int64]:
-    """A statistic of some images of a batch."""
-    if images[0].size <= FITS_CACHE:
-        return measure(images[indices], statistic)
-    return np.concatenate([measure(images[index : index + 1], statistic) for index in indices])
+def _replace(image: Image, entries: Entries, out: Image | None) -> Image:
+    """Look up in contiguous entries (256,); ``out`` may be the image."""
+    if out is None:
+        out = image.copy()
+    elif out is not image:
+        out[...] = image
+    _replace_within(out, entries)
+    return out
 
 
 def _never(statistic: Statistic) -> NDArray[np.int64]:
     raise AssertionError("a table that is known beforehand asked for a statistic")
 
 
-def _by_grey_mean(tables: Tables, size: int) -> Part:
-    """Tables that only the mean grey value decides: at most 256 of them, made when first needed."""
-
-    @lru_cache(maxsize=256)
-    def part(grey_mean: int) -> Part:
-        return _known(tables.entries(lambda _: np.array(grey_mean)), size)
+def _by_grey_mean(tables: Tables) -> Part:
+    """Tables that only the mean grey value decides."""
 
     def one(image: Image, out: Image | None = None) -> Image:
-        return part(int(measure(image[np.newaxis], Statistic.GREY_MEAN)[0])).one(image, out)
+        (grey,) = measure(image[np.newaxis], Statistic.GREY_MEAN).tolist()
+        return _replace(image, _entries_of(tables, grey), out)
 
     def within(images: Images, indices: list[int]) -> None:
-        for begin in range(0, len(indices), _AT_ONCE):
-            chosen = indices[begin : begin + _AT_ONCE]
-            greys = _measure_within(images, chosen, Statistic.GREY_MEAN).tolist()
+        for chosen in _groups(indices):
+            greys = measure(images[chosen], Statistic.GREY_MEAN).tolist()
             for index, grey in zip(chosen, greys, strict=True):
-                part(grey).one(images[index], images[index])
+                _replace_within(images[index], _entries_of(tables, grey))
 
     return Part(one, within)
 
@@ -136,12 +143,7 @@ def _known(entries: Entries, size: int) -> Part:
     entries = np.ascontiguousarray(entries)
 
     def change(image: Image, out: Image | None = None) -> Image:
-        if out is None:
-            out = image.copy()
-        elif out is not image:
-            out[...] = image
-        _replace_within(out, entries)
-        return out
+        return _replace(image, entries, out)
 
     return pointwise(change, size=size)
 

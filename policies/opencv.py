@@ -14,7 +14,6 @@ from augsearch.policies.operations import Ranges
 from augsearch.policies.parts import (
     FITS_CACHE,
     SMALL,
-    Change,
     Image,
     Images,
     Part,
@@ -25,7 +24,7 @@ from augsearch.policies.parts import (
     tall,
     unchanged,
 )
-from augsearch.policies.plan import Codes, Draws, Planner, Row
+from augsearch.policies.plan import Draws, Planner, Row
 from augsearch.policies.sampling import Sampling, warped
 
 
@@ -76,17 +75,10 @@ class Runner:
         self._planner = Planner(ranges, Size(height, width), fuse_tables=not by_step)
         self._shape = Size(height, width), channels, sampling
         self._parts: dict[Step, Part] = {}
-        self._changes: dict[Codes, tuple[Change, ...]] = {}
 
     def on_image(self, row: Row, image: Image, out: Image | None = None) -> Image:
         """A new image, ``image`` (H, W, C) after its draw; written to ``out`` where it is given."""
-        codes, noise = row
-        changes = self._changes.get(codes)
-        if changes is None:
-            steps = self._planner.steps(codes, noise)
-            changes = tuple(self._part(step).one for step in steps)
-            if all(map(self._planner.remembers, steps)) and not noise:
-                self._changes[codes] = changes
+        changes = [self._part(step).one for step in self._planner.steps(*row)]
         result = image if image.flags.c_contiguous else np.ascontiguousarray(image)
         written, last = False, len(changes) - 1
         for number, change in enumerate(changes):

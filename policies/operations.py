@@ -111,7 +111,12 @@ class Operation:
         """What of ``noise`` matters: the numbers themselves, or which case each one means."""
         if self.cases is None:
             return noise
-        return [int(draw * count) for draw, count in zip(noise, self.cases(value, size), strict=True)]
+        return into_cases(noise, self.cases(value, size))
+
+
+def into_cases(noise: Noise, counts: Sequence[int]) -> Noise:
+    """Which of so many cases each number from [0, 1) falls into."""
+    return [int(draw * count) for draw, count in zip(noise, counts, strict=True)]
 
 
 OPERATIONS: dict[str, Operation] = {}

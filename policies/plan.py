@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augsearch.policies.kinds import Effect, Size, Step, join, runs
-from augsearch.policies.operations import MAX_MAGNITUDE, OPERATIONS, Noise, Ranges
+from augsearch.policies.operations import MAX_MAGNITUDE, OPERATIONS, Noise, Ranges, into_cases
 
 MOST_REMEMBERED = 4096
 """Recipes remembered for images of one size: RandAugment (2, 9) has about 500, TrivialAugment 900."""
@@ -136,15 +136,12 @@ class Planner:
                 if effect is not None:
                     effects.append(effect)
                     keys.append(key)
-        if len(effects) == 1:
-            fused: tuple[Step, ...] = (self._step(effects, keys),)
-        else:
-            steps = []
-            begin = 0
-            for run in runs(effects, tables=self._fuse_tables):
-                steps.append(self._step(run, keys[begin : begin + len(run)]))
-                begin += len(run)
-            fused = tuple(steps)
+        steps = []
+        begin = 0
+        for run in runs(effects, tables=self._fuse_tables):
+            steps.append(self._step(run, keys[begin : begin + len(run)]))
+            begin += len(run)
+        fused = tuple(steps)
         if not noisy and len(self._recipes) < MOST_REMEMBERED:
             self._recipes[codes] = fused
         return fused
@@ -177,7 +174,7 @@ class Planner:
         """An effect, and the key under which it is known; None: it never comes again."""
         code, effect_of, value, wanted, cases = drawable
         if cases:
-            noise = [int(draw * count) for draw, count in zip(noise, cases, strict=False)]
+            noise = into_cases(noise[:wanted], cases)
         elif wanted:
             return effect_of(value, noise[:wanted], self._size), None
         key = (code, *noise)

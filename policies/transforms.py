@@ -31,9 +31,9 @@ class Stream:
     def __init__(self, seed: int) -> None:
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
             raise UserError(f"seed must be a whole number ≥ 0, got {seed!r}")
-        self._seed = int(seed)
+        self.seed = int(seed)
         self._worker: int | None = None
-        self.rng = np.random.default_rng(self._seed)
+        self.rng = np.random.default_rng(self.seed)
 
     def moved(self) -> bool:
         """Whether this is another worker than at the last call; ``rng`` is then the new worker's."""
@@ -41,7 +41,7 @@ class Stream:
         if worker == self._worker:
             return False
         self._worker = worker
-        self.rng = np.random.default_rng(self._seed if worker is None else [self._seed, worker])
+        self.rng = np.random.default_rng(self.seed if worker is None else [self.seed, worker])
         return True
 
 
@@ -88,7 +88,7 @@ class ImageTransform:
         raise UserError(f"an image must be a NumPy array, a PIL image or a torch tensor, got {shown(image)}")
 
     def __repr__(self) -> str:
-        return f"{self.policy!r}.transform(seed={self._stream._seed})"
+        return f"{self.policy!r}.transform(seed={self._stream.seed})"
 
     def _augment(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         grey = image.ndim == 2
@@ -159,7 +159,7 @@ class BatchTransform:
         return self.policy.augment(images, self._stream.rng)
 
     def __repr__(self) -> str:
-        return f"{self.policy!r}.batch_transform(seed={self._stream._seed})"
+        return f"{self.policy!r}.batch_transform(seed={self._stream.seed})"
 
 
 def _is_tensor(value: Any) -> bool:
