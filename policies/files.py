@@ -30,6 +30,26 @@ class Distillation(BaseModel):
     """T: softens the teacher's and the student's distributions alike."""
     alpha: float = Field(ge=0, le=1, allow_inf_nan=False)
     """α: the weight of the teacher's word against the labels'."""
+    teacher_view: Literal["same", "clean"] = "same"
+    """What the teacher looks at: the student's own augmented and mixed images, or the originals."""
+
+
+class Transfer(BaseModel):
+    """Learning from weights that another training left.
+
+    ``head`` trains a new last layer on a frozen backbone. ``full`` trains everything, the backbone more
+    slowly: layer d of D, counted from the image, at ``backbone_lr_scale`` · ``layer_decay`` ** (D − d) of the
+    last layer's learning rate (layer-wise decay: Howard and Ruder 2018, arXiv:1801.06146, §3.2). The
+    statistics of BatchNorms stay as they were in both.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    mode: Literal["head", "full"]
+    backbone_lr_scale: float = Field(default=0.1, gt=0, le=1, allow_inf_nan=False)
+    """The learning rate of the backbone's last layer as a share of the new last layer's; ``full`` only."""
+    layer_decay: float = Field(default=1.0, gt=0, le=1, allow_inf_nan=False)
+    """How much slower each layer learns than the next; 1: all of the backbone alike; ``full`` only."""
 
 
 class Training(BaseModel):
@@ -38,6 +58,7 @@ class Training(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     distillation: Distillation | None = None
+    transfer: Transfer | None = None
 
 
 class PolicyFile(BaseModel):

@@ -15,6 +15,7 @@ from augsearch.policies import (
     Policy,
     PolicyFile,
     Training,
+    Transfer,
     UserError,
     json_schema,
     read_policy,
@@ -29,7 +30,10 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
         policy=Policy(
             num_ops=3, magnitude=12, operations=("rotate", "equalize"), mixing=Mixing(kind="mixup", alpha=0.2)
         ),
-        training=Training(distillation=Distillation(temperature=4, alpha=0.7)),
+        training=Training(
+            distillation=Distillation(temperature=4, alpha=0.7, teacher_view="clean"),
+            transfer=Transfer(mode="full", backbone_lr_scale=0.3, layer_decay=0.75),
+        ),
         provenance={"study": "demo", "seeds": [1, 2]},
         evidence={"mean": 0.851, "n": 3},
     )
@@ -40,6 +44,26 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 def document(**policy: Any) -> dict[str, Any]:
     return {"format": "augsearch-policy", "version": 1, "policy": policy}
+
+
+def training(**training: Any) -> str:
+    return json.dumps({**document(), "training": training})
+
+
+def test_a_file_that_says_nothing_of_views_and_transfer_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "policy.json"
+    path.write_text(training(distillation={"temperature": 4, "alpha": 0.7}))
+    found = read_policy(path).training
+    assert found == Training(distillation=Distillation(temperature=4, alpha=0.7, teacher_view="same"))
+    assert found.transfer is None
+
+
+def test_a_transfer_needs_its_mode_alone(tmp_path: Path) -> None:
+    path = tmp_path / "policy.json"
+    path.write_text(training(transfer={"mode": "full"}))
+    transfer = read_policy(path).training.transfer
+    # The backbone at a tenth, all of its layers alike.
+    assert transfer == Transfer(mode="full", backbone_lr_scale=0.1, layer_decay=1)
 
 
 @pytest.mark.parametrize(
@@ -60,6 +84,36 @@ def document(**policy: Any) -> dict[str, Any]:
             json.dumps({**document(), "training": {"distillation": {"temperature": -1, "alpha": 0.5}}}),
             "training.distillation.temperature must be > 0, got -1",
         ),
+        (
+            training(distillation={"temperature": 4, "alpha": 1.5}),
+            "training.distillation.alpha must be ≤ 1, got 1.5",
+        ),
+        (
+            training(distillation={"temperature": 4, "alpha": 0.5, "teacher_view": "both"}),
+            "training.distillation.teacher_view must be 'same' or 'clean', got 'both'",
+        ),
+        (training(transfer={}), "training.transfer.mode is missing"),
+        (
+            training(transfer={"mode": "half"}),
+            "training.transfer.mode must be 'head' or 'full', got 'half'",
+        ),
+        (
+            training(transfer={"mode": "full", "backbone_lr_scale": 0}),
+            "training.transfer.backbone_lr_scale must be > 0, got 0",
+        ),
+        (
+            training(transfer={"mode": "full", "backbone_lr_scale": 1.5}),
+            "training.transfer.backbone_lr_scale must be ≤ 1, got 1.5",
+        ),
+        (
+            training(transfer={"mode": "full", "layer_decay": 2}),
+            "training.transfer.layer_decay must be ≤ 1, got 2",
+        ),
+        (
+            training(transfer={"mode": "full", "layer_decay": 0}),
+            "training.transfer.layer_decay must be > 0, got 0",
+        ),
+        (training(transfer={"mode": "full", "freeze": 3}), "training.transfer.freeze is not a known field"),
         ("[" * 100_000, "not valid JSON"),
     ],
 )
