@@ -15,7 +15,7 @@ def evaluate(folder: Path, candidate: Candidate, fold: Fold) -> FoldResult:
 
 
 def prepare_teacher(folder: Path) -> float:
-    """See ``augsearch.trainers.proxy.prepare_teacher``."""
-    from augsearch.trainers import proxy
+    """See ``augsearch.trainers.teachers.prepare_teacher``."""
+    from augsearch.trainers import teachers
 
-    return proxy.prepare_teacher(folder)
+    return teachers.prepare_teacher(folder)

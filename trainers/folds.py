@@ -6,6 +6,7 @@ Nothing here imports torch, so that the driver is at work while its workers stil
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import math
 from dataclasses import asdict, dataclass
@@ -18,18 +19,20 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from augsearch.policies import Distillation, Policy
+from augsearch.policies import Distillation, Policy, Transfer
 from augsearch.trainers.images import ImageData, load_cache
+from augsearch.trainers.networks import is_model_file
 from augsearch.trainers.splits import Splits, fold_subset
 
 
 class Candidate(BaseModel):
-    """What is compared: a policy and, with a teacher, how much to listen to it."""
+    """What is compared: a policy; with a teacher, how much to listen to it; with weights, how to use them."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     policy: Policy
     distillation: Distillation | None = None
+    transfer: Transfer | None = None
 
 
 class Stage(StrEnum):
@@ -88,13 +91,19 @@ class ProxySettings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     model: str
+    weights: str = "none"
+    """``none``, ``hub`` or a file."""
+    input_size: int | None = None
+    """Side to which the network resizes the images; None: what suits it."""
     epochs: int
     fold_size: int
     """Training images of a fold."""
     seed: int
     device: str
     teacher: str | None = None
-    """A built-in network to train as the teacher, or a model file."""
+    """A network to train as the teacher, or a model file."""
+    teacher_weights: str = "none"
+    """What that network starts from: ``none``, ``hub`` or a file."""
 
 
 def default_fold_size(train: int) -> int:
@@ -145,8 +154,17 @@ class Workspace:
 
     @property
     def teacher_model(self) -> Path:
-        """Where a teacher that was trained here is kept."""
-        return self.folder / "teacher.safetensors"
+        """The teacher's file: the one that was given, or where the one that is trained here is kept.
+
+        That is the same for all workspaces whose teacher would be the same: by its network, its weights and
+        the images it is trained on.
+        """
+        assert self.proxy.teacher is not None
+        if is_model_file(self.proxy.teacher):
+            return Path(self.proxy.teacher)
+        made_of = [self.data.fingerprint, self.proxy.teacher, self.proxy.teacher_weights, self.proxy.seed]
+        key = hashlib.blake2b(json.dumps(made_of).encode() + self.train.tobytes(), digest_size=8).hexdigest()
+        return self.folder.parent / "teachers" / f"{key}.safetensors"
 
 
 def write_workspace(folder: Path, data: ImageData, splits: Splits, proxy: ProxySettings) -> Workspace:

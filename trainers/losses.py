@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import repeat
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -20,7 +22,19 @@ class Batch:
     targets: Tensor
     """float32 (B, K): the labels as probabilities, mixed as the images are."""
     teacher: Tensor | None = None
-    """float32 (B, K): the teacher's probabilities at the temperature T, mixed as the images are."""
+    """float32 (B, K): the teacher's probabilities at the temperature T, of the same images."""
+
+    def parts(self, count: int) -> Iterator[Batch]:
+        """The batch in ``count`` parts whose sizes differ by one image at most; none is empty."""
+        count = min(count, len(self.images))
+        if count == 1:
+            yield self
+            return
+        teachers = self.teacher.tensor_split(count) if self.teacher is not None else repeat(None)
+        for images, targets, teacher in zip(
+            self.images.tensor_split(count), self.targets.tensor_split(count), teachers, strict=False
+        ):
+            yield Batch(images, targets, teacher)
 
 
 Loss = Callable[[Tensor, Batch], Tensor]
@@ -52,3 +66,8 @@ def distilled(distillation: Distillation, label_smoothing: float) -> Loss:
         return alpha * temperature**2 * soft + (1 - alpha) * hard(logits, batch)
 
     return loss
+
+
+def softened(logits: Tensor, temperature: float) -> Tensor:
+    """The teacher's probabilities (B, K) at ``temperature``: float32, without a gradient."""
+    return torch.softmax(logits.detach().float() / temperature, dim=1)

@@ -1,7 +1,7 @@
 """A name → a network; saving and loading what was trained.
 
-The built-in networks are one small family for short trainings on a CPU. Every network takes uint8 images
-(B, C, H, W) as they are and normalises them itself, so a saved model needs no recipe beside it.
+Every network takes uint8 images (B, C, H, W) of any size and resizes and normalises them itself, so a saved
+model needs no recipe beside it, and a teacher and its student may differ in size.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from augsearch.policies import UserError
 from augsearch.policies.errors import explain, first_line
-from augsearch.trainers.networks import WIDTHS, check_network
+from augsearch.trainers import built_in
+from augsearch.trainers.networks import check_network, hub_of, is_built_in, is_model_file
+from augsearch.trainers.weights import Loaded, load_weights, read_weights
 
 
 class ModelSpec(BaseModel):
@@ -31,79 +34,194 @@ class ModelSpec(BaseModel):
     name: str
     channels: int = Field(ge=1, le=4)
     image_size: int = Field(ge=1, le=8192)
+    """Side in pixels of the images it is trained on."""
     classes: tuple[str, ...] = Field(min_length=1)
     mean: tuple[float, ...]
     """Per channel, in grey levels."""
     std: tuple[float, ...]
+    input_size: int | None = Field(default=None, ge=1, le=8192)
+    """Side to which the network resizes them; None: ``image_size``."""
+    stem_halvings: int = Field(default=0, ge=0, le=2)
+    """Strides of 2 that were taken out of the stem of a network made for larger images."""
+
+    @property
+    def side(self) -> int:
+        """Side in pixels at which the network works."""
+        return self.input_size or self.image_size
 
 
 class Normalise(nn.Module):
-    """uint8 grey levels (B, C, H, W) to float32 with mean 0 and deviation 1 per channel."""
+    """uint8 images of any size, grey or RGB, to what a network takes: resized, float32, normalised."""
 
-    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], side: int) -> None:
         super().__init__()
+        self.side, self.channels = side, len(mean)
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalise ``images``."""
-        return (images.float() - cast(Tensor, self.mean)) / cast(Tensor, self.std)
+        """float32 (B, C, side, side) with mean 0 and deviation 1, of uint8 ``images`` (B, 1 or 3, H, W)."""
+        floating = images.float()
+        if images.shape[-2:] != (self.side, self.side):
+            shrinks = max(images.shape[-2:]) > self.side
+            size = (self.side, self.side)
+            floating = F.interpolate(floating, size, mode="bilinear", align_corners=False, antialias=shrinks)
+        if self.channels == 1 and images.shape[1] == 3:
+            red, green, blue = floating.unbind(1)
+            grey = 0.299 * red + 0.587 * green + 0.114 * blue  # ITU-R BT.601, as Pillow's convert("L")
+            floating = grey.unsqueeze(1)
+        # A grey image meets three means and deviations, and becomes three channels.
+        return (floating - cast(Tensor, self.mean)) / cast(Tensor, self.std)
 
 
-class Residual(nn.Module):
-    """x + ReLU(BN(conv(x)))."""
+class Adapted(nn.Module):
+    """A hub's network behind what makes images fit for it."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, network: nn.Module, normalise: Normalise) -> None:
         super().__init__()
-        self.body = nn.Sequential(*_convolution(channels, channels))
+        self.normalise = normalise
+        self.network = network
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Apply the block."""
-        return x + cast(Tensor, self.body(x))
-
-
-def _stem(channels: int, width: int, side: int) -> list[nn.Module]:
-    if side < 20:
-        return _convolution(channels, width)
-    layers, side = _convolution(channels, width, kernel=4, stride=2), side // 2
-    while side > 20:
-        layers.append(nn.MaxPool2d(2))
-        side //= 2
-    return layers
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (B, K) of uint8 ``images`` (B, 1 or 3, H, W)."""
+        normalised = cast(Tensor, self.normalise(images))
+        return cast(Tensor, self.network(normalised.contiguous(memory_format=torch.channels_last)))
 
 
-def _convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
-    return [
-        nn.Conv2d(inputs, outputs, kernel, stride, padding=1, bias=False),
-        nn.BatchNorm2d(outputs),
-        nn.ReLU(inplace=True),
-    ]
+def plain(model: nn.Module) -> nn.Module:
+    """The network as its hub knows it, without what adapts it to images; a built-in one as it is."""
+    return model.network if isinstance(model, Adapted) else model
+
+
+def design(
+    name: str,
+    *,
+    channels: int,
+    image_size: int,
+    classes: tuple[str, ...],
+    statistics: tuple[tuple[float, ...], tuple[float, ...]],
+    weights: str = "none",
+    input_size: int | None = None,
+) -> ModelSpec:
+    """What a network must be for images of ``channels`` × ``image_size`` × ``image_size``.
+
+    With weights, normalisation and size follow what they were trained on: smaller images are enlarged to it.
+    Without, ``statistics`` (mean and deviation per channel) normalise, and a network made for larger images
+    loses strides in its stem. ``input_size`` overrules the size.
+
+    Raises:
+        UserError: there is no such network.
+    """
+    check_network(name)
+    if is_model_file(name):
+        known = read_card(Path(name))
+        wanted = {"classes": classes, "image_size": image_size, "input_size": input_size or known.side}
+        return known.model_copy(update=wanted)
+    mean, std = statistics
+    if is_built_in(name):
+        return ModelSpec(
+            name=name,
+            channels=channels,
+            image_size=image_size,
+            classes=classes,
+            mean=mean,
+            std=std,
+            input_size=input_size,
+        )
+    from augsearch.trainers.hubs import halvings_to_take_out, native
+
+    known_as = native(name)
+    halvings = 0
+    if weights != "none":
+        mean, std = known_as.mean, known_as.std
+    elif input_size is None and not known_as.fixed_side:
+        halvings = halvings_to_take_out(name, image_size)
+    if input_size is None and (known_as.fixed_side or (weights != "none" and image_size < known_as.side)):
+        input_size = known_as.side
+    return ModelSpec(
+        name=name,
+        channels=3,
+        image_size=image_size,
+        classes=classes,
+        mean=mean * (3 // len(mean)),
+        std=std * (3 // len(std)),
+        input_size=input_size,
+        stem_halvings=halvings,
+    )
+
+
+def native_side(name: str) -> int:
+    """The side in pixels at which the weights of ``name``, a hub's network or a model file, were trained.
+
+    Raises:
+        UserError: there is no such network.
+    """
+    if is_model_file(name):
+        return read_card(Path(name)).side
+    from augsearch.trainers.hubs import native
+
+    return native(name).side
 
 
 def build_model(spec: ModelSpec, seed: int) -> nn.Module:
     """A network with fresh weights; the same seed gives the same weights.
 
-    The stem halves any image until its side is at most 20, so a larger one costs little more after it.
-
     Raises:
-        UserError: there is no such network.
+        UserError: there is no such network, or it can't take these images.
     """
-    width = WIDTHS[check_network(spec.name)]
+    check_network(spec.name, files=False)
     with torch.random.fork_rng(devices=[]):  # initialisers take no generator
         torch.default_generator.manual_seed(seed)
-        network = nn.Sequential(
-            Normalise(spec.mean, spec.std),
-            *_stem(spec.channels, width, spec.image_size),
-            *_convolution(width, 2 * width),
-            nn.MaxPool2d(2, ceil_mode=True),
-            *_convolution(2 * width, 4 * width),
-            nn.MaxPool2d(2, ceil_mode=True),
-            Residual(4 * width),
-            nn.AdaptiveAvgPool2d(1),
-            nn.Flatten(),
-            nn.Linear(4 * width, len(spec.classes)),
-        )
+        network = _built_in(spec) if is_built_in(spec.name) else _adapted(spec)
     return network.to(memory_format=torch.channels_last)
+
+
+def _built_in(spec: ModelSpec) -> nn.Module:
+    layers = built_in.layers(spec.name, spec.channels, spec.side, len(spec.classes))
+    return nn.Sequential(Normalise(spec.mean, spec.std, spec.side), *layers)
+
+
+def _adapted(spec: ModelSpec) -> nn.Module:
+    from augsearch.trainers.hubs import plain_network, takes
+
+    network = plain_network(spec.name, len(spec.classes), spec.stem_halvings)
+    if not takes(network, spec.side):
+        raise UserError(f"model {spec.name} takes no images of {spec.side} pixels; give another --input-size")
+    return Adapted(network, Normalise(spec.mean, spec.std, spec.side))
+
+
+def prepared(spec: ModelSpec, weights: str, seed: int) -> tuple[nn.Module, Loaded | None]:
+    """The network of ``spec`` with its weights, and what was loaded.
+
+    ``weights`` is ``none``, ``hub`` or a file; the last layer is fresh, drawn from ``seed``, but for a model
+    that augsearch trained on the same classes.
+
+    Raises:
+        UserError: the weights can't be had, or are for another network.
+    """
+    model = build_model(spec, seed)
+    if weights == "none":
+        return model, None
+    if weights == "hub":
+        if hub_of(spec.name) is None:
+            raise UserError(f"model {spec.name} comes from no hub, so no hub has its weights; give a file")
+        from augsearch.trainers.hubs import hub_weights
+
+        return model, load_weights(
+            plain(model), hub_weights(spec.name), keep_head=False, where=f"weights of {spec.name}"
+        )
+    path = Path(weights)
+    keep_head = _classes_on_card(path) == spec.classes
+    loaded = load_weights(plain(model), read_weights(path), keep_head=keep_head, where=f"weights {path}")
+    return model, loaded
+
+
+def _classes_on_card(path: Path) -> tuple[str, ...] | None:
+    """The classes of a model that augsearch trained; None for a file from elsewhere."""
+    try:
+        return read_card(path).classes if is_model_file(path.name) else None
+    except UserError:
+        return None
 
 
 def channel_statistics(images: NDArray[np.uint8]) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -145,6 +263,23 @@ def load_model(path: Path) -> tuple[nn.Module, ModelSpec]:
     Raises:
         UserError: a file is missing or does not fit.
     """
+    spec = read_card(path)
+    try:
+        model = build_model(spec, seed=0)
+        model.load_state_dict(load_file(path))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except (ValueError, RuntimeError, OSError, SafetensorError) as error:
+        raise UserError(f"{path}: not a model that augsearch saved ({first_line(error)})") from None
+    return model.eval(), spec
+
+
+def read_card(path: Path) -> ModelSpec:
+    """What the card beside the model at ``path`` says of its network.
+
+    Raises:
+        UserError: the model or its card is missing, or is none.
+    """
     card = path.with_suffix(".json")
     for file in (path, card):
         if not file.is_file():
@@ -152,14 +287,11 @@ def load_model(path: Path) -> tuple[nn.Module, ModelSpec]:
                 f"{file}: no such file; a model is a .safetensors file with its .json card beside it"
             )
     try:
-        spec = ModelSpec.model_validate(_card(card).get("model"))
-        model = build_model(spec, seed=0)
-        model.load_state_dict(load_file(path))
+        return ModelSpec.model_validate(_card(card).get("model"))
     except ValidationError as error:
         raise UserError(f"{card}: no model card ({explain(error)})") from None
-    except (ValueError, RuntimeError, OSError, SafetensorError) as error:
-        raise UserError(f"{path}: not a model that augsearch saved ({first_line(error)})") from None
-    return model.eval(), spec
+    except ValueError as error:
+        raise UserError(f"{card}: no model card ({first_line(error)})") from None
 
 
 def _card(path: Path) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Muon for the convolutions, AdamW for the rest.
+"""Muon for the convolutions, AdamW for the rest; AdamW alone for weights that are trained already.
 
 On the small networks and short schedules of a search this pair reached 3 to 4 points more than SGD on
 photographs, for a tenth more time; see ``docs/results/proxy-network.md``. ``torch.optim.Muon`` takes
@@ -13,6 +13,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from augsearch.policies import Transfer
+from augsearch.trainers.transfer import Group, parameter_groups
+
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 """Coefficients of the quintic iteration (Jordan et al. 2024, https://kellerjordan.github.io/posts/muon)."""
 
@@ -26,7 +29,7 @@ class Muon(torch.optim.Optimizer):
 
     def __init__(
         self,
-        params: Iterable[Tensor],
+        params: Iterable[Tensor] | Iterable[dict[str, Any]],
         lr: float,
         momentum: float = 0.9,
         weight_decay: float = 0.0,
@@ -66,11 +69,49 @@ def orthogonalised(matrix: Tensor, iterations: int) -> Tensor:
 
 
 def build_optimizers(
-    model: nn.Module, learning_rate: float, momentum: float, weight_decay: float
+    model: nn.Module,
+    learning_rate: float,
+    momentum: float,
+    weight_decay: float,
+    transfer: Transfer | None = None,
 ) -> list[torch.optim.Optimizer]:
-    """Muon for every convolution but the first; AdamW at half the rate, without decay, for all else."""
-    convolutions = [module.weight for module in model.modules() if isinstance(module, nn.Conv2d)][1:]
+    """The optimizers of a training; every parameter group has its ``name``.
+
+    From scratch: Muon for every convolution but the first and those of single channels; AdamW at half the
+    rate, without decay, for all else. Under ``transfer``: AdamW alone, which changes trained weights gently,
+    with a learning rate for each layer, and decay for matrices and kernels.
+    """
+    if transfer is not None:
+        groups = [
+            part for group in parameter_groups(model, transfer) for part in _decayed(group, weight_decay)
+        ]
+        for group in groups:
+            group["lr"] = learning_rate * group.pop("lr_scale")
+        return [torch.optim.AdamW(groups, lr=learning_rate, betas=(0.9, 0.99), fused=True)]
+    convolutions = [
+        module.weight for module in model.modules() if isinstance(module, nn.Conv2d) and module.groups == 1
+    ][1:]
     by_muon = {id(weight) for weight in convolutions}
     others = [weight for weight in model.parameters() if id(weight) not in by_muon]
-    adamw = torch.optim.AdamW(others, lr=learning_rate / 2, betas=(0.9, 0.99), weight_decay=0.0, fused=True)
-    return [Muon(convolutions, learning_rate, momentum, weight_decay), adamw] if convolutions else [adamw]
+    adamw = torch.optim.AdamW(
+        [{"params": others, "name": "other"}],
+        lr=learning_rate / 2,
+        betas=(0.9, 0.99),
+        weight_decay=0.0,
+        fused=True,
+    )
+    if not convolutions:
+        return [adamw]
+    named = [{"params": convolutions, "name": "convolutions"}]
+    return [Muon(named, learning_rate, momentum, weight_decay), adamw]
+
+
+def _decayed(group: Group, weight_decay: float) -> list[dict[str, Any]]:
+    """A group's matrices and kernels, with decay, and its vectors without."""
+    matrices = [parameter for parameter in group.parameters if parameter.ndim > 1]
+    vectors = [parameter for parameter in group.parameters if parameter.ndim <= 1]
+    return [
+        {"params": parameters, "name": group.name, "lr_scale": group.lr_scale, "weight_decay": decay}
+        for parameters, decay in ((matrices, weight_decay), (vectors, 0.0))
+        if parameters
+    ]

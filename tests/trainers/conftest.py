@@ -1,11 +1,21 @@
-"""One thread: tests repeat themselves bit by bit, and leave the other core to others."""
+"""One thread, so that tests repeat themselves and leave the other core to others; and a small data set."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
 
+import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
+
+from augsearch.trainers.folds import ProxySettings, Workspace, write_workspace
+from augsearch.trainers.images import Part, open_images
+from augsearch.trainers.splits import Splits, split
+
+CLASSES = ("cat", "cow", "dog", "hen", "pig")
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -14,3 +24,53 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+class Source(NamedTuple):
+    """A data set in memory, and how it is divided."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    splits: Splits
+
+    @property
+    def known(self) -> NDArray[np.int64]:
+        """What a teacher may speak of."""
+        return np.concatenate([self.splits.train, self.splits.validation, self.splits.confirmation])
+
+    def scrambled(self, *parts: str) -> Source:
+        """The same but for the parts, whose pixels become noise and whose labels become wrong."""
+        images, rows = self.images.copy(), self._rows(parts)
+        images[rows] = np.random.default_rng(1).integers(0, 256, images[rows].shape, dtype=np.uint8)
+        return self.mislabeled(*parts)._replace(images=images)
+
+    def mislabeled(self, *parts: str) -> Source:
+        """The same but for the parts, whose labels become wrong."""
+        labels, rows = self.labels.copy(), self._rows(parts)
+        labels[rows] = (labels[rows] + 1) % 5
+        return self._replace(labels=labels)
+
+    def _rows(self, parts: tuple[str, ...]) -> NDArray[np.int64]:
+        return np.concatenate([getattr(self.splits, part) for part in parts])
+
+    def study(self, root: Path, **settings: int | str | None) -> Workspace:
+        """What workers see of a study of it."""
+        root.mkdir(parents=True, exist_ok=True)
+        path = root / "colours.npz"
+        np.savez(path, images=self.images, labels=self.labels, classes=np.array(CLASSES))
+        data = open_images(str(path), image_size=None, cache=root / "cache")
+        assert data.classes == CLASSES
+        defaults = {"model": "tiny", "epochs": 2, "fold_size": 50, "seed": 3, "device": "cpu"}
+        proxy = ProxySettings.model_validate({**defaults, **settings})
+        return write_workspace(root / "work", data, self.splits, proxy)
+
+
+@pytest.fixture(scope="session")
+def source() -> Source:
+    """300 images in 5 classes, which differ in colour, under noise; 20 more have no label."""
+    rng = np.random.default_rng(0)
+    labels = np.append(np.arange(300) % 5, [-1] * 20)
+    colours = np.array([[130, 60, 60], [60, 130, 60], [60, 60, 130], [120, 110, 40], [90, 90, 90]])
+    images = (colours[labels][:, None, None] + rng.normal(20, 45, (320, 8, 8, 3))).clip(0, 255)
+    given = np.where(labels < 0, Part.UNLABELED, Part.ANY).astype(np.int8)
+    return Source(images.astype(np.uint8), labels, split(labels, given, classes=CLASSES, seed=0))

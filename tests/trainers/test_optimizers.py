@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from augsearch.policies import Transfer
 from augsearch.trainers.models import ModelSpec, build_model
 from augsearch.trainers.networks import WIDTHS
 from augsearch.trainers.optimizers import Muon, build_optimizers, orthogonalised
+from augsearch.trainers.transfer import head_of, layers_of, parameter_groups
 
 FEW = settings(max_examples=40, deadline=None)
 
@@ -129,11 +131,11 @@ def network(name: str) -> nn.Module:
     return build_model(spec, seed=0)
 
 
-def owners(model: nn.Module) -> dict[str, list[str]]:
+def owners(model: nn.Module, transfer: Transfer | None = None) -> dict[str, list[str]]:
     """For each weight the optimizers that move it."""
     names = {id(weight): name for name, weight in model.named_parameters()}
     found: dict[str, list[str]] = {name: [] for name in names.values()}
-    for optimizer in build_optimizers(model, 0.02, 0.9, 0.05):
+    for optimizer in build_optimizers(model, 0.02, 0.9, 0.05, transfer):
         for group in optimizer.param_groups:
             for weight in group["params"]:
                 found[names[id(weight)]].append(type(optimizer).__name__)
@@ -166,3 +168,49 @@ def test_rates_and_decay_are_as_asked() -> None:
 )
 def test_a_model_with_at_most_one_convolution_is_adamws_alone(model: nn.Module) -> None:
     assert set(map(tuple, owners(model).values())) == {("AdamW",)}
+
+
+def test_trained_weights_are_adamws_alone() -> None:
+    found = owners(network("tiny"), Transfer(mode="full"))
+    assert set(map(tuple, found.values())) == {("AdamW",)}
+
+
+def test_under_head_only_the_last_layer_has_an_optimizer() -> None:
+    model = network("tiny")
+    name, _ = head_of(model)
+    moved = {weight for weight, found in owners(model, Transfer(mode="head")).items() if found}
+    assert moved == {f"{name}.weight", f"{name}.bias"}
+
+
+def test_a_transfer_has_a_rate_for_each_layer_and_decay_for_matrices_and_kernels_alone() -> None:
+    model = network("tiny")
+    transfer = Transfer(mode="full", backbone_lr_scale=0.5, layer_decay=0.25)
+    (adamw,) = build_optimizers(model, 0.02, 0.9, 0.05, transfer)
+    found = {id(weight): group for group in adamw.param_groups for weight in group["params"]}
+    assert len(found) == len(list(model.parameters()))
+    for weight in model.parameters():
+        assert found[id(weight)]["weight_decay"] == (0.05 if weight.ndim > 1 else 0)
+    _, head = head_of(model)
+    assert {found[id(weight)]["lr"] for weight in head.parameters()} == {0.02}
+    layers = layers_of(model)
+    for depth, (name, weights) in enumerate(layers, start=1):
+        for weight in weights:
+            expected = 0.02 * 0.5 * 0.25 ** (len(layers) - depth)
+            assert found[id(weight)]["lr"] == pytest.approx(expected)
+            assert found[id(weight)]["name"] == name
+
+
+@pytest.mark.parametrize("transfer", [None, Transfer(mode="head"), Transfer(mode="full")])
+def test_every_group_has_a_name(transfer: Transfer | None) -> None:
+    model = network("tiny")
+    names = [
+        group["name"]
+        for optimizer in build_optimizers(model, 0.02, 0.9, 0.05, transfer)
+        for group in optimizer.param_groups
+    ]
+    expected = (
+        {"convolutions", "other"}
+        if transfer is None
+        else {group.name for group in parameter_groups(model, transfer)}
+    )
+    assert set(names) == expected
