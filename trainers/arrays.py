@@ -73,9 +73,9 @@ class ArrayStream:
         """How many images there are."""
         return self.shape[0]
 
-    def side(self) -> int:
+    def side(self, largest: int) -> int:
         """Choose the side from the shape of the array."""
-        return automatic_side([min(self.shape[1:3])])
+        return automatic_side([min(self.shape[1:3])], largest)
 
     def samples(self, size: int) -> Iterator[Sample]:
         """Decode every image; of an array in C order only a few megabytes are in memory at a time."""

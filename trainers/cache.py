@@ -33,6 +33,7 @@ def write_cache(
     name: str,
     target: Path,
     image_size: int | None,
+    largest: int,
     skip_bad_images: bool,
     progress: Progress | None,
 ) -> None:
@@ -50,7 +51,7 @@ def write_cache(
         partial.mkdir(parents=True)
         _remove_abandoned(target.parent)
         with pillow_without_warnings():
-            size = image_size or stream.side()
+            size = image_size or stream.side(largest)
             _decode(stream, name, partial, size, skip_bad_images, progress)
         _take_the_name(partial, target)
     except OSError as error:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,6 +16,9 @@ import numpy.typing as npt
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 Pixels = npt.NDArray[np.uint8]
+Box = tuple[float, float, float, float]
+"""Left, top, right, bottom, in pixels."""
+Crop = Callable[[int, int], Box]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -48,8 +52,14 @@ class BadImageError(Exception):
     """An image that cannot be read; the message is the reason."""
 
 
-def decode_file(path: Path, size: int) -> Pixels:
+def decode_file(file: Path | bytes, size: int, crop: Crop | None = None) -> Pixels:
     """Decode an image file, turned upright, its shorter side scaled to ``size``, the centre kept.
+
+    Args:
+        file: where it is, or its bytes.
+        size: side of the result in pixels.
+        crop: is told its width and height, before it is turned, and says which part to scale to a square
+            instead.
 
     Returns:
         uint8, (size, size, 1) if all its pixels are grey, else (size, size, 3), RGB.
@@ -59,12 +69,18 @@ def decode_file(path: Path, size: int) -> Pixels:
     """
 
     def decode(image: ImageFile.ImageFile) -> Pixels:
+        width, height = image.size
+        left, top, right, bottom = crop(width, height) if crop else centre(width, height)
         # Lets a JPEG decode at 1/2, 1/4 or 1/8 of its size; twice what is needed keeps it sharp.
-        image.draft(None, (2 * size, 2 * size))
+        across, down = 2 * size * width / (right - left), 2 * size * height / (bottom - top)
+        image.draft(None, (round(across), round(down)))
         image.load()
-        return fit(image, size, orientation=_orientation(image))
+        x, y = image.width / width, image.height / height
+        return fit(
+            image, size, orientation=_orientation(image), box=(left * x, top * y, right * x, bottom * y)
+        )
 
-    return _read(path, decode)
+    return _read(file, decode)
 
 
 def shorter_side(path: Path) -> int:
@@ -76,13 +92,21 @@ def shorter_side(path: Path) -> int:
     return _read(path, lambda image: min(image.size))
 
 
-def fit(image: Image.Image, size: int, *, orientation: int = 1) -> Pixels:
+def centre(width: int, height: int) -> Box:
+    """The largest square in the middle."""
+    side = min(width, height)
+    left, top = (width - side) / 2, (height - side) / 2
+    return left, top, left + side, top + side
+
+
+def fit(image: Image.Image, size: int, *, orientation: int = 1, box: Box | None = None) -> Pixels:
     """Scale an image's shorter side to ``size`` with one antialiased resize, and keep the centre.
 
     Args:
         image: of any mode; transparency is dropped, as by ``convert("RGB")``.
         size: side of the result in pixels.
         orientation: EXIF orientation, 1 to 8.
+        box: the part to scale instead of the centre.
 
     Returns:
         uint8, (size, size, 1) if all its pixels are grey, else (size, size, 3), RGB.
@@ -91,10 +115,8 @@ def fit(image: Image.Image, size: int, *, orientation: int = 1) -> Pixels:
         BadImageError: its floating-point or 32-bit values have no known range.
     """
     image = _eight_bit(image)
-    side = min(image.size)
-    left, top = (image.width - side) / 2, (image.height - side) / 2
-    box = (left, top, left + side, top + side)
-    square = image.resize((size, size), Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
+    part = box or centre(*image.size)
+    square = image.resize((size, size), Image.Resampling.BICUBIC, box=part, reducing_gap=3.0)
     # Turning the small square gives what turning the large image first would, for less.
     if orientation in _UPRIGHT:
         square = square.transpose(_UPRIGHT[orientation])
@@ -143,10 +165,17 @@ def pillow_without_warnings() -> Iterator[None]:
         yield
 
 
-def in_order(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Yield ``function(item)`` for each item in order, from threads that run only a little ahead."""
+def available_threads() -> int:
+    """As many as this process may use cores, but at most 16."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = min(cores, MOST_WORKERS)
+    return min(cores, MOST_WORKERS)
+
+
+def in_order(
+    function: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None
+) -> Iterator[Result]:
+    """Yield ``function(item)`` for each item in order, from threads that run only a little ahead."""
+    workers = threads or available_threads()
     pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(workers) as pool:
         try:
@@ -200,17 +229,17 @@ def _formats() -> tuple[str, ...]:
     return tuple(name for name in FORMATS if name in Image.OPEN)
 
 
-def _read(path: Path, read: Callable[[ImageFile.ImageFile], Result]) -> Result:
+def _read(file: Path | bytes, read: Callable[[ImageFile.ImageFile], Result]) -> Result:
     """Open an image file and ``read`` it, turning whatever Pillow raises into a reason."""
     try:
-        with Image.open(path, formats=_formats()) as image:
+        with Image.open(BytesIO(file) if isinstance(file, bytes) else file, formats=_formats()) as image:
             return read(image)
     except (BadImageError, MemoryError):
         raise
     except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
         raise BadImageError("so many pixels that it is taken for a decompression bomb") from error
     except UnidentifiedImageError as error:
-        empty = path.stat().st_size == 0
+        empty = not (file if isinstance(file, bytes) else file.stat().st_size)
         raise BadImageError(
             "the file is empty" if empty else "cut off, or not an image that Pillow can read"
         ) from error

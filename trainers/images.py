@@ -20,6 +20,7 @@ from augsearch.policies import UserError
 SMALLEST_SIDE = 8
 LARGEST_SIDE = 1024
 CACHE_FORMAT = 1
+SMALL_SIDE = 64
 
 
 class Part(enum.IntEnum):
@@ -69,6 +70,7 @@ def open_images(
     *,
     image_size: int | None,
     cache: Path,
+    largest: int = SMALL_SIDE,
     skip_bad_images: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> ImageData:
@@ -79,8 +81,9 @@ def open_images(
             perhaps ``val/`` and ``test/``, each of class folders, and perhaps ``unlabeled/``; an ``.npz``
             file with ``images``, ``labels`` and perhaps ``classes``; or ``torchvision:NAME``.
         image_size: side of the decoded images in pixels, 8 to 1024: the shorter side is scaled to it and the
-            centre is kept. None takes the median shorter side where that is at most 64, else 64.
+            centre is kept. None takes the median shorter side, but at most ``largest``.
         cache: the folder that holds the decoded caches; made if need be.
+        largest: side in pixels, if ``image_size`` says none.
         skip_bad_images: go on without the images that cannot be read, and list them in ``skipped``.
         progress: called with (images done, images in all) while decoding, and not at all on a cache hit.
 
@@ -97,7 +100,7 @@ def open_images(
     found = find_source(source)
 
     def folder() -> Path:
-        asked = [CACHE_FORMAT, found.signature(), image_size, skip_bad_images]
+        asked = [CACHE_FORMAT, found.signature(), image_size or f"up to {largest}", skip_bad_images]
         return cache.absolute() / hashlib.blake2b(json.dumps(asked).encode(), digest_size=12).hexdigest()
 
     held = _held(folder())
@@ -105,9 +108,16 @@ def open_images(
         stream = found.open()
         # Asked again, because opening may have downloaded the files that the signature lists.
         target = folder()
-        write_cache(stream, found.name, target, image_size, skip_bad_images, progress)
+        write_cache(stream, found.name, target, image_size, largest, skip_bad_images, progress)
         held = load_cache(target)
     return held
+
+
+def image_paths(source: str | None, data: ImageData) -> list[Path] | None:
+    """The files of ``data``, which was opened from ``source``, in its order; None where they are no files."""
+    if source is None or source.startswith("torchvision:") or not Path(source).expanduser().is_dir():
+        return None
+    return [Path(source).expanduser() / file for file in data.files]
 
 
 def load_cache(folder: Path) -> ImageData:

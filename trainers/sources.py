@@ -13,7 +13,6 @@ import numpy.typing as npt
 from augsearch.policies import UserError
 from augsearch.trainers.images import SMALLEST_SIDE, Part
 
-SMALL_SIDE = 64
 HEADERS = 200
 
 
@@ -47,8 +46,8 @@ class Stream(Protocol):
     def total(self) -> int:
         """How many images ``samples`` yields."""
 
-    def side(self) -> int:
-        """Side in pixels to decode at, if the user asked for none."""
+    def side(self, largest: int) -> int:
+        """Side in pixels to decode at, if the user asked for none; ``largest`` at most."""
 
     def samples(self, size: int) -> Iterator[Sample]:
         """Decode every image to (size, size), holding only a few in memory at a time."""
@@ -114,10 +113,10 @@ def check_classes(where: str, classes: Sequence[str], labels: npt.NDArray[np.int
         raise UserError(f"{where} has no image of class '{classes[int(np.argmin(counts))]}'")
 
 
-def automatic_side(shorter_sides: Sequence[int]) -> int:
-    """Choose a side for images of these shorter sides: their median where small, 64 pixels where not."""
-    median = int(np.median(shorter_sides)) if shorter_sides else SMALL_SIDE
-    return max(SMALLEST_SIDE, median) if median <= SMALL_SIDE else SMALL_SIDE
+def automatic_side(shorter_sides: Sequence[int], largest: int) -> int:
+    """Choose a side for images of these shorter sides: their median, but ``largest`` at most."""
+    median = int(np.median(shorter_sides)) if shorter_sides else largest
+    return max(SMALLEST_SIDE, min(median, largest))
 
 
 def spread(total: int) -> npt.NDArray[np.int64]:

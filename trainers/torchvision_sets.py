@@ -77,14 +77,14 @@ class TorchvisionStream:
         """How many images there are."""
         return sum(len(dataset) for _, dataset in self.parts)
 
-    def side(self) -> int:
+    def side(self, largest: int) -> int:
         """Choose the side from at most 200 images of the first part."""
         _, dataset = self.parts[0]
         sides = []
         for index in spread(len(dataset)):
             with suppress(*BROKEN):
                 sides.append(min(dataset[int(index)][0].size))
-        return automatic_side(sides)
+        return automatic_side(sides, largest)
 
     def samples(self, size: int) -> Iterator[Sample]:
         """Decode every image."""

@@ -185,6 +185,15 @@ def test_what_is_no_image_is_said_to_be_none(tmp_path: Path, content: bytes, rea
         decode_file(tmp_path / "image.jpg", SIZE)
 
 
+def test_the_bytes_of_a_file_are_decoded_as_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "image.jpg"
+    photo(300, 260).save(path)
+    np.testing.assert_array_equal(decode_file(path.read_bytes(), 32), decode_file(path, 32))
+    for content, reason in ((b"", "the file is empty"), (b"hello", "not an image that Pillow can read")):
+        with pytest.raises(BadImageError, match=reason):
+            decode_file(content, SIZE)
+
+
 def test_a_broken_link_is_a_bad_image(tmp_path: Path) -> None:
     (tmp_path / "image.jpg").symlink_to(tmp_path / "gone.jpg")
     with pytest.raises(BadImageError, match="No such file"):

@@ -1,25 +1,38 @@
-"""The final model: what it is trained on, which epoch is kept, and when the test part is read."""
+"""The final model: what it is trained on, which epoch is kept, how it goes on, when the test part is read."""
 
 from __future__ import annotations
 
+import dataclasses
+import io
 import json
+import pickle
+import signal
+import subprocess
+import sys
 from collections.abc import Generator
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
+from PIL import Image
 
-from augsearch.policies import Distillation, Mixing, Policy, PolicyFile, Training
+from augsearch.policies import Distillation, Mixing, Policy, PolicyFile, Training, Transfer
 from augsearch.trainers import final as finals
-from augsearch.trainers.final import FinalEpoch, FinalModel, final_training_part, train_final
-from augsearch.trainers.folds import ProxySettings, Workspace, write_workspace
-from augsearch.trainers.images import ImageData, Part, open_images
+from augsearch.trainers.final import FinalEpoch, FinalModel, FinalPlan, final_training_part, train_final
+from augsearch.trainers.folds import Workspace
+from augsearch.trainers.images import ImageData, Part
 from augsearch.trainers.models import load_model
-from augsearch.trainers.scores import Scores, predict, score
+from augsearch.trainers.pixels import Decoded, OnDisk, Pixels
+from augsearch.trainers.recipe import Recipe
+from augsearch.trainers.scores import Scores, TrainingDivergedError, predict, score
 from augsearch.trainers.splits import Splits, split
+from augsearch.trainers.teachers import prepare_teacher
+
+if TYPE_CHECKING:
+    from tests.trainers.conftest import Source
 
 CPU = torch.device("cpu")
 CLASSES = ("cat", "cow", "dog", "hen", "pig")
@@ -27,56 +40,22 @@ PLAIN = PolicyFile(policy=Policy(num_ops=0))
 MIXED = PolicyFile(policy=Policy(num_ops=1, magnitude=5, crop=0.5, mixing=Mixing(kind="cutmix")))
 
 
-class Source(NamedTuple):
-    """A data set in memory, and how it is divided."""
-
-    images: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.int64]
-    splits: Splits
-
-
-@pytest.fixture(scope="module")
-def source() -> Source:
-    """300 images in 5 classes, which differ in colour, under noise."""
-    rng = np.random.default_rng(0)
-    labels = np.arange(300) % 5
-    colours = np.array([[130, 60, 60], [60, 130, 60], [60, 60, 130], [120, 110, 40], [90, 90, 90]])
-    images = (colours[labels][:, None, None] + rng.normal(20, 45, (300, 8, 8, 3))).clip(0, 255)
-    given = np.full(300, Part.ANY, np.int8)
-    return Source(images.astype(np.uint8), labels, split(labels, given, classes=CLASSES, seed=0))
-
-
-def noisy(source: Source, part: str) -> Source:
-    """The same but for the part, whose pixels become noise and whose labels become wrong."""
-    images, labels = source.images.copy(), source.labels.copy()
-    rows = getattr(source.splits, part)
-    images[rows] = np.random.default_rng(1).integers(0, 256, images[rows].shape, dtype=np.uint8)
-    labels[rows] = (labels[rows] + 1) % 5
-    return Source(images, labels, source.splits)
-
-
-def mislabeled(source: Source, part: str) -> Source:
-    """The same but for the part, whose labels become wrong."""
-    labels = source.labels.copy()
-    rows = getattr(source.splits, part)
-    labels[rows] = (labels[rows] + 1) % 5
-    return Source(source.images, labels, source.splits)
-
-
-def study(source: Source, root: Path) -> Workspace:
-    """What workers see of a study of it."""
-    root.mkdir(parents=True, exist_ok=True)
-    path = root / "colours.npz"
-    np.savez(path, images=source.images, labels=source.labels, classes=np.array(CLASSES))
-    data = open_images(str(path), image_size=None, cache=root / "cache")
-    proxy = ProxySettings(model="tiny", epochs=1, fold_size=50, seed=3, device="cpu", teacher="tiny")
-    return write_workspace(root / "work", data, source.splits, proxy)
-
-
 @pytest.fixture(scope="module")
 def plain(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
     """The study that others are compared with."""
-    return study(source, tmp_path_factory.mktemp("plain"))
+    return source.study(tmp_path_factory.mktemp("plain"), teacher="tiny")
+
+
+@pytest.fixture(scope="module")
+def with_teacher(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A study whose teacher is ready."""
+    workspace = source.study(tmp_path_factory.mktemp("taught"), teacher="tiny")
+    prepare_teacher(workspace.folder)
+    return workspace
+
+
+def plan_of(epochs: int = 2, patience: int | None = None, **recipe: Any) -> FinalPlan:
+    return FinalPlan(model="tiny", patience=patience, recipe=Recipe(epochs=epochs, **recipe))
 
 
 def start(
@@ -86,13 +65,15 @@ def start(
     file: PolicyFile = PLAIN,
     epochs: int = 2,
     limit: int | None = None,
+    plan: FinalPlan | None = None,
+    pixels: Pixels | None = None,
 ) -> Generator[FinalEpoch, None, FinalModel]:
     return train_final(
         workspace,
         splits,
         file,
-        model_name="tiny",
-        epochs=epochs,
+        plan or plan_of(epochs),
+        pixels=pixels or Decoded(workspace.data.images),
         limit=limit,
         path=path,
         card={"policy_file": "policy.json"},
@@ -164,7 +145,7 @@ def test_the_epoch_that_is_best_on_the_confirmation_part_is_kept(
 
 def test_a_later_epoch_that_is_worse_is_not_kept(source: Source, tmp_path: Path) -> None:
     # The more is learned, the less agrees with a confirmation part that has the labels wrong.
-    contrary = study(mislabeled(source, "confirmation"), tmp_path)
+    contrary = source.mislabeled("confirmation").study(tmp_path)
     epochs, final = finish(start(contrary, source.splits, tmp_path / "model.safetensors", epochs=5))
     best = max(epochs, key=lambda epoch: (epoch.validation.accuracy, -epoch.validation.log_loss))
     assert final.best_epoch == best.training.epoch < 5
@@ -178,7 +159,7 @@ def test_of_epochs_that_are_equally_right_the_surest_is_kept(source: Source, tmp
     # Colours without noise are all recognised, long before the last epoch.
     colours = np.array([[250, 0, 0], [0, 250, 0], [0, 0, 250], [250, 250, 0], [0, 0, 0]], np.uint8)
     images = np.tile(colours[source.labels][:, None, None], (1, 8, 8, 1))
-    easy = study(Source(images, source.labels, source.splits), tmp_path)
+    easy = source._replace(images=images).study(tmp_path)
     epochs, final = finish(start(easy, source.splits, tmp_path / "model.safetensors", epochs=6))
     right = [epoch for epoch in epochs if epoch.validation.accuracy == 1]
     assert len(right) > 1
@@ -194,7 +175,7 @@ def test_an_epoch_that_is_more_often_right_is_kept_though_it_is_too_sure(
     labels = source.labels.copy()
     rows = source.splits.confirmation[::2]
     labels[rows] = (labels[rows] + 1) % 5
-    half = study(Source(source.images, labels, source.splits), tmp_path)
+    half = source._replace(labels=labels).study(tmp_path)
     epochs, final = finish(start(half, source.splits, tmp_path / "model.safetensors", epochs=8))
     best = max(epochs, key=lambda epoch: epoch.validation.accuracy)
     assert final.validation.accuracy == best.validation.accuracy
@@ -218,7 +199,7 @@ def test_the_policy_of_the_file_is_obeyed(plain: Workspace, source: Source, tmp_
 
 
 def test_training_never_reads_the_test_part(plain: Workspace, source: Source, tmp_path: Path) -> None:
-    other = study(noisy(source, "test"), tmp_path)
+    other = source.scrambled("test").study(tmp_path)
     assert other.data.fingerprint != plain.data.fingerprint
     one, two = tmp_path / "one.safetensors", tmp_path / "two.safetensors"
     epochs, final = finish(start(plain, source.splits, one, MIXED))
@@ -232,7 +213,7 @@ def test_training_never_reads_the_test_part(plain: Workspace, source: Source, tm
 def test_the_confirmation_part_chooses_the_epoch_and_is_not_trained_on(
     plain: Workspace, source: Source, tmp_path: Path
 ) -> None:
-    other = study(noisy(source, "confirmation"), tmp_path)
+    other = source.scrambled("confirmation").study(tmp_path)
     epochs, _ = finish(start(plain, source.splits, tmp_path / "one.safetensors"))
     others, _ = finish(start(other, source.splits, tmp_path / "two.safetensors"))
     assert losses(epochs) == losses(others)
@@ -246,23 +227,23 @@ def test_train_and_validation_are_both_trained_on(plain: Workspace, source: Sour
     epochs, final = finish(start(plain, splits, tmp_path / "one.safetensors"))
     assert final.trained_on == len(both) == 195
     for part in ("train", "validation"):
-        other = study(mislabeled(source, part), tmp_path / part)
+        other = source.mislabeled(part).study(tmp_path / part)
         others, _ = finish(start(other, splits, tmp_path / "two.safetensors"))
         assert losses(epochs) != losses(others)
 
 
 def test_a_limit_is_of_all_that_is_trained_on(source: Source, tmp_path: Path) -> None:
-    given = np.full(300, Part.ANY, np.int8)
+    given = np.where(source.labels < 0, Part.UNLABELED, Part.ANY).astype(np.int8)
     splits = split(source.labels, given, classes=CLASSES, seed=0, limit=60)
-    limited = Source(source.images, source.labels, splits)
+    limited = source._replace(splits=splits)
     assert final_training_part(splits, 60).tolist() == splits.train.tolist()
     epochs, final = finish(
-        start(study(limited, tmp_path / "one"), splits, tmp_path / "one.safetensors", limit=60)
+        start(limited.study(tmp_path / "one"), splits, tmp_path / "one.safetensors", limit=60)
     )
     assert final.trained_on == 60
     assert all(epoch.training.images <= 60 for epoch in epochs)
     # The validation part is not trained on then.
-    other = study(noisy(limited, "validation"), tmp_path / "two")
+    other = limited.scrambled("validation").study(tmp_path / "two")
     finish(start(other, splits, tmp_path / "two.safetensors", limit=60))
     assert weights(tmp_path / "one.safetensors") == weights(tmp_path / "two.safetensors")
 
@@ -270,10 +251,12 @@ def test_a_limit_is_of_all_that_is_trained_on(source: Source, tmp_path: Path) ->
 def test_the_test_writes_its_figures_on_the_card(plain: Workspace, source: Source, tmp_path: Path) -> None:
     _, final = finish(start(plain, source.splits, tmp_path / "model.safetensors", epochs=6))
     before, saved = card_of(final), weights(final.path)
-    test = finals.test_final(plain, source.splits, final)
-    expected = scored(final.path, plain.data, source.splits.test)
+    tested = finals.test_final(plain, source.splits, final, Decoded(plain.data.images))
+    test, expected = tested.scores, scored(final.path, plain.data, source.splits.test)
     assert test.correct.tolist() == expected.correct.tolist()
     assert test.accuracy > 0.9
+    assert tested.logits.shape == (len(source.splits.test), 5)
+    assert (tested.logits.argmax(1) == source.labels[source.splits.test]).tolist() == test.correct.tolist()
     assert card_of(final) == {
         **before,
         "test": {
@@ -281,6 +264,7 @@ def test_the_test_writes_its_figures_on_the_card(plain: Workspace, source: Sourc
             "accuracy": test.accuracy,
             "log_loss": test.log_loss,
             "ece": test.ece,
+            "macro_f1": test.macro_f1,
         },
     }
     assert weights(final.path) == saved
@@ -288,24 +272,27 @@ def test_the_test_writes_its_figures_on_the_card(plain: Workspace, source: Sourc
 
 def test_the_test_is_on_the_test_part(plain: Workspace, source: Source, tmp_path: Path) -> None:
     _, final = finish(start(plain, source.splits, tmp_path / "model.safetensors", epochs=6))
-    right = finals.test_final(plain, source.splits, final)
-    wrong = finals.test_final(study(mislabeled(source, "test"), tmp_path), source.splits, final)
-    assert not (right.correct & wrong.correct).any()
+
+    def correct(workspace: Workspace) -> npt.NDArray[np.bool_]:
+        pixels = Decoded(workspace.data.images)
+        return finals.test_final(workspace, source.splits, final, pixels).scores.correct
+
+    right = correct(plain)
+    assert not (right & correct(source.mislabeled("test").study(tmp_path))).any()
     for part in ("train", "validation", "confirmation"):
-        elsewhere = study(noisy(source, part), tmp_path / part)
-        assert finals.test_final(elsewhere, source.splits, final).correct.tolist() == right.correct.tolist()
+        elsewhere = source.scrambled(part).study(tmp_path / part)
+        assert correct(elsewhere).tolist() == right.tolist()
 
 
 def test_the_distillation_of_the_file_is_obeyed_and_its_teacher_made_if_missing(
     source: Source, tmp_path: Path
 ) -> None:
-    workspace = study(source, tmp_path)
+    workspace = source.study(tmp_path, teacher="tiny")
     epochs, _ = finish(start(workspace, source.splits, tmp_path / "alone.safetensors"))
     assert not workspace.teacher_logits.exists()
 
-    def distilled(temperature: float, alpha: float) -> list[float]:
-        distillation = Distillation(temperature=temperature, alpha=alpha)
-        file = PLAIN.model_copy(update={"training": Training(distillation=distillation)})
+    def distilled(**fields: Any) -> list[float]:
+        file = PLAIN.model_copy(update={"training": Training(distillation=Distillation(**fields))})
         taught, final = finish(start(workspace, source.splits, tmp_path / "taught.safetensors", file))
         assert np.isfinite([*losses(taught), final.validation.log_loss]).all()
         return losses(taught)
@@ -316,16 +303,18 @@ def test_the_distillation_of_the_file_is_obeyed_and_its_teacher_made_if_missing(
     assert np.isnan(logits[source.splits.test]).all()
     assert distilled(temperature=2, alpha=0.9) != heard
     assert distilled(temperature=4, alpha=0) == pytest.approx(losses(epochs), rel=1e-5)
+    # Nothing is done to these images: the teacher says the same of them whenever it is asked.
+    assert distilled(temperature=4, alpha=0.9, teacher_view="clean") == pytest.approx(heard, rel=1e-2)
 
 
 def test_each_image_hears_what_the_teacher_says_of_it(source: Source, tmp_path: Path) -> None:
     labels = source.labels.copy()
     rows = final_training_part(source.splits, None)
     labels[rows] = (labels[rows] + 1) % 5
-    misled = study(Source(source.images, labels, source.splits), tmp_path)
+    misled = source._replace(labels=labels).study(tmp_path)
     # The labels are all wrong, but the teacher knows better, and is all that is listened to.
     np.save(misled.teacher_logits, 20 * np.eye(5, dtype=np.float32)[source.labels])
-    distillation = Distillation(temperature=2, alpha=1)
+    distillation = Distillation(temperature=2, alpha=1, teacher_view="clean")
     file = PLAIN.model_copy(update={"training": Training(distillation=distillation)})
     epochs, _ = finish(start(misled, source.splits, tmp_path / "taught.safetensors", file, epochs=8))
     assert epochs[-1].validation.accuracy > 0.9
@@ -333,10 +322,279 @@ def test_each_image_hears_what_the_teacher_says_of_it(source: Source, tmp_path: 
     assert epochs[-1].validation.accuracy < 0.1
 
 
-def test_a_training_that_is_given_up_leaves_no_model(
+def taught(**fields: Any) -> PolicyFile:
+    """MIXED under a teacher."""
+    return MIXED.model_copy(update={"training": Training(distillation=Distillation(**fields))})
+
+
+TRAININGS: dict[str, tuple[PolicyFile, FinalPlan]] = {
+    "plain": (PLAIN, plan_of(4)),
+    "mixed, with an average of the weights": (MIXED, plan_of(4, ema=0.9)),
+    "beside a teacher of the same views": (taught(temperature=4, alpha=0.5), plan_of(4, ema=0.8)),
+    "beside a teacher of the originals": (
+        taught(temperature=4, alpha=0.5, teacher_view="clean"),
+        plan_of(4, accumulation=2, batch_size=16),
+    ),
+    "until it gets no better": (MIXED, plan_of(12, patience=1)),
+}
+
+
+def stop_after(training: Generator[FinalEpoch, None, FinalModel], epochs: int) -> None:
+    for _ in range(epochs):
+        next(training)
+    training.close()
+
+
+def outcome(epochs: list[FinalEpoch], final: FinalModel) -> tuple[object, ...]:
+    """All that a training leaves but its times."""
+    figures = {**dataclasses.asdict(final), "path": None, "seconds": None, "validation": None}
+    validation = final.validation.log_loss, final.validation.correct.tolist()
+    return figures, validation, weights(final.path), card_of(final), epochs[-1].training.loss
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_stopped_after_any_epoch_it_ends_as_if_it_had_not_been(
+    with_teacher: Workspace, source: Source, tmp_path: Path, name: str
+) -> None:
+    workspace, (file, plan) = with_teacher, TRAININGS[name]
+    whole = finish(start(workspace, source.splits, tmp_path / "whole" / "model.safetensors", file, plan=plan))
+    epochs = len(whole[0])
+    assert epochs == whole[1].epochs
+    for stop in range(1, epochs + 1):
+        path = tmp_path / str(stop) / "model.safetensors"
+        stop_after(start(workspace, source.splits, path, file, plan=plan), stop)
+        rest, final = finish(start(workspace, source.splits, path, file, plan=plan))
+        assert [epoch.training.epoch for epoch in rest] == list(range(stop + 1, epochs + 1))
+        assert outcome(whole[0][:stop] + rest, final) == outcome(*whole)
+        assert final.seconds > 0
+        assert sorted(file.name for file in path.parent.iterdir()) == ["model.json", "model.safetensors"]
+
+
+def test_stopped_after_every_epoch_it_ends_as_if_it_had_not_been(
     plain: Workspace, source: Source, tmp_path: Path
 ) -> None:
-    training = start(plain, source.splits, tmp_path / "model.safetensors", epochs=50)
-    assert next(training).training.epoch == 1
-    training.close()
-    assert list(tmp_path.iterdir()) == []
+    whole = finish(start(plain, source.splits, tmp_path / "whole.safetensors", MIXED, epochs=5))
+    for _ in range(4):
+        stop_after(start(plain, source.splits, tmp_path / "parts.safetensors", MIXED, epochs=5), 1)
+    rest, final = finish(start(plain, source.splits, tmp_path / "parts.safetensors", MIXED, epochs=5))
+    assert len(rest) == 1
+    assert outcome(rest, final) == outcome(*whole)
+
+
+KILLED = """
+import pickle, sys
+import torch
+from augsearch.trainers.final import train_final
+torch.set_num_threads(1)
+arguments, options = pickle.load(open(sys.argv[1], "rb"))
+for epoch in train_final(*arguments, **options):
+    print(epoch.training.epoch, flush=True)
+"""
+
+
+def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(
+    plain: Workspace, source: Source, tmp_path: Path
+) -> None:
+    path = tmp_path / "parts" / "model.safetensors"
+    arguments = (plain, source.splits, MIXED, plan_of(24, ema=0.9))
+    options = {"pixels": Decoded(np.array(plain.data.images)), "limit": None, "path": path}
+    (tmp_path / "arguments").write_bytes(pickle.dumps((arguments, options)))
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "arguments")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert "5\n" in iter(process.stdout.readline, "")
+        process.kill()
+    assert process.returncode == -signal.SIGKILL
+    load_model(path)
+    rest, final = finish(train_final(*arguments, **options))
+    assert 5 < rest[0].training.epoch <= 24
+    whole = finish(train_final(*arguments, **{**options, "path": tmp_path / "whole" / "model.safetensors"}))
+    assert outcome(rest, final) == outcome(*whole)
+    # What was half written stays behind at most, and under a name that is hidden.
+    assert {file.name for file in path.parent.iterdir() if not file.name.startswith(".")} == {
+        "model.json",
+        "model.safetensors",
+    }
+
+
+OTHERWISE: dict[str, dict[str, Any]] = {
+    "policy": {"file": MIXED},
+    "distillation": {"file": taught(temperature=4, alpha=0.5)},
+    "epochs": {"plan": plan_of(5)},
+    "learning rate": {"plan": plan_of(4, learning_rate=0.01)},
+    "patience": {"plan": plan_of(4, patience=4)},
+    "network": {"plan": FinalPlan(model="small", recipe=Recipe(epochs=4))},
+    "input size": {"plan": FinalPlan(model="tiny", input_size=16, recipe=Recipe(epochs=4))},
+    "images": {"limit": 200},
+    "size": {"pixels": 12},
+}
+
+
+@pytest.mark.parametrize("changed", OTHERWISE)
+def test_another_training_begins_anew(
+    with_teacher: Workspace, source: Source, tmp_path: Path, changed: str
+) -> None:
+    workspace = with_teacher
+    usual = {"file": PLAIN, "plan": plan_of(4)}
+    other = {**usual, **OTHERWISE[changed]}
+    if "pixels" in other:
+        other["pixels"] = Decoded(np.resize(workspace.data.images, (320, 12, 12, 3)))
+    fresh = finish(start(workspace, source.splits, tmp_path / "fresh.safetensors", **other))
+    path = tmp_path / "model.safetensors"
+    stop_after(start(workspace, source.splits, path, **usual), 3)
+    epochs, final = finish(start(workspace, source.splits, path, **other))
+    assert epochs[0].training.epoch == 1
+    assert outcome(epochs, final) == outcome(*fresh)
+
+
+def test_other_images_begin_anew_though_the_study_lies_where_it_lay(source: Source, tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    stop_after(start(source.study(tmp_path / "one"), source.splits, path, epochs=4), 2)
+    other = source.scrambled("confirmation").study(tmp_path / "other")
+    assert next(start(other, source.splits, path, epochs=4)).training.epoch == 1
+
+
+def test_another_random_crop_begins_anew(source: Source, tmp_path: Path) -> None:
+    workspace, files = source.study(tmp_path / "study"), saved(source, tmp_path / "files")
+    path = tmp_path / "model.safetensors"
+
+    def cropped(smallest: float) -> Generator[FinalEpoch, None, FinalModel]:
+        pixels = OnDisk(files, 8, 3, smallest)
+        return start(workspace, source.splits, path, epochs=4, pixels=pixels)
+
+    stop_after(cropped(0.3), 1)
+    assert next(cropped(0.3)).training.epoch == 2
+    assert next(cropped(0.9)).training.epoch == 1
+
+
+def saved(source: Source, folder: Path) -> list[Path]:
+    """The images as files."""
+    folder.mkdir()
+    files = [folder / f"{index}.png" for index in range(len(source.images))]
+    for file, pixels in zip(files, source.images, strict=True):
+        Image.fromarray(pixels).save(file)
+    return files
+
+
+def test_weights_that_changed_in_their_file_begin_anew(
+    plain: Workspace, source: Source, tmp_path: Path
+) -> None:
+    for name in ("first", "second"):
+        finish(start(plain, source.splits, tmp_path / f"{name}.safetensors", epochs=1 + (name == "second")))
+    used = tmp_path / "weights.safetensors"
+    file = PLAIN.model_copy(update={"training": Training(transfer=Transfer(mode="full"))})
+    plan = plan_of(4).model_copy(update={"weights": str(used)})
+    path = tmp_path / "model.safetensors"
+    used.write_bytes(weights(tmp_path / "first.safetensors"))
+    stop_after(start(plain, source.splits, path, file, plan=plan), 2)
+    assert next(start(plain, source.splits, path, file, plan=plan)).training.epoch == 3
+    used.write_bytes(weights(tmp_path / "second.safetensors"))
+    assert next(start(plain, source.splits, path, file, plan=plan)).training.epoch == 1
+
+
+def saved_by_torch(document: object) -> bytes:
+    buffer = io.BytesIO()
+    torch.save(document, buffer)
+    return buffer.getvalue()
+
+
+class Stranger:
+    """What a checkpoint must not hold."""
+
+
+DAMAGE = {
+    "cut": lambda content: content[: len(content) // 2],
+    "empty": lambda content: b"",
+    "noise": lambda content: b"hello" * 100,
+    "a list": lambda content: pickle.dumps([1, 2], protocol=2),
+    "an object": lambda content: pickle.dumps(Stranger(), protocol=2),
+    "empty document": lambda content: saved_by_torch({}),
+    "torn": lambda content: content[:2000] + content[4000:],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_damaged_checkpoint_begins_anew(
+    plain: Workspace, source: Source, tmp_path: Path, damage: str
+) -> None:
+    whole = finish(start(plain, source.splits, tmp_path / "whole.safetensors"))
+    path = tmp_path / "parts" / "model.safetensors"
+    stop_after(start(plain, source.splits, path), 1)
+    (checkpoint,) = path.parent.glob(".*checkpoint")
+    checkpoint.write_bytes(DAMAGE[damage](checkpoint.read_bytes()))
+    epochs, final = finish(start(plain, source.splits, path))
+    assert len(epochs) == 2
+    assert outcome(epochs, final) == outcome(*whole)
+
+
+def test_without_the_best_model_the_checkpoint_is_of_no_use(
+    plain: Workspace, source: Source, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.safetensors"
+    stop_after(start(plain, source.splits, path, epochs=3), 2)
+    path.unlink()
+    epochs, final = finish(start(plain, source.splits, path, epochs=3))
+    assert len(epochs) == 3
+    assert final.path.exists()
+
+
+def test_the_best_model_so_far_lies_there_from_the_first_epoch_on(source: Source, tmp_path: Path) -> None:
+    contrary = source.mislabeled("confirmation").study(tmp_path)
+    path = tmp_path / "model" / "model.safetensors"
+    best: Scores | None = None
+    for epoch in start(contrary, source.splits, path, epochs=5):
+        found = epoch.validation
+        better = best is None or (found.accuracy, -found.log_loss) > (best.accuracy, -best.log_loss)
+        assert epoch.best == better
+        best = found if better or best is None else best
+        kept = scored(path, contrary.data, source.splits.confirmation)
+        assert kept.correct.tolist() == best.correct.tolist()
+        assert kept.log_loss == pytest.approx(best.log_loss, rel=1e-6)
+        assert json.loads(path.with_suffix(".json").read_text())["policy_file"] == "policy.json"
+    assert not epoch.best
+
+
+def test_of_an_average_of_the_weights_the_average_is_what_is_kept(
+    plain: Workspace, source: Source, tmp_path: Path
+) -> None:
+    one, other = tmp_path / "one.safetensors", tmp_path / "other.safetensors"
+    epochs, _ = finish(start(plain, source.splits, one, plan=plan_of(3)))
+    averaged, final = finish(start(plain, source.splits, other, plan=plan_of(3, ema=0.9)))
+    assert losses(epochs) == losses(averaged)
+    assert weights(one) != weights(other)
+    kept = scored(final.path, plain.data, source.splits.confirmation)
+    assert kept.log_loss == pytest.approx(final.validation.log_loss, rel=1e-6)
+
+
+@pytest.mark.parametrize("patience", [1, 3])
+def test_it_stops_after_as_many_epochs_without_a_better_one_as_it_is_told(
+    source: Source, tmp_path: Path, patience: int
+) -> None:
+    contrary = source.mislabeled("confirmation").study(tmp_path)
+    path = tmp_path / "model.safetensors"
+    epochs, final = finish(start(contrary, source.splits, path, plan=plan_of(30, patience)))
+    assert final.epochs == len(epochs) == final.best_epoch + patience < 30
+    assert [epoch.best for epoch in epochs[-patience:]] == [False] * patience
+    kept = scored(path, contrary.data, source.splits.confirmation)
+    assert kept.log_loss == pytest.approx(epochs[final.best_epoch - 1].validation.log_loss, rel=1e-6)
+    # The schedule is the whole one's: the epochs until then are the same.
+    without = start(contrary, source.splits, tmp_path / "without.safetensors", plan=plan_of(30))
+    assert [next(without).training.loss for _ in epochs] == losses(epochs)
+    assert next(without).training.epoch == len(epochs) + 1
+
+
+@pytest.mark.parametrize(("rate", "at_once"), [(1e30, True), (300.0, False)])
+def test_a_loss_that_is_no_number_ends_it_and_leaves_the_best_model(
+    plain: Workspace, source: Source, tmp_path: Path, rate: float, at_once: bool
+) -> None:
+    path = tmp_path / "model.safetensors"
+    training = start(plain, source.splits, path, plan=plan_of(12, learning_rate=rate))
+    epochs = []
+    with pytest.raises(TrainingDivergedError, match="lower the learning rate"):
+        epochs.extend(training)  # which keeps what came before the error
+    assert (epochs == []) == at_once
+    assert path.exists() == (not at_once)
+    if not at_once:
+        best = max(epochs, key=lambda epoch: (epoch.validation.accuracy, -epoch.validation.log_loss))
+        kept = scored(path, plain.data, source.splits.confirmation)
+        assert kept.log_loss == pytest.approx(best.validation.log_loss, rel=1e-6)
