@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,28 +22,75 @@ class Scores:
     """Scores of predictions on some images."""
 
     accuracy: float
+    macro_f1: float
+    """Mean over classes of F1, the harmonic mean of precision and recall: rare classes weigh as much as
+    common ones. Classes that are neither among the labels nor among the predictions don't count."""
     log_loss: float
     """Mean negative log-likelihood of the labels, in nats."""
     ece: float
-    """Expected calibration error: 15 equal-width bins of confidence (Guo et al. 2017, arXiv:1706.04599)."""
+    """Expected calibration error, see ``CalibrationBins``."""
     correct: NDArray[np.bool_]
     """(N,): whether each image was classified rightly; it pairs images across models."""
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class CalibrationBins:
+    """Images by how sure the model was of its answer, in bins of equal width from 0 to 1."""
+
+    counts: NDArray[np.int64]
+    """(bins,): images in each bin."""
+    confidence: NDArray[np.float64]
+    """(bins,): mean probability of the model's answer, 0 to 1; nan in an empty bin."""
+    accuracy: NDArray[np.float64]
+    """(bins,): share of right answers, 0 to 1; nan in an empty bin."""
+
+    @property
+    def ece(self) -> float:
+        """Expected calibration error, 0 to 1 (Guo et al. 2017, arXiv:1706.04599, eq. 3)."""
+        held = self.counts > 0
+        gaps = np.abs(self.confidence[held] - self.accuracy[held])
+        return float(self.counts[held] @ gaps / self.counts.sum())
+
+
 def predict(
-    model: nn.Module, images: NDArray[np.uint8], device: torch.device, batch_size: int = 256
+    model: nn.Module,
+    images: NDArray[np.uint8] | Iterable[NDArray[np.uint8]],
+    device: torch.device,
+    batch_size: int = 256,
 ) -> Logits:
-    """Logits (N, K) of ``images``, uint8 (N, H, W, C), in evaluation mode."""
-    was_training = model.training
+    """Logits (N, K) of ``images``, in evaluation mode; every module's mode is put back.
+
+    Args:
+        model: takes uint8 (B, C, H, W).
+        images: uint8 (N, H, W, C); or batches of them, uint8 (B, H, W, C), each taken when it is needed.
+        device: where ``model`` is.
+        batch_size: images at a time; batches are taken as they come.
+
+    Raises:
+        ValueError: there are no images.
+    """
+    modes = [(module, module.training) for module in model.modules()]
     model.eval()
     rows = []
-    with torch.inference_mode():
-        for start in range(0, len(images), batch_size):
-            # A memory map is read-only, which torch takes ill: only such a chunk is copied.
-            chunk = np.require(images[start : start + batch_size], requirements=["C", "W"])
-            rows.append(model(to_tensor(chunk, device)).float().cpu().numpy())
-    model.train(was_training)
+    try:
+        for batch in _chunks(images, batch_size) if isinstance(images, np.ndarray) else images:
+            # A memory map is read-only, which torch takes ill: only such a batch is copied.
+            pixels = np.require(batch, requirements=["C", "W"])
+            # Here and not around the loop, where it would reach into a generator of batches.
+            with torch.inference_mode():
+                rows.append(model(to_tensor(pixels, device)).float().cpu().numpy())
+    finally:
+        # One by one: in a network that is partly frozen they differ.
+        for module, mode in modes:
+            module.training = mode
+    if not rows:
+        raise ValueError("there are no images to predict")
     return np.concatenate(rows)
+
+
+def _chunks(images: NDArray[np.uint8], size: int) -> Iterator[NDArray[np.uint8]]:
+    for start in range(0, len(images), size):
+        yield images[start : start + size]
 
 
 def to_tensor(images: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
@@ -50,29 +98,62 @@ def to_tensor(images: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
     return torch.from_numpy(images).to(device, non_blocking=True).permute(0, 3, 1, 2)
 
 
-def score(logits: Logits, labels: NDArray[np.int64]) -> Scores:
-    """Compare ``logits`` (N, K) with ``labels`` (N,).
+def log_probabilities(logits: Logits, temperature: float = 1.0) -> NDArray[np.float64]:
+    """log softmax(``logits`` / ``temperature``), (N, K), in nats.
 
     Raises:
         TrainingDivergedError: a logit is no number.
     """
     if not np.isfinite(logits).all():
         raise TrainingDivergedError("the model's outputs are no numbers; lower the learning rate")
-    shifted = logits.astype(np.float64) - logits.max(axis=1, keepdims=True)
-    log_probabilities = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    correct = logits.argmax(axis=1) == labels
-    confidence = np.exp(log_probabilities.max(axis=1))
+    # In place: of 50,000 images and 1,000 classes each array is 400 MB.
+    values = logits.astype(np.float64)
+    values -= logits.max(axis=1, keepdims=True)
+    values /= temperature
+    values -= np.log(np.exp(values).sum(axis=1, keepdims=True))
+    return values
+
+
+def score(logits: Logits, labels: NDArray[np.int64]) -> Scores:
+    """Compare ``logits`` (N, K) with ``labels`` (N,), each in 0..K-1.
+
+    Raises:
+        TrainingDivergedError: a logit is no number.
+    """
+    predicted = logits.argmax(axis=1)
+    correct = predicted == labels
     return Scores(
         accuracy=float(correct.mean()),
-        log_loss=float(-log_probabilities[np.arange(len(labels)), labels].mean()),
-        ece=_expected_calibration_error(confidence, correct),
+        macro_f1=_macro_f1(labels, predicted, logits.shape[1]),
+        log_loss=float(-log_probabilities(logits)[np.arange(len(labels)), labels].mean()),
+        ece=calibration_bins(logits, labels).ece,
         correct=correct,
     )
 
 
-def _expected_calibration_error(
-    confidence: NDArray[np.float64], correct: NDArray[np.bool_], bins: int = 15
-) -> float:
+def calibration_bins(logits: Logits, labels: NDArray[np.int64], bins: int = 15) -> CalibrationBins:
+    """``logits`` (N, K) and ``labels`` (N,), sorted into ``bins`` by the probability of the likeliest class.
+
+    A probability on the border of two bins falls into the upper one, and certainty into the last.
+
+    Raises:
+        TrainingDivergedError: a logit is no number.
+    """
+    confidence = np.exp(log_probabilities(logits).max(axis=1))
+    correct = logits.argmax(axis=1) == labels
     bin_of = np.minimum((confidence * bins).astype(int), bins - 1)
-    gaps = np.bincount(bin_of, confidence - correct, minlength=bins)
-    return float(np.abs(gaps).sum() / len(correct))
+    counts = np.bincount(bin_of, minlength=bins)
+    with np.errstate(invalid="ignore"):  # 0 / 0 is nan: the mean of an empty bin
+        return CalibrationBins(
+            counts=counts,
+            confidence=np.bincount(bin_of, confidence, minlength=bins) / counts,
+            accuracy=np.bincount(bin_of, correct, minlength=bins) / counts,
+        )
+
+
+def _macro_f1(labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> float:
+    # F1 = 2·TP / (2·TP + FP + FN): right answers against labels and answers.
+    right = np.bincount(labels[labels == predicted], minlength=classes)
+    named = np.bincount(labels, minlength=classes) + np.bincount(predicted, minlength=classes)
+    occurs = named > 0
+    return float((2 * right[occurs] / named[occurs]).mean())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,11 +11,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.special import softmax
-from sklearn.metrics import accuracy_score, log_loss
+from scipy.special import log_softmax, softmax
+from sklearn.metrics import accuracy_score, f1_score, log_loss
 
-from augsearch.trainers.models import ModelSpec, build_model
-from augsearch.trainers.scores import Logits, predict, score, to_tensor
+from augsearch.trainers.scores import (
+    Logits,
+    TrainingDivergedError,
+    calibration_bins,
+    log_probabilities,
+    predict,
+    score,
+    to_tensor,
+)
 
 CPU = torch.device("cpu")
 
@@ -54,6 +62,7 @@ def test_scores_are_those_of_scikit_learn_and_of_the_paper(case: tuple[Logits, L
     scores = score(logits, labels)
     guess = logits.argmax(axis=1)
     assert scores.accuracy == pytest.approx(accuracy_score(labels, guess))
+    assert scores.macro_f1 == pytest.approx(f1_score(labels, guess, average="macro", zero_division=0))
     np.testing.assert_array_equal(scores.correct, guess == labels)
     assert scores.correct.dtype == np.bool_
     # scikit-learn clips probabilities at the smallest float64 step from 0, which is e⁻³⁶.
@@ -62,6 +71,72 @@ def test_scores_are_those_of_scikit_learn_and_of_the_paper(case: tuple[Logits, L
         expected = log_loss(labels, probabilities, labels=range(logits.shape[1]))
         assert scores.log_loss == pytest.approx(expected, rel=1e-6)
     assert scores.ece == pytest.approx(calibration_error(logits, labels), abs=1e-9)
+
+
+def test_in_macro_f1_a_rare_class_weighs_as_much_as_a_common_one() -> None:
+    # Of four classes one is never met; the rare one is always missed.
+    labels = np.array([0] * 98 + [1] * 2)
+    scores = score(np.tile(np.array([9, 0, 0, 0], np.float32), (100, 1)), labels)
+    assert scores.accuracy == 0.98
+    assert scores.macro_f1 == pytest.approx((2 * 98 / (98 + 100) + 0) / 2)
+
+
+def test_a_class_that_is_only_ever_said_wrongly_counts_in_macro_f1() -> None:
+    logits = np.array([[9, 0, 0], [0, 0, 9]], np.float32)
+    assert score(logits, np.array([0, 0])).macro_f1 == pytest.approx((2 / 3 + 0) / 2)
+
+
+@settings(max_examples=50, deadline=None)
+@given(predictions(), st.integers(1, 30))
+def test_bins_hold_every_image_once_with_its_own_confidence_and_answer(
+    case: tuple[Logits, Labels], bins: int
+) -> None:
+    logits, labels = case
+    found = calibration_bins(logits, labels, bins)
+    confidence = softmax(logits.astype(np.float64), axis=1).max(axis=1)
+    correct = logits.argmax(axis=1) == labels
+    assert found.counts.shape == found.confidence.shape == found.accuracy.shape == (bins,)
+    assert found.counts.sum() == len(labels)
+    np.testing.assert_array_equal(np.isnan(found.accuracy), found.counts == 0)
+    np.testing.assert_array_equal(np.isnan(found.confidence), found.counts == 0)
+    assert np.nansum(found.confidence * found.counts) == pytest.approx(confidence.sum())
+    assert np.nansum(found.accuracy * found.counts) == pytest.approx(correct.sum())
+    inside = found.counts > 0
+    lower = np.arange(bins)[inside] / bins
+    assert (found.confidence[inside] >= lower - 1e-9).all()
+    assert (found.confidence[inside] <= lower + 1 / bins + 1e-9).all()
+
+
+def test_the_bins_of_the_reliability_diagram_give_the_score() -> None:
+    logits, labels = (
+        np.concatenate(both) for both in zip(confident(0.9, 8, 2), confident(0.7, 8, 2), strict=True)
+    )
+    bins = calibration_bins(logits, labels)
+    assert bins.ece == score(logits, labels).ece == pytest.approx(0.1, abs=1e-6)
+    assert bins.counts[[10, 13]].tolist() == [10, 10]
+    np.testing.assert_allclose(bins.confidence[[10, 13]], [0.7, 0.9], atol=1e-6)
+    np.testing.assert_allclose(bins.accuracy[[10, 13]], [0.8, 0.8])
+
+
+@settings(max_examples=50, deadline=None)
+@given(predictions(), st.floats(0.1, 50))
+def test_a_temperature_divides_the_logits(case: tuple[Logits, Labels], temperature: float) -> None:
+    logits, _ = case
+    np.testing.assert_allclose(
+        log_probabilities(logits, temperature),
+        log_softmax(logits.astype(np.float64) / temperature, axis=1),
+        rtol=1e-9,
+        atol=1e-9,
+    )
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_outputs_that_are_no_numbers_are_no_scores(bad: float) -> None:
+    logits, labels = np.zeros((3, 2), np.float32), np.array([0, 1, 0])
+    logits[1, 1] = bad
+    for judge in (score, calibration_bins):
+        with pytest.raises(TrainingDivergedError, match="no numbers"):
+            judge(logits, labels)
 
 
 def confident(confidence: float, right: int, wrong: int) -> tuple[Logits, Labels]:
@@ -136,11 +211,25 @@ def test_adding_a_constant_to_all_logits_changes_no_score(
     assert (before.accuracy, before.log_loss, before.ece) == (after.accuracy, after.log_loss, after.ece)
 
 
+class Grey(torch.nn.Module):
+    """Grey levels as numbers near zero."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return (images.float() - 128) / 70
+
+
 def network() -> torch.nn.Module:
-    spec = ModelSpec(
-        name="tiny", channels=3, image_size=12, classes=("a", "b", "c"), mean=(128,) * 3, std=(70,) * 3
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        Grey(),
+        torch.nn.Conv2d(3, 8, 3),
+        torch.nn.BatchNorm2d(8),
+        torch.nn.ReLU(),
+        torch.nn.AdaptiveAvgPool2d(2),
+        torch.nn.Flatten(),
+        torch.nn.Dropout(0.5),
+        torch.nn.Linear(32, 3),
     )
-    model = build_model(spec, seed=0)
     # Running statistics that are not those of the images below, to tell the two modes apart.
     model(to_tensor(noise(8, seed=1) // 2, CPU))
     return model
@@ -185,6 +274,59 @@ def test_the_read_only_memory_map_of_a_data_set_is_predicted_as_it_is(tmp_path: 
     mapped = np.load(tmp_path / "images.npy", mmap_mode="r")
     model = network()
     np.testing.assert_array_equal(predict(model, mapped, CPU), predict(model, images, CPU))
+
+
+def test_batches_are_predicted_as_the_array_they_make_up() -> None:
+    model, images = network(), noise(10)
+    expected = predict(model, images, CPU)
+    for borders in ([], [4], [1, 2, 9]):
+        pieces = np.split(images, borders)
+        np.testing.assert_allclose(predict(model, iter(pieces), CPU), expected, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(predict(model, pieces, CPU), expected, rtol=1e-4, atol=1e-5)
+    images.setflags(write=False)
+    np.testing.assert_allclose(predict(model, [images], CPU), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_batch_is_taken_only_when_the_one_before_is_done() -> None:
+    model = network()
+    seen: list[str] = []
+    model.register_forward_hook(lambda *_: seen.append("predicted"))
+
+    def decoded() -> Iterator[npt.NDArray[np.uint8]]:
+        for number in range(3):
+            seen.append(f"decoded {number}")
+            # Whoever makes batches with torch may go on working with its tensors afterwards.
+            assert not torch.is_inference_mode_enabled()
+            yield noise(2)
+
+    assert predict(model, decoded(), CPU).shape == (6, 3)
+    assert seen == [step for number in range(3) for step in (f"decoded {number}", "predicted")]
+
+
+def test_a_batch_that_fails_to_come_leaves_the_mode_as_it_was() -> None:
+    model = network().train()
+
+    def broken() -> Iterator[npt.NDArray[np.uint8]]:
+        yield noise(2)
+        raise OSError("torn.jpg")
+
+    with pytest.raises(OSError, match="torn"):
+        predict(model, broken(), CPU)
+    assert all(module.training for module in model.modules())
+
+
+def test_a_partly_frozen_network_stays_partly_frozen() -> None:
+    model = network().eval()
+    modules = list(model.modules())
+    modules[-1].train()
+    predict(model, noise(3), CPU)
+    assert [module.training for module in modules] == [False] * (len(modules) - 1) + [True]
+
+
+@pytest.mark.parametrize("nothing", [noise(0), []])
+def test_of_no_images_there_is_no_prediction(nothing: npt.NDArray[np.uint8]) -> None:
+    with pytest.raises(ValueError, match="no images"):
+        predict(network(), nothing, CPU)
 
 
 def test_a_tensor_of_images_is_a_view_with_channels_first() -> None:
