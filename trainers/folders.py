@@ -54,7 +54,7 @@ class FolderSource:
         """Return itself."""
         return self
 
-    def side(self) -> int:
+    def side(self, largest: int) -> int:
         """Choose the side from at most 200 headers."""
         sides = []
         for index in spread(self.total):
@@ -62,7 +62,7 @@ class FolderSource:
                 sides.append(shorter_side(self.root / self.entries[index].file))
             except BadImageError:
                 continue
-        return automatic_side(sides)
+        return automatic_side(sides, largest)
 
     def samples(self, size: int) -> Iterator[Sample]:
         """Decode every image, in the order of their paths, part after part."""
@@ -110,6 +110,11 @@ def _listed(path: Path, root: Path) -> FolderSource:
             raise UserError(f"{unlabeled} has no images: add some, or remove it")
         entries += [_Entry(file, -1, Part.UNLABELED) for file in files]
     return FolderSource(path.name or root.name, root, classes, tuple(entries))
+
+
+def images_below(folder: Path) -> list[Path]:
+    """The images anywhere below ``folder``, by path; hidden files and macOS's leftovers don't count."""
+    return [folder / file.removeprefix("/") for file in sorted(_walk(folder, ""))]
 
 
 def _tell_apart(path: Path, children: dict[str, Path]) -> tuple[dict[Part, Path], list[Path]]:
