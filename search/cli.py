@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 EXISTING = click.Path(path_type=Path)
+_NETWORKS = "tiny, small, medium, wide, torchvision:NAME, timm:NAME or a .safetensors file"
 _USER_ERROR, _INTERRUPTED = 2, 130
 
 
@@ -28,6 +29,8 @@ def friendly(command: Callable[..., None]) -> Callable[..., None]:
         except UserError as error:
             click.echo(f"Error: {error}", err=True)
             sys.exit(_USER_ERROR)
+        except BrokenPipeError:  # the reader has had enough, as `| head` has: click ends in silence
+            raise
         except OSError as error:
             where = f"{error.filename}: " if error.filename else ""
             click.echo(f"Error: {where}{(error.strerror or str(error)).lower()}", err=True)
@@ -103,20 +106,98 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
             "--operations",
             help="To search over: randaugment, wide, colour, geometry or NAME,NAME,…  [randaugment]",
         ),
-        click.option("--proxy-model", help="Network of the search: tiny, small, medium or wide. [small]"),
+        click.option("--proxy-model", help=f"Network of the search: {_NETWORKS}. [small]"),
+        *_transfer_options("none", "head", "full", "search"),
         click.option("--epochs", type=number, help="Epochs of a fold. [30, more for few images]"),
         click.option(
             "--fold-size", type=number, help="Training images of a fold. [4/5 of all, at most 1,000]"
         ),
-        click.option("--teacher", help="Network to distil from, a .safetensors file, or none. [medium]"),
+        *_teacher_options(),
         click.option("--final/--no-final", default=None, help="Train the final model at the end. [yes]"),
-        click.option("--final-model", help="Network of the final model. [medium]"),
+        click.option(
+            "--final-model", help=f"Network of the final model: {_NETWORKS}. [medium, or the search's]"
+        ),
+        click.option(
+            "--final-size",
+            type=number,
+            help="Side in pixels of the final training. [the search's, or its own]",
+        ),
         click.option("--final-epochs", type=number, help="Epochs of the final training. [for 60,000 images]"),
+        *_recipe_options(),
         click.option("--device", help="auto, cpu, cuda or cuda:NUMBER. [auto]"),
     ]
+    return _with(options, command)
+
+
+def _with(options: list[Callable[..., Any]], command: Callable[..., None]) -> Callable[..., None]:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+def _transfer_options(*modes: str) -> list[Callable[..., Any]]:
+    """What networks start from that are not built in, and what becomes of it."""
+    return [
+        click.option(
+            "--weights", help="Of networks not built in: hub, none, or a .pth or .safetensors file. [none]"
+        ),
+        click.option(
+            "--input-size", type=click.INT, help="Side to which those resize images. [that of their weights]"
+        ),
+        click.option(
+            "--transfer",
+            type=click.Choice(modes),
+            help="How weights are used: train a new last layer, or all layers. [full]",
+        ),
+        click.option(
+            "--backbone-lr-scale", type=float, help="Learning rate of the old layers beside the new. [0.1]"
+        ),
+        click.option(
+            "--layer-decay", type=float, help="How much slower each layer learns than the next. [1]"
+        ),
+    ]
+
+
+def _teacher_options() -> list[Callable[..., Any]]:
+    return [
+        click.option("--teacher", help=f"To distil from: {_NETWORKS}, runs:/RUN/model, or none. [medium]"),
+        click.option(
+            "--teacher-weights", help="Of a teacher not built in: hub, none or a file; then trained. [hub]"
+        ),
+        click.option(
+            "--teacher-view",
+            type=click.Choice(["same", "clean"]),
+            help="What it sees: the student's augmented images, or the originals, once. [same]",
+        ),
+    ]
+
+
+def _recipe_options() -> list[Callable[..., Any]]:
+    """How the final model is trained."""
+    return [
+        click.option(
+            "--patience", type=click.INT, help="Stop after so many epochs without a better. [never]"
+        ),
+        click.option("--batch-size", type=click.INT, help="Images a step of the final training. [64]"),
+        click.option(
+            "--accumulation", type=click.INT, help="Parts of a batch that go through one by one. [1]"
+        ),
+        click.option("--learning-rate", type=float, help="The highest. [0.02; 0.002 with weights]"),
+        click.option("--label-smoothing", type=float, help="Of the final training. [0.1]"),
+        click.option("--warm-up", type=float, help="Share of the steps in which the rate rises. [0.25]"),
+        click.option("--ema", type=float, help="Decay of a moving average of the weights. [none]"),
+        click.option(
+            "--precision",
+            type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+            help="Of products and convolutions. [half where the device is built for it]",
+        ),
+        click.option(
+            "--crop-scale",
+            type=float,
+            help="Smallest share of an image in a random crop, above 64 px. [0.35]",
+        ),
+        click.option("--processes", type=click.INT, help="That share the training, a GPU each (DDP). [1]"),
+    ]
 
 
 @main.command()
@@ -169,19 +250,35 @@ def export(study: str, output: Path, trial: int | None, storage: str | None) -> 
     click.echo(export_policy(study, output, trial, storage))
 
 
+def train_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of ``train`` beside those about the data."""
+    options = [
+        click.option("--output", type=EXISTING, help="Folder for the model. [beside the policy file]"),
+        click.option("--final-model", "--model", "final_model", help=f"Network: {_NETWORKS}. [medium]"),
+        *_transfer_options("none", "head", "full"),
+        click.option("--image-size", type=click.INT, help="Side in pixels. [the images', at most 64]"),
+        click.option(
+            "--final-size", type=click.INT, help="To train at, if another. [that of the network's weights]"
+        ),
+        click.option(
+            "--final-epochs", "--epochs", "final_epochs", type=click.INT, help="Epochs. [for 60,000 images]"
+        ),
+        *_recipe_options(),
+        click.option(
+            "--mixing", type=click.Choice(["none", "cutmix", "mixup"]), help="Instead of the policy's."
+        ),
+        *_teacher_options(),
+        click.option("--temperature", type=float, help="Of distillation, instead of the policy file's."),
+        click.option("--alpha", type=float, help="The teacher's weight, instead of the policy file's."),
+    ]
+    return _with(options, command)
+
+
 @main.command()
 @click.argument("data", required=False)
 @click.option("--policy", "policy_file", type=EXISTING, required=True, help="Policy file to train from.")
-@click.option("--output", type=EXISTING, help="Folder for the model. [beside the policy file]")
-@click.option(
-    "--final-model", "--model", "final_model", help="Network: tiny, small, medium or wide. [medium]"
-)
-@click.option(
-    "--final-epochs", "--epochs", "final_epochs", type=click.INT, help="Epochs. [for 60,000 images]"
-)
-@click.option("--teacher", help="Network or .safetensors file, where the policy distils. [medium]")
+@train_options
 @click.option("--seed", type=click.INT, help="Of the division into parts and of the training. [0]")
-@click.option("--image-size", type=click.INT, help="Side in pixels. [the images', at most 64]")
 @click.option("--limit", type=click.INT, help="Use at most this many training images, stratified.")
 @click.option("--skip-bad-images", is_flag=True, default=None, help="Go on without unreadable images.")
 @click.option("--tracking-uri", help="Where MLflow logs to. [mlruns/mlflow.db]")
@@ -190,17 +287,72 @@ def export(study: str, output: Path, trial: int | None, storage: str | None) -> 
 def train(policy_file: Path, **flags: Any) -> None:
     """Train the final model on DATA from a policy file, and test it once.
 
-    Trains on all labeled images but the test part and a held-out part that picks the best epoch.
+    Trains on all labeled images but the test part and a held-out part that picks the best epoch. Where the
+    policy file and a flag differ, the flag counts. Stop it at any time: the same command goes on after the
+    last epoch.
 
     \b
     Example:
       augsearch train photos/ --policy policy.json
+      augsearch train photos/ --policy policy.json --model torchvision:resnet50 --transfer full
     """
     from augsearch.search.display import Display
     from augsearch.search.finals import train_from_file
     from augsearch.search.settings import load_settings
 
-    train_from_file(load_settings(None, flags), policy_file, Display())
+    overrides = {name: flags.pop(name) for name in ("mixing", "temperature", "alpha")}
+    settings = load_settings(None, flags)
+    train_from_file(settings, policy_file, {**overrides, "teacher_view": flags["teacher_view"]}, Display())
+
+
+@main.command()
+@click.argument("model")
+@click.argument("images", type=EXISTING, nargs=-1, required=True)
+@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each image.")
+@click.option("--top", type=click.IntRange(min=1), help="Labels an image. [1, in JSON all]")
+@click.option("--device", default="auto", help="auto, cpu, cuda or cuda:NUMBER. [auto]")
+@click.option("--tracking-uri", help="Where MLflow keeps MODEL. [mlruns/mlflow.db]")
+@friendly
+def predict(model: str, images: tuple[Path, ...], **options: Any) -> None:
+    """Say what MODEL sees in IMAGES: files, and folders with images anywhere below.
+
+    MODEL is a .safetensors file that augsearch trained, a folder with model.safetensors, or one in MLflow:
+    runs:/RUN_ID/model or models:/NAME/VERSION. An image that can't be read is named, and the others go on.
+
+    \b
+    Example:
+      augsearch predict mlruns/STUDY/model.safetensors holiday/ --json | jq -r .label
+    """
+    from augsearch.search.predictions import print_predictions
+
+    print_predictions(model, images, **options)
+
+
+@main.command("export-model")
+@click.argument("model")
+@click.option("-o", "--output", type=EXISTING, required=True, help="File to write.")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["onnx", "torchscript", "safetensors"]),
+    help="Of the file. [by its suffix: .onnx, .pt, .torchscript or .safetensors]",
+)
+@click.option("--tracking-uri", help="Where MLflow keeps MODEL. [mlruns/mlflow.db]")
+@friendly
+def export_model(model: str, output: Path, kind: str | None, tracking_uri: str | None) -> None:
+    """Write MODEL as a file that works without augsearch, checked against MODEL before it is there.
+
+    ONNX and TorchScript take uint8 images (batch, channels, height, width) and normalise them themselves;
+    safetensors is the weights alone. Classes, mean and deviation are in each file's metadata. MODEL is as for
+    predict.
+
+    \b
+    Example:
+      augsearch export-model mlruns/STUDY -o model.onnx
+    """
+    from augsearch.search.model_files import write_model
+
+    click.echo(write_model(model, output, kind, tracking_uri))
 
 
 @main.command()

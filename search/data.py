@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from augsearch.policies import UserError
+from augsearch.policies import Transfer, UserError
 from augsearch.search.display import Display
-from augsearch.search.settings import HOME, Settings
+from augsearch.search.settings import HOME, TRACKED, Settings
 from augsearch.trainers.folds import (
     ProxySettings,
     Workspace,
@@ -18,7 +18,8 @@ from augsearch.trainers.folds import (
     default_fold_size,
     write_workspace,
 )
-from augsearch.trainers.images import ImageData, open_images
+from augsearch.trainers.images import SMALL_SIDE, ImageData, open_images
+from augsearch.trainers.networks import is_built_in, is_model_file
 from augsearch.trainers.splits import Splits, split
 
 
@@ -48,6 +49,7 @@ def open_data(settings: Settings, display: Display) -> Data:
             settings.data,
             image_size=settings.image_size,
             cache=HOME / "cache",
+            largest=_largest_side(settings),
             skip_bad_images=settings.skip_bad_images,
             progress=bar.reach,
         )
@@ -59,15 +61,16 @@ def open_data(settings: Settings, display: Display) -> Data:
     fold_size = min(settings.fold_size or default_fold_size(len(splits.train)), len(splits.train))
     proxy = ProxySettings(
         model=settings.proxy_model,
+        weights=settings.weights_of(settings.proxy_model),
+        input_size=settings.input_size,
         epochs=settings.epochs or default_epochs(fold_size),
         fold_size=fold_size,
         seed=settings.seed,
         device=settings.device,
-        teacher=settings.teacher if settings.with_teacher else None,
+        teacher=_teacher(settings),
+        teacher_weights="none" if is_built_in(settings.teacher) else settings.teacher_weights,
     )
-    key = digest(
-        [images.fingerprint, splits.digests(), proxy.model_dump(exclude={"device"}), _teacher_stamp(proxy)]
-    )
+    key = digest([images.fingerprint, splits.digests(), _content(proxy.model_dump(exclude={"device"}))])
     workspace = write_workspace(HOME / "work" / key, images, splits, proxy)
     _, side, _, channels = images.images.shape
     parts = {
@@ -92,21 +95,60 @@ def identity_of(settings: Settings, data: Data) -> dict[str, Any]:
         "folds": settings.folds,
         "limit": settings.limit,
         "operations": ", ".join(settings.operations),
-        "proxy model": proxy.model,
         "epochs": proxy.epochs,
         "fold size": proxy.fold_size,
-        "teacher": _teacher_stamp(proxy),
+        "transfer": _transfer_in_words(settings),
+        "teacher view": settings.teacher_view if settings.with_teacher else None,
+        **_content(
+            {
+                "proxy model": proxy.model,
+                "weights": proxy.weights,
+                "input size": proxy.input_size,
+                "teacher": proxy.teacher,
+                "teacher weights": proxy.teacher_weights,
+            }
+        ),
     }
 
 
-def _teacher_stamp(proxy: ProxySettings) -> str | None:
-    """The teacher's name, or its file's content."""
-    if proxy.teacher is None or not proxy.teacher.endswith(".safetensors"):
-        return proxy.teacher
-    try:
-        return hashlib.blake2b(Path(proxy.teacher).read_bytes(), digest_size=6).hexdigest()
-    except OSError as error:
-        raise UserError(f"teacher {proxy.teacher}: {(error.strerror or str(error)).lower()}") from None
+def _content(fields: dict[str, Any]) -> dict[str, Any]:
+    """``fields`` with the content of a file in the place of its path: it is the same wherever it lies."""
+    return {name: content_of(value) if _is_file(value) else value for name, value in fields.items()}
+
+
+def _is_file(value: Any) -> bool:
+    return isinstance(value, str) and Path(value).is_file()
+
+
+def content_of(path: str) -> str:
+    """A short hash of a file."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=6)).hexdigest()
+
+
+def _transfer_in_words(settings: Settings) -> str | None:
+    transfer = settings.space.transfer
+    return transfer.model_dump_json() if isinstance(transfer, Transfer) else transfer
+
+
+def _largest_side(settings: Settings) -> int:
+    """The largest side that is taken without being asked for: what the proxy's weights were trained at."""
+    if settings.weights_of(settings.proxy_model) == "none" or is_model_file(settings.proxy_model):
+        return SMALL_SIDE
+    from augsearch.trainers.hubs import native
+
+    return settings.input_size or native(settings.proxy_model).side
+
+
+def _teacher(settings: Settings) -> str | None:
+    """The teacher's network or file; one in MLflow is fetched."""
+    if not settings.with_teacher:
+        return None
+    if not settings.teacher.startswith(TRACKED):
+        return settings.teacher
+    from augsearch.search.tracking import fetch_model
+
+    return str(fetch_model(settings.teacher, settings.tracking_uri))
 
 
 def make_folder(folder: Path) -> None:

@@ -80,7 +80,7 @@ def policy_file_of(study: optuna.Study, entry: Entry, verdict: dict[str, Any] | 
     }
     return PolicyFile(
         policy=entry.candidate.policy,
-        training=Training(distillation=entry.candidate.distillation),
+        training=Training(distillation=entry.candidate.distillation, transfer=entry.candidate.transfer),
         provenance=provenance(study, entry),
         evidence=evidence | (verdict or {}),
     )

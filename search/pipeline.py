@@ -18,7 +18,7 @@ from augsearch.search.data import Data, digest, identity_of, make_folder, open_d
 from augsearch.search.display import Display, RaceView
 from augsearch.search.engines import Engine, LocalEngine
 from augsearch.search.export import policy_file_of
-from augsearch.search.finals import final_key, log_final, train_and_test
+from augsearch.search.finals import draw_teacher, final_key, log_final, train_and_test
 from augsearch.search.race import Race, TrialDone
 from augsearch.search.settings import HOME, Settings, available_cores, show_settings
 from augsearch.search.space import describe
@@ -50,13 +50,7 @@ def run(settings: Settings, display: Display) -> Outcome:
     output = settings.output or HOME / name
     make_folder(output)
     with _only_driver(name):
-        study = open_study(
-            open_storage(settings.storage),
-            name,
-            identity,
-            settings.operations,
-            with_teacher=settings.with_teacher,
-        )
+        study = open_study(open_storage(settings.storage), name, identity, settings.space)
         tracker = _track(settings, data, study)
         status = "KILLED"
         try:
@@ -79,18 +73,35 @@ def run(settings: Settings, display: Display) -> Outcome:
         return Outcome(name, verdict, policy_file, final)
 
 
+TRAINED_BY = (
+    *("image_size", "seed", "limit", "skip_bad_images", "weights", "input_size", "final_size"),
+    *(
+        "final_epochs",
+        "patience",
+        "batch_size",
+        "accumulation",
+        "learning_rate",
+        "label_smoothing",
+        "warm_up",
+        "ema",
+    ),
+    *("precision", "crop_scale", "processes", "teacher", "teacher_weights", "device"),
+)
+"""What a run says of its final training beside the network and what the policy file says."""
+
+
 def next_steps(settings: Settings, outcome: Outcome) -> str:
-    """The commands that a person may want next, ready to paste; they divide the data as this run did."""
+    """The commands that a person may want next, ready to paste; they do it as this run did."""
     data = f" {shlex.quote(settings.data)}" if settings.data else ""
     same_images = _flags(settings, "image_size")
-    same_parts = same_images + _flags(settings, "seed", "limit", "skip_bad_images")
+    network = "" if settings.network == "medium" else f" --model {shlex.quote(settings.network)}"
     lines = [
         f"policy: {outcome.policy_file}   sheet: {outcome.policy_file.with_name('preview.png')}",
         "next:",
         f"  augsearch ui{_flags(settings, 'tracking_uri')}",
         f"  augsearch export {shlex.quote(outcome.study)} -o policy.json{_flags(settings, 'storage')}",
         f"  augsearch preview policy.json{data} -o sheet.png{same_images}",
-        f"  augsearch train{data} --policy policy.json{same_parts}",
+        f"  augsearch train{data} --policy policy.json{network}{_flags(settings, *TRAINED_BY)}",
     ]
     return "\n".join(lines)
 
@@ -261,6 +272,9 @@ def _export(
     made = [path, output / "preview.png", output / "history.png", output / "settings.toml"]
     if figures.importances(study, output / "importances.png"):
         made.append(output / "importances.png")
+    distillation = chosen.candidate.distillation
+    if draw_teacher(data, output / "teacher.png", distillation.temperature if distillation else None):
+        made.append(output / "teacher.png")
     if tracker is not None:
         for file in made:
             tracker.artifact(file)
@@ -289,7 +303,7 @@ def _final(
         accuracy = 100 * known["figures"]["test_accuracy"]
         display.line(f"final model: test accuracy {accuracy:.1f} %, saved as {known['model']}")
         if tracker is not None:  # it may have been killed before all of it was logged
-            log_final(tracker, Path(known["model"]), known["figures"])
+            log_final(tracker, data, known)
         return known
     by = f"augsearch run, study {study.study_name}"
     final = {"key": key, **train_and_test(data, settings, policy_file, output, display, tracker, by)}

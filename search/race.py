@@ -131,7 +131,7 @@ class Race:
                 self._enqueue_neighbour(begun)
             seed_sampler(self._study, self._settings.seed + begun)
             trial = self._study.ask()
-        candidate = suggest(trial, self._settings.operations, with_teacher=self._settings.with_teacher)
+        candidate = suggest(trial, self._settings.space)
         trial.set_user_attr("candidate", candidate.model_dump(mode="json"))
         return _Contender(trial, candidate, trial.user_attrs.get("baseline"), fold_results(trial))
 
@@ -141,9 +141,7 @@ class Race:
         if ended:
             best = max(ended, key=lambda trial: trial.value or 0.0)
             rng = np.random.default_rng([self._settings.seed, number])
-            params = neighbour(
-                best.params, self._settings.operations, with_teacher=self._settings.with_teacher, rng=rng
-            )
+            params = neighbour(best.params, self._settings.space, rng)
             self._study.enqueue_trial(params, user_attrs={"near": best.number})
 
     def _time_is_up(self) -> bool:

@@ -7,19 +7,23 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from augsearch.policies import OPERATION_SETS, OPERATIONS, RANDAUGMENT, UserError
+from augsearch.policies import OPERATION_SETS, OPERATIONS, RANDAUGMENT, Transfer, UserError
 from augsearch.policies.errors import explain
-from augsearch.search.space import BASELINES
-from augsearch.trainers.networks import WIDTHS, check_network
+from augsearch.search.space import BASELINES, Space
+from augsearch.trainers.networks import check_network, is_built_in, is_model_file
 
 HOME = Path("mlruns")
 """Where everything is kept unless told otherwise, relative to the working directory."""
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Side = Annotated[int, Field(ge=8, le=1024)]
+
+TRACKED = ("runs:/", "models:/")
+"""What begins the address of a model in MLflow."""
 
 
 class Settings(BaseModel):
@@ -41,17 +45,42 @@ class Settings(BaseModel):
     tracking_uri: str = f"sqlite:///{HOME}/mlflow.db"
     output: Path | None = None
     seed: int = Field(default=0, ge=0, le=2**31)
-    image_size: int | None = Field(default=None, ge=8, le=1024)
+    image_size: Side | None = None
     limit: int | None = Field(default=None, ge=2)
     skip_bad_images: bool = False
     operations: tuple[str, ...] = RANDAUGMENT
     proxy_model: str = "small"
+    weights: str | None = None
+    """``hub``, ``none`` or a file, of networks that are not built in; None: hub if there is a transfer."""
+    input_size: Side | None = None
+    """Side to which those networks resize the images; None: the one that their weights were trained at."""
+    transfer: Literal["none", "head", "full", "search"] | None = None
+    """None: full for networks with weights."""
+    backbone_lr_scale: float = Field(default=Transfer(mode="full").backbone_lr_scale, gt=0, le=1)
+    layer_decay: float = Field(default=Transfer(mode="full").layer_decay, gt=0, le=1)
     epochs: int | None = Field(default=None, ge=1, le=10_000)
     fold_size: int | None = Field(default=None, ge=2)
     teacher: str = "medium"
+    teacher_weights: str = "hub"
+    """``hub``, ``none`` or a file, of a teacher that is not built in."""
+    teacher_view: Literal["same", "clean"] = "same"
     final: bool = True
-    final_model: str = "medium"
+    final_model: str | None = None
+    """None: the proxy's network if it is not built in, else medium."""
+    final_size: Side | None = None
+    """Side in pixels of the final training's images; None: the search's, or what its weights want."""
     final_epochs: int | None = Field(default=None, ge=1, le=10_000)
+    patience: int | None = Field(default=None, ge=1)
+    batch_size: int = Field(default=64, ge=2, le=65_536)
+    accumulation: int = Field(default=1, ge=1, le=1024)
+    learning_rate: Positive | None = None
+    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    warm_up: float = Field(default=0.25, gt=0, lt=1)
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    crop_scale: float = Field(default=0.35, gt=0, le=1)
+    """The smallest share of an image that a random crop of the final training keeps, above 64 px."""
+    processes: int = Field(default=1, ge=1, le=1024)
     device: str = "auto"
 
     @field_validator("operations", mode="before")
@@ -76,8 +105,15 @@ class Settings(BaseModel):
 
     @field_validator("proxy_model", "final_model")
     @classmethod
-    def _networks_known(cls, name: str) -> str:
-        return check_network(name)
+    def _networks_known(cls, name: str | None) -> str | None:
+        return None if name is None else check_network(name)
+
+    @field_validator("weights", "teacher_weights")
+    @classmethod
+    def _weights_there(cls, weights: str | None) -> str | None:
+        if weights is not None and weights not in ("hub", "none") and not Path(weights).is_file():
+            raise ValueError(f"must be hub, none or a file, and there is no file {weights}")
+        return weights
 
     @field_validator("device")
     @classmethod
@@ -89,14 +125,65 @@ class Settings(BaseModel):
     @field_validator("teacher")
     @classmethod
     def _teacher_known(cls, teacher: str) -> str:
-        if teacher != "none" and teacher not in WIDTHS and not teacher.endswith(".safetensors"):
-            raise ValueError(f"must be {', '.join(WIDTHS)}, a .safetensors file or none, got {teacher!r}")
-        return teacher
+        if teacher == "none" or teacher.startswith(TRACKED):
+            return teacher
+        return check_network(teacher)
+
+    @model_validator(mode="after")
+    def _transfer_has_weights(self) -> Settings:
+        weighted = {self.weights_of(name) != "none" for name in (self.proxy_model, self.network)}
+        if self.transfer in ("head", "full") and weighted == {False}:
+            raise ValueError(
+                f"transfer {self.transfer} needs a network with weights; name one with --final-model or "
+                "--proxy-model (torchvision:NAME, timm:NAME or a .safetensors file)"
+            )
+        if self.transfer == "search" and self.weights_of(self.proxy_model) == "none":
+            raise ValueError(
+                "transfer search needs weights for the search's network; name one with --proxy-model "
+                "(torchvision:NAME, timm:NAME or a .safetensors file)"
+            )
+        return self
 
     @property
     def with_teacher(self) -> bool:
         """Whether distillation is searched."""
         return self.teacher != "none"
+
+    @property
+    def network(self) -> str:
+        """The final model's network."""
+        if self.final_model is not None:
+            return self.final_model
+        return "medium" if is_built_in(self.proxy_model) else self.proxy_model
+
+    def weights_of(self, network: str) -> str:
+        """What ``network`` starts from: ``none``, ``hub`` or a file."""
+        if is_model_file(network):
+            return network
+        if is_built_in(network):
+            return "none"
+        if self.weights is not None:
+            return self.weights
+        return "none" if self.transfer in (None, "none") else "hub"
+
+    def transfer_of(self, network: str) -> Transfer | None:
+        """How ``network``'s weights are used, where that is not searched; None: there are none."""
+        if self.weights_of(network) == "none" or self.transfer == "none":
+            return None
+        return Transfer(
+            mode="head" if self.transfer == "head" else "full",
+            backbone_lr_scale=self.backbone_lr_scale,
+            layer_decay=self.layer_decay,
+        )
+
+    @property
+    def space(self) -> Space:
+        """What the search may choose from."""
+        return Space(
+            operations=self.operations,
+            teacher_view=self.teacher_view if self.with_teacher else None,
+            transfer="search" if self.transfer == "search" else self.transfer_of(self.proxy_model),
+        )
 
 
 def _unknown_operation(name: str) -> str:

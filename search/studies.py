@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import uuid
 import warnings
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from augsearch.policies import UserError
 from augsearch.policies.errors import first_line
 from augsearch.search.pruner import PairedPruner
-from augsearch.search.space import BASELINES, baseline_params
+from augsearch.search.space import BASELINES, Space, baseline_params
 from augsearch.trainers.folds import Candidate, Fold, FoldResult, Stage
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -68,9 +67,7 @@ def open_storage(url: str) -> RDBStorage:
         ) from None
 
 
-def open_study(
-    storage: RDBStorage, name: str, identity: dict[str, Any], operations: Sequence[str], *, with_teacher: bool
-) -> optuna.Study:
+def open_study(storage: RDBStorage, name: str, identity: dict[str, Any], space: Space) -> optuna.Study:
     """The study ``name``, made now with its baselines waiting, or taken up where it stands.
 
     Raises:
@@ -92,7 +89,7 @@ def open_study(
             f"study {name!r} was made from other data or settings: {differences}; use another --study"
         )
     for baseline, policy in BASELINES.items():
-        params = baseline_params(policy, operations, with_teacher=with_teacher)
+        params = baseline_params(policy, space)
         study.enqueue_trial(params, user_attrs={"baseline": baseline}, skip_if_exists=True)
     return study
 

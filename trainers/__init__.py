@@ -9,40 +9,57 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from augsearch.trainers.final import FinalEpoch, FinalModel, test_final, train_final
+    from augsearch.trainers.classifier import Classifier, Prediction
+    from augsearch.trainers.exporting import export_model
+    from augsearch.trainers.final import FinalEpoch, FinalModel, FinalPlan, test_final, train_final
     from augsearch.trainers.folds import Candidate, Fold, FoldResult, ProxySettings, Stage, Workspace
     from augsearch.trainers.images import ImageData, open_images
-    from augsearch.trainers.loop import EpochResult, LabeledImages, Recipe, train
+    from augsearch.trainers.learner import Learner
+    from augsearch.trainers.loop import EpochResult, LabeledImages, train
     from augsearch.trainers.losses import Batch, distilled, supervised
-    from augsearch.trainers.models import ModelSpec, build_model, load_model, save_model
-    from augsearch.trainers.proxy import evaluate, prepare_teacher
+    from augsearch.trainers.models import ModelSpec, build_model, design, load_model, prepared, save_model
+    from augsearch.trainers.proxy import evaluate
+    from augsearch.trainers.recipe import Recipe
     from augsearch.trainers.scores import Scores, TrainingDivergedError, predict, score
     from augsearch.trainers.splits import Splits, fold_subset, split
+    from augsearch.trainers.teachers import load_teacher, prepare_teacher
+    from augsearch.trainers.weights import Loaded, load_weights, read_weights
 
 _HOMES = {
-    "final": ["FinalEpoch", "FinalModel", "test_final", "train_final"],
+    "classifier": ["Classifier", "Prediction"],
+    "exporting": ["export_model"],
+    "final": ["FinalEpoch", "FinalModel", "FinalPlan", "test_final", "train_final"],
     "folds": ["Candidate", "Fold", "FoldResult", "ProxySettings", "Stage", "Workspace"],
     "images": ["ImageData", "open_images"],
-    "loop": ["EpochResult", "LabeledImages", "Recipe", "train"],
+    "learner": ["Learner"],
+    "loop": ["EpochResult", "LabeledImages", "train"],
     "losses": ["Batch", "distilled", "supervised"],
-    "models": ["ModelSpec", "build_model", "load_model", "save_model"],
-    "proxy": ["evaluate", "prepare_teacher"],
+    "models": ["ModelSpec", "build_model", "design", "load_model", "prepared", "save_model"],
+    "proxy": ["evaluate"],
+    "recipe": ["Recipe"],
     "scores": ["Scores", "TrainingDivergedError", "predict", "score"],
     "splits": ["Splits", "fold_subset", "split"],
+    "teachers": ["load_teacher", "prepare_teacher"],
+    "weights": ["Loaded", "load_weights", "read_weights"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
     "Batch",
     "Candidate",
+    "Classifier",
     "EpochResult",
     "FinalEpoch",
     "FinalModel",
+    "FinalPlan",
     "Fold",
     "FoldResult",
     "ImageData",
     "LabeledImages",
+    "Learner",
+    "Loaded",
     "ModelSpec",
+    "Prediction",
     "ProxySettings",
     "Recipe",
     "Scores",
@@ -51,13 +68,19 @@ __all__ = [
     "TrainingDivergedError",
     "Workspace",
     "build_model",
+    "design",
     "distilled",
     "evaluate",
+    "export_model",
     "fold_subset",
     "load_model",
+    "load_teacher",
+    "load_weights",
     "open_images",
     "predict",
     "prepare_teacher",
+    "prepared",
+    "read_weights",
     "save_model",
     "score",
     "split",

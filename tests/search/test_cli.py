@@ -187,7 +187,7 @@ def test_ui_serves_the_runs(workplace: Path) -> None:
     assert process.returncode == 0
 
 
-COMMANDS = ["run", "export", "train", "preview", "operations", "ui"]
+COMMANDS = ["run", "export", "train", "predict", "export-model", "preview", "operations", "ui"]
 
 
 def test_the_commands_are_these() -> None:
@@ -205,8 +205,10 @@ def test_every_command_and_option_has_help_and_every_command_an_example(name: st
 def test_help_and_version_import_nothing_heavy() -> None:
     code = (
         "import sys\nfrom augsearch.search.cli import main\n"
-        "for arguments in (['--help'], ['run', '--help'], ['operations', '--help'], ['--version']):\n"
-        "    main(arguments, standalone_mode=False)\n"
+        "for command in ('run', 'predict', 'export-model', 'operations'):\n"
+        "    main([command, '--help'], standalone_mode=False)\n"
+        "main(['--help'], standalone_mode=False)\n"
+        "main(['--version'], standalone_mode=False)\n"
         "heavy = {'numpy', 'cv2', 'torch', 'optuna', 'mlflow', 'rich', 'pydantic', 'matplotlib'}\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )

@@ -7,7 +7,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from augsearch.policies import Policy
+from augsearch.policies import Distillation, Policy, Transfer
 from augsearch.search.confirm import Verdict, choose_finalists, compare, judge
 from augsearch.search.space import BASELINES
 from augsearch.search.studies import Entry, keep_confirmation
@@ -113,3 +113,22 @@ def test_finalists_are_all_baselines_and_the_best_different_candidates() -> None
     add(Policy(num_ops=4), 0.8, None, TrialState.COMPLETE)
     add(Policy(num_ops=2), 0.6, None, TrialState.COMPLETE)
     assert [finalist.number for finalist in choose_finalists(study, 2)] == [0, 2, 5]
+
+
+def test_the_same_policy_learned_otherwise_is_another_candidate() -> None:
+    study = optuna.create_study(direction="maximize")
+    policy = Policy(num_ops=1)
+    candidates = [
+        Candidate(policy=policy),
+        Candidate(policy=policy, distillation=Distillation(temperature=2, alpha=0.5)),
+        Candidate(policy=policy, transfer=Transfer(mode="head")),
+        Candidate(policy=policy, transfer=Transfer(mode="full")),
+        Candidate(policy=policy, transfer=Transfer(mode="full", layer_decay=0.7)),
+        Candidate(policy=policy, transfer=Transfer(mode="full")),
+    ]
+    for candidate in candidates:
+        trial = study.ask()
+        trial.set_user_attr("candidate", candidate.model_dump(mode="json"))
+        trial.set_user_attr("fold 0", result(np.ones(4)).to_json())
+        study.tell(trial, 1.0)
+    assert [finalist.number for finalist in choose_finalists(study, 9)] == [0, 1, 2, 3, 4]

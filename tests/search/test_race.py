@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -13,7 +14,7 @@ import pytest
 import torch
 from optuna.trial import TrialState
 
-from augsearch.policies import UserError
+from augsearch.policies import Transfer, UserError
 from augsearch.search.data import Data, identity_of, open_data
 from augsearch.search.display import Display
 from augsearch.search.engines import Engine, InlineEngine, LocalEngine, WorkerLostError
@@ -21,6 +22,7 @@ from augsearch.search.race import Race, TeacherDone, TrialDone
 from augsearch.search.settings import Settings
 from augsearch.search.space import BASELINES
 from augsearch.search.studies import entries, open_storage, open_study
+from augsearch.trainers.models import ModelSpec, build_model, save_model
 
 ENGINE = InlineEngine()
 
@@ -31,22 +33,30 @@ def one_thread() -> None:
 
 
 def quick(data: str, **fields: Any) -> Settings:
+    """A short search; its teacher is a file, and knows nothing."""
     defaults: dict[str, Any] = {
         "trials": 14,
         "folds": 3,
         "epochs": 1,
         "proxy_model": "tiny",
-        "teacher": "tiny",
+        "teacher": fields.get("teacher") or teacher_file("teacher.safetensors", ("0", "1", "2")),
         "seed": 5,
     }
     return Settings(data=data, **(defaults | fields))
+
+
+def teacher_file(path: str, classes: tuple[str, ...]) -> str:
+    if not Path(path).exists():
+        spec = ModelSpec(name="tiny", channels=1, image_size=16, classes=classes, mean=(128.0,), std=(60.0,))
+        save_model(build_model(spec, 0), spec, Path(path), {})
+    return path
 
 
 def opened(settings: Settings, database: str = "a.db") -> tuple[optuna.Study, Data]:
     data = open_data(settings, Display())
     storage = open_storage(f"sqlite:///{database}")
     identity = identity_of(settings, data)
-    return open_study(storage, "s", identity, settings.operations, with_teacher=settings.with_teacher), data
+    return open_study(storage, "s", identity, settings.space), data
 
 
 def race(
@@ -94,18 +104,38 @@ def test_baselines_are_themselves_whatever_is_searched(stripes: str, operations:
     assert searched <= set(operations)
 
 
-def test_one_worker_repeats_itself(stripes: str) -> None:
-    assert table(race(quick(stripes), "a.db")) == table(race(quick(stripes), "b.db"))
-    assert table(race(quick(stripes, seed=6), "c.db")) != table(race(quick(stripes), "a.db"))
+def test_one_worker_repeats_itself(stripes: str, whole: list[Any]) -> None:
+    assert table(race(quick(stripes), "b.db")) == whole
+    assert table(race(quick(stripes, seed=6), "c.db")) != whole
+
+
+@pytest.fixture(scope="module")
+def whole(stripes_made: Path, tmp_path_factory: pytest.TempPathFactory) -> list[Any]:
+    """What a search comes to that nothing stopped."""
+    with contextlib.chdir(tmp_path_factory.mktemp("whole")):
+        return table(race(quick(str(stripes_made))))
 
 
 @pytest.mark.parametrize("stop_after", [1, 2, 9, 23, 31])
-def test_stopped_anywhere_it_ends_as_if_it_had_not_been(stripes: str, stop_after: int) -> None:
-    whole = table(race(quick(stripes), "whole.db"))
+def test_stopped_anywhere_it_ends_as_if_it_had_not_been(
+    stripes: str, whole: list[Any], stop_after: int
+) -> None:
     race(quick(stripes), "parts.db", stop_after=stop_after)
     study = race(quick(stripes), "parts.db")
     assert table(study) == whole
     assert {trial.state.is_finished() for trial in study.trials} == {True}
+
+
+def test_how_weights_are_used_is_searched_and_taken_up_too(stripes: str) -> None:
+    start = teacher_file("start.safetensors", ("0", "1", "2"))
+    settings = quick(stripes, proxy_model=start, transfer="search", teacher="none", trials=18, folds=1)
+    whole = race(settings, "whole.db")
+    race(settings, "parts.db", stop_after=20)
+    assert table(race(settings, "parts.db")) == table(whole)
+    transfers = [one.candidate.transfer for one in entries(whole)]
+    assert transfers[:4] == [Transfer(mode="full")] * 4
+    assert {transfer.mode for transfer in transfers if transfer} == {"head", "full"}
+    assert len({transfer.backbone_lr_scale for transfer in transfers[4:] if transfer}) > 2
 
 
 def test_raising_trials_goes_on_and_keeps_what_there_is(stripes: str) -> None:
@@ -120,6 +150,11 @@ def test_other_data_or_settings_are_refused_and_named(stripes: str) -> None:
         UserError, match="made from other data or settings: folds was 3, is 4; use another --study"
     ):
         opened(quick(stripes, folds=4))
+    with pytest.raises(UserError, match="settings: teacher view was same, is clean; use another --study"):
+        opened(quick(stripes, teacher_view="clean"))
+    start = teacher_file("start.safetensors", ("0", "1", "2"))
+    with pytest.raises(UserError, match="settings: transfer was None, is search; proxy model was tiny, is "):
+        opened(quick(stripes, proxy_model=start, transfer="search"))
 
 
 class _Losing:
@@ -170,7 +205,7 @@ def test_the_time_limit_ends_the_search_but_not_the_baselines(stripes: str) -> N
 
 
 def test_the_teacher_is_trained_once_and_only_when_a_candidate_listens(stripes: str) -> None:
-    settings = quick(stripes)
+    settings = quick(stripes, teacher="tiny")
     study, data = opened(settings)
     events = list(Race(study, ENGINE, data.workspace, settings))
     assert sum(isinstance(event, TeacherDone) for event in events) == 1
@@ -180,13 +215,11 @@ def test_the_teacher_is_trained_once_and_only_when_a_candidate_listens(stripes: 
     assert not any(one.candidate.distillation for one in without)
 
 
-def test_a_teacher_with_other_classes_is_refused(stripes: str, tmp_path: Path) -> None:
-    from augsearch.trainers.models import ModelSpec, build_model, save_model
-
-    spec = ModelSpec(name="tiny", channels=1, image_size=16, classes=("a", "b"), mean=(0.0,), std=(1.0,))
-    save_model(build_model(spec, 0), spec, tmp_path / "t.safetensors", {})
-    with pytest.raises(UserError, match=r"teacher .*t.safetensors: its classes are \('a', 'b'\)"):
-        race(quick(stripes, teacher=str(tmp_path / "t.safetensors")))
+def test_a_teacher_with_other_classes_is_refused(stripes: str) -> None:
+    teacher = teacher_file("other.safetensors", ("a", "b"))
+    said = r"teacher other\.safetensors: its classes are a, b, the data's 0, 1, 2; "
+    with pytest.raises(UserError, match=said):
+        race(quick(stripes, teacher=teacher))
 
 
 def test_any_number_of_workers_gives_a_fold_the_same_score(stripes: str) -> None:

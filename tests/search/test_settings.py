@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
-from augsearch.policies import OPERATION_SETS, RANDAUGMENT, UserError
+from augsearch.policies import OPERATION_SETS, RANDAUGMENT, Transfer, UserError
 from augsearch.search.settings import Settings, load_settings, show_settings
+from augsearch.search.space import Space
+from augsearch.trainers import networks
 
 
 def test_flags_override_the_file_and_the_file_the_defaults(tmp_path: Path) -> None:
@@ -58,6 +60,34 @@ def test_sets_and_names_of_operations_mix_and_collapse() -> None:
         ({"operations": "rotate,rotatte"}, "operations: unknown operation 'rotatte'; did you mean 'rotate'?"),
         ({"operations": "geometri"}, "operations: unknown operation 'geometri'; did you mean 'geometry'?"),
         ({"operations": " , "}, "operations: must name at least one operation or set of operations"),
+        ({"proxy_model": "resnet50"}, "proxy-model: unknown model 'resnet50'; built in are tiny, small, "),
+        ({"final_model": "torchvision:"}, "final-model: unknown model 'torchvision:'; built in are tiny, "),
+        ({"final_model": "a.safetensors"}, "final-model: model a.safetensors: no such file"),
+        ({"teacher": "resnet50"}, "teacher: unknown model 'resnet50'; built in are tiny, small, "),
+        ({"teacher": "a.safetensors"}, "teacher: model a.safetensors: no such file"),
+        ({"weights": "w.pth"}, "weights: must be hub, none or a file, and there is no file w.pth"),
+        ({"teacher_weights": "w"}, "teacher-weights: must be hub, none or a file, and there is no file w"),
+        ({"transfer": "all"}, "transfer must be 'none', 'head', 'full' or 'search', got 'all'"),
+        ({"backbone_lr_scale": 0.0}, "backbone-lr-scale must be > 0, got 0"),
+        ({"layer_decay": 1.5}, "layer-decay must be ≤ 1, got 1.5"),
+        ({"learning_rate": float("inf")}, "learning-rate must be a finite number, got inf"),
+        ({"ema": 1.0}, "ema must be < 1, got 1"),
+        ({"patience": 0}, "patience must be ≥ 1, got 0"),
+        ({"precision": "int8"}, "precision must be 'auto', 'float32', 'bfloat16' or 'float16', got 'int8'"),
+        ({"crop_scale": 0.0}, "crop-scale must be > 0, got 0"),
+        ({"processes": 0}, "processes must be ≥ 1, got 0"),
+        ({"batch_size": 1}, "batch-size must be ≥ 2, got 1"),
+        ({"final_size": 4}, "final-size must be ≥ 8, got 4"),
+        ({"transfer": "head"}, "transfer head needs a network with weights; name one with --final-model or "),
+        ({"transfer": "full", "final_model": "wide"}, "transfer full needs a network with weights; name one"),
+        (
+            {"transfer": "full", "final_model": "torchvision:resnet18", "weights": "none"},
+            "transfer full needs a network with weights; name one",
+        ),
+        (
+            {"transfer": "search", "final_model": "torchvision:resnet18"},
+            "transfer search needs weights for the search's network; name one with --proxy-model ",
+        ),
     ],
 )
 def test_a_bad_flag_is_named_with_rule_and_value(flags: dict[str, Any], message: str) -> None:
@@ -91,3 +121,79 @@ def test_a_bad_file_is_named(tmp_path: Path, text: str, message: str) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         load_settings(tmp_path / "none.toml", {})
+
+
+RESNET, VIT = "torchvision:resnet18", "torchvision:vit_b_16"
+
+
+def test_a_network_of_timm_needs_timm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(networks, "find_spec", lambda name: None if name == "timm" else object())
+    for field in ("proxy_model", "final_model", "teacher"):
+        with pytest.raises(
+            UserError, match=r"timm is not installed; pip install 'augsearch\[timm\]'"
+        ) as caught:
+            load_settings(None, {field: "timm:resnet18"})
+        assert "\n" not in str(caught.value)
+        load_settings(None, {field: RESNET})
+
+
+@pytest.mark.parametrize(
+    ("flags", "weights"),
+    [
+        ({}, {"tiny": "none", RESNET: "none"}),
+        ({"final_model": RESNET}, {RESNET: "none"}),
+        ({"final_model": RESNET, "transfer": "head"}, {"tiny": "none", RESNET: "hub"}),
+        ({"proxy_model": RESNET, "transfer": "search"}, {RESNET: "hub"}),
+        ({"proxy_model": RESNET, "transfer": "none"}, {RESNET: "none"}),
+        ({"weights": "hub"}, {"tiny": "none", RESNET: "hub"}),
+        (
+            {"weights": "mine.pth"},
+            {"tiny": "none", RESNET: "mine.pth", "mine.safetensors": "mine.safetensors"},
+        ),
+    ],
+)
+def test_weights_are_fetched_only_where_they_are_asked_for(
+    workplace: Path, flags: dict[str, Any], weights: dict[str, str]
+) -> None:
+    for name in ("mine.pth", "mine.safetensors"):
+        (workplace / name).write_bytes(b"")
+    settings = load_settings(None, flags)
+    assert {name: settings.weights_of(name) for name in weights} == weights
+
+
+@pytest.mark.parametrize(
+    ("flags", "network"),
+    [
+        ({}, "medium"),
+        ({"proxy_model": "wide"}, "medium"),
+        ({"proxy_model": RESNET}, RESNET),
+        ({"proxy_model": RESNET, "final_model": "tiny"}, "tiny"),
+        ({"proxy_model": RESNET, "final_model": VIT}, VIT),
+    ],
+)
+def test_the_final_network_is_the_proxys_unless_that_is_built_in(flags: dict[str, Any], network: str) -> None:
+    assert load_settings(None, flags).network == network
+
+
+HUB = {"proxy_model": RESNET, "weights": "hub", "teacher": "none"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "space"),
+    [
+        ({}, Space(RANDAUGMENT, "same")),
+        ({"teacher_view": "clean"}, Space(RANDAUGMENT, "clean")),
+        ({"teacher": "none", "operations": "rotate"}, Space(("rotate",))),
+        ({"teacher": "none", "final_model": RESNET, "transfer": "head"}, Space(RANDAUGMENT)),
+        (HUB, Space(RANDAUGMENT, transfer=Transfer(mode="full"))),
+        (HUB | {"transfer": "none"}, Space(RANDAUGMENT)),
+        (HUB | {"transfer": "head"}, Space(RANDAUGMENT, transfer=Transfer(mode="head"))),
+        (HUB | {"transfer": "search"}, Space(RANDAUGMENT, transfer="search")),
+        (
+            HUB | {"backbone_lr_scale": 0.5, "layer_decay": 0.7},
+            Space(RANDAUGMENT, transfer=Transfer(mode="full", backbone_lr_scale=0.5, layer_decay=0.7)),
+        ),
+    ],
+)
+def test_the_space_is_what_the_flags_leave_open(flags: dict[str, Any], space: Space) -> None:
+    assert load_settings(None, flags).space == space
