@@ -112,7 +112,7 @@ def _tensors(document: Any) -> dict[str, Tensor]:
 def load_weights(network: nn.Module, given: Mapping[str, Tensor], *, keep_head: bool, where: str) -> Loaded:
     """Put ``given`` into ``network`` where names and shapes agree, or by order where only all shapes do.
 
-    The last layer is fresh, and zero, unless ``keep_head``. ``where`` begins the message of an error.
+    The last layer is fresh, and zero if linear, unless ``keep_head``. ``where`` begins an error's message.
 
     Raises:
         UserError: fewer than half of the backbone's tensors fit: they are weights for another network.
@@ -137,9 +137,10 @@ def load_weights(network: nn.Module, given: Mapping[str, Tensor], *, keep_head: 
             "these are weights for another network"
         )
     network.load_state_dict(chosen, strict=False)
-    if not keep_head:
+    if not keep_head and isinstance(head_module, nn.Linear):
         # Some networks draw it so large that its first logits swamp what the backbone says; from zeros all
-        # classes start alike (Kolesnikov et al. 2020, arXiv:1912.11370, §3.3).
+        # classes start alike (Kolesnikov et al. 2020, arXiv:1912.11370, §3.3). SqueezeNet's convolution has a
+        # ReLU behind it, which lets no gradient through to zeros.
         for parameter in head_module.parameters():
             nn.init.zeros_(parameter)
     used = set(own) if by_order else set(chosen)

@@ -18,6 +18,7 @@ from augsearch.policies import Transfer, UserError
 from augsearch.search.data import Data, identity_of, open_data
 from augsearch.search.display import Display
 from augsearch.search.engines import Engine, InlineEngine, LocalEngine, WorkerLostError
+from augsearch.search.export import policy_file_of
 from augsearch.search.race import Race, TeacherDone, TrialDone
 from augsearch.search.settings import Settings
 from augsearch.search.space import BASELINES
@@ -133,6 +134,7 @@ def test_how_weights_are_used_is_searched_and_taken_up_too(stripes: str) -> None
     race(settings, "parts.db", stop_after=20)
     assert table(race(settings, "parts.db")) == table(whole)
     transfers = [one.candidate.transfer for one in entries(whole)]
+    assert transfers == [policy_file_of(whole, one, None).training.transfer for one in entries(whole)]
     assert transfers[:4] == [Transfer(mode="full")] * 4
     assert {transfer.mode for transfer in transfers if transfer} == {"head", "full"}
     assert len({transfer.backbone_lr_scale for transfer in transfers[4:] if transfer}) > 2

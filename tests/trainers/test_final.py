@@ -19,7 +19,7 @@ import pytest
 import torch
 from PIL import Image
 
-from augsearch.policies import Distillation, Mixing, Policy, PolicyFile, Training, Transfer
+from augsearch.policies import Distillation, Mixing, Policy, PolicyFile, Training, Transfer, UserError
 from augsearch.trainers import final as finals
 from augsearch.trainers.final import FinalEpoch, FinalModel, FinalPlan, final_training_part, train_final
 from augsearch.trainers.folds import Workspace
@@ -417,6 +417,30 @@ def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(
     }
 
 
+def test_from_files_it_goes_on_too_with_any_number_of_threads(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, files = source.study(tmp_path / "study"), saved(source, tmp_path / "files")
+    pixels = OnDisk(files, 12, 3)
+
+    def cropped(name: str, threads: int) -> Generator[FinalEpoch, None, FinalModel]:
+        monkeypatch.setattr("augsearch.trainers.pixels.available_threads", lambda: threads)
+        return start(workspace, source.splits, tmp_path / f"{name}.safetensors", MIXED, 3, pixels=pixels)
+
+    whole = finish(cropped("whole", 4))
+    assert whole[1].spec.image_size == 12
+    stop_after(cropped("parts", 1), 1)
+    lost = files[int(source.splits.train[0])]
+    content = lost.read_bytes()
+    lost.unlink()
+    with pytest.raises(UserError, match="which could be read before"):
+        list(cropped("parts", 4))
+    lost.write_bytes(content)
+    rest, final = finish(cropped("parts", 1))
+    assert len(rest) == 2
+    assert outcome(rest, final) == outcome(*whole)
+
+
 OTHERWISE: dict[str, dict[str, Any]] = {
     "policy": {"file": MIXED},
     "distillation": {"file": taught(temperature=4, alpha=0.5)},
@@ -588,7 +612,7 @@ def test_a_loss_that_is_no_number_ends_it_and_leaves_the_best_model(
     plain: Workspace, source: Source, tmp_path: Path, rate: float, at_once: bool
 ) -> None:
     path = tmp_path / "model.safetensors"
-    training = start(plain, source.splits, path, plan=plan_of(12, learning_rate=rate))
+    training = start(plain, source.splits, path, plan=plan_of(12, learning_rate=rate, precision="float32"))
     epochs = []
     with pytest.raises(TrainingDivergedError, match="lower the learning rate"):
         epochs.extend(training)  # which keeps what came before the error

@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from augsearch.policies import Distillation, Mixing, Policy, Transfer
 from augsearch.trainers.folds import (
+    Candidate,
     Fold,
     FoldResult,
     ProxySettings,
@@ -126,6 +128,32 @@ def test_a_workspace_may_be_written_anew(study: tuple[Workspace, Splits], tmp_pa
     write_workspace(tmp_path, workspace.data, splits, PROXY)
     write_workspace(tmp_path, workspace.data, splits, PROXY.model_copy(update={"epochs": 9}))
     assert open_workspace(tmp_path).proxy.epochs == 9
+
+
+@pytest.mark.parametrize(
+    "candidate",
+    [
+        Candidate(policy=Policy(num_ops=0)),
+        Candidate(
+            policy=Policy(num_ops=2, mixing=Mixing(kind="mixup")),
+            distillation=Distillation(temperature=3, alpha=0.2, teacher_view="clean"),
+            transfer=Transfer(mode="full", backbone_lr_scale=0.03, layer_decay=0.8),
+        ),
+    ],
+)
+def test_a_candidate_survives_json(candidate: Candidate) -> None:
+    assert Candidate.model_validate(json.loads(json.dumps(candidate.model_dump(mode="json")))) == candidate
+
+
+def test_a_teacher_that_is_a_file_stays_where_it_is(study: tuple[Workspace, Splits], tmp_path: Path) -> None:
+    workspace, splits = study
+    given = PROXY.model_copy(update={"teacher": "elsewhere/teacher.safetensors"})
+    assert write_workspace(tmp_path, workspace.data, splits, given).teacher_model == Path(
+        "elsewhere/teacher.safetensors"
+    )
+    own = workspace.teacher_model
+    assert own.parent == workspace.folder.parent / "teachers"
+    assert own.suffix == ".safetensors"
 
 
 def test_each_stage_is_scored_on_its_own_images(study: tuple[Workspace, Splits]) -> None:

@@ -84,6 +84,7 @@ def test_an_unknown_network_is_refused_with_names_like_it(ask: Any, name: str, m
         ("torchvision:resnet18", 32, 2),
         ("torchvision:resnet18", 8, 2),
         ("torchvision:resnet18", 640, 0),
+        ("torchvision:mobilenet_v3_small", 20, 2),
         # Its stem has one stride; the next two are of branches that meet again.
         ("torchvision:regnet_y_400mf", 32, 1),
         timm_network("timm:test_resnet", 32, 2),
@@ -125,9 +126,19 @@ def test_a_resnet_for_32_pixels_has_neither_stride_nor_pooling_in_its_stem() -> 
     usual: Any = plain_network("torchvision:resnet18", 3, 0)
     assert (network.conv1.stride, network.maxpool.stride) == ((1, 1), 1)
     assert (usual.conv1.stride, usual.maxpool.stride) == ((2, 2), 2)
-    strides = [[module.stride for module in each.layer2.modules() if isinstance(module, nn.Conv2d)]
-               for each in (network, usual)]  # fmt: skip
-    assert strides[0] == strides[1]
+    assert strides_of(network.layer2) == strides_of(usual.layer2)
+
+
+def strides_of(network: nn.Module) -> list[int]:
+    return [module.stride[0] for module in network.modules() if isinstance(module, nn.Conv2d)]
+
+
+@needs_timm
+@pytest.mark.parametrize("halvings", [0, 1, 2])
+def test_a_stride_of_4_counts_as_two(halvings: int) -> None:
+    stem, *rest = strides_of(plain_network("timm:test_convnext", 3, halvings))
+    assert stem == 4 // 2**halvings
+    assert rest == strides_of(plain_network("timm:test_convnext", 3, 0))[1:]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from augsearch.policies import UserError
-from augsearch.trainers.images import ImageData, Part, open_images
+from augsearch.trainers.decode import decode_file
+from augsearch.trainers.images import ImageData, Part, image_paths, open_images
 
 GREY = Image.new("L", (10, 10), 100)
 RED = Image.new("RGB", (10, 10), (255, 0, 0))
@@ -192,6 +193,41 @@ def test_without_a_size_small_images_keep_theirs_and_large_ones_get_64(
     for file, side in zip(PLAIN, sides, strict=True):
         make(root, (file,), RED.resize(side))
     assert opened(root, image_size=None).images.shape[1:3] == (expected, expected)
+
+
+@pytest.mark.parametrize(
+    ("sides", "largest", "expected"),
+    [([(300, 200)] * 3, 224, 200), ([(300, 240)] * 3, 224, 224), ([(100, 90)] * 3, 32, 32)],
+)
+def test_without_a_size_images_get_as_large_as_their_network_wants(
+    root: Path, sides: list[tuple[int, int]], largest: int, expected: int
+) -> None:
+    for file, side in zip(PLAIN, sides, strict=True):
+        make(root, (file,), RED.resize(side))
+    cache = root.with_name("cache")
+    data = open_images(str(root), image_size=None, cache=cache, largest=largest)
+    assert data.images.shape[1:3] == (expected, expected)
+    assert open_images(str(root), image_size=None, cache=cache, largest=largest).cache == data.cache
+    assert open_images(str(root), image_size=None, cache=cache, largest=64).cache != data.cache
+
+
+def test_the_files_of_a_folder_are_known_in_the_order_of_its_images(root: Path) -> None:
+    colours = {file: (40 * number, 0, 200) for number, file in enumerate(PLAIN)}
+    for file, colour in colours.items():
+        make(root, (file,), Image.new("RGB", (10, 10), colour))
+    (root / "cats" / "0.png").write_text("no image")
+    data = opened(root, skip_bad_images=True)
+    paths = image_paths(str(root), data)
+    assert paths == [root / file for file in PLAIN]
+    for path, pixels in zip(paths or [], data.images, strict=True):
+        np.testing.assert_array_equal(decode_file(path, 8), pixels)
+
+
+def test_images_that_are_no_files_have_no_paths(root: Path, tmp_path: Path) -> None:
+    data = opened(make(root, PLAIN))
+    np.savez(tmp_path / "some.npz", images=data.images, labels=data.labels)
+    for source in (None, "torchvision:CIFAR10", str(tmp_path / "some.npz")):
+        assert image_paths(source, data) is None
 
 
 def spoil(path: Path) -> None:

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from augsearch.policies import Mixing, Policy, Transfer, UserError
 from augsearch.trainers.learner import Learner
 from augsearch.trainers.loop import LabeledImages, train
-from augsearch.trainers.models import Normalise, build_model, design
+from augsearch.trainers.models import Normalise, build_model, design, plain
 from augsearch.trainers.recipe import Recipe, one_cycle
 from augsearch.trainers.transfer import freeze, head_of, layers_of, parameter_groups, training_mode
+from augsearch.trainers.weights import load_weights
 
 CPU = torch.device("cpu")
 GREY = ((120.0,) * 3, (60.0,) * 3)
@@ -101,6 +102,8 @@ def run(model: nn.Module, transfer: Transfer | None, data: LabeledImages, **reci
 @pytest.mark.parametrize("name", [*NETWORKS, "dropping"])
 def test_head_changes_the_last_layer_and_leaves_everything_else_to_the_last_bit(name: str) -> None:
     model = dropping() if name == "dropping" else built(name)
+    # As it begins in earnest: with a new last layer, which must be able to learn.
+    load_weights(plain(model), plain(model).state_dict(), keep_head=False, where="itself")
     before = copied(model)
     head, layer = head_of(model)
     learner = run(model, HEAD, noise(), ema=0.5)
