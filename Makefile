@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Compiling at once takes half a minute and saves each later process, of which a run has several, some seconds.
 INSTALL := $(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt
 
-.PHONY: run test lint setup bench-throughput clean
+.PHONY: run test lint setup bench-throughput bench-training bench-techniques clean
 
 run: $(VENV)/.installed
 	$(BIN)/augsearch run
@@ -24,6 +24,14 @@ setup: $(VENV)/.tested-with
 # Beside the other libraries that augment images; BENCH_ARGS="--quick" for a short form, "--help" for more.
 bench-throughput: $(VENV)/.benchmarked-with
 	$(BIN)/python -m benchmarks.throughput $(BENCH_ARGS)
+
+# Beside the training that everybody writes; BENCH_ARGS as above.
+bench-training: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.training $(BENCH_ARGS)
+
+# Transfer and distillation beside training without them; needs BENCH_ARGS="--flowers DIR --cifar DIR".
+bench-techniques: $(VENV)/.benchmarked-with
+	$(BIN)/python -m benchmarks.techniques $(BENCH_ARGS)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "augsearch needs Python 3.11 or newer, and $(PYTHON) is %d.%d; try: make PYTHON=python3.12" % v[:2])'

@@ -18,10 +18,15 @@ PACKAGES = (
 )
 
 
-def facts(arguments: Sequence[str], photos: Path | None) -> dict[str, Any]:
-    """Plain values without a path of this machine in them; ``arguments`` are the command's."""
+def facts(
+    arguments: Sequence[str],
+    photos: Path | None,
+    module: str = "benchmarks.throughput",
+    packages: Sequence[str] = PACKAGES,
+) -> dict[str, Any]:
+    """Plain values without a path of this machine in them; ``arguments`` are those of ``module``."""
     return {
-        "command": command(arguments),
+        "command": command(arguments, module),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "images": f"photos of {photos.name}" if photos else "made images, smooth with a little noise",
         "processor": processor(),
@@ -29,17 +34,17 @@ def facts(arguments: Sequence[str], photos: Path | None) -> dict[str, Any]:
         "load average": [round(load, 2) for load in os.getloadavg()],
         "commit": _commit(),
         "versions": {"python": platform.python_version()}
-        | {name: importlib.metadata.version(name) for name in PACKAGES},
+        | {name: importlib.metadata.version(name) for name in packages},
     }
 
 
-def command(arguments: Sequence[str]) -> str:
+def command(arguments: Sequence[str], module: str = "benchmarks.throughput") -> str:
     """The command line, of each path its last part only."""
     shown = []
     for argument in arguments:
         option, equals, value = argument.rpartition("=")
         shown.append(f"{option}{equals}{Path(value).name if os.sep in value else value}")
-    return shlex.join(("python", "-m", "benchmarks.throughput", *shown))
+    return shlex.join(("python", "-m", module, *shown))
 
 
 def processor() -> str:

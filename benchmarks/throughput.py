@@ -182,7 +182,7 @@ def progress_on_stderr() -> Iterator[Tell]:
         with console.status("starting") as status:
             yield status.update
     else:
-        yield lambda text: console.print(text, highlight=False, markup=False)
+        yield lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def publish(
