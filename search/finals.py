@@ -380,7 +380,7 @@ def overridden(file: PolicyFile, settings: Settings, flags: dict[str, Any]) -> P
             name: flags[name] for name in ("temperature", "alpha", "teacher_view") if flags[name] is not None
         }
         distillation = training.distillation
-        if said:
+        if said or ("teacher" in settings.model_fields_set and distillation is None):
             usual = {"temperature": 4.0, "alpha": 0.5}
             distillation = Distillation(**(distillation.model_dump() if distillation else usual) | said)
         if not settings.with_teacher:
@@ -397,6 +397,12 @@ def overridden(file: PolicyFile, settings: Settings, flags: dict[str, Any]) -> P
     return file.model_copy(update={"policy": policy, "training": training})
 
 
+def _beside(policy_file: Path) -> Path:
+    """The folder of a policy file; one inside it where that is a study's, whose own model lies there."""
+    folder = policy_file.parent
+    return folder / "trained" if (folder / "settings.toml").exists() else folder
+
+
 def train_from_file(
     settings: Settings, policy_file: Path, flags: dict[str, Any], display: Display
 ) -> dict[str, Any]:
@@ -410,7 +416,7 @@ def train_from_file(
     file = overridden(read_policy(policy_file), settings, flags)
     settings = with_weights(settings, file)
     data = open_data(settings, display)
-    output = settings.output or policy_file.parent
+    output = settings.output or _beside(policy_file)
     make_folder(output)
     effective = output / "model.policy.json"
     write_policy(with_transfer(file, settings), effective)

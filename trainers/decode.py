@@ -73,9 +73,10 @@ def decode_file(file: Path | bytes, size: int, crop: Crop | None = None) -> Pixe
         left, top, right, bottom = crop(width, height) if crop else centre(width, height)
         # Lets a JPEG decode at 1/2, 1/4 or 1/8 of its size; twice what is needed keeps it sharp.
         across, down = 2 * size * width / (right - left), 2 * size * height / (bottom - top)
-        image.draft(None, (round(across), round(down)))
+        drafted = image.draft(None, (round(across), round(down)))
         image.load()
-        x, y = image.width / width, image.height / height
+        # A reduced JPEG's size is rounded up: its last column and row may stand for less than a whole one.
+        x, y = (drafted[1][2] / width, drafted[1][3] / height) if drafted else (1.0, 1.0)
         return fit(
             image, size, orientation=_orientation(image), box=(left * x, top * y, right * x, bottom * y)
         )

@@ -162,9 +162,19 @@ class Workspace:
         assert self.proxy.teacher is not None
         if is_model_file(self.proxy.teacher):
             return Path(self.proxy.teacher)
-        made_of = [self.data.fingerprint, self.proxy.teacher, self.proxy.teacher_weights, self.proxy.seed]
+        weights = _content(self.proxy.teacher_weights)
+        made_of = [self.data.fingerprint, self.proxy.teacher, weights, self.proxy.seed]
         key = hashlib.blake2b(json.dumps(made_of).encode() + self.train.tobytes(), digest_size=8).hexdigest()
         return self.folder.parent / "teachers" / f"{key}.safetensors"
+
+
+@lru_cache
+def _content(weights: str) -> str:
+    """A hash of a file of weights; ``hub`` and ``none`` as they are."""
+    if not Path(weights).is_file():
+        return weights
+    with Path(weights).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def write_workspace(folder: Path, data: ImageData, splits: Splits, proxy: ProxySettings) -> Workspace:

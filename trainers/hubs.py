@@ -95,7 +95,7 @@ def hub_weights(name: str) -> dict[str, Tensor]:
     except Exception as error:  # The hubs' clients raise anything, from URLError to RuntimeError.
         raise UserError(
             f"the weights of {name} could not be fetched ({first_line(error)}); "
-            "give a file with --weights FILE, or train from scratch with --weights none"
+            "give a file of them instead of hub, or none to train from scratch"
         ) from None
 
 

@@ -6,8 +6,9 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from mmap import mmap
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,12 @@ class Decoded:
     """(N, S, S, C)."""
     threads: int = 0
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Other processes map the same pages; a memory map would be pickled pixel by pixel.
+        if isinstance(self.images, np.memmap) and isinstance(self.images.base, mmap):
+            return _mapped, (Path(self.images.filename), self.threads)
+        return Decoded, (self.images, self.threads)
+
     @property
     def side(self) -> int:
         """S."""
@@ -78,6 +85,10 @@ class Decoded:
         """The ``chosen`` images."""
         for start in range(0, len(chosen), CHUNK):
             yield self.images[chosen[start : start + CHUNK]]
+
+
+def _mapped(path: Path, threads: int) -> Decoded:
+    return Decoded(np.load(path, mmap_mode="r", allow_pickle=False), threads)
 
 
 @dataclass(frozen=True, eq=False)

@@ -32,8 +32,11 @@ NESTS = (
 WRAPPERS = ("module.", "_orig_mod.", "model.", "network.", "net.", "backbone.", "encoder.")
 """What DataParallel, torch.compile, Lightning and the like put before every name."""
 
-LEAST = 0.5
-"""The share of the backbone's tensors that must fit; with fewer they are weights for another network."""
+LEAST = 0.75
+"""The share of the backbone's tensors that must fit; with fewer they are weights for another network.
+
+Of a ResNet-34's 55 % are named and shaped like a ResNet-18's.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,7 @@ def load_weights(network: nn.Module, given: Mapping[str, Tensor], *, keep_head: 
     The last layer is fresh, and zero if linear, unless ``keep_head``. ``where`` begins an error's message.
 
     Raises:
-        UserError: fewer than half of the backbone's tensors fit: they are weights for another network.
+        UserError: too few of the backbone's tensors fit: they are weights for another network.
     """
     own = _counting_no_batches(network.state_dict())
     head_name, head_module = head_of(network)

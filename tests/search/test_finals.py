@@ -222,8 +222,8 @@ def test_flags_change_the_distillation_that_the_file_asks_for() -> None:
     )
     assert distillation(taught, {}, teacher="none") is None
     assert distillation(PLAIN, {}) is None
-    assert distillation(PLAIN, {}, teacher="small") is None
     # A word on it where the file has none asks for it.
+    assert distillation(PLAIN, {}, teacher="small") == Distillation(temperature=4, alpha=0.5)
     assert distillation(PLAIN, {"alpha": 0.9}) == Distillation(temperature=4, alpha=0.9)
     assert distillation(PLAIN, {"alpha": 0.9}, teacher="none") is None
 

@@ -217,7 +217,7 @@ def test_weights_come_from_the_hubs_cache_as_they_are(hub: Path) -> None:
     assert all(torch.equal(tensor, state[name]) for name, tensor in found.items())
 
 
-REMEDY = "give a file with --weights FILE, or train from scratch with --weights none"
+REMEDY = "give a file of them instead of hub, or none to train from scratch"
 
 
 def test_weights_that_cannot_be_fetched_are_missed_in_one_line(hub: Path) -> None:

@@ -647,7 +647,7 @@ def test_a_hubs_weights_are_loaded_under_a_new_head_or_missed_in_one_line(
     reason = "<urlopen error no route to host>"
     assert str(error.value) == (
         f"the weights of {spec.name} could not be fetched ({reason}); "
-        "give a file with --weights FILE, or train from scratch with --weights none"
+        "give a file of them instead of hub, or none to train from scratch"
     )
 
     url = torchvision_models.get_model_weights("shufflenet_v2_x0_5").DEFAULT.url

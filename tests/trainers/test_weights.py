@@ -372,27 +372,23 @@ def test_weights_of_another_network_are_refused_in_one_line_and_change_nothing(n
 
 def test_what_of_the_network_was_not_found_is_said() -> None:
     given = state()
-    for name in ("norm.running_mean", "body.weight"):
-        del given[name]
     given["stem.bias"] = torch.zeros(99)
     model = network()
     before = copied(model)
     found = loaded(model, given, keep_head=True)
-    assert found.fresh == ("stem.bias", "norm.running_mean", "body.weight")
+    assert found.fresh == ("stem.bias",)
     assert found.unused == ("stem.bias",)
-    assert found.describe() == (
-        "6 of 9 tensors loaded; fresh: stem.bias, norm.running_mean, body.weight; not used: stem.bias"
-    )
+    assert found.describe() == "8 of 9 tensors loaded; fresh: stem.bias; not used: stem.bias"
     assert all(torch.equal(model.state_dict()[name], before[name]) for name in found.fresh)
 
 
-@pytest.mark.parametrize(("lacking", "fits"), [(3, True), (4, False)])
-def test_at_least_half_of_the_backbone_must_fit(lacking: int, fits: bool) -> None:
+@pytest.mark.parametrize(("lacking", "fits"), [(1, True), (2, False)])
+def test_at_least_three_quarters_of_the_backbone_must_fit(lacking: int, fits: bool) -> None:
     given = {name: tensor for name, tensor in state().items() if name not in BACKBONE[:lacking]}
     if fits:
-        assert loaded(network(), given).tensors == 4
+        assert loaded(network(), given).tensors == 6
     else:
-        with pytest.raises(UserError, match="only 3 of the network's 7 tensors fit"):
+        with pytest.raises(UserError, match="only 5 of the network's 7 tensors fit"):
             loaded(network(), given)
 
 
