@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -38,3 +39,23 @@ def one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
+
+
+def quickest_threads(step: Callable[[], object]) -> int:
+    """How many of torch's threads do ``step`` fastest: as many as now, or one.
+
+    Where another process is busy, threads that wait for each other at every operation can be a hundred times
+    as slow as one alone.
+    """
+    most = torch.get_num_threads()
+    seconds: dict[int, float] = {}
+    try:
+        for threads in (most, 1):
+            torch.set_num_threads(threads)
+            step()  # the first time makes ready what later ones use
+            started = time.perf_counter()
+            step()
+            seconds[threads] = time.perf_counter() - started
+    finally:
+        torch.set_num_threads(most)
+    return min(seconds, key=seconds.__getitem__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import time
@@ -17,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from augsearch.policies import PolicyFile, UserError
 from augsearch.trainers.decode import pillow_without_warnings
-from augsearch.trainers.devices import resolve_device
+from augsearch.trainers.devices import quickest_threads, resolve_device
 from augsearch.trainers.distributed import agreed, device_of, others, sharing_gradients
 from augsearch.trainers.folds import Workspace, open_workspace
 from augsearch.trainers.inputs import spec_for
@@ -161,6 +162,8 @@ def train_final(
         learner, spec, loaded = _prepared(job, device, shard)
         key = _key(job, spec)
         best, passes, before = _taken_up(job, key, learner)
+        if learner.epoch == 0:
+            _choose_threads(learner, spec, device)
         labels = workspace.data.labels
         for epoch in _training(job, learner, shard, device, best):
             passes += epoch.images
@@ -203,6 +206,21 @@ def _prepared(job: _Job, device: torch.device, shard: Shard) -> tuple[Learner, M
     learner = Learner.prepare(model, plan.recipe, job.file.training.transfer, device)
     learner.parallel = sharing_gradients(learner.model, device, shard)
     return learner, spec, loaded
+
+
+def _choose_threads(learner: Learner, spec: ModelSpec, device: torch.device) -> None:
+    """Have torch use one thread where more are slower now, by some steps on a copy of the network."""
+    if device.type != "cpu" or torch.get_num_threads() == 1 or learner.parallel is not None:
+        return
+    network = copy.deepcopy(learner.model)
+    images = torch.zeros(16, spec.channels, spec.image_size, spec.image_size, dtype=torch.uint8)
+
+    def step() -> None:
+        lower = learner.precision != torch.float32
+        with torch.random.fork_rng(devices=[]), torch.autocast("cpu", learner.precision, enabled=lower):
+            network(images).float().sum().backward()
+
+    torch.set_num_threads(quickest_threads(step))
 
 
 def _seeds(workspace: Workspace) -> list[int]:
@@ -272,6 +290,7 @@ def _keep(checkpoint: Path, key: str, learner: Learner, best: _Best, passes: int
         "best": [best.epoch, best.accuracy, best.log_loss],
         "passes": passes,
         "seconds": seconds,
+        "threads": torch.get_num_threads(),
     }
     temporary = checkpoint.with_name(f"{checkpoint.name}.part")
     torch.save(document, temporary)
@@ -292,6 +311,8 @@ def _taken_up(job: _Job, key: str, learner: Learner) -> tuple[_Best | None, int,
     if not same:
         return None, 0, 0.0
     learner.load_state_dict(document["learner"])
+    if learner.parallel is None:
+        torch.set_num_threads(document["threads"])  # sums over others come out differently
     epoch, accuracy, log_loss = document["best"]
     return _Best(epoch, accuracy, log_loss), document["passes"], document["seconds"]
 

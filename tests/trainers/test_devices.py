@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 import pytest
 import torch
 
 from augsearch.policies import UserError
-from augsearch.trainers.devices import one_thread, resolve_device
+from augsearch.trainers.devices import one_thread, quickest_threads, resolve_device
 
 
 @pytest.mark.parametrize("name", ["gpu", "", "cuda:first", "cuda:-1", "mps", "meta"])
@@ -32,6 +35,20 @@ def test_one_thread_is_one_and_as_many_as_before_after_it() -> None:
         assert torch.get_num_threads() == 3
         with pytest.raises(KeyError), one_thread():
             raise KeyError
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_number_of_threads_is_the_one_that_is_quicker() -> None:
+    def slower_with(threads: int) -> Callable[[], None]:
+        return lambda: time.sleep(0.1 if torch.get_num_threads() == threads else 0)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert quickest_threads(slower_with(3)) == 1
+        assert quickest_threads(slower_with(1)) == 3
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
