@@ -127,7 +127,10 @@ class Settings(BaseModel):
     def _teacher_known(cls, teacher: str) -> str:
         if teacher == "none" or teacher.startswith(TRACKED):
             return teacher
-        return check_network(teacher)
+        try:
+            return check_network(teacher)
+        except UserError as error:
+            raise ValueError(f"{error}; runs:/RUN_ID/model in MLflow; or none") from None
 
     @model_validator(mode="after")
     def _transfer_has_weights(self) -> Settings:
