@@ -27,9 +27,6 @@ from augsearch.trainers.recipe import Recipe, one_cycle
 from augsearch.trainers.scores import Logits, TrainingDivergedError, to_tensor
 from augsearch.trainers.transfer import training_mode
 
-AHEAD_OF_GPU = 2
-"""Threads that augment images in memory while a GPU trains; a CPU would only be taken from the training."""
-
 AT_ONCE = 2 * 2**20
 """Bytes of pixels that are augmented together; more would leave the processor's cache."""
 
@@ -73,7 +70,7 @@ class LabeledImages:
     teacher: Logits | None = None
     """(N, K): a teacher's logits of the clean images."""
     threads: int = 0
-    """Threads that make batches ahead of the training; 0: two on a GPU, none on a CPU."""
+    """Threads that make batches ahead of the training; 0: as many as suit the device."""
 
     @property
     def at_once(self) -> int:
@@ -236,7 +233,7 @@ def batches(
         ]
 
     firsts = range(0, len(wanted), together)
-    threads = data.threads or (AHEAD_OF_GPU if device.type == "cuda" else 0)
+    threads = data.threads or _ahead(device)
     chunks = in_order(made, firsts, threads) if threads else map(made, firsts)
     for images, targets, teacher in chain.from_iterable(chunks):
         yield Batch(
@@ -244,6 +241,13 @@ def batches(
             torch.from_numpy(targets).to(device),
             torch.from_numpy(teacher).to(device) if teacher is not None else None,
         )
+
+
+def _ahead(device: torch.device) -> int:
+    """Threads that augment images in memory meanwhile; none where one core does all."""
+    if device.type == "cuda":
+        return 2
+    return 1 if torch.get_num_threads() > 1 else 0
 
 
 _HostBatch = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32] | None]
