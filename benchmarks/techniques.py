@@ -7,8 +7,8 @@ Two questions, each with the same labels, fresh weights and order in all rows of
 - CIFAR-10 with 4,000 labels: a small student on the labels alone, with a teacher at T = 1, and at a T and an
   α that were searched for on other images.
 
-A good hour on one free core (AMD EPYC, Zen 5). Every result is written at once, and a later call with the same
-``--output`` trains only what is missing.
+A good hour on one free core (AMD EPYC, Zen 5). Every result is written at once, and a later call with the
+same ``--output`` trains only what is missing.
 
     make bench-techniques BENCH_ARGS="--flowers flowers --cifar cifar --markdown page.md"
 
