@@ -37,17 +37,9 @@ def final_key(policy_file: Path, settings: Settings, data: Data) -> str:
     decisive = settings.model_dump(
         mode="json",
         include={
-            *(
-                "network",
-                "input_size",
-                "final_size",
-                "final_epochs",
-                "patience",
-                "batch_size",
-                "accumulation",
-            ),
-            *("learning_rate", "label_smoothing", "warm_up", "ema", "precision", "crop_scale", "processes"),
-            *("teacher", "teacher_weights", "limit"),
+            *("input_size", "final_size", "final_epochs", "patience", "batch_size", "accumulation"),
+            *("learning_rate", "label_smoothing", "warm_up", "ema", "precision", "crop_scale"),
+            *("processes", "teacher", "teacher_weights", "limit"),
         },
     )
     weights = settings.weights_of(settings.network)

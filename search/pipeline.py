@@ -12,7 +12,7 @@ from typing import Any
 import filelock
 import optuna
 
-from augsearch.policies import UserError, write_policy
+from augsearch.policies import UserError, read_policy, write_policy
 from augsearch.search.confirm import Verdict, choose_finalists, confirm, judge, missing_folds
 from augsearch.search.data import Data, digest, identity_of, make_folder, open_data
 from augsearch.search.display import Display, RaceView
@@ -75,17 +75,8 @@ def run(settings: Settings, display: Display) -> Outcome:
 
 TRAINED_BY = (
     *("image_size", "seed", "limit", "skip_bad_images", "weights", "input_size", "final_size"),
-    *(
-        "final_epochs",
-        "patience",
-        "batch_size",
-        "accumulation",
-        "learning_rate",
-        "label_smoothing",
-        "warm_up",
-        "ema",
-    ),
-    *("precision", "crop_scale", "processes", "teacher", "teacher_weights", "device"),
+    *("final_epochs", "patience", "batch_size", "accumulation", "learning_rate"),
+    *("label_smoothing", "warm_up", "ema", "precision", "crop_scale", "processes", "device"),
 )
 """What a run says of its final training beside the network and what the policy file says."""
 
@@ -95,13 +86,18 @@ def next_steps(settings: Settings, outcome: Outcome) -> str:
     data = f" {shlex.quote(settings.data)}" if settings.data else ""
     same_images = _flags(settings, "image_size")
     network = "" if settings.network == "medium" else f" --model {shlex.quote(settings.network)}"
+    trained_by = [*TRAINED_BY]
+    if read_policy(outcome.policy_file).training.distillation:
+        trained_by += ["teacher", "teacher_weights"]
+    if settings.transfer != "search":  # then the policy file says it
+        trained_by += ["transfer", "backbone_lr_scale", "layer_decay"]
     lines = [
         f"policy: {outcome.policy_file}   sheet: {outcome.policy_file.with_name('preview.png')}",
         "next:",
         f"  augsearch ui{_flags(settings, 'tracking_uri')}",
         f"  augsearch export {shlex.quote(outcome.study)} -o policy.json{_flags(settings, 'storage')}",
         f"  augsearch preview policy.json{data} -o sheet.png{same_images}",
-        f"  augsearch train{data} --policy policy.json{network}{_flags(settings, *TRAINED_BY)}",
+        f"  augsearch train{data} --policy policy.json{network}{_flags(settings, *trained_by)}",
     ]
     return "\n".join(lines)
 
