@@ -64,11 +64,20 @@ def _make_database(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(path.with_name(f".{path.name}.lock")):
         if path.exists():
+            _check_database(path)
             return
         part = path.with_name(f".{path.name}.part")
         part.unlink(missing_ok=True)
         MlflowClient(f"{SQLITE}{part}").search_experiments(max_results=1)
         part.replace(path)
+
+
+def _check_database(path: Path) -> None:
+    """Refuse what is no SQLite file at once; MLflow would try it again and again for two minutes."""
+    with path.open("rb") as file:
+        head = file.read(16)
+    if head not in (b"", b"SQLite format 3\0"):
+        raise ValueError("not an SQLite database")
 
 
 class Tracker:
