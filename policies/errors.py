@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
@@ -13,6 +15,12 @@ class UserError(ValueError):
 def first_line(error: BaseException) -> str:
     """The first line of what a library says, which may go on for a page."""
     return str(error).strip().split("\n")[0]
+
+
+def some(names: Sequence[str], most: int) -> str:
+    """The first ``most`` of ``names``, and how many more there are."""
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 _RULES = {

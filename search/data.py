@@ -14,6 +14,7 @@ from augsearch.search.settings import HOME, TRACKED, Settings
 from augsearch.trainers.folds import (
     ProxySettings,
     Workspace,
+    content_of,
     default_epochs,
     default_fold_size,
     write_workspace,
@@ -112,18 +113,8 @@ def identity_of(settings: Settings, data: Data) -> dict[str, Any]:
 
 
 def _content(fields: dict[str, Any]) -> dict[str, Any]:
-    """``fields`` with the content of a file in the place of its path: it is the same wherever it lies."""
-    return {name: content_of(value) if _is_file(value) else value for name, value in fields.items()}
-
-
-def _is_file(value: Any) -> bool:
-    return isinstance(value, str) and Path(value).is_file()
-
-
-def content_of(path: str) -> str:
-    """A short hash of a file."""
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=6)).hexdigest()
+    """``fields`` with the content of a file in the place of its path."""
+    return {name: content_of(value) if isinstance(value, str) else value for name, value in fields.items()}
 
 
 def _transfer_in_words(settings: Settings) -> str | None:

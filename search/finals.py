@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augsearch.policies import Distillation, Mixing, PolicyFile, UserError, read_policy, write_policy
-from augsearch.search.data import Data, content_of, digest, make_folder, open_data
+from augsearch.search.data import Data, digest, make_folder, open_data
 from augsearch.search.display import Display
 from augsearch.search.settings import HOME, Settings, available_cores
 from augsearch.search.tracking import Tracker
-from augsearch.trainers.folds import default_final_epochs
+from augsearch.trainers.folds import content_of, default_final_epochs
 from augsearch.trainers.images import SMALL_SIDE, image_paths, open_images
 
 if TYPE_CHECKING:
@@ -42,12 +42,11 @@ def final_key(policy_file: Path, settings: Settings, data: Data) -> str:
             *("processes", "teacher", "teacher_weights", "limit"),
         },
     )
-    weights = settings.weights_of(settings.network)
     parts = (
         file.policy.model_dump_json(),
         file.training.model_dump_json(),
         settings.network,
-        content_of(weights) if Path(weights).is_file() else weights,
+        content_of(settings.weights_of(settings.network)),
         decisive,
         data.workspace.folder.name,
     )

@@ -20,7 +20,7 @@ from augsearch.policies import PolicyFile, UserError
 from augsearch.trainers.decode import pillow_without_warnings
 from augsearch.trainers.devices import quickest_threads, resolve_device
 from augsearch.trainers.distributed import agreed, device_of, others, sharing_gradients
-from augsearch.trainers.folds import Workspace, open_workspace
+from augsearch.trainers.folds import Workspace, content_of, open_workspace
 from augsearch.trainers.inputs import spec_for
 from augsearch.trainers.learner import Learner
 from augsearch.trainers.loop import EpochResult, Shard, train
@@ -267,7 +267,6 @@ def _follow(shard: Shard, device: torch.device, job: _Job) -> None:
 def _key(job: _Job, spec: ModelSpec) -> str:
     """A hash of all that decides the training."""
     workspace = open_workspace(job.workspace)
-    weights = Path(job.plan.weights)
     parts = [
         workspace.data.fingerprint,
         workspace.folder.name,
@@ -275,7 +274,7 @@ def _key(job: _Job, spec: ModelSpec) -> str:
         job.file.policy.model_dump_json(),
         job.file.training.model_dump_json(),
         job.plan.model_dump_json(),
-        hashlib.blake2b(weights.read_bytes()).hexdigest() if weights.is_file() else None,
+        content_of(job.plan.weights),
         job.pixels.made_by,
         spec.model_dump_json(),
     ]

@@ -22,6 +22,7 @@ from pydantic import BaseModel, ConfigDict
 from augsearch.policies import Distillation, Policy, Transfer
 from augsearch.trainers.images import ImageData, load_cache
 from augsearch.trainers.networks import is_model_file
+from augsearch.trainers.sources import stamp
 from augsearch.trainers.splits import Splits, fold_subset
 
 
@@ -162,19 +163,21 @@ class Workspace:
         assert self.proxy.teacher is not None
         if is_model_file(self.proxy.teacher):
             return Path(self.proxy.teacher)
-        weights = _content(self.proxy.teacher_weights)
+        weights = content_of(self.proxy.teacher_weights)
         made_of = [self.data.fingerprint, self.proxy.teacher, weights, self.proxy.seed]
         key = hashlib.blake2b(json.dumps(made_of).encode() + self.train.tobytes(), digest_size=8).hexdigest()
         return self.folder.parent / "teachers" / f"{key}.safetensors"
 
 
+def content_of(name: str) -> str:
+    """A short hash of the file that ``name`` is the path of, wherever it lies; any other name as it is."""
+    return _hashed(name, stamp(name)) if Path(name).is_file() else name
+
+
 @lru_cache
-def _content(weights: str) -> str:
-    """A hash of a file of weights; ``hub`` and ``none`` as they are."""
-    if not Path(weights).is_file():
-        return weights
-    with Path(weights).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+def _hashed(path: str, _: tuple[int, int]) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=6)).hexdigest()
 
 
 def write_workspace(folder: Path, data: ImageData, splits: Splits, proxy: ProxySettings) -> Workspace:

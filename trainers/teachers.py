@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from augsearch.policies import Distillation, Policy, Transfer, UserError
+from augsearch.policies.errors import some
 from augsearch.trainers.devices import one_thread, resolve_device
 from augsearch.trainers.folds import Fold, Stage, Workspace, default_epochs, open_workspace
 from augsearch.trainers.inputs import labeled, spec_for
@@ -56,14 +57,9 @@ def load_teacher(path: Path, classes: tuple[str, ...]) -> nn.Module:
     if sorted(spec.classes) == sorted(classes):
         return Reordered(model, [spec.classes.index(name) for name in classes]).eval()
     raise UserError(
-        f"teacher {path}: its classes are {_named(spec.classes)}, the data's {_named(classes)}; "
+        f"teacher {path}: its classes are {some(spec.classes, 5)}, the data's {some(classes, 5)}; "
         "use a teacher trained on these classes, or --teacher none"
     )
-
-
-def _named(classes: tuple[str, ...], most: int = 5) -> str:
-    shown = ", ".join(classes[:most])
-    return shown if len(classes) <= most else f"{shown} and {len(classes) - most} more"
 
 
 def prepare_teacher(folder: Path) -> float:

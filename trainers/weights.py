@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from augsearch.policies import UserError
-from augsearch.policies.errors import first_line
+from augsearch.policies.errors import first_line, some
 from augsearch.trainers.transfer import head_of
 
 NESTS = (
@@ -59,15 +59,10 @@ class Loaded:
         how = ", by their order" if self.by_order else ""
         words = f"{self.tensors} of {self.of} tensors loaded{how}"
         if self.fresh:
-            words += f"; fresh: {_some(self.fresh)}"
+            words += f"; fresh: {some(self.fresh, 4)}"
         if self.unused:
-            words += f"; not used: {_some(self.unused)}"
+            words += f"; not used: {some(self.unused, 4)}"
         return words
-
-
-def _some(names: tuple[str, ...], most: int = 4) -> str:
-    shown = ", ".join(names[:most])
-    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -130,8 +125,7 @@ def load_weights(network: nn.Module, given: Mapping[str, Tensor], *, keep_head: 
     in_order = _by_order(own, renamed, head)
     if len(chosen) < len(wanted) and len(in_order) > len(chosen):
         by_order = True
-        chosen = {name: tensor for name, tensor in in_order.items() if _fits(tensor, own[name])}
-        chosen = {name: tensor for name, tensor in chosen.items() if name in wanted}
+        chosen = {name: in_order[name] for name in wanted if _fits(in_order[name], wanted[name])}
     backbone = [name for name in own if name not in head]
     found = sum(name in chosen for name in backbone)
     if found < LEAST * len(backbone):
@@ -146,13 +140,12 @@ def load_weights(network: nn.Module, given: Mapping[str, Tensor], *, keep_head: 
         # ReLU behind it, which lets no gradient through to zeros.
         for parameter in head_module.parameters():
             nn.init.zeros_(parameter)
-    used = set(own) if by_order else set(chosen)
     return Loaded(
         tensors=len(chosen),
         of=len(own),
         by_order=by_order,
         fresh=tuple(name for name in own if name not in chosen),
-        unused=() if by_order else tuple(name for name in renamed if name not in used),
+        unused=() if by_order else tuple(name for name in renamed if name not in chosen),
     )
 
 
