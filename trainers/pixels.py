@@ -56,13 +56,12 @@ class Decoded:
 
     images: NDArray[np.uint8]
     """(N, S, S, C)."""
-    threads: int = 0
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Other processes map the same pages; a memory map would be pickled pixel by pixel.
         if isinstance(self.images, np.memmap) and isinstance(self.images.base, mmap):
-            return _mapped, (Path(self.images.filename), self.threads)
-        return Decoded, (self.images, self.threads)
+            return _mapped, (Path(self.images.filename),)
+        return Decoded, (self.images,)
 
     @property
     def side(self) -> int:
@@ -79,7 +78,7 @@ class Decoded:
     ) -> TrainingImages:
         """The ``chosen`` images, read into memory."""
         known = None if teacher is None else teacher[chosen]
-        return LabeledImages(self.images[chosen], labels[chosen], num_classes, known, self.threads)
+        return LabeledImages(self.images[chosen], labels[chosen], num_classes, known)
 
     def clean(self, chosen: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
         """The ``chosen`` images."""
@@ -87,8 +86,8 @@ class Decoded:
             yield self.images[chosen[start : start + CHUNK]]
 
 
-def _mapped(path: Path, threads: int) -> Decoded:
-    return Decoded(np.load(path, mmap_mode="r", allow_pickle=False), threads)
+def _mapped(path: Path) -> Decoded:
+    return Decoded(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
 @dataclass(frozen=True, eq=False)
