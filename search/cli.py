@@ -113,6 +113,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
             "--fold-size", type=number, help="Training images of a fold. [4/5 of all, at most 1,000]"
         ),
         *_teacher_options(),
+        *_unlabeled_options("none", "pseudo", "self-training", "fixmatch", "distillation", "search"),
         click.option("--final/--no-final", default=None, help="Train the final model at the end. [yes]"),
         click.option(
             "--final-model", help=f"Network of the final model: {_NETWORKS}. [medium, or the search's]"
@@ -158,6 +159,29 @@ def _transfer_options(*modes: str) -> list[Callable[..., Any]]:
     ]
 
 
+def _unlabeled_options(*techniques: str) -> list[Callable[..., Any]]:
+    """What becomes of images without labels."""
+    searched = "search" in techniques
+    default = "search if --unlabeled is given" if searched else "the policy file's"
+    values = "searched" if searched else "the policy file's"
+    return [
+        click.option("--unlabeled", type=EXISTING, help="Folder of images to learn from without labels."),
+        click.option("--semi", type=click.Choice(techniques), help=f"How to learn from those. [{default}]"),
+        click.option(
+            "--threshold", type=float, help=f"How sure a model must be of an image's label. [{values}]"
+        ),
+        click.option("--unlabeled-weight", type=float, help=f"Of their loss beside the labels'. [{values}]"),
+        click.option("--unlabeled-ratio", type=float, help=f"Of them to a labeled one. [{values}]"),
+        click.option(
+            "--class-cap", type=float, help="Most pseudo-labels of a class, in times its share. [no limit]"
+        ),
+        click.option("--rounds", type=click.INT, help="Of labeling anew, or most students in a row. [3]"),
+        click.option(
+            "--first-teacher", help="Network of self-training's first teacher. [that of its students]"
+        ),
+    ]
+
+
 def _teacher_options() -> list[Callable[..., Any]]:
     return [
         click.option("--teacher", help=f"To distil from: {_NETWORKS}, runs:/RUN/model, or none. [medium]"),
@@ -183,7 +207,9 @@ def _recipe_options() -> list[Callable[..., Any]]:
             "--accumulation", type=click.INT, help="Parts of a batch that go through one by one. [1]"
         ),
         click.option("--learning-rate", type=float, help="The highest. [0.02; 0.002 with weights]"),
-        click.option("--label-smoothing", type=float, help="Of the final training. [0.1]"),
+        click.option(
+            "--label-smoothing", type=float, help="Of the final training. [0.1; 0 with a threshold]"
+        ),
         click.option("--warm-up", type=float, help="Share of the steps in which the rate rises. [0.25]"),
         click.option("--ema", type=float, help="Decay of a moving average of the weights. [none]"),
         click.option(
@@ -267,6 +293,7 @@ def train_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--mixing", type=click.Choice(["none", "cutmix", "mixup"]), help="Instead of the policy's."
         ),
+        *_unlabeled_options("none", "pseudo", "self-training", "fixmatch", "distillation"),
         *_teacher_options(),
         click.option("--temperature", type=float, help="Of distillation, instead of the policy file's."),
         click.option("--alpha", type=float, help="The teacher's weight, instead of the policy file's."),

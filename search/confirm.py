@@ -72,7 +72,10 @@ class Verdict:
     differences: tuple[Difference, ...]
     """The best candidate against each baseline."""
     gain: Difference | None
-    """What is recommended against no augmentation; None where that is what is recommended."""
+    """What is recommended against no augmentation; None where that is what is recommended, or where only one
+    of the two learns from unlabeled images."""
+    unlabeled_gain: Difference | None = None
+    """What is recommended, if it learns from unlabeled images, against the best baseline that doesn't."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values: the evidence of a policy file."""
@@ -90,6 +93,7 @@ class Verdict:
             ],
             "differences": [asdict(difference) for difference in self.differences],
             "gain": asdict(self.gain) if self.gain else None,
+            "unlabeled_gain": asdict(self.unlabeled_gain) if self.unlabeled_gain else None,
             "confidence": CONFIDENCE,
         }
 
@@ -120,7 +124,7 @@ def confirm(
     Raises:
         UserError: a fold can't be run.
     """
-    if any(entry.candidate.distillation for entry in finalists) and not workspace.teacher_logits.exists():
+    if any(entry.candidate.asks_teacher for entry in finalists) and not workspace.teacher_logits.exists():
         engine.submit(prepare_teacher, workspace.folder).result()
     running: dict[Future[FoldResult], tuple[Entry, int, int]] = {}
     queue = [(entry, fold, 0) for entry, fold in reversed(missing_folds(study, finalists, folds))]
@@ -161,9 +165,16 @@ def judge(study: optuna.Study, finalists: Sequence[Entry], folds: int) -> Verdic
 
     differences = tuple(against(candidates[0], other) for other in baselines) if candidates else ()
     sentence, chosen = _decide(candidates, baselines, differences)
+    learns_more = {entry.number for entry in finalists if entry.candidate.semi is not None}
     nothing = next((entry for entry in baselines if entry.name == "none"), None)
-    gain = against(chosen, nothing) if nothing and nothing is not chosen else None
-    return Verdict(sentence, chosen.number, ranked, differences, gain)
+    gain = None
+    if nothing and nothing is not chosen:
+        # Where one learns from unlabeled images and the other doesn't, the policies aren't what differs.
+        alike = (chosen.number in learns_more) == (nothing.number in learns_more)
+        gain = against(chosen, nothing) if alike else None
+    labels_alone = next((entry for entry in baselines if entry.number not in learns_more), None)
+    beside = against(chosen, labels_alone) if labels_alone and chosen.number in learns_more else None
+    return Verdict(sentence, chosen.number, ranked, differences, gain, beside)
 
 
 def _confirmed(entry: Entry, results: Sequence[FoldResult]) -> Confirmed:

@@ -6,7 +6,9 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from augsearch.policies import Transfer, UserError
 from augsearch.search.display import Display
@@ -23,6 +25,12 @@ from augsearch.trainers.images import SMALL_SIDE, ImageData, open_images
 from augsearch.trainers.networks import is_built_in, is_model_file
 from augsearch.trainers.splits import Splits, split
 
+if TYPE_CHECKING:
+    from augsearch.trainers.unlabeled import Unlabeled
+
+MOST_UNLABELED = 20_000
+"""Unlabeled images that a search learns from: a sample, because no fold comes to see more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Data:
@@ -31,6 +39,8 @@ class Data:
     images: ImageData
     splits: Splits
     workspace: Workspace
+    unlabeled: Unlabeled | None = None
+    """What the search learns from beside them."""
 
     @property
     def experiment(self) -> str:
@@ -71,8 +81,15 @@ def open_data(settings: Settings, display: Display) -> Data:
         teacher=_teacher(settings),
         teacher_weights="none" if is_built_in(settings.teacher) else settings.teacher_weights,
     )
-    key = digest([images.fingerprint, splits.digests(), _content(proxy.model_dump(exclude={"device"}))])
-    workspace = write_workspace(HOME / "work" / key, images, splits, proxy)
+    unlabeled = _open_unlabeled(settings, images, splits, display) if settings.with_unlabeled else None
+    key = digest(
+        [
+            *(images.fingerprint, splits.digests(), _content(proxy.model_dump(exclude={"device"}))),
+            *([unlabeled.fingerprint] if unlabeled else []),
+        ]
+    )
+    beside = (_decoded_file(unlabeled), unlabeled.chosen) if unlabeled else None
+    workspace = write_workspace(HOME / "work" / key, images, splits, proxy, beside)
     _, side, _, channels = images.images.shape
     parts = {
         name: len(getattr(splits, name))
@@ -82,7 +99,67 @@ def open_data(settings: Settings, display: Display) -> Data:
     counts = counts.replace(" test", " test (sealed)")
     colour = "grey" if channels == 1 else "RGB"
     display.line(f"{images.name}: {len(images.classes)} classes, {side} px {colour}; {counts}")
-    return Data(images, splits, workspace)
+    if unlabeled is not None:
+        display.line(_unlabeled_in_words(unlabeled))
+    elif settings.semi is None and (len(splits.unlabeled) or _has_unlabeled_folder(settings)):
+        display.line("images without labels are not used; --semi search finds out whether they help")
+    return Data(images, splits, workspace, unlabeled)
+
+
+def _open_unlabeled(settings: Settings, images: ImageData, splits: Splits, display: Display) -> Unlabeled:
+    from augsearch.trainers.unlabeled import open_unlabeled
+
+    with display.bar("decoding unlabeled images", total=1) as bar:
+        found = open_unlabeled(
+            settings.data,
+            images,
+            splits,
+            folder=settings.unlabeled,
+            cache=HOME / "cache",
+            most=MOST_UNLABELED,
+            seed=settings.seed,
+            progress=bar.reach,
+        )
+    if found is None:
+        raise no_unlabeled(settings)
+    return found
+
+
+def no_unlabeled(settings: Settings) -> UserError:
+    """There is nothing to learn from without labels."""
+    where = settings.data or "the embedded data set"
+    return UserError(
+        f"{where} has no unlabeled images: give --unlabeled FOLDER, make a folder unlabeled/ in it, "
+        "or leave --semi out"
+    )
+
+
+def _decoded_file(unlabeled: Unlabeled) -> Path:
+    """The ``.npy`` file of a sample's pixels."""
+    from augsearch.trainers.pixels import Decoded
+
+    assert isinstance(unlabeled.pixels, Decoded)
+    assert isinstance(unlabeled.pixels.images, np.memmap)
+    return Path(str(unlabeled.pixels.images.filename))
+
+
+def _unlabeled_in_words(unlabeled: Unlabeled) -> str:
+    words = f"unlabeled: {unlabeled.found:,} images ({unlabeled.name})"
+    if unlabeled.refused:
+        words += f"; {unlabeled.refused:,} left out that are also in validation, confirmation or test"
+    if unlabeled.unreadable:
+        words += f"; {len(unlabeled.unreadable):,} can't be read, the first is {unlabeled.unreadable[0]}"
+    if len(unlabeled.chosen) < unlabeled.found - unlabeled.refused - len(unlabeled.unreadable):
+        words += f"; the search learns from {len(unlabeled.chosen):,}"
+    return words
+
+
+def _has_unlabeled_folder(settings: Settings) -> bool:
+    if settings.data is None or not Path(settings.data).is_dir():
+        return False
+    from augsearch.trainers.folders import find_unlabeled_folder
+
+    return find_unlabeled_folder(Path(settings.data)) is not None
 
 
 def identity_of(settings: Settings, data: Data) -> dict[str, Any]:
@@ -100,6 +177,8 @@ def identity_of(settings: Settings, data: Data) -> dict[str, Any]:
         "fold size": proxy.fold_size,
         "transfer": _transfer_in_words(settings),
         "teacher view": settings.teacher_view if settings.with_teacher else None,
+        "semi": _semi_in_words(settings),
+        "unlabeled": f"{data.unlabeled.name} {data.unlabeled.fingerprint[:12]}" if data.unlabeled else None,
         **_content(
             {
                 "proxy model": proxy.model,
@@ -120,6 +199,14 @@ def _content(fields: dict[str, Any]) -> dict[str, Any]:
 def _transfer_in_words(settings: Settings) -> str | None:
     transfer = settings.space.transfer
     return transfer.model_dump_json() if isinstance(transfer, Transfer) else transfer
+
+
+def _semi_in_words(settings: Settings) -> str | None:
+    space = settings.space.semi
+    if space is None:
+        return None
+    given = "".join(f", {name} {value}" for name, value in space.fixed)
+    return f"{'search' if space.searched else space.techniques[0]}{given}"
 
 
 def _largest_side(settings: Settings) -> int:

@@ -86,6 +86,8 @@ class Display:
         self.line(verdict.sentence)
         if verdict.gain is not None:
             self.line(f"{verdict.gain.better} over no augmentation: {verdict.gain.points()}.")
+        if (beside := verdict.unlabeled_gain) is not None:
+            self.line(f"With unlabeled images over the labels alone ({beside.worse}): {beside.points()}.")
 
 
 class Bar:

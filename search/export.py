@@ -80,7 +80,11 @@ def policy_file_of(study: optuna.Study, entry: Entry, verdict: dict[str, Any] | 
     }
     return PolicyFile(
         policy=entry.candidate.policy,
-        training=Training(distillation=entry.candidate.distillation, transfer=entry.candidate.transfer),
+        training=Training(
+            distillation=entry.candidate.distillation,
+            transfer=entry.candidate.transfer,
+            semi=entry.candidate.semi,
+        ),
         provenance=provenance(study, entry),
         evidence=evidence | (verdict or {}),
     )

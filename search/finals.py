@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,15 @@ from typing import TYPE_CHECKING, Any
 from augsearch.policies import Distillation, Mixing, PolicyFile, UserError, read_policy, write_policy
 from augsearch.search.data import Data, digest, make_folder, open_data
 from augsearch.search.display import Display
+from augsearch.search.semi import (
+    draw_labels,
+    labeled_in_words,
+    log_labeling,
+    log_round,
+    open_for_final,
+    round_in_words,
+    wanted_semi,
+)
 from augsearch.search.settings import HOME, Settings, available_cores
 from augsearch.search.tracking import Tracker
 from augsearch.trainers.folds import content_of, default_final_epochs
@@ -20,6 +29,11 @@ from augsearch.trainers.images import SMALL_SIDE, image_paths, open_images
 if TYPE_CHECKING:
     from augsearch.trainers.final import FinalEpoch, FinalModel, FinalPlan, Tested
     from augsearch.trainers.pixels import Pixels
+    from augsearch.trainers.rounds import Labeling
+    from augsearch.trainers.students import RoundDone
+    from augsearch.trainers.unlabeled import Unlabeled
+
+    Following = Generator[FinalEpoch | Labeling | RoundDone, None, FinalModel]
 
 SOFTENED_AT = (1.0, 2.0, 4.0, 10.0)
 """The temperatures at which the figure shows what the teacher knows."""
@@ -39,7 +53,7 @@ def final_key(policy_file: Path, settings: Settings, data: Data) -> str:
         include={
             *("input_size", "final_size", "final_epochs", "patience", "batch_size", "accumulation"),
             *("learning_rate", "label_smoothing", "warm_up", "ema", "precision", "crop_scale"),
-            *("processes", "teacher", "teacher_weights", "limit"),
+            *("processes", "teacher", "teacher_weights", "limit", "first_teacher"),
         },
     )
     parts = (
@@ -49,6 +63,7 @@ def final_key(policy_file: Path, settings: Settings, data: Data) -> str:
         content_of(settings.weights_of(settings.network)),
         decisive,
         data.workspace.folder.name,
+        data.unlabeled.fingerprint if data.unlabeled else "",
     )
     return digest(parts)
 
@@ -86,13 +101,15 @@ def with_weights(settings: Settings, file: PolicyFile) -> Settings:
 def plan_of(settings: Settings, file: PolicyFile, trained_on: int) -> FinalPlan:
     """What the settings say of the final training."""
     from augsearch.trainers.final import FinalPlan
-    from augsearch.trainers.recipe import Recipe
+    from augsearch.trainers.recipe import Recipe, usual_label_smoothing
 
     recipe = Recipe(
         epochs=final_epochs(settings, trained_on, file.training.transfer is not None),
         batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
-        label_smoothing=settings.label_smoothing,
+        label_smoothing=usual_label_smoothing(file.training.semi)
+        if settings.label_smoothing is None
+        else settings.label_smoothing,
         warm_up=settings.warm_up,
         accumulation=settings.accumulation,
         ema=settings.ema,
@@ -105,6 +122,7 @@ def plan_of(settings: Settings, file: PolicyFile, trained_on: int) -> FinalPlan:
         recipe=recipe,
         patience=settings.patience,
         processes=settings.processes,
+        first_teacher=settings.first_teacher,
     )
 
 
@@ -148,7 +166,8 @@ def train_and_test(
     """Train the final model from ``policy_file``, test it once, log both; returns its path and figures."""
     file = with_transfer(read_policy(policy_file), settings)
     pixels = final_pixels(settings, data)
-    final = _train(data, settings, file, policy_file, pixels, output, display, tracker)
+    unlabeled = open_for_final(settings, data, file, pixels, display)
+    final = _train(data, settings, file, policy_file, pixels, unlabeled, output, display, tracker)
     # On record before it happens: a read that was cut short was a read too.
     before = record_test_read(data, by)
     from augsearch.trainers.final import test_final
@@ -162,6 +181,8 @@ def train_and_test(
     )
     display.line(f"saved as {final.path} (best epoch {final.best_epoch}, {final.seconds:.0f} s)")
     drawn = _draw(data, pixels, tested, file, output)
+    if unlabeled is not None and file.training.semi is not None:
+        drawn += draw_labels(unlabeled, final, file.training.semi, data, output)
     figures = {
         "test_accuracy": test.accuracy,
         "test_macro_f1": test.macro_f1,
@@ -171,6 +192,7 @@ def train_and_test(
         "final_epochs": final.epochs,
         "final_trained_on": final.trained_on,
         "final_images": final.images,
+        "final_unlabeled_images": final.unlabeled,
         "final_seconds": round(final.seconds, 1),
     }
     result = {
@@ -245,6 +267,7 @@ def _train(
     file: PolicyFile,
     policy_file: Path,
     pixels: Pixels,
+    unlabeled: Unlabeled | None,
     output: Path,
     display: Display,
     tracker: Tracker | None,
@@ -253,12 +276,16 @@ def _train(
 
     from augsearch.trainers.final import final_training_part, train_final
     from augsearch.trainers.scores import TrainingDivergedError
+    from augsearch.trainers.students import train_students
 
     torch.set_num_threads(max(1, available_cores() // settings.processes))
     trained_on = len(final_training_part(data.splits, settings.limit))
     plan = plan_of(settings, file, trained_on)
     path = output / "model.safetensors"
-    training = train_final(
+    semi = file.training.semi
+    in_rounds = semi is not None and semi.technique == "self-training"
+    train: Callable[..., Following] = train_students if in_rounds else train_final
+    training = train(
         data.workspace,
         data.splits,
         file,
@@ -267,6 +294,7 @@ def _train(
         limit=settings.limit,
         path=path,
         card={"policy_file": policy_file.name, "data": data.label},
+        unlabeled=unlabeled,
     )
     transfer = file.training.transfer
     how = f", {transfer.mode} transfer" if transfer else ""
@@ -275,8 +303,9 @@ def _train(
         f"{plan.recipe.epochs} epochs, from {policy_file}"
     )
     seen: list[FinalEpoch] = []
+    key = digest([file.policy.model_dump_json(), file.training.model_dump_json(), plan.model_dump_json()])
     try:
-        return _shown(training, plan, seen, display, tracker)
+        return _shown(training, plan, seen, display, tracker, key, data.images.classes)
     except TrainingDivergedError as error:
         rate = plan.recipe.top_rate(transfer)
         kept = f"; the best model until then is kept as {path}" if seen else ""
@@ -286,14 +315,20 @@ def _train(
 
 
 def _shown(
-    training: Generator[FinalEpoch, None, FinalModel],
+    training: Following,
     plan: FinalPlan,
     seen: list[FinalEpoch],
     display: Display,
     tracker: Tracker | None,
+    key: str,
+    classes: Sequence[str],
 ) -> FinalModel:
-    """Follow the training to its end; ``seen`` gets every epoch."""
+    """Follow the training to its end; ``seen`` gets every epoch, ``key`` tells it from others in MLflow."""
+    from augsearch.trainers.rounds import Labeling
+    from augsearch.trainers.students import RoundDone
+
     parts = plan.recipe.accumulation
+    in_rounds = False
     with display.bar("final training", plan.recipe.epochs) as bar:
         while True:
             try:
@@ -301,6 +336,17 @@ def _shown(
             except StopIteration as stop:
                 final: FinalModel = stop.value
                 break
+            if isinstance(epoch, RoundDone):
+                in_rounds = True
+                display.line(round_in_words(epoch))
+                if tracker is not None:
+                    log_round(tracker, key, epoch, classes)
+                continue
+            if isinstance(epoch, Labeling):
+                display.line(labeled_in_words(epoch))
+                if tracker is not None and not in_rounds:
+                    log_labeling(tracker, key, epoch, classes)
+                continue
             done = epoch.training.epoch
             if not seen and epoch.loaded is not None:
                 display.line(f"weights: {epoch.loaded.describe()}")
@@ -316,7 +362,8 @@ def _shown(
             bar.reach(done, plan.recipe.epochs)
             bar.advance(0, f"held-out accuracy {100 * epoch.validation.accuracy:.1f} %")
             if tracker is not None:
-                tracker.epoch(done, _epoch_metrics(epoch))
+                # The steps of students follow those of the rounds before them.
+                tracker.epoch(epoch.round * plan.recipe.epochs + done, _epoch_metrics(epoch))
     if final.epochs < plan.recipe.epochs:
         display.line(f"stopped early, after {final.epochs} epochs: no better one for {plan.patience}")
     return final
@@ -333,6 +380,11 @@ def _epoch_metrics(epoch: FinalEpoch) -> dict[str, float]:
         "final_held_out_log_loss": validation.log_loss,
         "final_held_out_ece": validation.ece,
     }
+    if training.unlabeled:
+        metrics |= {
+            "final_unlabeled_share": training.unlabeled / training.images,
+            "final_unlabeled_used": training.used,
+        }
     if len(training.rates) > 1:
         metrics |= {f"learning_rate/{name}": rate for name, rate in training.rates.items()}
     return metrics
@@ -384,7 +436,8 @@ def overridden(file: PolicyFile, settings: Settings, flags: dict[str, Any]) -> P
         transfer = settings.transfer_of(settings.network)
     elif transfer is not None and rates:
         transfer = transfer.model_copy(update={name: getattr(settings, name) for name in rates})
-    training = training.model_copy(update={"distillation": distillation, "transfer": transfer})
+    semi = wanted_semi(file, settings)
+    training = training.model_copy(update={"distillation": distillation, "transfer": transfer, "semi": semi})
     return file.model_copy(update={"policy": policy, "training": training})
 
 
@@ -406,7 +459,8 @@ def train_from_file(
     """
     file = overridden(read_policy(policy_file), settings, flags)
     settings = with_weights(settings, file)
-    data = open_data(settings, display)
+    # The search's sample of unlabeled images is not wanted here: the final training takes all.
+    data = open_data(settings.model_copy(update={"semi": "none"}), display)
     output = settings.output or _beside(policy_file)
     make_folder(output)
     effective = output / "model.policy.json"

@@ -87,8 +87,11 @@ def next_steps(settings: Settings, outcome: Outcome) -> str:
     same_images = _flags(settings, "image_size")
     network = "" if settings.network == "medium" else f" --model {shlex.quote(settings.network)}"
     trained_by = [*TRAINED_BY]
-    if read_policy(outcome.policy_file).training.distillation:
+    training = read_policy(outcome.policy_file).training
+    if training.distillation or (training.semi and training.semi.asks_teacher):
         trained_by += ["teacher", "teacher_weights"]
+    if training.semi:
+        trained_by += ["unlabeled", "first_teacher"]
     if settings.transfer != "search":  # then the policy file says it
         trained_by += ["transfer", "backbone_lr_scale", "layer_decay"]
     lines = [

@@ -111,7 +111,7 @@ class Race:
             yield TrialStarted(number, contender.baseline, contender.candidate, done)
             if done == self._settings.folds or self._loses(contender):
                 yield self._finish(contender)  # killed between its last fold and its end
-            elif contender.candidate.distillation and not self._teacher_ready:
+            elif contender.candidate.asks_teacher and not self._teacher_ready:
                 self._awaiting_teacher.append(contender)
                 self._start_teacher()
             else:

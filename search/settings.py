@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from augsearch.policies import OPERATION_SETS, OPERATIONS, RANDAUGMENT, Transfer, UserError
 from augsearch.policies.errors import explain
-from augsearch.search.space import BASELINES, Space
+from augsearch.search.space import BASELINES, TECHNIQUES, SemiSpace, Space
 from augsearch.trainers.networks import check_network, is_built_in, is_model_file
 
 HOME = Path("mlruns")
@@ -64,6 +64,19 @@ class Settings(BaseModel):
     teacher_weights: str = "hub"
     """``hub``, ``none`` or a file, of a teacher that is not built in."""
     teacher_view: Literal["same", "clean"] = "same"
+    unlabeled: Path | None = None
+    """A folder of images without labels; None: those that the data brings, or a folder unlabeled/ in it."""
+    semi: Literal["none", "pseudo", "self-training", "fixmatch", "distillation", "search"] | None = None
+    """How to learn from them; None: search where ``unlabeled`` is given, else none."""
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    """This and the next two are searched where they aren't given."""
+    unlabeled_weight: Annotated[float, Field(ge=0, le=100)] | None = None
+    unlabeled_ratio: Annotated[float, Field(gt=0, le=64)] | None = None
+    class_cap: Positive | None = None
+    rounds: int | None = Field(default=None, ge=1, le=100)
+    """Of labeling anew, or of students."""
+    first_teacher: str | None = None
+    """The network of self-training's first teacher; None: the final model's."""
     final: bool = True
     final_model: str | None = None
     """None: the proxy's network if it is not built in, else medium."""
@@ -74,7 +87,8 @@ class Settings(BaseModel):
     batch_size: int = Field(default=64, ge=2, le=65_536)
     accumulation: int = Field(default=1, ge=1, le=1024)
     learning_rate: Positive | None = None
-    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    label_smoothing: float | None = Field(default=None, ge=0, lt=1)
+    """None: 0.1, or 0 where a threshold decides which unlabeled images to learn from."""
     warm_up: float = Field(default=0.25, gt=0, lt=1)
     ema: float | None = Field(default=None, gt=0, lt=1)
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -103,7 +117,7 @@ class Settings(BaseModel):
         # In the registry's order: the same operations are the same search, however they were named.
         return tuple(name for name in OPERATIONS if name in chosen)
 
-    @field_validator("proxy_model", "final_model")
+    @field_validator("proxy_model", "final_model", "first_teacher")
     @classmethod
     def _networks_known(cls, name: str | None) -> str | None:
         return None if name is None else check_network(name)
@@ -147,6 +161,36 @@ class Settings(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _baselines_fit(self) -> Settings:
+        needed = len(self.space.baselines)
+        if self.trials < needed:
+            raise ValueError(f"trials must be at least {needed}, the baselines, got {self.trials}")
+        return self
+
+    @model_validator(mode="after")
+    def _teacher_for_unlabeled(self) -> Settings:
+        if self.semi == "distillation" and not self.with_teacher:
+            raise ValueError("semi distillation needs a teacher; leave --teacher none out")
+        return self
+
+    @property
+    def with_unlabeled(self) -> bool:
+        """Whether the search learns from unlabeled images."""
+        return self.semi not in (None, "none") or (self.semi is None and self.unlabeled is not None)
+
+    @property
+    def semi_fields(self) -> dict[str, Any]:
+        """What the settings say of how to learn from unlabeled images, by the fields of ``Semi``."""
+        said = {
+            "threshold": self.threshold,
+            "weight": self.unlabeled_weight,
+            "ratio": self.unlabeled_ratio,
+            "class_cap": self.class_cap,
+            "rounds": self.rounds,
+        }
+        return {name: value for name, value in said.items() if value is not None}
+
     @property
     def with_teacher(self) -> bool:
         """Whether distillation is searched."""
@@ -186,7 +230,16 @@ class Settings(BaseModel):
             operations=self.operations,
             teacher_view=self.teacher_view if self.with_teacher else None,
             transfer="search" if self.transfer == "search" else self.transfer_of(self.proxy_model),
+            semi=self._semi_space if self.with_unlabeled else None,
         )
+
+    @property
+    def _semi_space(self) -> SemiSpace:
+        fixed = tuple(self.semi_fields.items())
+        if self.semi is not None and self.semi in TECHNIQUES:
+            return SemiSpace((self.semi,), searched=False, fixed=fixed)
+        known = [name for name in TECHNIQUES if self.with_teacher or name != "distillation"]
+        return SemiSpace(tuple(known), searched=True, fixed=fixed)
 
 
 def _unknown_operation(name: str) -> str:

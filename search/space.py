@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from augsearch.policies import MAX_MAGNITUDE, TRIVIALAUGMENT, Distillation, Policy, Transfer
+from augsearch.policies import MAX_MAGNITUDE, TRIVIALAUGMENT, Distillation, Policy, Semi, Transfer
 
 if TYPE_CHECKING:
     import optuna
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from augsearch.trainers.folds import Candidate
 
 MAX_OPS = 4
+TRANSFORMS = {"crop": 0.3, "flip_horizontal": 0.3, "flip_vertical": 0.1, "quarter_turns": 0.1}
+"""The basic transforms, and how often a neighbour switches each."""
 ON = 0.5
 """The probability of a flip or quarter turn that is switched on."""
 
@@ -26,6 +28,36 @@ BASELINES: dict[str, Policy] = {
 }
 """What anyone can have without a search, the simplest first."""
 
+USUAL = "RandAugment (2, 9)"
+"""The policy of the baselines that stand for a way to learn, and not for a policy."""
+
+Technique = Literal["pseudo", "self-training", "fixmatch", "distillation"]
+TECHNIQUES: dict[Technique, str] = {
+    "pseudo": "pseudo-labels",
+    "self-training": "self-training",
+    "fixmatch": "FixMatch",
+    "distillation": "distillation",
+}
+"""Ways to learn from unlabeled images, and what people call them."""
+
+MAX_RATIO = 4
+"""Unlabeled images to a labeled one: each costs as much as a labeled one does."""
+
+
+@dataclass(frozen=True, slots=True)
+class SemiSpace:
+    """What a search may choose from to learn from unlabeled images."""
+
+    techniques: tuple[Technique, ...]
+    searched: bool
+    """Whether to use one is searched, and which; else all candidates use the only one."""
+    fixed: tuple[tuple[str, Any], ...] = ()
+    """Fields of ``Semi`` that are as a person wants them, and so aren't searched."""
+
+    def usual(self, technique: Technique) -> Semi:
+        """``technique`` as anyone would use it."""
+        return Semi.model_validate({"technique": technique, **dict(self.fixed)})
+
 
 @dataclass(frozen=True, slots=True)
 class Space:
@@ -36,6 +68,39 @@ class Space:
     """What the teacher looks at; None: there is no teacher."""
     transfer: Transfer | Literal["search"] | None = None
     """How the proxies' weights are used: always so, or searched; None: they have none."""
+    semi: SemiSpace | None = None
+    """How unlabeled images are used; None: there are none."""
+
+    @property
+    def baselines(self) -> dict[str, Baseline]:
+        """What anyone can have without this search, by name.
+
+        With unlabeled images all policies are tried under the technique, and one on the labels alone; where
+        the technique is searched, all policies on the labels alone, and one under each technique.
+        """
+        alone = {name: Baseline(policy) for name, policy in BASELINES.items()}
+        if self.semi is None:
+            return alone
+        usual = {technique: self.semi.usual(technique) for technique in self.semi.techniques}
+        if self.semi.searched:
+            # None with a teacher: that is no baseline's.
+            return alone | {
+                f"{USUAL}, {TECHNIQUES[technique]}": Baseline(BASELINES[USUAL], semi)
+                for technique, semi in usual.items()
+                if not semi.asks_teacher
+            }
+        (semi,) = usual.values()
+        return {name: Baseline(policy, semi) for name, policy in BASELINES.items()} | {
+            f"{USUAL}, labels alone": alone[USUAL]
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What anyone can have without a search."""
+
+    policy: Policy
+    semi: Semi | None = None
 
 
 def suggest(trial: optuna.trial.Trial, space: Space) -> Candidate:
@@ -43,42 +108,43 @@ def suggest(trial: optuna.trial.Trial, space: Space) -> Candidate:
     from augsearch.trainers.folds import Candidate
 
     operations = space.operations
-    baseline = BASELINES.get(trial.user_attrs.get("baseline", ""))
-    if baseline is not None and not set(baseline.operations) <= set(operations):
+    baseline = space.baselines.get(trial.user_attrs.get("baseline", ""))
+    if baseline is not None and not set(baseline.policy.operations) <= set(operations):
         # Not a policy that this search could propose: the sampler must not take its score for that of the
         # few operations which are searched, so the trial gets no parameters for them.
         operations = ()
     policy = _suggest_policy(trial, operations)
-    return Candidate(
-        policy=policy if baseline is None else baseline,
-        distillation=_suggest_distillation(trial, space.teacher_view) if space.teacher_view else None,
-        transfer=_suggest_transfer(trial) if space.transfer == "search" else space.transfer,
-    )
+    distillation = _suggest_distillation(trial, space.teacher_view) if space.teacher_view else None
+    transfer = _suggest_transfer(trial) if space.transfer == "search" else space.transfer
+    semi = None
+    # Where all candidates use a technique, labels alone are no choice of parameters.
+    if space.semi and (baseline is None or baseline.semi or space.semi.searched):
+        semi = _suggest_semi(trial, space.semi, space.operations)
+    if baseline is not None:
+        policy, semi = baseline.policy, baseline.semi
+    return Candidate(policy=policy, distillation=distillation, transfer=transfer, semi=semi)
 
 
-def _suggest_policy(trial: optuna.trial.Trial, operations: tuple[str, ...]) -> Policy:
-    fields: dict[str, Any] = {"num_ops": trial.suggest_int("num_ops", 0, MAX_OPS)}
+def _suggest_policy(trial: optuna.trial.Trial, operations: tuple[str, ...], of: str = "") -> Policy:
+    """A policy; the names of its parameters begin with ``of``."""
+    fields: dict[str, Any] = {"num_ops": trial.suggest_int(f"{of}num_ops", 0, MAX_OPS)}
     if fields["num_ops"]:
         # Random magnitudes go with TrivialAugment's wide ranges, fixed ones with RandAugment's.
-        if trial.suggest_categorical("magnitudes", ["fixed", "random"]) == "random":
+        if trial.suggest_categorical(f"{of}magnitudes", ["fixed", "random"]) == "random":
             fields |= {"magnitude": "random", "ranges": "wide"}
         else:
-            fields["magnitude"] = trial.suggest_int("magnitude", 0, MAX_MAGNITUDE)
-        chosen = [name for name in operations if trial.suggest_categorical(f"op_{name}", [True, False])]
+            fields["magnitude"] = trial.suggest_int(f"{of}magnitude", 0, MAX_MAGNITUDE)
+        chosen = [name for name in operations if trial.suggest_categorical(f"{of}op_{name}", [True, False])]
         fields["operations"] = tuple(chosen)
         if not chosen:
             fields = {"num_ops": 0}
-    for transform, probability in (
-        ("crop", 1.0),
-        ("flip_horizontal", ON),
-        ("flip_vertical", ON),
-        ("quarter_turns", ON),
-    ):
-        fields[transform] = probability if trial.suggest_categorical(transform, [True, False]) else 0.0
-    mixing = trial.suggest_categorical("mixing", ["none", "cutmix", "mixup"])
+    for transform in TRANSFORMS:
+        on = trial.suggest_categorical(f"{of}{transform}", [True, False])
+        fields[transform] = (1.0 if transform == "crop" else ON) if on else 0.0
+    mixing = trial.suggest_categorical(f"{of}mixing", ["none", "cutmix", "mixup"])
     if mixing != "none":
-        alpha = trial.suggest_float("mixing_alpha", 0.1, 2.0, log=True)
-        probability = trial.suggest_float("mixing_probability", 0.1, 1.0)
+        alpha = trial.suggest_float(f"{of}mixing_alpha", 0.1, 2.0, log=True)
+        probability = trial.suggest_float(f"{of}mixing_probability", 0.1, 1.0)
         fields["mixing"] = {"kind": mixing, "alpha": alpha, "probability": probability}
     return Policy(**fields)
 
@@ -105,16 +171,38 @@ def _suggest_transfer(trial: optuna.trial.Trial) -> Transfer:
     )
 
 
-def baseline_params(policy: Policy, space: Space) -> dict[str, Any]:
-    """The trial parameters that make ``suggest`` propose ``policy`` without a teacher, all of it learning."""
-    params: dict[str, Any] = {"num_ops": policy.num_ops, "mixing": "none"}
-    if policy.num_ops:
-        random = policy.magnitude == "random"
-        params["magnitudes"] = "random" if random else "fixed"
-        params |= {} if random else {"magnitude": policy.magnitude}
-        params |= {f"op_{name}": name in policy.operations for name in space.operations}
-    for transform in ("crop", "flip_horizontal", "flip_vertical", "quarter_turns"):
-        params[transform] = getattr(policy, transform) > 0
+OWN = "unlabeled_"
+"""Begins the names of the parameters of unlabeled images' own policy."""
+
+
+def _suggest_semi(trial: optuna.trial.Trial, space: SemiSpace, operations: tuple[str, ...]) -> Semi | None:
+    technique: str = space.techniques[0]
+    if space.searched:
+        technique = trial.suggest_categorical("semi", ["none", *space.techniques])
+        if technique == "none":
+            return None
+    fixed = dict(space.fixed)
+    fields: dict[str, Any] = {"technique": technique}
+    if "weight" not in fixed:
+        fields["weight"] = trial.suggest_float("unlabeled_weight", 0.1, 4.0, log=True)
+    if "ratio" not in fixed:
+        fields["ratio"] = trial.suggest_int("unlabeled_ratio", 1, MAX_RATIO)
+    if technique == "distillation":
+        fields["temperature"] = trial.suggest_float("unlabeled_temperature", 1.0, 20.0, log=True)
+    elif "threshold" not in fixed:
+        fields["threshold"] = trial.suggest_float("threshold", 0.5, 0.99)
+    if technique == "fixmatch":
+        fields["per_class"] = trial.suggest_categorical("per_class", [True, False])
+    if technique in ("pseudo", "self-training"):
+        fields["labels"] = trial.suggest_categorical("pseudo_labels", ["hard", "soft"])
+    if trial.suggest_categorical("unlabeled_policy", ["same", "own"]) == "own":
+        fields["policy"] = _suggest_policy(trial, operations, OWN)
+    return Semi.model_validate(fixed | fields)
+
+
+def baseline_params(baseline: Baseline, space: Space) -> dict[str, Any]:
+    """The trial parameters by which ``suggest`` proposes ``baseline``: no teacher, and all layers learn."""
+    params = _params_of(baseline.policy, space.operations)
     if space.teacher_view:
         params["distillation"] = False
     if space.transfer == "search":
@@ -124,7 +212,35 @@ def baseline_params(policy: Policy, space: Space) -> dict[str, Any]:
             "backbone_lr_scale": usual.backbone_lr_scale,
             "layer_decay": usual.layer_decay,
         }
+    if space.semi:
+        semi = baseline.semi
+        params |= _params_of_semi(semi) if semi else {"semi": "none"}
     return params
+
+
+def _params_of(policy: Policy, operations: tuple[str, ...]) -> dict[str, Any]:
+    params: dict[str, Any] = {"num_ops": policy.num_ops, "mixing": "none"}
+    if policy.num_ops:
+        random = policy.magnitude == "random"
+        params["magnitudes"] = "random" if random else "fixed"
+        params |= {} if random else {"magnitude": policy.magnitude}
+        params |= {f"op_{name}": name in policy.operations for name in operations}
+    for transform in TRANSFORMS:
+        params[transform] = getattr(policy, transform) > 0
+    return params
+
+
+def _params_of_semi(semi: Semi) -> dict[str, Any]:
+    return {
+        "semi": semi.technique,
+        "unlabeled_weight": semi.weight,
+        "unlabeled_ratio": min(max(round(semi.ratio), 1), MAX_RATIO),
+        "unlabeled_temperature": semi.temperature,
+        "threshold": min(max(semi.threshold, 0.5), 0.99),
+        "per_class": semi.per_class,
+        "pseudo_labels": semi.labels,
+        "unlabeled_policy": "same",
+    }
 
 
 def neighbour(params: dict[str, Any], space: Space, rng: np.random.Generator) -> dict[str, Any]:
@@ -133,24 +249,7 @@ def neighbour(params: dict[str, Any], space: Space, rng: np.random.Generator) ->
     Drawing all dimensions at random makes nearly every candidate bad, because one mirror or quarter turn
     that destroys labels is enough; so the first candidates are small steps from the best so far.
     """
-    near = dict(params)
-    near["num_ops"] = int(np.clip(params["num_ops"] + rng.integers(-1, 2), 1, MAX_OPS))
-    near.setdefault("magnitudes", "fixed")
-    near["magnitude"] = int(np.clip(params.get("magnitude", 9) + rng.integers(-6, 7), 1, MAX_MAGNITUDE))
-    for name in space.operations:
-        kept = near.get(f"op_{name}", True)
-        near[f"op_{name}"] = bool(kept ^ (rng.random() < 0.15))
-    for switch, chance in (
-        ("crop", 0.3),
-        ("flip_horizontal", 0.3),
-        ("flip_vertical", 0.1),
-        ("quarter_turns", 0.1),
-    ):
-        near[switch] = bool(params[switch] ^ (rng.random() < chance))
-    if rng.random() < 0.4:
-        near["mixing"] = str(rng.choice(["none", "cutmix", "mixup"]))
-    near.setdefault("mixing_alpha", 1.0)
-    near.setdefault("mixing_probability", 0.5)
+    near = dict(params) | _near_policy(params, space.operations, rng)
     if space.teacher_view:
         near["distillation"] = bool(rng.random() < 0.5)
         near["temperature"] = float(np.exp(rng.uniform(np.log(2), np.log(8))))
@@ -161,16 +260,71 @@ def neighbour(params: dict[str, Any], space: Space, rng: np.random.Generator) ->
         scale = params.get("backbone_lr_scale", 0.1) * float(np.exp(rng.normal(0, 0.7)))
         near["backbone_lr_scale"] = float(np.clip(scale, 0.01, 1.0))
         near["layer_decay"] = float(np.clip(params.get("layer_decay", 1.0) + rng.normal(0, 0.1), 0.6, 1.0))
+    if space.semi:
+        near |= _near_semi(params, space.semi, space.operations, rng)
     return near
+
+
+def _near_policy(
+    params: dict[str, Any], operations: tuple[str, ...], rng: np.random.Generator
+) -> dict[str, Any]:
+    num_ops = int(np.clip(params["num_ops"] + rng.integers(-1, 2), 1, MAX_OPS))
+    near: dict[str, Any] = {"num_ops": num_ops, "magnitudes": params.get("magnitudes", "fixed")}
+    near["magnitude"] = int(np.clip(params.get("magnitude", 9) + rng.integers(-6, 7), 1, MAX_MAGNITUDE))
+    for name in operations:
+        kept = params.get(f"op_{name}", True)
+        near[f"op_{name}"] = bool(kept ^ (rng.random() < 0.15))
+    for switch, chance in TRANSFORMS.items():
+        near[switch] = bool(params[switch] ^ (rng.random() < chance))
+    near["mixing"] = params["mixing"]
+    if rng.random() < 0.4:
+        near["mixing"] = str(rng.choice(["none", "cutmix", "mixup"]))
+    near["mixing_alpha"] = params.get("mixing_alpha", 1.0)
+    near["mixing_probability"] = params.get("mixing_probability", 0.5)
+    return near
+
+
+def _near_semi(
+    params: dict[str, Any], space: SemiSpace, operations: tuple[str, ...], rng: np.random.Generator
+) -> dict[str, Any]:
+    usual = _params_of_semi(space.usual(space.techniques[0]))
+    near = usual | {name: params[name] for name in usual if name in params}
+    alone = near["semi"] == "none"
+    if rng.random() < (0.6 if alone else 0.3):
+        near["semi"] = str(rng.choice(space.techniques if alone else ("none", *space.techniques)))
+    weight, threshold = near["unlabeled_weight"], near["threshold"]
+    near["unlabeled_weight"] = float(np.clip(weight * np.exp(rng.normal(0, 0.5)), 0.1, 4.0))
+    near["unlabeled_ratio"] = int(np.clip(near["unlabeled_ratio"] + rng.integers(-1, 2), 1, MAX_RATIO))
+    near["threshold"] = float(np.clip(threshold + rng.normal(0, 0.1), 0.5, 0.99))
+    near["unlabeled_temperature"] = float(np.exp(rng.uniform(np.log(2), np.log(8))))
+    for switch, values in (("per_class", (True, False)), ("pseudo_labels", ("hard", "soft"))):
+        if rng.random() < 0.3:
+            near[switch] = values[int(rng.integers(2))]
+    near["unlabeled_policy"] = "own" if rng.random() < 0.3 else "same"
+    own = {name.removeprefix(OWN): value for name, value in params.items() if name.startswith(OWN)}
+    start = own if "num_ops" in own else params
+    return near | {f"{OWN}{name}": value for name, value in _near_policy(start, operations, rng).items()}
 
 
 def describe(candidate: Candidate) -> str:
     """A candidate in a few words."""
-    policy, parts = candidate.policy, []
+    parts = _policy_in_words(candidate.policy)
+    if candidate.distillation:
+        parts.append(
+            f"distil T={candidate.distillation.temperature:.1f} α={candidate.distillation.alpha:.2f}"
+        )
+    words = ", ".join(parts) or "no augmentation"
+    if candidate.transfer is not None:
+        words += f", {_transfer_in_words(candidate.transfer)}"
+    return words if candidate.semi is None else f"{words}; {_semi_in_words(candidate.semi)}"
+
+
+def _policy_in_words(policy: Policy) -> list[str]:
+    parts = []
     if policy.num_ops:
         strength = "random" if policy.magnitude == "random" else f"M={policy.magnitude}"
         parts.append(f"N={policy.num_ops} {strength} of {len(policy.operations)} ops")
-    for transform in ("crop", "flip_horizontal", "flip_vertical", "quarter_turns"):
+    for transform in TRANSFORMS:
         if getattr(policy, transform) > 0:
             parts.append(
                 {"flip_horizontal": "h-flip", "flip_vertical": "v-flip"}.get(
@@ -179,15 +333,24 @@ def describe(candidate: Candidate) -> str:
             )
     if policy.mixing:
         parts.append(f"{policy.mixing.kind} α={policy.mixing.alpha:.2f} p={policy.mixing.probability:.2f}")
-    if candidate.distillation:
-        parts.append(
-            f"distil T={candidate.distillation.temperature:.1f} α={candidate.distillation.alpha:.2f}"
-        )
-    words = ", ".join(parts) or "no augmentation"
-    transfer = candidate.transfer
-    if transfer is None:
-        return words
+    return parts
+
+
+def _transfer_in_words(transfer: Transfer) -> str:
     if transfer.mode == "head":
-        return f"{words}, head only"
+        return "head only"
     decay = f" decay {transfer.layer_decay:.2f}" if transfer.layer_decay < 1 else ""
-    return f"{words}, backbone lr × {transfer.backbone_lr_scale:.2g}{decay}"
+    return f"backbone lr × {transfer.backbone_lr_scale:.2g}{decay}"
+
+
+def _semi_in_words(semi: Semi) -> str:
+    parts = [f"{TECHNIQUES[semi.technique]} λ={semi.weight:.2g} μ={semi.ratio:.2g}"]
+    if semi.technique == "distillation":
+        parts.append(f"T={semi.temperature:.1f}")
+    else:
+        parts.append(f"τ={semi.threshold:.2f}{' per class' if semi.per_class else ''}")
+    if semi.technique in ("pseudo", "self-training") and semi.labels == "soft":
+        parts.append("soft")
+    if semi.policy:
+        parts.append(f"own policy: {', '.join(_policy_in_words(semi.policy)) or 'no augmentation'}")
+    return " ".join(parts)

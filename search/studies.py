@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from augsearch.policies import UserError
 from augsearch.policies.errors import first_line
 from augsearch.search.pruner import PairedPruner
-from augsearch.search.space import BASELINES, Space, baseline_params
+from augsearch.search.space import Space, baseline_params
 from augsearch.trainers.folds import Candidate, Fold, FoldResult, Stage
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -80,17 +80,19 @@ def open_study(storage: RDBStorage, name: str, identity: dict[str, Any], space: 
     if known is None:
         study.set_user_attr("key", uuid.uuid4().hex)  # a study of this name may have been before it
         study.set_user_attr("identity", identity)
-    elif known != identity:
-        fields = [field for field in identity | known if identity.get(field) != known.get(field)]
+        known = identity
+    # A field that a study made before doesn't have was None then.
+    fields = [field for field in identity | known if identity.get(field) != known.get(field)]
+    if fields:
         differences = "; ".join(
             f"{field} was {known.get(field)}, is {identity.get(field)}" for field in fields
         )
         raise UserError(
             f"study {name!r} was made from other data or settings: {differences}; use another --study"
         )
-    for baseline, policy in BASELINES.items():
-        params = baseline_params(policy, space)
-        study.enqueue_trial(params, user_attrs={"baseline": baseline}, skip_if_exists=True)
+    for name_of, baseline in space.baselines.items():
+        params = baseline_params(baseline, space)
+        study.enqueue_trial(params, user_attrs={"baseline": name_of}, skip_if_exists=True)
     return study
 
 

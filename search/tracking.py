@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from mlflow.models import Model
 
 STUDY_TAG, KEY_TAG, TRIAL_TAG = "augsearch.study", "augsearch.key", "augsearch.trial"
+CHILD_TAG = "augsearch.child"
 SOURCE = {"mlflow.source.name": "augsearch", "mlflow.source.type": "LOCAL"}
 _STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "FINISHED", TrialState.FAIL: "FAILED"}
 
@@ -242,6 +243,39 @@ class Tracker:
         self._client.log_batch(
             self._parent, metrics=[Metric(name, value, now, step) for name, value in metrics.items()]
         )
+
+    def child(
+        self,
+        name: str,
+        key: str,
+        metrics: dict[str, float],
+        tags: dict[str, str] | None = None,
+        params: dict[str, Any] | None = None,
+    ) -> None:
+        """Log a run below the parent that is no trial, such as a round of self-training; ``key`` tells it
+        from others, and one that is there already stays as it is."""
+        self._later(self._child, name, key, metrics, tags or {}, params or {})
+
+    def _child(
+        self, name: str, key: str, metrics: dict[str, float], tags: dict[str, str], params: dict[str, Any]
+    ) -> None:
+        from mlflow.entities import Metric, Param
+
+        condition = f"tags.`mlflow.parentRunId` = '{self._parent}' and tags.`{CHILD_TAG}` = '{key}'"
+        for known in self._search(condition):
+            if known.info.status != "RUNNING":
+                return
+            self._client.delete_run(known.info.run_id)  # a kill left it half written
+        end = int(time.time() * 1000)
+        start = end - int(metrics.get("seconds", 0) * 1000)
+        all_tags = {"mlflow.parentRunId": self._parent, CHILD_TAG: key, **SOURCE, **tags}
+        run = self._client.create_run(self._experiment_id, start_time=start, run_name=name, tags=all_tags)
+        self._client.log_batch(
+            run.info.run_id,
+            metrics=[Metric(metric, float(value), end, 0) for metric, value in metrics.items()],
+            params=[Param(param, str(value)) for param, value in params.items()],
+        )
+        self._client.set_terminated(run.info.run_id, status="FINISHED", end_time=end)
 
     def artifact(self, path: Path, folder: str | None = None) -> None:
         """Keep a copy of the file at ``path`` with the parent run."""

@@ -113,7 +113,7 @@ class ArrayStream:
 def npz_file(path: Path) -> ArraySource:
     """Find the arrays of an ``.npz`` file: ``images`` (N, H, W[, C]), ``labels``, perhaps ``classes``.
 
-    It may also have ``parts``, (N,), codes of ``Part``, as the embedded file does.
+    It may also have ``parts``, (N,), codes of ``Part``, and ``unlabeled_truth``, as the embedded file does.
     """
     resolved = path.resolve()
     signature = hashed(["npz", str(resolved), *stamp(resolved)])
@@ -125,6 +125,33 @@ def embedded() -> ArraySource:
     content = resources.files("augsearch.trainers.data").joinpath(EMBEDDED).read_bytes()
     signature = hashed(["embedded", hashlib.blake2b(content).hexdigest()])
     return ArraySource("fashion-mnist-small", "the embedded data set", signature, lambda: io.BytesIO(content))
+
+
+def unlabeled_truth(source: ArraySource) -> npt.NDArray[np.int64] | None:
+    """The array ``unlabeled_truth``: the labels of the unlabeled part, kept apart from those to learn from.
+
+    Returns:
+        int64, (N,): of every row of the file, -1 where it is labeled or its class is not known; None if there
+        is no such array.
+
+    Raises:
+        UserError: it does not fit the unlabeled part, or the classes.
+    """
+    with _reading(source.where), source.file() as file, zipfile.ZipFile(file) as archive:
+        truth = _array(archive, "unlabeled_truth")
+    if truth is None:
+        return None
+    stream = source.open()
+    unlabeled = np.flatnonzero(stream.labels < 0)
+    fits = truth.shape == unlabeled.shape and truth.dtype.kind in "iu"
+    if not fits or ((truth < -1) | (truth >= len(stream.classes))).any():
+        raise UserError(
+            f"unlabeled_truth of {source.where} must be {len(unlabeled)} whole numbers from -1 to "
+            f"{len(stream.classes) - 1}, one for each image without a label: correct it, or leave it out"
+        )
+    every = np.full(stream.total, -1, np.int64)
+    every[unlabeled] = truth
+    return every
 
 
 @contextmanager

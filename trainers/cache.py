@@ -7,8 +7,8 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -39,21 +39,36 @@ def write_cache(
 ) -> None:
     """Decode a stream into the folder ``target``, for ``load_cache`` to map.
 
-    Everything is written to a hidden folder beside ``target`` that takes its name when it is complete. A
-    process that is killed leaves only that hidden folder, which a later call removes. Of two processes that
-    write the same target, the first to finish wins and the other's work is dropped.
-
     Raises:
         UserError: images cannot be read, or the cache cannot be written.
+    """
+    with written_whole(target, load_cache) as partial, pillow_without_warnings():
+        size = image_size or stream.side(largest)
+        _decode(stream, name, partial, size, skip_bad_images, progress)
+
+
+@contextmanager
+def written_whole(target: Path, load: Callable[[Path], object]) -> Iterator[Path]:
+    """Give a hidden folder to write into, which becomes ``target`` when all of it is written.
+
+    A process that is killed leaves only that hidden folder, which a later call removes. Of two processes that
+    write the same target, the first to finish wins and the other's work is dropped.
+
+    Args:
+        target: made if the block ends well, and not at all otherwise.
+        load: raises UserError if what another process meanwhile wrote as ``target`` is damaged.
+
+    Raises:
+        UserError: it cannot be written.
     """
     partial = target.with_name(f"{PARTIAL}{target.name}-{secrets.token_hex(4)}")
     try:
         partial.mkdir(parents=True)
         _remove_abandoned(target.parent)
-        with pillow_without_warnings():
-            size = image_size or stream.side(largest)
-            _decode(stream, name, partial, size, skip_bad_images, progress)
-        _take_the_name(partial, target)
+        yield partial
+        for path in partial.iterdir():
+            _sync(path)
+        _take_the_name(partial, target, load)
     except OSError as error:
         raise UserError(
             f"cannot write the cache of decoded images in {target.parent}: {error.strerror or error}; "
@@ -69,7 +84,7 @@ def _decode(
     """Write everything that makes a cache."""
     kept: list[Sample] = []
     bad: list[Sample] = []
-    with _PixelFile(folder / "images.npy", size) as pixels:
+    with PixelFile(folder / "images.npy", size) as pixels:
         for done, sample in enumerate(stream.samples(size), 1):
             if sample.pixels is None:
                 bad.append(sample)
@@ -95,16 +110,16 @@ def _decode(
         "name": name,
         "classes": classes,
         "fingerprint": _fingerprint(pixels.digest, labels, given, classes),
-        "files": [_printable(sample.file) for sample in kept],
-        "skipped": [f"{_printable(sample.file)}: {sample.reason}" for sample in bad],
+        "files": [printable(sample.file) for sample in kept],
+        "skipped": [f"{printable(sample.file)}: {sample.reason}" for sample in bad],
     }
     (folder / "index.json").write_text(json.dumps(index), "utf-8")
-    for path in folder.iterdir():
-        _sync(path)
 
 
-class _PixelFile:
-    """An ``.npy`` file that grows by one image at a time, and has one channel until a coloured one comes.
+class PixelFile:
+    """An ``.npy`` file of ``size`` × ``size`` images that grows by one image at a time.
+
+    It has ``channels``, 1 or 3, but three as soon as a coloured image comes.
 
     It is appended to, not memory-mapped: a full disk is then an error and not the death of the process.
 
@@ -112,14 +127,14 @@ class _PixelFile:
         digest: hash of the pixels.
     """
 
-    def __init__(self, path: Path, size: int) -> None:
+    def __init__(self, path: Path, size: int, channels: int = 1) -> None:
         self._path = path
-        self._shape = (0, size, size, 1)
+        self._shape = (0, size, size, channels)
         self._hash = hashlib.blake2b(f"{size}".encode())
         self._file = path.open("wb")
         self._file.write(self._header())
 
-    def __enter__(self) -> "_PixelFile":
+    def __enter__(self) -> "PixelFile":
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -129,6 +144,7 @@ class _PixelFile:
 
     @property
     def digest(self) -> bytes:
+        """Of the pixels so far."""
         return self._hash.digest()
 
     def append(self, pixels: npt.NDArray[np.uint8]) -> None:
@@ -168,7 +184,7 @@ class _PixelFile:
 
 def _complaint(name: str, bad: list[Sample], total: int) -> str:
     """Say in one line which images cannot be read and what to do."""
-    first = f"{_printable(bad[0].file)} ({bad[0].reason})"
+    first = f"{printable(bad[0].file)} ({bad[0].reason})"
     if len(bad) == 1:
         return f"{name}: cannot read {first}: repair or remove it, or go on without it with --skip-bad-images"
     return (
@@ -188,13 +204,13 @@ def _fingerprint(
     return content.hexdigest()
 
 
-def _take_the_name(partial: Path, target: Path) -> None:
+def _take_the_name(partial: Path, target: Path, load: Callable[[Path], object]) -> None:
     """Move a complete cache into place."""
     try:
         partial.rename(target)
     except OSError:
         with suppress(UserError):
-            load_cache(target)
+            load(target)
             return
         # What is there is damaged, or it would have been a hit.
         damaged = target.with_name(f"{partial.name}-damaged")
@@ -213,7 +229,7 @@ def _remove_abandoned(cache: Path) -> None:
                 shutil.rmtree(folder, ignore_errors=True)
 
 
-def _printable(file: str) -> str:
+def printable(file: str) -> str:
     """Replace what a terminal cannot print, as in the name of a file that is not in UTF-8."""
     return file.encode("utf-8", "backslashreplace").decode()
 

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import nn
 
 from augsearch.policies import UserError
@@ -22,6 +21,7 @@ from augsearch.trainers.decode import (
     fit_array,
     in_order,
     pillow_without_warnings,
+    with_channels,
 )
 from augsearch.trainers.devices import resolve_device
 from augsearch.trainers.models import ModelSpec, load_model
@@ -133,9 +133,7 @@ class Classifier:
             pixels = decode_file(Path(image) if isinstance(image, str) else image, size)
         else:
             raise TypeError(f"an image must be a path, bytes or a NumPy array, got {type(image).__name__}")
-        if self._spec.channels == 1 and pixels.shape[-1] == 3:
-            return np.asarray(Image.fromarray(pixels).convert("L"))[..., np.newaxis]
-        return np.broadcast_to(pixels, (size, size, self._spec.channels))
+        return with_channels(pixels, self._spec.channels)
 
     def _predict(self, images: list[Pixels]) -> Iterator[Prediction]:
         if not images:

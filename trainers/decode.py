@@ -154,6 +154,13 @@ def to_uint8(values: npt.NDArray[Any]) -> Pixels:
     raise BadImageError(f"pixels must be uint8, uint16, bool or floating point, not {values.dtype}")
 
 
+def with_channels(pixels: Pixels, channels: int) -> Pixels:
+    """(S, S, 1 or 3) with ``channels``, 1 or 3: grey in all three of them, or colours as grey (ITU-R 601)."""
+    if channels == 1 and pixels.shape[-1] == 3:
+        return np.asarray(Image.fromarray(pixels).convert("L"))[..., np.newaxis]
+    return np.broadcast_to(pixels, (*pixels.shape[:2], channels))
+
+
 @contextmanager
 def pillow_without_warnings() -> Iterator[None]:
     """Turn Pillow's warning of a decompression bomb into an error, and silence its others.

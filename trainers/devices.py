@@ -59,3 +59,8 @@ def quickest_threads(step: Callable[[], object]) -> int:
     finally:
         torch.set_num_threads(most)
     return min(seconds, key=seconds.__getitem__)
+
+
+def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
+    """Inside, convolutions and products are computed in ``precision``."""
+    return torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32)

@@ -18,7 +18,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from augsearch.policies import UserError
-from augsearch.trainers.loop import Shard
+from augsearch.trainers.batches import Shard
 
 Work = Callable[..., None]
 """``work(shard, device, *arguments)``: a rank's part."""

@@ -3,33 +3,39 @@
 from __future__ import annotations
 
 import copy
-import hashlib
-import json
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from torch import nn
 
 from augsearch.policies import PolicyFile, UserError
+from augsearch.trainers.batches import Shard
+from augsearch.trainers.cache import Progress
+from augsearch.trainers.checkpoints import Best, keep, take_up
 from augsearch.trainers.decode import pillow_without_warnings
 from augsearch.trainers.devices import quickest_threads, resolve_device
 from augsearch.trainers.distributed import agreed, device_of, others, sharing_gradients
-from augsearch.trainers.folds import Workspace, content_of, open_workspace
-from augsearch.trainers.inputs import spec_for
+from augsearch.trainers.folds import Workspace, open_workspace
+from augsearch.trainers.jobs import Job
+from augsearch.trainers.label_store import LabelStore
 from augsearch.trainers.learner import Learner
-from augsearch.trainers.loop import EpochResult, Shard, train
+from augsearch.trainers.loop import EpochResult
 from augsearch.trainers.models import ModelSpec, add_to_card, load_model, prepared, save_model
+from augsearch.trainers.noise import add_noise
 from augsearch.trainers.pixels import Pixels
 from augsearch.trainers.recipe import Recipe
+from augsearch.trainers.rounds import Labeler, Labeling, labeled_until, learn
 from augsearch.trainers.scores import Logits, Scores, predict, score
+from augsearch.trainers.semi import Pool
 from augsearch.trainers.splits import Splits
 from augsearch.trainers.teachers import listened_to
+from augsearch.trainers.unlabeled import Unlabeled
 from augsearch.trainers.weights import Loaded
 
 
@@ -48,6 +54,8 @@ class FinalPlan(BaseModel):
     """Epochs without a better one after which it stops; None: it runs the whole schedule."""
     processes: int = Field(default=1, ge=1)
     """How many share the training, each with a GPU of its own (DDP)."""
+    first_teacher: str | None = None
+    """The network of the first teacher of ``self-training``; None: that of its students, ``model``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +68,8 @@ class FinalEpoch:
     """Whether it is the best so far, and so the one that is kept."""
     loaded: Loaded | None
     """What of the weights was loaded; None where it is trained from scratch."""
+    round: int = 0
+    """Of ``self-training``: 0 trains the first teacher, the others a student each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +88,12 @@ class FinalModel:
     images: int
     """Image passes."""
     seconds: float
+    unlabeled: int = 0
+    """Of the image passes, those of images without a label."""
+    labelings: tuple[Labeling, ...] = ()
+    """All of them, those before it was taken up again too."""
+    round: int = 0
+    """Of ``self-training``: the best one, which this model is from; images and seconds are of all."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,35 +110,8 @@ def final_training_part(splits: Splits, limit: int | None) -> NDArray[np.int64]:
     return splits.train if limit is not None else np.sort(np.concatenate((splits.train, splits.validation)))
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Job:
-    """What every process of a training must know."""
-
-    workspace: Path
-    file: PolicyFile
-    plan: FinalPlan
-    pixels: Pixels
-    chosen: NDArray[np.int64]
-    path: Path
-
-    @property
-    def checkpoint(self) -> Path:
-        """The last epoch, until the training ends."""
-        return self.path.with_name(f".{self.path.stem}.checkpoint")
-
-
-@dataclass(slots=True)
-class _Best:
-    """The best epoch so far; its weights lie at the model's path."""
-
-    epoch: int
-    accuracy: float
-    log_loss: float
-    scores: Scores | None = None
-
-    def beaten_by(self, scores: Scores) -> bool:
-        """More right, and where that ties, surer of it."""
-        return (scores.accuracy, -scores.log_loss) > (self.accuracy, -self.log_loss)
+Following = Generator[FinalEpoch | Labeling, None, FinalModel]
+"""What is said of a training as it goes, and its model at the end."""
 
 
 def train_final(
@@ -135,75 +124,134 @@ def train_final(
     limit: int | None,
     path: Path,
     card: dict[str, JsonValue] | None = None,
-) -> Generator[FinalEpoch, None, FinalModel]:
+    unlabeled: Unlabeled | None = None,
+    progress: Progress | None = None,
+) -> Following:
     """Train as ``file`` and ``plan`` say and keep the epoch that is best on the confirmation part.
 
-    Yields every epoch; returns the model and leaves it at ``path`` (``.safetensors``) with its card beside
-    it, from the first epoch on the best so far. A checkpoint beside it holds the last epoch until the end:
-    the same call goes on from it, with the same result as if it had never stopped. The test part is not
-    touched.
+    Yields every epoch, and every labeling of ``unlabeled``, which needs the side and channels of ``pixels``;
+    returns the model and leaves it at ``path`` (``.safetensors``) with its card beside it, from the first
+    epoch on the best so far. A checkpoint beside it holds the last epoch until the end: the same call goes on
+    from it, with the same result as if it had never stopped, and yields labelings from before again. The test
+    part is not touched. Where the file says ``self-training``, use ``train_students``. ``progress`` is called
+    with (images done, images in all) while unlabeled images are labeled.
 
     Raises:
         TrainingDivergedError: the loss became no number; the best model so far stays at ``path``.
-        UserError: the weights don't fit, or there is not enough memory.
+        UserError: the weights don't fit, there is not enough memory, or several processes would have to learn
+            from unlabeled images.
     """
-    started = time.perf_counter()
+    job = Job(
+        workspace.folder, file, plan, pixels, final_training_part(splits, limit), path, unlabeled=unlabeled
+    )
+    if job.semi is None:
+        final = yield from trained(job, splits, card)
+    elif job.semi.technique == "self-training":
+        raise ValueError("self-training is done by train_students")
+    else:
+        check_alone(plan)
+        device, key = resolve_device(workspace.proxy.device), job.key()
+        with LabelStore(job.label_file) as store:
+            if not job.checkpoint.exists():  # whoever labeled after the first epoch is gone
+                store.forget(but=[f"{key} epoch 0"])
+            labeler = job.labeler(device, store, f"{key} ", progress)
+            final = yield from trained(job, splits, card, pool=job.pool(), labeler=labeler)
+    job.checkpoint.unlink(missing_ok=True)
+    job.label_file.unlink(missing_ok=True)
+    return final
+
+
+def check_alone(plan: FinalPlan) -> None:
+    """Refuse to learn from unlabeled images in several processes.
+
+    Raises:
+        UserError: there are several.
+    """
+    if plan.processes > 1:
+        raise UserError(
+            f"--processes {plan.processes}: learning from unlabeled images runs in one process; "
+            "leave --processes out, or give --semi none"
+        )
+
+
+def trained(
+    job: Job,
+    splits: Splits,
+    card: dict[str, JsonValue] | None,
+    *,
+    pool: Pool | None = None,
+    labeler: Labeler | None = None,
+    spent: float = 0.0,
+) -> Following:
+    """One training, from where its checkpoint stands; that is left there, for whoever called to remove.
+
+    ``labeler`` labels the images of ``pool`` if they are to be labeled now and then; ``spent`` are seconds
+    that are counted as its own.
+    """
+    started = time.perf_counter() - spent
+    workspace, plan = open_workspace(job.workspace), job.plan
     device = resolve_device(workspace.proxy.device)
-    chosen = final_training_part(splits, limit)
-    job = _Job(workspace.folder, file, plan, pixels, chosen, path)
     if device.type == "cuda" and plan.processes > torch.cuda.device_count():
         raise UserError(
             f"--processes {plan.processes}: this machine has {torch.cuda.device_count()} CUDA devices"
         )
-    listened_to(workspace, file.training.distillation, device)  # made ready once, not by every process
+    _listened_to(job, device)  # made ready once, not by every process
+    labels = workspace.data.labels[splits.confirmation]
+    labelings: list[Labeling] = []
     with pillow_without_warnings(), others(_follow, plan.processes, device, (job,)):
         shard = Shard(0, plan.processes)
         device = device_of(device, shard) if plan.processes > 1 else device
         learner, spec, loaded = _prepared(job, device, shard)
-        key = _key(job, spec)
-        best, passes, before = _taken_up(job, key, learner)
+        key = job.key()
+        standing = take_up(job.checkpoint, key, learner, job.path)
+        started -= standing.seconds
         if learner.epoch == 0:
             _choose_threads(learner, spec, device)
-        labels = workspace.data.labels
-        for epoch in _training(job, learner, shard, device, best):
-            passes += epoch.images
-            held_out = score(
-                predict(learner.best, pixels.clean(splits.confirmation), device), labels[splits.confirmation]
-            )
-            better = best is None or best.beaten_by(held_out)
+        for event in _training(job, learner, shard, device, standing.best, pool, labeler):
+            if isinstance(event, Labeling):
+                labelings.append(event)
+                yield event
+                continue
+            held_out = score(predict(learner.best, job.pixels.clean(splits.confirmation), device), labels)
+            better = standing.best is None or standing.best.beaten_by(held_out)
             if better:
-                best = _Best(epoch.epoch, held_out.accuracy, held_out.log_loss, held_out)
-                figures = _figures(best, epoch.epochs, len(chosen))
-                save_model(learner.best, spec, path, {**(card or {}), "training": figures})
-            assert best is not None
-            taken = before + time.perf_counter() - started
-            _keep(job.checkpoint, key, learner, best, passes, taken)
-            yield FinalEpoch(epoch, held_out, better, loaded)
-            if not agreed(not _given_up(plan, best, learner), device, shard):
+                standing.best = Best(event.epoch, held_out.accuracy, held_out.log_loss, held_out)
+                figures = _figures(job, standing.best, event.epochs, pool)
+                save_model(learner.best, spec, job.path, {**(card or {}), "training": figures})
+            standing.images += event.images
+            standing.unlabeled += event.unlabeled
+            standing.seconds = time.perf_counter() - started
+            keep(job.checkpoint, key, learner, standing)
+            yield FinalEpoch(event, held_out, better, loaded, job.round)
+            if not agreed(not _given_up(plan, standing.best, learner), device, shard):
                 break
+    best = standing.best
     assert best is not None
-    job.checkpoint.unlink(missing_ok=True)
-    model, _ = load_model(path)
+    model, _ = load_model(job.path)
     validation = best.scores or score(
-        predict(model.to(device), pixels.clean(splits.confirmation), device), labels[splits.confirmation]
+        predict(model.to(device), job.pixels.clean(splits.confirmation), device), labels
     )
     return FinalModel(
-        path=path,
+        path=job.path,
         spec=spec,
         best_epoch=best.epoch,
         epochs=learner.epoch,
         validation=validation,
-        trained_on=len(chosen),
-        images=passes,
-        seconds=before + time.perf_counter() - started,
+        trained_on=len(job.chosen),
+        images=standing.images,
+        seconds=time.perf_counter() - started,
+        unlabeled=standing.unlabeled,
+        labelings=tuple(labelings),
+        round=job.round,
     )
 
 
-def _prepared(job: _Job, device: torch.device, shard: Shard) -> tuple[Learner, ModelSpec, Loaded | None]:
-    workspace, plan = open_workspace(job.workspace), job.plan
-    spec = spec_for(workspace, plan.model, plan.weights, plan.input_size, job.pixels.side)
-    model, loaded = prepared(spec, plan.weights, _seeds(workspace)[0])
+def _prepared(job: Job, device: torch.device, shard: Shard) -> tuple[Learner, ModelSpec, Loaded | None]:
+    plan, spec = job.plan, job.spec()
+    model, loaded = prepared(spec, plan.weights, job.seeds()[0])
     learner = Learner.prepare(model, plan.recipe, job.file.training.transfer, device)
+    if job.semi is not None and job.labeled_by:
+        add_noise(model, job.semi.dropout, job.semi.stochastic_depth)
     learner.parallel = sharing_gradients(learner.model, device, shard)
     return learner, spec, loaded
 
@@ -223,106 +271,71 @@ def _choose_threads(learner: Learner, spec: ModelSpec, device: torch.device) -> 
     torch.set_num_threads(quickest_threads(step))
 
 
-def _seeds(workspace: Workspace) -> list[int]:
-    """Of the weights and of the training."""
-    return [int(seed) for seed in np.random.SeedSequence([workspace.proxy.seed, 99]).generate_state(2)]
-
-
-def _given_up(plan: FinalPlan, best: _Best | None, learner: Learner) -> bool:
+def _given_up(plan: FinalPlan, best: Best | None, learner: Learner) -> bool:
     """Whether no better epoch is waited for any more."""
     return best is not None and plan.patience is not None and learner.epoch - best.epoch >= plan.patience
 
 
+def _listened_to(job: Job, device: torch.device) -> tuple[nn.Module | None, Logits | None]:
+    asks = job.semi is not None and job.semi.asks_teacher
+    return listened_to(open_workspace(job.workspace), job.file.training.distillation, device, itself=asks)
+
+
 def _training(
-    job: _Job, learner: Learner, shard: Shard, device: torch.device, best: _Best | None
-) -> Generator[EpochResult, None, None]:
+    job: Job,
+    learner: Learner,
+    shard: Shard,
+    device: torch.device,
+    best: Best | None,
+    pool: Pool | None = None,
+    labeler: Labeler | None = None,
+) -> Iterator[EpochResult | Labeling]:
+    teacher, logits = _listened_to(job, device)
+    recipe = job.plan.recipe
     if _given_up(job.plan, best, learner):  # killed between its last epoch and its end
+        yield from labeled_until(learner, recipe, teacher, pool, labeler)
         return
-    workspace, distillation = open_workspace(job.workspace), job.file.training.distillation
-    teacher, logits = listened_to(workspace, distillation, device)
-    data = job.pixels.training(job.chosen, workspace.data.labels, len(workspace.data.classes), logits)
-    yield from train(
+    data = open_workspace(job.workspace).data
+    yield from learn(
         learner,
-        data,
+        job.pixels.training(job.chosen, data.labels, len(data.classes), logits),
         job.file.policy,
-        job.plan.recipe,
-        seed=_seeds(workspace)[1],
+        recipe,
+        seed=job.seeds()[1],
         device=device,
-        distillation=distillation,
+        distillation=job.file.training.distillation,
         teacher=teacher,
+        pool=pool,
+        labeler=labeler,
         shard=shard,
     )
 
 
-def _follow(shard: Shard, device: torch.device, job: _Job) -> None:
+def _follow(shard: Shard, device: torch.device, job: Job) -> None:
     """The part of a rank that is not the first: the same epochs, and rank 0 says when to stop."""
     with pillow_without_warnings():
-        learner, spec, _ = _prepared(job, device, shard)
-        best, _, _ = _taken_up(job, _key(job, spec), learner)
+        learner, _, _ = _prepared(job, device, shard)
+        best = take_up(job.checkpoint, job.key(), learner, job.path).best
         for _ in _training(job, learner, shard, device, best):
             if not agreed(False, device, shard):
                 break
 
 
-def _key(job: _Job, spec: ModelSpec) -> str:
-    """A hash of all that decides the training."""
-    workspace = open_workspace(job.workspace)
-    parts = [
-        workspace.data.fingerprint,
-        workspace.folder.name,
-        workspace.proxy.model_dump_json(exclude={"device"}),
-        job.file.policy.model_dump_json(),
-        job.file.training.model_dump_json(),
-        job.plan.model_dump_json(),
-        content_of(job.plan.weights),
-        job.pixels.made_by,
-        spec.model_dump_json(),
-    ]
-    images = job.chosen.tobytes() + workspace.confirmation.tobytes()
-    return hashlib.blake2b(json.dumps(parts).encode() + images, digest_size=16).hexdigest()
-
-
-def _keep(checkpoint: Path, key: str, learner: Learner, best: _Best, passes: int, seconds: float) -> None:
-    document = {
-        "key": key,
-        "learner": learner.state_dict(),
-        "best": [best.epoch, best.accuracy, best.log_loss],
-        "passes": passes,
-        "seconds": seconds,
-        "threads": torch.get_num_threads(),
-    }
-    temporary = checkpoint.with_name(f"{checkpoint.name}.part")
-    torch.save(document, temporary)
-    temporary.replace(checkpoint)
-
-
-def _taken_up(job: _Job, key: str, learner: Learner) -> tuple[_Best | None, int, float]:
-    """Bring ``learner`` to where a checkpoint of the very same training left it.
-
-    Returns:
-        The best epoch, image passes and seconds until there; none of each without such a checkpoint.
-    """
-    try:
-        document: dict[str, Any] = torch.load(job.checkpoint, map_location="cpu", weights_only=True)
-        same = document["key"] == key and job.path.exists()
-    except Exception:  # There is none, or of a damaged one torch raises anything.
-        return None, 0, 0.0
-    if not same:
-        return None, 0, 0.0
-    learner.load_state_dict(document["learner"])
-    if learner.parallel is None:
-        torch.set_num_threads(document["threads"])  # sums over others come out differently
-    epoch, accuracy, log_loss = document["best"]
-    return _Best(epoch, accuracy, log_loss), document["passes"], document["seconds"]
-
-
-def _figures(best: _Best, epochs: int, trained_on: int) -> dict[str, JsonValue]:
-    return {
+def _figures(job: Job, best: Best, epochs: int, pool: Pool | None) -> dict[str, JsonValue]:
+    figures: dict[str, JsonValue] = {
         "best_epoch": best.epoch,
         "epochs": epochs,
-        "trained_on": trained_on,
+        "trained_on": len(job.chosen),
         "validation_accuracy": best.accuracy,
     }
+    if pool is None:
+        return figures
+    said: dict[str, JsonValue] = {
+        "technique": pool.semi.technique,
+        "images": len(pool),
+        "chosen": len(pool.rows),
+    }
+    return {**figures, "unlabeled": {**said, "round": job.round} if job.round else said}
 
 
 def test_final(workspace: Workspace, splits: Splits, final: FinalModel, pixels: Pixels) -> Tested:

@@ -1,9 +1,14 @@
 """A folder of images: which of its subfolders are classes, and which are parts."""
 
+import hashlib
 import os
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from augsearch.policies import UserError
 from augsearch.trainers.decode import SUFFIXES, BadImageError, decode_file, in_order, shorter_side
@@ -77,8 +82,78 @@ class FolderSource:
         return in_order(sample, self.entries)
 
 
+@dataclass(frozen=True, eq=False)
+class Listing:
+    """The images anywhere below a folder, as the file system knows them; a million are some 200 MB.
+
+    Attributes:
+        root: the folder.
+        files: paths inside it, sorted.
+        sizes: int64, (N,), bytes; -1 for a broken link.
+        times: int64, (N,), of the last change, in nanoseconds; -1 for a broken link.
+    """
+
+    root: Path
+    files: Sequence[str]
+    sizes: npt.NDArray[np.int64]
+    times: npt.NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def take(self, rows: npt.NDArray[np.int64]) -> "Listing":
+        """The files of ``rows`` alone."""
+        return Listing(self.root, [self.files[row] for row in rows], self.sizes[rows], self.times[rows])
+
+    def signature(self) -> str:
+        """Hash of the folder's path and of all names, sizes and times; another one if a file changes."""
+        stamps = np.stack([self.sizes, self.times]).astype("<i8").tobytes()
+        names = "\0".join([str(self.root), *self.files]).encode("utf-8", "surrogateescape")
+        return hashlib.blake2b(stamps + names, digest_size=16).hexdigest()
+
+
+def list_images(folder: Path) -> Listing:
+    """List the images anywhere below ``folder``, with sizes and times; nothing is opened.
+
+    Raises:
+        UserError: a folder cannot be listed.
+    """
+    root = folder.resolve()
+    files: list[str] = []
+    sizes, times = array("q"), array("q")
+    try:
+        for file, child in _found(root, ""):
+            files.append(file.removeprefix("/"))
+            size, time = _stamp(child)
+            sizes.append(size)
+            times.append(time)
+    except OSError as error:
+        raise UserError(f"cannot list {error.filename}: {error.strerror}") from error
+    order = sorted(range(len(files)), key=files.__getitem__)
+    return Listing(
+        root,
+        [files[index] for index in order],
+        np.array(sizes, np.int64)[order],
+        np.array(times, np.int64)[order],
+    )
+
+
+def find_unlabeled_folder(path: Path) -> Path | None:
+    """The folder of unlabeled images that lies beside ``train/`` or the class folders in ``path``, or None.
+
+    Raises:
+        UserError: there are two.
+    """
+    found = [child for child in _subfolders(path) if PART_FOLDERS.get(child.name.lower()) == Part.UNLABELED]
+    if len(found) > 1:
+        raise UserError(f"{path} has both {found[0].name}/ and {found[1].name}/: keep one of them")
+    return found[0] if found else None
+
+
 def read_folder(path: Path) -> FolderSource:
-    """List the images below a folder; nothing is opened.
+    """List the labeled images below a folder; nothing is opened.
+
+    Images in ``unlabeled/`` are not among them, for there may be a million: ``find_unlabeled_folder``.
 
     Raises:
         UserError: it holds no class folders, fewer than two, an empty one, or parts that do not fit together.
@@ -93,7 +168,7 @@ def _listed(path: Path, root: Path) -> FolderSource:
     children = {child.name: child for child in _subfolders(root)}
     parts, others = _tell_apart(path, children)
     trained_on = parts.pop(Part.TRAIN, None)
-    unlabeled = parts.pop(Part.UNLABELED, None)
+    parts.pop(Part.UNLABELED, None)
 
     if trained_on is None:
         classes = _classes(path, others)
@@ -104,11 +179,6 @@ def _listed(path: Path, root: Path) -> FolderSource:
         entries = _labeled(root, folders, classes, Part.TRAIN)
     for part, folder in sorted(parts.items()):
         entries += _labeled(root, _subfolders(folder), classes, part, folder)
-    if unlabeled is not None:
-        files = _images(root, unlabeled)
-        if not files:
-            raise UserError(f"{unlabeled} has no images: add some, or remove it")
-        entries += [_Entry(file, -1, Part.UNLABELED) for file in files]
     return FolderSource(path.name or root.name, root, classes, tuple(entries))
 
 
@@ -196,7 +266,14 @@ def _images(root: Path, folder: Path) -> list[str]:
     return sorted(_walk(folder, folder.relative_to(root).as_posix()))
 
 
-def _walk(folder: Path, prefix: str, above: frozenset[tuple[int, int]] = frozenset()) -> Iterator[str]:
+def _walk(folder: Path, prefix: str) -> Iterator[str]:
+    """Yield the images below ``folder``, as paths after ``prefix``."""
+    return (file for file, _ in _found(folder, prefix))
+
+
+def _found(
+    folder: Path, prefix: str, above: frozenset[tuple[int, int]] = frozenset()
+) -> Iterator[tuple[str, "os.DirEntry[str]"]]:
     """Yield the images below ``folder``, following links, but none that leads back to where it came from."""
     status = folder.stat()
     here = (status.st_dev, status.st_ino)
@@ -205,9 +282,18 @@ def _walk(folder: Path, prefix: str, above: frozenset[tuple[int, int]] = frozens
     with os.scandir(folder) as children:
         for child in children:
             if _is_folder(child):
-                yield from _walk(folder / child.name, f"{prefix}/{child.name}", above | {here})
+                yield from _found(folder / child.name, f"{prefix}/{child.name}", above | {here})
             elif _is_image(child):
-                yield f"{prefix}/{child.name}"
+                yield f"{prefix}/{child.name}", child
+
+
+def _stamp(child: "os.DirEntry[str]") -> tuple[int, int]:
+    """As ``sources.stamp``, of a file that was just listed."""
+    try:
+        status = child.stat()
+    except OSError:
+        return -1, -1
+    return status.st_size, status.st_mtime_ns
 
 
 def _is_folder(child: "os.DirEntry[str]") -> bool:

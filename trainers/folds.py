@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from augsearch.policies import Distillation, Policy, Transfer
+from augsearch.policies import Distillation, Policy, Semi, Transfer
 from augsearch.trainers.images import ImageData, load_cache
 from augsearch.trainers.networks import is_model_file
 from augsearch.trainers.sources import stamp
@@ -27,13 +27,20 @@ from augsearch.trainers.splits import Splits, fold_subset
 
 
 class Candidate(BaseModel):
-    """What is compared: a policy; with a teacher, how much to listen to it; with weights, how to use them."""
+    """What is compared: a policy; with a teacher, how much to listen to it; with weights, how to use them;
+    with unlabeled images, how to learn from those."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     policy: Policy
     distillation: Distillation | None = None
     transfer: Transfer | None = None
+    semi: Semi | None = None
+
+    @property
+    def asks_teacher(self) -> bool:
+        """Whether it needs a teacher."""
+        return self.distillation is not None or (self.semi is not None and self.semi.asks_teacher)
 
 
 class Stage(StrEnum):
@@ -132,6 +139,8 @@ class Workspace:
     validation: NDArray[np.int64]
     confirmation: NDArray[np.int64]
     proxy: ProxySettings
+    unlabeled: NDArray[np.uint8]
+    """(U, S, S, C): images without labels, none of them in any other part but ``train``."""
 
     def scored_on(self, stage: Stage) -> NDArray[np.int64]:
         """The validation images of ``stage``."""
@@ -180,27 +189,58 @@ def _hashed(path: str, _: tuple[int, int]) -> str:
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=6)).hexdigest()
 
 
-def write_workspace(folder: Path, data: ImageData, splits: Splits, proxy: ProxySettings) -> Workspace:
-    """Write what workers need into ``folder``; the test part's indices are not among it."""
+def write_workspace(
+    folder: Path,
+    data: ImageData,
+    splits: Splits,
+    proxy: ProxySettings,
+    unlabeled: tuple[Path, NDArray[np.int64]] | None = None,
+) -> Workspace:
+    """Write what workers need into ``folder``; the test part's indices are not among it.
+
+    ``unlabeled`` is an ``.npy`` file of images, uint8 (N, S, S, C), and the rows that may be learned from.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / ".parts.part.npz"
-    np.savez(temporary, train=splits.train, validation=splits.validation, confirmation=splits.confirmation)
+    path, rows = unlabeled or (None, np.empty(0, dtype=np.int64))
+    np.savez(
+        temporary,
+        train=splits.train,
+        validation=splits.validation,
+        confirmation=splits.confirmation,
+        unlabeled=rows,
+    )
     temporary.replace(folder / "parts.npz")
-    document = {"cache": str(data.cache), "proxy": proxy.model_dump()}
+    document = {
+        "cache": str(data.cache),
+        "unlabeled": None if path is None else str(path),
+        "proxy": proxy.model_dump(),
+    }
     (folder / "workspace.json").write_text(json.dumps(document, indent=2), encoding="utf-8")
-    return Workspace(folder, data, splits.train, splits.validation, splits.confirmation, proxy)
+    open_workspace.cache_clear()
+    return open_workspace(folder)
 
 
 @lru_cache(maxsize=4)
 def open_workspace(folder: Path) -> Workspace:
     """Map a workspace's images into this process; fast, and shared between processes."""
     document = json.loads((folder / "workspace.json").read_text(encoding="utf-8"))
+    data = load_cache(Path(document["cache"]))
     with np.load(folder / "parts.npz") as parts:
         return Workspace(
             folder,
-            load_cache(Path(document["cache"])),
+            data,
             parts["train"],
             parts["validation"],
             parts["confirmation"],
             ProxySettings(**document["proxy"]),
+            _unlabeled(document["unlabeled"], parts["unlabeled"], data),
         )
+
+
+def _unlabeled(path: str | None, rows: NDArray[np.int64], data: ImageData) -> NDArray[np.uint8]:
+    if path is None:
+        return np.empty((0, *data.images.shape[1:]), dtype=np.uint8)
+    images: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)
+    # Where nearly all are wanted they stay on pages that all workers share.
+    return images if len(rows) == len(images) else images[rows]

@@ -78,8 +78,9 @@ def open_images(
 
     Args:
         source: None for the embedded Fashion-MNIST; a folder of class folders; a folder with ``train/`` and
-            perhaps ``val/`` and ``test/``, each of class folders, and perhaps ``unlabeled/``; an ``.npz``
-            file with ``images``, ``labels`` and perhaps ``classes``; or ``torchvision:NAME``.
+            perhaps ``val/`` and ``test/``, each of class folders; an ``.npz`` file with ``images``,
+            ``labels`` and perhaps ``classes``; or ``torchvision:NAME``. A folder's ``unlabeled/`` is left
+            alone: see ``open_unlabeled``.
         image_size: side of the decoded images in pixels, 8 to 1024: the shorter side is scaled to it and the
             centre is kept. None takes the median shorter side, but at most ``largest``.
         cache: the folder that holds the decoded caches; made if need be.

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from augsearch.trainers.batches import LabeledImages
 from augsearch.trainers.folds import Workspace, open_workspace
-from augsearch.trainers.loop import LabeledImages
 from augsearch.trainers.models import ModelSpec, channel_statistics, design
 from augsearch.trainers.scores import Logits
 
@@ -18,6 +18,12 @@ def labeled(workspace: Workspace, chosen: NDArray[np.int64], teacher: Logits | N
     """The chosen images, read into memory."""
     images, labels = workspace.data.images[chosen], workspace.data.labels[chosen]
     return LabeledImages(images, labels, len(workspace.data.classes), teacher)
+
+
+def unlabeled(workspace: Workspace) -> LabeledImages:
+    """The images without labels, as they lie in memory or are mapped into it; all labels are nought."""
+    images = workspace.unlabeled
+    return LabeledImages(images, np.zeros(len(images), dtype=np.int64), len(workspace.data.classes))
 
 
 @lru_cache(maxsize=8)

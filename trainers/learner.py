@@ -34,6 +34,10 @@ class Learner:
     """What convolutions and products are computed in."""
     epoch: int = 0
     """Epochs trained."""
+    predicted: torch.Tensor | None = None
+    """int64 (N,): of each unlabeled image the class of its last confident prediction, −1 before the first."""
+    mean_prediction: torch.Tensor | None = None
+    """float32 (K,): the mean of its predictions on unlabeled images until now."""
     parallel: nn.Module | None = None
     """The model wrapped so that several processes share their gradients."""
 
@@ -93,6 +97,8 @@ class Learner:
             "scaler": self.scaler.state_dict(),
             "accumulation": self.accumulation,
             "epoch": self.epoch,
+            "predicted": self.predicted,
+            "mean_prediction": self.mean_prediction,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -104,3 +110,7 @@ class Learner:
             self.average.load_state_dict(state["average"])
         self.scaler.load_state_dict(state["scaler"])
         self.accumulation, self.epoch = state["accumulation"], state["epoch"]
+        device = next(self.model.parameters()).device
+        for name in ("predicted", "mean_prediction"):
+            kept = state[name]
+            setattr(self, name, None if kept is None else kept.to(device))

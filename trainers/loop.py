@@ -11,83 +11,21 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from itertools import chain
-from typing import Protocol
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from augsearch.policies import Distillation, Policy, UserError, draw_mix
-from augsearch.trainers.decode import in_order
+from augsearch.policies import Distillation, Policy, UserError
+from augsearch.trainers.batches import ALONE, Shard, TrainingImages, batch_size_of, batches, steps_of
+from augsearch.trainers.devices import autocast
+from augsearch.trainers.judging import Judge, judging
 from augsearch.trainers.learner import Learner
-from augsearch.trainers.losses import Batch, Loss, distilled, softened, supervised
+from augsearch.trainers.losses import Batch, Loss, distilled, softened, supervised, unsupervised
 from augsearch.trainers.recipe import Recipe, one_cycle
-from augsearch.trainers.scores import Logits, TrainingDivergedError, to_tensor
+from augsearch.trainers.scores import TrainingDivergedError
+from augsearch.trainers.semi import Pool, class_shares
 from augsearch.trainers.transfer import training_mode
-
-AT_ONCE = 2 * 2**20
-"""Bytes of pixels that are augmented together; more would leave the processor's cache."""
-
-
-class TrainingImages(Protocol):
-    """What a training learns from: images wherever they are, and their labels."""
-
-    @property
-    def labels(self) -> NDArray[np.int64]:
-        """(N,)."""
-
-    @property
-    def num_classes(self) -> int:
-        """K."""
-
-    @property
-    def teacher(self) -> Logits | None:
-        """(N, K): a teacher's logits of the clean images, if they are known."""
-
-    @property
-    def threads(self) -> int:
-        """Threads that make batches ahead of the training; 0: made when they are wanted."""
-
-    @property
-    def at_once(self) -> int:
-        """How many images ``views`` had best be asked for at least."""
-
-    def views(self, chosen: NDArray[np.int64], policy: Policy, rng: np.random.Generator) -> NDArray[np.uint8]:
-        """The ``chosen`` images, augmented: (B, S, S, C). Called from any thread."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LabeledImages:
-    """Images in memory, or mapped into it."""
-
-    images: NDArray[np.uint8]
-    """(N, H, W, C)."""
-    labels: NDArray[np.int64]
-    """(N,)."""
-    num_classes: int
-    teacher: Logits | None = None
-    """(N, K): a teacher's logits of the clean images."""
-    threads: int = 0
-    """Threads that make batches ahead of the training; 0: as many as suit the device."""
-
-    @property
-    def at_once(self) -> int:
-        """Some batches of small images: a policy on 512 thumbnails costs half as much each as on 64."""
-        return max(1, AT_ONCE // int(self.images[0].nbytes))
-
-    def views(self, chosen: NDArray[np.int64], policy: Policy, rng: np.random.Generator) -> NDArray[np.uint8]:
-        """The ``chosen`` images, augmented."""
-        return policy.augment(self.images[chosen], rng)
-
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """Which part of every batch this process trains on, of several that share a training."""
-
-    rank: int = 0
-    size: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +42,13 @@ class EpochResult:
     rates: dict[str, float]
     """Of each group of parameters, likewise."""
     images: int
-    """Trained on in this epoch."""
+    """Trained on in this epoch, the unlabeled ones among them."""
+    unlabeled: int
+    """Of these, how many have no label."""
+    judged: int
+    """Views that the model only looked at, to say what is to be learned of others."""
+    used: float
+    """The mean weight of the unlabeled images, 0 to 1: the share of which the model was sure."""
     seconds: float
     waiting: float
     """Of these seconds, those in which the training waited for a batch."""
@@ -122,7 +66,8 @@ def train(
     device: torch.device,
     distillation: Distillation | None = None,
     teacher: nn.Module | None = None,
-    shard: Shard = Shard(),
+    pool: Pool | None = None,
+    shard: Shard = ALONE,
 ) -> Iterator[EpochResult]:
     """Train ``learner`` in place, from where it stands, and yield after every epoch.
 
@@ -139,6 +84,8 @@ def train(
         distillation: with it a teacher speaks too: of the same views, or of the clean images
             (``data.teacher``), as its ``teacher_view`` says.
         teacher: in evaluation mode, on ``device``; takes what the student takes.
+        pool: images without labels to learn from beside them. What it says to learn of them is asked for at
+            the start of each epoch.
         shard: the part of each batch that is trained on here.
 
     Raises:
@@ -151,17 +98,20 @@ def train(
         else supervised(recipe.label_smoothing)
     )
     hear = _hearing(teacher, distillation, recipe, device)
-    size = _batch_size(len(data.labels), recipe.batch_size)
+    shares = torch.from_numpy(class_shares(data.labels, data.num_classes)).float().to(device)
+    judge = judging(learner, pool, shares, teacher, device)
+    size = batch_size_of(len(data.labels), recipe.batch_size)
     # Of one image a BatchNorm learns nothing; and processes that share gradients must count parts alike.
     learner.accumulation = min(learner.accumulation, max(1, size // shard.size // 2))
     while learner.epoch < recipe.epochs:
         epoch, started = learner.epoch, time.perf_counter()
         made = batches(
             data, policy, recipe.batch_size, seed=seed, epoch=epoch, device=device, shard=shard,
-            distillation=distillation,
+            distillation=distillation, pool=pool,
         )  # fmt: skip
         steps = steps_of(len(data.labels), recipe.batch_size)
-        total, waiting = torch.zeros((), device=device), 0.0
+        unlabeled = pool.per_step(size, steps) if pool is not None else 0
+        total, used, waiting = torch.zeros((), device=device), torch.zeros((), device=device), 0.0
         with _randomness(device, [seed, epoch, shard.rank]):
             training_mode(learner.model, learner.transfer)
             for step in range(steps):
@@ -171,7 +121,9 @@ def train(
                 _set_rates(
                     learner, one_cycle((epoch * steps + step) / (recipe.epochs * steps), recipe.warm_up)
                 )
-                total += _step(learner, batch, hear, loss_of)
+                step_loss, step_used = _step(learner, batch, hear, judge, loss_of)
+                total += step_loss
+                used += step_used
         loss = float(total) / steps
         if not math.isfinite(loss):
             raise TrainingDivergedError(
@@ -185,95 +137,14 @@ def train(
             loss=loss,
             learning_rate=max(rates.values()),
             rates=rates,
-            images=steps * size,
+            images=steps * (size + unlabeled),
+            unlabeled=steps * unlabeled,
+            judged=steps * unlabeled if pool is not None and pool.judged_by is not None else 0,
+            used=float(used) / steps,
             seconds=time.perf_counter() - started,
             waiting=waiting,
             accumulation=learner.accumulation,
         )
-
-
-def steps_of(images: int, batch_size: int) -> int:
-    """Steps of an epoch; the images that fill no batch are left out."""
-    return images // _batch_size(images, batch_size)
-
-
-def _batch_size(images: int, most: int) -> int:
-    return min(most, max(images // 6, min(8, images)))
-
-
-def batches(
-    data: TrainingImages,
-    policy: Policy,
-    batch_size: int,
-    *,
-    seed: int,
-    epoch: int,
-    device: torch.device,
-    distillation: Distillation | None = None,
-    shard: Shard = Shard(),
-) -> Iterator[Batch]:
-    """One epoch in random order, augmented and mixed; the images that fill no batch are left out."""
-    one_hot = np.eye(data.num_classes, dtype=np.float32)
-    size = _batch_size(len(data.labels), batch_size)
-    order = np.random.default_rng([seed, epoch]).permutation(len(data.labels))
-    wanted = [
-        order[start : start + size][shard.rank :: shard.size]
-        for start in range(0, len(order) - size + 1, size)
-    ]
-    together = max(1, data.at_once // size)
-
-    def made(first: int) -> list[_HostBatch]:
-        rng = np.random.default_rng([seed, epoch, first, shard.rank])
-        chosen = wanted[first : first + together]
-        views = data.views(np.concatenate(chosen), policy, rng)
-        ends = np.cumsum([len(part) for part in chosen])[:-1]
-        return [
-            _mixed(images, one_hot[data.labels[part]], _soften(data.teacher, part, distillation), policy, rng)
-            for part, images in zip(chosen, np.split(views, ends), strict=True)
-        ]
-
-    firsts = range(0, len(wanted), together)
-    threads = data.threads or _ahead(device)
-    chunks = in_order(made, firsts, threads) if threads else map(made, firsts)
-    for images, targets, teacher in chain.from_iterable(chunks):
-        yield Batch(
-            to_tensor(images, device),
-            torch.from_numpy(targets).to(device),
-            torch.from_numpy(teacher).to(device) if teacher is not None else None,
-        )
-
-
-def _ahead(device: torch.device) -> int:
-    """Threads that augment images in memory meanwhile; none where one core does all."""
-    if device.type == "cuda":
-        return 2
-    return 1 if torch.get_num_threads() > 1 else 0
-
-
-_HostBatch = tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32] | None]
-"""Images, targets, and what the teacher says of them."""
-
-
-def _mixed(
-    images: NDArray[np.uint8],
-    targets: NDArray[np.float32],
-    teacher: NDArray[np.float32] | None,
-    policy: Policy,
-    rng: np.random.Generator,
-) -> _HostBatch:
-    """A batch under the policy's CutMix or MixUp, if it is drawn."""
-    mix = draw_mix(policy.mixing, len(images), images.shape[1:3], rng)
-    if mix is None:
-        return images, targets, teacher
-    return mix.images(images), mix.targets(targets), None if teacher is None else mix.targets(teacher)
-
-
-def _soften(
-    teacher: Logits | None, chosen: NDArray[np.int64], distillation: Distillation | None
-) -> NDArray[np.float32] | None:
-    if teacher is None or distillation is None or distillation.teacher_view == "same":
-        return None
-    return softened(torch.from_numpy(teacher[chosen]), distillation.temperature).numpy()
 
 
 @contextmanager
@@ -308,20 +179,26 @@ def _hearing(
     precision = recipe.precision_on(device, teacher)
 
     def hear(batch: Batch) -> Batch:
-        with torch.no_grad(), _autocast(batch.images.device, precision):
+        with torch.no_grad(), autocast(batch.images.device, precision):
             logits = teacher(batch.images)
         return replace(batch, teacher=softened(logits, distillation.temperature))
 
     return hear
 
 
-def _step(learner: Learner, batch: Batch, hear: Hear, loss_of: Loss) -> torch.Tensor:
-    """One step of the optimizers, in as many parts as memory wants; returns the loss, (), detached."""
+def _step(
+    learner: Learner, batch: Batch, hear: Hear, judge: Judge, loss_of: Loss
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """One step of the optimizers, in as many parts as memory wants.
+
+    Returns:
+        The loss, and the mean weight of the unlabeled images: (), detached.
+    """
     while True:
         for optimizer in learner.optimizers:
             optimizer.zero_grad(set_to_none=True)
         try:
-            loss = _gradients(learner, batch, hear, loss_of)
+            loss, used = _gradients(learner, batch, hear, judge, loss_of)
             break
         except RuntimeError as error:
             if not _out_of_memory(error):
@@ -346,23 +223,33 @@ def _step(learner: Learner, batch: Batch, hear: Hear, loss_of: Loss) -> torch.Te
     learner.scaler.update()
     if learner.average is not None:
         learner.average.update_parameters(learner.model)
-    return loss
+    return loss, used
 
 
-def _gradients(learner: Learner, batch: Batch, hear: Hear, loss_of: Loss) -> torch.Tensor:
-    total = torch.zeros((), device=batch.images.device)
+def _gradients(
+    learner: Learner, batch: Batch, hear: Hear, judge: Judge, loss_of: Loss
+) -> tuple[torch.Tensor, torch.Tensor]:
+    device = batch.images.device
+    total, used = torch.zeros((), device=device), torch.zeros((), device=device)
+    if batch.unlabeled is not None:
+        judged = judge.find(batch.unlabeled, learner.accumulation)
+        batch = replace(batch, unlabeled=judged)
+        assert judged.targets is not None
+        used = judged.targets.sum() / len(judged.images)
     for part in batch.parts(learner.accumulation):
         heard = hear(part)
-        with _autocast(batch.images.device, learner.precision):
-            logits = learner.forward(part.images)
-        loss = loss_of(logits.float(), heard) * (len(part.images) / len(batch.images))
+        with autocast(device, learner.precision):
+            logits = learner.forward(part.all_images)
+        own, others = logits[: len(part.images)].float(), logits[len(part.images) :].float()
+        loss = loss_of(own, heard) * (len(part.images) / len(batch.images))
+        if part.unlabeled is not None and batch.unlabeled is not None:
+            assert part.unlabeled.targets is not None
+            share = len(part.unlabeled.images) / len(batch.unlabeled.images)
+            beside = unsupervised(others, part.unlabeled.targets, judge.temperature)
+            loss = loss + judge.weight * batch.unlabeled.share * share * beside
         learner.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
-    return total
-
-
-def _autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
-    return torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32)
+    return total, used
 
 
 def _out_of_memory(error: RuntimeError) -> bool:

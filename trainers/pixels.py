@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augsearch.policies import Policy, UserError
+from augsearch.trainers.batches import LabeledImages, TrainingImages
 from augsearch.trainers.decode import (
     BadImageError,
     Box,
@@ -21,7 +22,6 @@ from augsearch.trainers.decode import (
     decode_file,
     in_order,
 )
-from augsearch.trainers.loop import LabeledImages, TrainingImages
 from augsearch.trainers.scores import Logits
 
 RATIOS = (3 / 4, 4 / 3)

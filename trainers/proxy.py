@@ -5,16 +5,21 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
+from torch import nn
 
 from augsearch.trainers.devices import one_thread, resolve_device
 from augsearch.trainers.folds import Candidate, Fold, FoldResult, Workspace, open_workspace
-from augsearch.trainers.inputs import labeled, spec_for
+from augsearch.trainers.inputs import labeled, spec_for, unlabeled
 from augsearch.trainers.learner import Learner
-from augsearch.trainers.loop import train
+from augsearch.trainers.loop import EpochResult
 from augsearch.trainers.models import prepared
-from augsearch.trainers.recipe import Recipe
+from augsearch.trainers.noise import add_noise
+from augsearch.trainers.recipe import Recipe, usual_label_smoothing
+from augsearch.trainers.rounds import Labeler, guessed, learn
 from augsearch.trainers.scores import predict, score
+from augsearch.trainers.semi import Pool, class_shares
 from augsearch.trainers.teachers import listened_to
 
 
@@ -34,28 +39,13 @@ def evaluate(folder: Path, candidate: Candidate, fold: Fold) -> FoldResult:
 def _evaluate(
     workspace: Workspace, candidate: Candidate, fold: Fold, device: torch.device, started: float
 ) -> FoldResult:
-    proxy = workspace.proxy
-    weights_seed, training_seed = fold.seeds(proxy.seed)
-    chosen = workspace.training_subset(fold)
-    teacher, logits = listened_to(workspace, candidate.distillation, device)
-    data = labeled(workspace, chosen, None if logits is None else logits[chosen])
-    spec = spec_for(workspace, proxy.model, proxy.weights, proxy.input_size)
-    model, _ = prepared(spec, proxy.weights, weights_seed)
-    recipe = Recipe(epochs=proxy.epochs)
-    learner = Learner.prepare(model, recipe, candidate.transfer, device)
-    images = sum(
-        epoch.images
-        for epoch in train(
-            learner,
-            data,
-            candidate.policy,
-            recipe,
-            seed=training_seed,
-            device=device,
-            distillation=candidate.distillation,
-            teacher=teacher,
-        )
-    )
+    if not len(workspace.unlabeled):
+        candidate = candidate.model_copy(update={"semi": None})
+    model, passes = _trained(workspace, candidate, fold, device)
+    if candidate.semi is not None and candidate.semi.technique == "self-training":
+        # One student: with as many as the final training has, a fold would cost several times as much.
+        model, more = _trained(workspace, candidate, fold, device, teacher=model)
+        passes += more
     scored = workspace.scored_on(fold.stage)
     scores = score(predict(model, workspace.data.images[scored], device), workspace.data.labels[scored])
     return FoldResult(
@@ -63,6 +53,59 @@ def _evaluate(
         log_loss=scores.log_loss,
         ece=scores.ece,
         seconds=time.perf_counter() - started,
-        images=images,
+        images=passes,
         correct=scores.correct,
     )
+
+
+def _trained(
+    workspace: Workspace,
+    candidate: Candidate,
+    fold: Fold,
+    device: torch.device,
+    teacher: nn.Module | None = None,
+) -> tuple[nn.Module, int]:
+    """A network trained on ``fold``, and the image passes it took.
+
+    In self-training it is the first teacher, or with ``teacher`` the student that learns from its labels.
+    """
+    proxy, semi = workspace.proxy, candidate.semi
+    weights_seed, training_seed = fold.seeds(proxy.seed)
+    if teacher is not None:
+        seeds = np.random.SeedSequence([weights_seed, 1]).generate_state(2)
+        weights_seed, training_seed = (int(seed) for seed in seeds)
+    chosen = workspace.training_subset(fold)
+    asks = semi is not None and semi.asks_teacher
+    distils, logits = listened_to(workspace, candidate.distillation, device, itself=asks)
+    data = labeled(workspace, chosen, None if logits is None else logits[chosen])
+    spec = spec_for(workspace, proxy.model, proxy.weights, proxy.input_size)
+    model, _ = prepared(spec, proxy.weights, weights_seed)
+    recipe = Recipe(epochs=proxy.epochs, label_smoothing=usual_label_smoothing(semi))
+    learner = Learner.prepare(model, recipe, candidate.transfer, device)
+    pool = labeler = None
+    if semi is not None and (semi.technique != "self-training" or teacher is not None):
+        pool = Pool(unlabeled(workspace), semi, semi.policy or candidate.policy)
+        labeler = Labeler(
+            lambda model, _: guessed(model, workspace.unlabeled, device),
+            class_shares(data.labels, data.num_classes),
+        )
+        if teacher is not None:
+            add_noise(model, semi.dropout, semi.stochastic_depth)
+            labeler.label(pool, teacher, "teacher")
+    passes = sum(
+        epoch.images
+        for epoch in learn(
+            learner,
+            data,
+            candidate.policy,
+            recipe,
+            seed=training_seed,
+            device=device,
+            distillation=candidate.distillation,
+            teacher=distils,
+            pool=pool,
+            labeler=labeler,
+        )
+        if isinstance(epoch, EpochResult)
+    )
+    return model, passes

@@ -9,10 +9,18 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
-from augsearch.policies import Transfer
+from augsearch.policies import Semi, Transfer
 
 FROM_SCRATCH, TRANSFERRED = 0.02, 0.002
 """Learning rates that serve every network and data set tried; see ``docs/results``."""
+
+
+LABEL_SMOOTHING = 0.1
+
+
+def usual_label_smoothing(semi: Semi | None) -> float:
+    """None where a threshold decides which unlabeled images are learned from: no model would be so sure."""
+    return LABEL_SMOOTHING if semi is None or semi.technique == "distillation" else 0.0
 
 
 class Recipe(BaseModel):
@@ -29,7 +37,7 @@ class Recipe(BaseModel):
     """Nesterov's."""
     weight_decay: float = Field(default=0.05, ge=0, allow_inf_nan=False)
     """Of convolutions and matrices; biases and normalisations have none."""
-    label_smoothing: float = Field(default=0.1, ge=0, lt=1)
+    label_smoothing: float = Field(default=LABEL_SMOOTHING, ge=0, lt=1)
     warm_up: float = Field(default=0.25, gt=0, lt=1)
     """The share of the steps in which the learning rate rises; then it falls along half a cosine."""
     accumulation: int = Field(default=1, ge=1)

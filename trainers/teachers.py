@@ -118,17 +118,18 @@ def _teacher_network(path: Path, classes: tuple[str, ...], device: torch.device)
 
 
 def listened_to(
-    workspace: Workspace, distillation: Distillation | None, device: torch.device
+    workspace: Workspace, distillation: Distillation | None, device: torch.device, *, itself: bool = False
 ) -> tuple[nn.Module | None, Logits | None]:
-    """What ``distillation`` wants of the teacher: the network itself, or its logits (N, K) of clean images.
+    """What is wanted of the teacher: the network, and its logits (N, K) of clean images.
 
-    Where it was not made ready, that happens now.
+    Where it was not made ready, that happens now. ``itself``: the network is wanted even where
+    ``distillation`` doesn't ask it.
     """
-    if distillation is None:
+    view = distillation.teacher_view if distillation else None
+    asked = itself or view == "same"
+    if not asked and view is None:
         return None, None
-    asked = distillation.teacher_view == "same"
     if not workspace.teacher_logits.exists() or (asked and not workspace.teacher_model.exists()):
         prepare_teacher(workspace.folder)
-    if not asked:
-        return None, _teacher_logits(workspace.teacher_logits)
-    return _teacher_network(workspace.teacher_model, workspace.data.classes, device), None
+    network = _teacher_network(workspace.teacher_model, workspace.data.classes, device) if asked else None
+    return network, _teacher_logits(workspace.teacher_logits) if view == "clean" else None

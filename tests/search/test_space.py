@@ -9,7 +9,15 @@ import optuna
 import pytest
 
 from augsearch.policies import OPERATION_SETS, OPERATIONS, RANDAUGMENT, TRIVIALAUGMENT, Policy, Transfer
-from augsearch.search.space import BASELINES, Space, baseline_params, describe, neighbour, suggest
+from augsearch.search.space import (
+    BASELINES,
+    Baseline,
+    Space,
+    baseline_params,
+    describe,
+    neighbour,
+    suggest,
+)
 from augsearch.search.studies import open_storage, open_study, seed_sampler
 from augsearch.trainers.folds import Candidate
 
@@ -46,7 +54,7 @@ def test_the_baselines_are_none_flip_crop_randaugment_and_trivialaugment() -> No
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 @pytest.mark.parametrize("name", BASELINES)
 def test_an_enqueued_baseline_comes_out_as_itself(name: str, space: Space) -> None:
-    params = baseline_params(BASELINES[name], space)
+    params = baseline_params(Baseline(BASELINES[name]), space)
     for attributes in ({}, {"baseline": name}):
         candidate, kept = proposed(params, space, **attributes)
         assert candidate.policy == BASELINES[name]
@@ -63,7 +71,7 @@ FEW = [("cutout",), ("rotate", "hue"), OPERATION_SETS["colour"]]
 
 def enqueued(name: str, operations: tuple[str, ...]) -> optuna.trial.Trial:
     study = optuna.create_study()
-    params = baseline_params(BASELINES[name], Space(operations, "same"))
+    params = baseline_params(Baseline(BASELINES[name]), Space(operations, "same"))
     study.enqueue_trial(params, user_attrs={"baseline": name})
     return study.ask()
 
@@ -162,7 +170,7 @@ def test_what_is_not_searched_is_the_same_for_all(name: str) -> None:
 @pytest.mark.parametrize("name", BASELINES)
 def test_a_neighbour_is_a_small_valid_step(name: str) -> None:
     space = SPACES["teacher"]
-    params = baseline_params(BASELINES[name], space)
+    params = baseline_params(Baseline(BASELINES[name]), space)
     for seed in range(30):
         near = neighbour(params, space, np.random.default_rng(seed))
         policy = proposed(near, space)[0].policy
@@ -176,7 +184,7 @@ def test_a_neighbour_is_a_small_valid_step(name: str) -> None:
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 def test_neighbours_of_neighbours_stay_in_the_space(space: Space) -> None:
     rng = np.random.default_rng(0)
-    params = baseline_params(BASELINES["RandAugment (2, 9)"], space)
+    params = baseline_params(Baseline(BASELINES["RandAugment (2, 9)"]), space)
     transfers = []
     for _ in range(150):
         near = neighbour(params, space, rng)
@@ -197,7 +205,7 @@ def test_neighbours_of_neighbours_stay_in_the_space(space: Space) -> None:
 
 def test_a_neighbour_of_a_frozen_backbone_may_thaw_it() -> None:
     space = SPACES["transfer"]
-    params = baseline_params(BASELINES["none"], space) | {"transfer": "head"}
+    params = baseline_params(Baseline(BASELINES["none"]), space) | {"transfer": "head"}
     _, params = proposed(params, space)
     assert "backbone_lr_scale" not in params
     modes = set()

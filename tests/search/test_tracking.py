@@ -94,3 +94,25 @@ def test_a_kill_while_the_database_is_made_leaves_none(workplace: Path) -> None:
     log([entry(0)])
     assert (workplace / "mlruns" / "mlflow.db").exists()
     assert not part.exists()
+
+
+def test_a_run_below_the_parent_that_is_no_trial_is_logged_once_and_whole(workplace: Path) -> None:
+    for metrics in ({"held_out_accuracy": 0.5, "seconds": 2.0}, {"held_out_accuracy": 0.9}):
+        tracker = Tracker(URI, "pictures 1234", "study-a", "k1", "what it is")
+        tracker.child("student 1", "training round 1", metrics, {"network": "tiny"}, {"threshold": 0.9})
+        assert tracker.close("FINISHED") is None
+    client = MlflowClient(absolute(URI))
+    experiment = client.get_experiment_by_name("pictures 1234")
+    assert experiment is not None
+    (child,) = [r for r in client.search_runs([experiment.experiment_id]) if NESTED in r.data.tags]
+    assert child.data.metrics == {"held_out_accuracy": 0.5, "seconds": 2.0}
+    assert child.data.params == {"threshold": "0.9"}
+    assert (child.info.run_name, child.data.tags["network"]) == ("student 1", "tiny")
+    assert child.info.status == "FINISHED"
+    # A kill leaves one half written.
+    client.update_run(child.info.run_id, status="RUNNING")
+    tracker = Tracker(URI, "pictures 1234", "study-a", "k1", "what it is")
+    tracker.child("student 1", "training round 1", {"held_out_accuracy": 0.7})
+    assert tracker.close("FINISHED") is None
+    (child,) = [r for r in client.search_runs([experiment.experiment_id]) if NESTED in r.data.tags]
+    assert child.data.metrics == {"held_out_accuracy": 0.7}

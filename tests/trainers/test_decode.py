@@ -17,6 +17,7 @@ from augsearch.trainers.decode import (
     in_order,
     pillow_without_warnings,
     to_uint8,
+    with_channels,
 )
 
 SIZE = 8
@@ -242,3 +243,13 @@ def test_work_is_yielded_in_order_and_runs_only_a_little_ahead() -> None:
     assert [next(results) for _ in range(5)] == [0, 2, 4, 6, 8]
     assert len(begun) < 100
     results.close()  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pixels_get_as_many_channels_as_are_asked_for(channels: int) -> None:
+    grey = np.arange(SIZE * SIZE, dtype=np.uint8).reshape(SIZE, SIZE, 1)
+    np.testing.assert_array_equal(with_channels(grey, channels), np.repeat(grey, channels, axis=2))
+    red = np.zeros((SIZE, SIZE, 3), np.uint8)
+    red[..., 0] = 200
+    expected = red if channels == 3 else np.full((SIZE, SIZE, 1), 60)
+    np.testing.assert_array_equal(with_channels(red, channels), expected)

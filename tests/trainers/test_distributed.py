@@ -17,10 +17,11 @@ from torch import nn
 
 from augsearch.policies import Distillation, Mixing, Policy, PolicyFile, Training, UserError
 from augsearch.trainers import final as finals
+from augsearch.trainers.batches import LabeledImages, Shard
 from augsearch.trainers.distributed import agreed, device_of, others, sharing_gradients
 from augsearch.trainers.final import FinalEpoch, FinalModel, FinalPlan, train_final
 from augsearch.trainers.learner import Learner
-from augsearch.trainers.loop import LabeledImages, Shard, train
+from augsearch.trainers.loop import train
 from augsearch.trainers.pixels import Decoded
 from augsearch.trainers.recipe import Recipe
 

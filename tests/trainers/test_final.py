@@ -19,17 +19,29 @@ import pytest
 import torch
 from PIL import Image
 
-from augsearch.policies import Distillation, Mixing, Policy, PolicyFile, Training, Transfer, UserError
+from augsearch.policies import (
+    Distillation,
+    Mixing,
+    Policy,
+    PolicyFile,
+    Semi,
+    Training,
+    Transfer,
+    UserError,
+)
 from augsearch.trainers import final as finals
+from augsearch.trainers import labeling as labelers
 from augsearch.trainers.final import FinalEpoch, FinalModel, FinalPlan, final_training_part, train_final
 from augsearch.trainers.folds import Workspace
 from augsearch.trainers.images import ImageData, Part
 from augsearch.trainers.models import load_model
 from augsearch.trainers.pixels import Decoded, OnDisk, Pixels
 from augsearch.trainers.recipe import Recipe
+from augsearch.trainers.rounds import Labeling
 from augsearch.trainers.scores import Scores, TrainingDivergedError, predict, score
 from augsearch.trainers.splits import Splits, split
 from augsearch.trainers.teachers import prepare_teacher
+from augsearch.trainers.unlabeled import Unlabeled, open_unlabeled
 
 if TYPE_CHECKING:
     from tests.trainers.conftest import Source
@@ -620,3 +632,324 @@ def test_a_loss_that_is_no_number_ends_it_and_leaves_the_best_model(
         best = max(epochs, key=lambda epoch: (epoch.validation.accuracy, -epoch.validation.log_loss))
         kept = scored(path, plain.data, source.splits.confirmation)
         assert kept.log_loss == pytest.approx(best.validation.log_loss, rel=1e-6)
+
+
+def semi_of(technique: str, **fields: Any) -> PolicyFile:
+    """MIXED beside unlabeled images."""
+    semi = Semi.model_validate({"technique": technique, "threshold": 0.4, **fields})
+    return MIXED.model_copy(update={"training": Training(semi=semi)})
+
+
+BESIDE: dict[str, tuple[PolicyFile, FinalPlan]] = {
+    "pseudo": (semi_of("pseudo", rounds=2, class_cap=1.5), plan_of(4)),
+    "pseudo by an average of the weights, soft": (semi_of("pseudo", labels="soft"), plan_of(3, ema=0.8)),
+    "pseudo by a teacher": (semi_of("pseudo", labeler="teacher"), plan_of(3)),
+    "pseudo until it gets no better": (semi_of("pseudo", rounds=5), plan_of(6, patience=1)),
+    "fixmatch": (semi_of("fixmatch"), plan_of(3)),
+    "fixmatch with thresholds of classes": (semi_of("fixmatch", per_class=True), plan_of(4, ema=0.8)),
+    "distillation": (semi_of("distillation"), plan_of(3)),
+}
+"""Trainings beside unlabeled images."""
+
+
+def more_images(count: int = 100, seed: int = 7) -> Unlabeled:
+    """Images like the source's; every fifth of them must not be learned from."""
+    rng = np.random.default_rng(seed)
+    truth = rng.integers(5, size=count)
+    colours = np.array([[130, 60, 60], [60, 130, 60], [60, 60, 130], [120, 110, 40], [90, 90, 90]])
+    images = (colours[truth][:, None, None] + rng.normal(20, 45, (count, 8, 8, 3))).clip(0, 255)
+    chosen = np.flatnonzero(np.arange(count) % 5)
+    names = [str(row) for row in range(count)]
+    return Unlabeled(
+        "more", Decoded(images.astype(np.uint8)), chosen, truth, 0, count, str(seed), names, None, None
+    )
+
+
+def beside(
+    workspace: Workspace,
+    splits: Splits,
+    path: Path,
+    training: tuple[PolicyFile, FinalPlan],
+    unlabeled: Unlabeled | None,
+    **options: Any,
+) -> Generator[FinalEpoch | Labeling, None, FinalModel]:
+    file, plan = training
+    pixels = Decoded(workspace.data.images)
+    return train_final(
+        workspace, splits, file, plan, pixels=pixels, limit=None, path=path, unlabeled=unlabeled, **options
+    )
+
+
+def told(labeling: Labeling) -> tuple[object, ...]:
+    """All but the time it took."""
+    arrays = labeling.labels, labeling.confidence, labeling.chosen, labeling.by_class, labeling.gained
+    figures = labeling.number, labeling.after, labeling.changed, labeling.accuracy
+    return (*figures, *(array.tolist() for array in arrays))
+
+
+def ended(events: list[FinalEpoch | Labeling], final: FinalModel) -> tuple[object, ...]:
+    """``outcome``, and every labeling."""
+    epochs = [event for event in events if isinstance(event, FinalEpoch)]
+    labelings = [told(event) for event in events if isinstance(event, Labeling)]
+    assert [told(labeling) for labeling in final.labelings] == labelings
+    rest = outcome(epochs, dataclasses.replace(final, labelings=())) if epochs else None
+    return rest, weights(final.path), final.images, final.unlabeled, labelings
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_beside_unlabeled_images_the_seed_decides_the_model_to_the_last_bit(
+    with_teacher: Workspace, source: Source, tmp_path: Path, name: str
+) -> None:
+    whole, again, alone = (tmp_path / one / "model.safetensors" for one in ("whole", "again", "alone"))
+    events, final = finish(beside(with_teacher, source.splits, whole, BESIDE[name], more_images()))
+    assert ended(events, final) == ended(
+        *finish(beside(with_teacher, source.splits, again, BESIDE[name], more_images()))
+    )
+    finish(beside(with_teacher, source.splits, alone, (MIXED, BESIDE[name][1]), None))
+    assert weights(whole) != weights(alone)
+    epochs = [event.training for event in events if isinstance(event, FinalEpoch)]
+    assert final.unlabeled == sum(epoch.unlabeled for epoch in epochs) > 0
+    assert final.images == sum(epoch.images for epoch in epochs)
+    assert final.trained_on == 195
+
+
+@pytest.mark.parametrize("name", BESIDE)
+def test_beside_unlabeled_images_it_ends_as_if_it_had_never_stopped(
+    with_teacher: Workspace, source: Source, tmp_path: Path, name: str
+) -> None:
+    training = BESIDE[name]
+    path = tmp_path / "whole" / "model.safetensors"
+    whole = finish(beside(with_teacher, source.splits, path, training, more_images()))
+    labels = [stop for stop, event in enumerate(whole[0], 1) if isinstance(event, Labeling)]
+    # After any labeling, before it, and at the end.
+    for stop in sorted({1, *labels[-3:], *(number - 1 for number in labels[-3:]), len(whole[0])} - {0}):
+        path = tmp_path / str(stop) / "model.safetensors"
+        stopped = beside(with_teacher, source.splits, path, training, more_images())
+        before = [next(stopped) for _ in range(stop)]
+        stopped.close()
+        rest, final = finish(beside(with_teacher, source.splits, path, training, more_images()))
+        trained = sum(isinstance(event, FinalEpoch) for event in (*before, *rest))
+        assert trained == sum(isinstance(event, FinalEpoch) for event in whole[0])
+        assert ended(rest, final)[1:] == ended(*whole)[1:]
+        assert card_of(final) == card_of(whole[1])
+        assert final.validation.log_loss == whole[1].validation.log_loss
+        assert sorted(file.name for file in path.parent.iterdir()) == ["model.json", "model.safetensors"]
+
+
+class Killed(BaseException):
+    """As a signal would."""
+
+
+@pytest.mark.parametrize("name", ["pseudo", "pseudo by a teacher"])
+def test_stopped_within_a_labeling_it_asks_about_the_others_alone(
+    with_teacher: Workspace, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(labelers, "CHUNK", 32)
+    path = tmp_path / "whole" / "model.safetensors"
+    whole = finish(beside(with_teacher, source.splits, path, BESIDE[name], more_images()))
+    chunks = 3 * len(whole[1].labelings)
+    for stop in range(chunks):
+        asked = [0]
+
+        def until_killed(*arguments: Any, stop: int = stop, asked: list[int] = asked) -> Any:
+            if asked[0] == stop:
+                raise Killed
+            asked[0] += 1
+            return predict(*arguments)
+
+        path = tmp_path / str(stop) / "model.safetensors"
+        monkeypatch.setattr(labelers, "predict", until_killed)
+        with pytest.raises(Killed):
+            finish(beside(with_teacher, source.splits, path, BESIDE[name], more_images()))
+        asked[0] = -100
+        events, final = finish(beside(with_teacher, source.splits, path, BESIDE[name], more_images()))
+        assert asked[0] == chunks - stop - 100
+        assert ended(events, final)[1:] == ended(*whole)[1:]
+
+
+def test_labels_outlive_no_lost_checkpoint(
+    plain: Workspace, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "model.safetensors"
+    stopped = beside(plain, source.splits, path, BESIDE["pseudo"], more_images())
+    next(event for event in stopped if isinstance(event, Labeling))
+    stopped.close()
+    assert (tmp_path / ".model.labels.db").exists()
+    (tmp_path / ".model.checkpoint").unlink()
+    asked: list[int] = []
+    monkeypatch.setattr(labelers, "predict", lambda *given: asked.append(0) or predict(*given))
+    _, final = finish(beside(plain, source.splits, path, BESIDE["pseudo"], more_images()))
+    assert len(asked) == len(final.labelings)
+
+
+@pytest.mark.parametrize("technique", ["pseudo", "fixmatch", "distillation"])
+def test_without_unlabeled_images_it_is_the_plain_training_and_goes_on_from_its_checkpoint(
+    with_teacher: Workspace, source: Source, tmp_path: Path, technique: str
+) -> None:
+    training = (semi_of(technique), plan_of(3))
+    none = dataclasses.replace(more_images(), chosen=np.empty(0, np.int64))
+    whole = finish(start(with_teacher, source.splits, tmp_path / "plain.safetensors", MIXED, 3))
+    for name, unlabeled in (("none", None), ("empty", none)):
+        path = tmp_path / name / "model.safetensors"
+        stop_after(start(with_teacher, source.splits, path, MIXED, 3), 1)
+        card = {"card": {"policy_file": "policy.json"}}
+        rest, final = finish(beside(with_teacher, source.splits, path, training, unlabeled, **card))
+        assert [event.training.epoch for event in rest if isinstance(event, FinalEpoch)] == [2, 3]
+        assert outcome(rest, final) == outcome(*whole)
+        assert sorted(file.name for file in path.parent.iterdir()) == ["model.json", "model.safetensors"]
+
+
+@pytest.mark.parametrize("changed", ["images", "technique", "threshold", "chosen", "crops"])
+def test_other_unlabeled_images_or_uses_of_them_begin_anew(
+    plain: Workspace, source: Source, tmp_path: Path, changed: str
+) -> None:
+    usual = {"training": BESIDE["fixmatch"], "unlabeled": more_images()}
+    other: dict[str, Any] = {
+        "images": {"unlabeled": more_images(seed=8)},
+        "technique": {"training": (semi_of("pseudo"), plan_of(3))},
+        "threshold": {"training": (semi_of("fixmatch", threshold=0.5), plan_of(3))},
+        "chosen": {"unlabeled": dataclasses.replace(more_images(), chosen=more_images().chosen[1:])},
+        "crops": {"unlabeled": dataclasses.replace(more_images(), pixels=MadeOtherwise(more_images()))},
+    }[changed]
+    path = tmp_path / "model.safetensors"
+    for going_on in (1, 2):
+        running = beside(plain, source.splits, path, **usual)
+        assert next(event.training.epoch for event in running if isinstance(event, FinalEpoch)) == going_on
+        running.close()
+    running = beside(plain, source.splits, path, **{**usual, **other})
+    assert next(event.training.epoch for event in running if isinstance(event, FinalEpoch)) == 1
+
+
+class MadeOtherwise(Decoded):
+    """The same pixels, as if other crops of their files were taken."""
+
+    def __init__(self, like: Unlabeled) -> None:
+        assert isinstance(like.pixels, Decoded)
+        super().__init__(like.pixels.images)
+
+    @property
+    def made_by(self) -> str:
+        return "otherwise"
+
+
+@pytest.mark.parametrize("name", ["pseudo", "pseudo by a teacher"])
+def test_labels_are_those_of_the_clean_images_in_evaluation_mode(
+    with_teacher: Workspace, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    looked: list[npt.NDArray[np.uint8]] = []
+    modes: list[bool] = []
+
+    def spied(model: torch.nn.Module, images: npt.NDArray[np.uint8], *rest: Any) -> Any:
+        looked.append(images.copy())
+        hooks = [
+            module.register_forward_pre_hook(lambda module, _: modes.append(module.training))
+            for module in model.modules()
+        ]
+        logits = predict(model, images, *rest)
+        for hook in hooks:
+            hook.remove()
+        return logits
+
+    monkeypatch.setattr(labelers, "predict", spied)
+    more = more_images()
+    path = tmp_path / "model.safetensors"
+    _, final = finish(beside(with_teacher, source.splits, path, BESIDE[name], more))
+    assert isinstance(more.pixels, Decoded)
+    assert len(looked) == len(final.labelings) > 0
+    assert all(np.array_equal(images, more.pixels.images[more.chosen]) for images in looked)
+    assert modes
+    assert not any(modes)
+
+
+def test_true_labels_are_for_the_report_alone(plain: Workspace, source: Source, tmp_path: Path) -> None:
+    more = more_images()
+    blind = dataclasses.replace(more, truth=np.full_like(more.truth, -1))
+    one, other = tmp_path / "one.safetensors", tmp_path / "other.safetensors"
+    _, final = finish(beside(plain, source.splits, one, BESIDE["pseudo"], more))
+    _, without = finish(beside(plain, source.splits, other, BESIDE["pseudo"], blind))
+    assert weights(one) == weights(other)
+    assert [labeling.accuracy for labeling in without.labelings] == [None, None]
+    for labeling in final.labelings:
+        right = labeling.labels[labeling.chosen] == more.truth[more.chosen][labeling.chosen]
+        assert labeling.accuracy == (pytest.approx(right.mean()) if len(right) else None)
+
+
+def test_the_card_says_how_it_learned_from_unlabeled_images(
+    plain: Workspace, source: Source, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.safetensors"
+    _, final = finish(beside(plain, source.splits, path, BESIDE["pseudo"], more_images()))
+    training = card_of(final)["training"]
+    assert isinstance(training, dict)
+    chosen = [len(one.chosen) for one in final.labelings if one.after < final.best_epoch]
+    assert training["unlabeled"] == {
+        "technique": "pseudo",
+        "images": 80,
+        "chosen": chosen[-1] if chosen else 0,
+    }
+
+
+def test_unlabeled_images_have_a_policy_of_their_own(
+    plain: Workspace, source: Source, tmp_path: Path
+) -> None:
+    trained = {}
+    for name, policy in (("own", PLAIN.policy), ("same", MIXED.policy), ("none", None)):
+        path = tmp_path / f"{name}.safetensors"
+        finish(
+            beside(
+                plain, source.splits, path, (semi_of("fixmatch", policy=policy), plan_of(2)), more_images()
+            )
+        )
+        trained[name] = weights(path)
+    assert trained["own"] != trained["same"] == trained["none"]
+
+
+@pytest.mark.parametrize("technique", ["pseudo", "fixmatch"])
+def test_unlabeled_images_that_cannot_be_read_are_left_out(
+    plain: Workspace, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, technique: str
+) -> None:
+    monkeypatch.setattr("augsearch.trainers.unlabeled.MOST_DECODED", 0)  # so that files are read as they come
+    folder = tmp_path / "unlabeled"
+    folder.mkdir()
+    images = more_images().pixels.images  # type: ignore[attr-defined]
+    for index, pixels in enumerate(images[:40]):
+        Image.fromarray(pixels).save(folder / f"{index:02}.png")
+    bad = [3, 17, 30]
+    for index in bad:
+        (folder / f"{index:02}.png").write_bytes(b"no image %d" % index)
+    more = open_unlabeled(
+        None, plain.data, source.splits, folder=folder, cache=tmp_path / "cache", crop_scale=0.9
+    )
+    assert more is not None
+    assert len(more.chosen) == 40
+    training = (semi_of(technique, threshold=0.0), plan_of(3))
+    whole = finish(beside(plain, source.splits, tmp_path / "whole" / "model.safetensors", training, more))
+    assert len(more.unreadable) == 3
+    for labeling in whole[1].labelings:
+        assert np.flatnonzero(labeling.labels < 0).tolist() == bad
+        assert labeling.chosen.tolist() == [row for row in range(40) if row not in bad]
+    path = tmp_path / "parts" / "model.safetensors"
+    stopped = beside(plain, source.splits, path, training, more)
+    next(stopped)
+    stopped.close()
+    assert ended(*finish(beside(plain, source.splits, path, training, more)))[1:] == ended(*whole)[1:]
+
+
+def test_several_processes_do_not_learn_from_unlabeled_images(
+    plain: Workspace, source: Source, tmp_path: Path
+) -> None:
+    file, plan = BESIDE["fixmatch"]
+    four = plan.model_copy(update={"processes": 4})
+    refused = beside(plain, source.splits, tmp_path / "model.safetensors", (file, four), more_images())
+    with pytest.raises(UserError) as error:
+        next(refused)
+    assert str(error.value) == (
+        "--processes 4: learning from unlabeled images runs in one process; "
+        "leave --processes out, or give --semi none"
+    )
+
+
+def test_self_training_is_not_done_here(plain: Workspace, source: Source, tmp_path: Path) -> None:
+    training = (semi_of("self-training"), plan_of(2))
+    with pytest.raises(ValueError, match="train_students"):
+        next(beside(plain, source.splits, tmp_path / "model.safetensors", training, more_images()))

@@ -93,13 +93,13 @@ def test_no_index_of_a_test_image_is_written_down_for_workers(study: tuple[Works
     assert len(splits.test) == 48
     assert sorted(file.name for file in workspace.folder.iterdir()) == ["parts.npz", "workspace.json"]
     with np.load(workspace.folder / "parts.npz") as parts:
-        assert sorted(parts.files) == ["confirmation", "train", "validation"]
+        assert sorted(parts.files) == ["confirmation", "train", "unlabeled", "validation"]
         written = np.concatenate([parts[name] for name in parts.files])
     assert len(written) == 192
     assert np.intersect1d(written, splits.test).size == 0
     assert np.intersect1d(written, splits.unlabeled).size == 0
     document = json.loads((workspace.folder / "workspace.json").read_text("utf-8"))
-    assert document.keys() == {"cache", "proxy"}
+    assert document.keys() == {"cache", "proxy", "unlabeled"}
     assert document["proxy"] == PROXY.model_dump()
 
 

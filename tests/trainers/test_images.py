@@ -85,13 +85,12 @@ def test_parts_are_read_from_the_layout(root: Path, val: str) -> None:
         f"{val}/b/1.png",
         "test/a/1.png",
         "test/b/1.png",
-        "unlabeled/x/1.png",
     )
     data = opened(make(root, files))
     assert data.files == files
     assert data.classes == ("a", "b")
-    assert data.given.tolist() == [1, 1, 2, 3, 3, 4]
-    assert data.labels.tolist() == [0, 1, 1, 0, 1, -1]
+    assert data.given.tolist() == [1, 1, 2, 3, 3]
+    assert data.labels.tolist() == [0, 1, 1, 0, 1]
 
 
 def test_training_and_testing_are_parts_too_and_not_two_classes(root: Path) -> None:
@@ -100,16 +99,33 @@ def test_training_and_testing_are_parts_too_and_not_two_classes(root: Path) -> N
     assert data.given.tolist() == [Part.TRAIN, Part.TRAIN, Part.TEST]
 
 
-def test_unlabeled_images_may_lie_beside_plain_class_folders(root: Path) -> None:
-    data = opened(make(root, (*PLAIN, "unlabeled/1.png")))
-    assert data.classes == ("cats", "dogs")
-    assert data.labels.tolist() == [0, 0, 1, -1]
+@pytest.mark.parametrize("name", ["unlabeled", "unlabelled", "Unlabeled"])
+@pytest.mark.parametrize("labeled", [PLAIN, ("train/a/1.png", "train/b/1.png")])
+def test_what_lies_in_unlabeled_is_left_alone(root: Path, name: str, labeled: tuple[str, ...]) -> None:
+    alone = opened(make(root, labeled))
+    make(root, (f"{name}/1.png", f"{name}/cats/2.png"))
+    (root / name / "3.png").write_text("no image")
+    data = opened(root)
+    assert data.files == labeled
+    assert data.skipped == ()
+    assert (data.labels >= 0).all()
+    assert data.cache == alone.cache
+
+
+def test_an_empty_unlabeled_folder_is_no_error(root: Path) -> None:
+    (make(root, PLAIN) / "unlabeled").mkdir()
+    assert opened(root).files == PLAIN
+
+
+def test_unlabeled_images_under_two_spellings_are_refused(root: Path) -> None:
+    make(root, (*PLAIN, "unlabeled/1.png", "unlabelled/1.png"))
+    assert refusal(root).endswith("has both unlabeled/ and unlabelled/: keep one of them")
 
 
 def test_a_folder_of_trains_among_other_vehicles_is_a_class(root: Path) -> None:
     data = opened(make(root, ("bus/1.png", "car/1.png", "train/1.png", "unlabeled/1.png")))
     assert data.classes == ("bus", "car", "train")
-    assert data.given.tolist() == [0, 0, 0, Part.UNLABELED]
+    assert data.given.tolist() == [0, 0, 0]
 
 
 def test_a_folder_without_images_beside_the_parts_is_ignored(root: Path) -> None:
@@ -143,12 +159,11 @@ def test_a_layout_that_is_not_understood_is_refused(root: Path, files: tuple[str
     assert message in refusal(make(root, files))
 
 
-@pytest.mark.parametrize("empty", ["mice", "unlabeled"])
-def test_an_empty_folder_is_named(root: Path, empty: str) -> None:
+def test_an_empty_class_folder_is_named(root: Path) -> None:
     make(root, PLAIN)
-    (root / empty).mkdir()
-    (root / empty / "notes.txt").write_text("none yet")
-    assert f"{root / empty} has no images" in refusal(root)
+    (root / "mice").mkdir()
+    (root / "mice" / "notes.txt").write_text("none yet")
+    assert f"{root / 'mice'} has no images" in refusal(root)
 
 
 def test_a_source_that_is_nowhere_or_of_no_known_kind_is_refused(tmp_path: Path) -> None:

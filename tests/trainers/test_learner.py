@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from augsearch.policies import Distillation, Mixing, Policy, Transfer
+from augsearch.trainers.batches import LabeledImages
 from augsearch.trainers.learner import Learner
-from augsearch.trainers.loop import EpochResult, LabeledImages, train
+from augsearch.trainers.loop import EpochResult, train
 from augsearch.trainers.models import Normalise
 from augsearch.trainers.optimizers import Muon
 from augsearch.trainers.recipe import Recipe

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from augsearch.policies import TRIVIALAUGMENT, Distillation, Mixing, Policy, UserError
 from augsearch.trainers import losses
+from augsearch.trainers.batches import LabeledImages, Shard, batches
 from augsearch.trainers.learner import Learner
-from augsearch.trainers.loop import EpochResult, LabeledImages, Shard, batches, train
+from augsearch.trainers.loop import EpochResult, train
 from augsearch.trainers.losses import Batch, distilled, supervised
 from augsearch.trainers.models import ModelSpec, Normalise, build_model, channel_statistics
 from augsearch.trainers.recipe import Recipe, one_cycle

@@ -17,8 +17,8 @@ from torchvision.transforms import RandomResizedCrop
 
 from augsearch.policies import TRIVIALAUGMENT, Mixing, Policy, UserError
 from augsearch.trainers import pixels as module
+from augsearch.trainers.batches import batches
 from augsearch.trainers.decode import Box, decode_file
-from augsearch.trainers.loop import batches
 from augsearch.trainers.pixels import Decoded, FileImages, OnDisk, random_box
 
 CPU = torch.device("cpu")

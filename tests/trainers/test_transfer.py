@@ -12,8 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from augsearch.policies import Mixing, Policy, Transfer, UserError
+from augsearch.trainers.batches import LabeledImages
 from augsearch.trainers.learner import Learner
-from augsearch.trainers.loop import LabeledImages, train
+from augsearch.trainers.loop import train
 from augsearch.trainers.models import Normalise, build_model, design, plain
 from augsearch.trainers.recipe import Recipe, one_cycle
 from augsearch.trainers.transfer import freeze, head_of, layers_of, parameter_groups, training_mode

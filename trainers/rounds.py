@@ -1,0 +1,195 @@
+"""A training whose unlabeled images a model labels: before it begins, or now and then while it learns."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from augsearch.policies import Distillation, Policy, Semi
+from augsearch.trainers.batches import ALONE, Shard, TrainingImages
+from augsearch.trainers.cache import Progress
+from augsearch.trainers.guesses import Guesses
+from augsearch.trainers.label_store import LabelStore
+from augsearch.trainers.labeling import label
+from augsearch.trainers.learner import Learner
+from augsearch.trainers.loop import EpochResult, train
+from augsearch.trainers.recipe import Recipe
+from augsearch.trainers.scores import predict
+from augsearch.trainers.semi import Pool, Rows
+from augsearch.trainers.unlabeled import Unlabeled
+
+Ask = Callable[[nn.Module, str], tuple[Rows, Guesses]]
+"""What a model, which is also named, says of the clean images: which could be read, and the guesses."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labeling:
+    """Unlabeled images were labeled."""
+
+    number: int
+    """From 1."""
+    after: int
+    """Epochs of the training that learns from it."""
+    labels: Rows
+    """(N,): the likeliest class of each image, −1 where it could not be read."""
+    confidence: NDArray[np.float32]
+    """(N,): its probability, 0 to 1."""
+    chosen: Rows
+    """(M,): those that are learned from."""
+    by_class: Rows
+    """(K,): how many of each class are chosen."""
+    gained: Rows
+    """(K,): how many more of each class than the time before."""
+    changed: float | None
+    """The share of images whose likeliest class is another than the time before; None: the first time."""
+    accuracy: float | None
+    """The share of the chosen that are labeled rightly; None: no true label is known."""
+    seconds: float
+
+
+@dataclass(eq=False)
+class Labeler:
+    """Labels a pool's images, and remembers the last time."""
+
+    ask: Ask
+    shares: NDArray[np.float64]
+    """(K,): of the classes among the labels."""
+    truth: Rows | None = None
+    """(N,): true labels, −1 where they are not known; for the report alone."""
+    times: int = 0
+    _before: Labeling | None = field(default=None)
+
+    def label(self, pool: Pool, model: nn.Module, name: str, after: int = 0) -> Labeling:
+        """Have ``pool`` learn what ``model``, called ``name``, says of its images."""
+        started = time.perf_counter()
+        readable, guesses = self.ask(model, name)
+        pool.relabel(readable, guesses, self.shares)
+        labels = np.full(len(pool), -1)
+        confidence = np.zeros(len(pool), dtype=np.float32)
+        labels[readable], confidence[readable] = guesses.hard, guesses.confidence
+        by_class = np.bincount(labels[pool.rows], minlength=len(self.shares))
+        before = self._before
+        self.times += 1
+        self._before = Labeling(
+            number=self.times,
+            after=after,
+            labels=labels,
+            confidence=confidence,
+            chosen=pool.rows,
+            by_class=by_class,
+            gained=by_class - (before.by_class if before else 0),
+            changed=float((labels != before.labels)[readable].mean()) if before else None,
+            accuracy=rightly_labeled(labels[pool.rows], self.truth, pool.rows),
+            seconds=time.perf_counter() - started,
+        )
+        return self._before
+
+
+def rightly_labeled(labels: Rows, truth: Rows | None, rows: Rows) -> float | None:
+    """The share of ``labels`` (M,), of the images ``rows``, that are true; None where no truth is known."""
+    if truth is None or not len(rows):
+        return None
+    known = truth[rows] >= 0
+    return float((labels == truth[rows])[known].mean()) if known.any() else None
+
+
+def guessed(model: nn.Module, images: NDArray[np.uint8], device: torch.device) -> tuple[Rows, Guesses]:
+    """What ``model`` says of ``images``, uint8 (N, H, W, C), as they are: all of them could be read."""
+    return np.arange(len(images)), Guesses.from_logits(predict(model, images, device))
+
+
+def asking(
+    unlabeled: Unlabeled,
+    device: torch.device,
+    *,
+    store: LabelStore,
+    prefix: str = "",
+    progress: Progress | None = None,
+) -> Ask:
+    """Asks a model about the clean images of ``unlabeled.chosen``; the rows are places in that.
+
+    What it said before is found in ``store``, under its name after ``prefix``. ``progress`` is called with
+    (images done, images in all).
+    """
+
+    def ask(model: nn.Module, name: str) -> tuple[Rows, Guesses]:
+        readable, guesses = label(
+            model, unlabeled, device, store=store, labeler=f"{prefix}{name}", progress=progress
+        )
+        return np.searchsorted(unlabeled.chosen, readable), guesses
+
+    return ask
+
+
+def labelings(semi: Semi, epochs: int) -> list[int]:
+    """After how many of its ``epochs`` ``pseudo`` labels anew: evenly, the first part is on labels alone."""
+    if semi.technique != "pseudo":
+        return []
+    if semi.labeler == "teacher":
+        return [0]
+    times = min(semi.rounds, epochs - 1)
+    return [epochs * number // (times + 1) for number in range(1, times + 1)]
+
+
+def learn(
+    learner: Learner,
+    data: TrainingImages,
+    policy: Policy,
+    recipe: Recipe,
+    *,
+    seed: int,
+    device: torch.device,
+    distillation: Distillation | None = None,
+    teacher: nn.Module | None = None,
+    pool: Pool | None = None,
+    labeler: Labeler | None = None,
+    shard: Shard = ALONE,
+) -> Iterator[EpochResult | Labeling]:
+    """``train``; where ``pseudo`` wants it, ``labeler`` labels the pool between its epochs.
+
+    A learner that is taken up again has the pool labeled as it was, each time, if the labeler remembers.
+    """
+    yield from labeled_until(learner, recipe, teacher, pool, labeler)
+    due = labelings(pool.semi, recipe.epochs) if pool else []
+    for epoch in train(
+        learner,
+        data,
+        policy,
+        recipe,
+        seed=seed,
+        device=device,
+        distillation=distillation,
+        teacher=teacher,
+        pool=pool,
+        shard=shard,
+    ):
+        yield epoch
+        if epoch.epoch in due:
+            assert pool is not None
+            assert labeler is not None
+            yield _labeled(learner, teacher, pool, labeler, epoch.epoch)
+
+
+def labeled_until(
+    learner: Learner, recipe: Recipe, teacher: nn.Module | None, pool: Pool | None, labeler: Labeler | None
+) -> Iterator[Labeling]:
+    """The labelings that the learner's training had until now, or has at its start."""
+    if not pool or labeler is None:  # none, or without images
+        return
+    for after in labelings(pool.semi, recipe.epochs):
+        if after <= learner.epoch:
+            yield _labeled(learner, teacher, pool, labeler, after)
+
+
+def _labeled(
+    learner: Learner, teacher: nn.Module | None, pool: Pool, labeler: Labeler, after: int
+) -> Labeling:
+    model = teacher if pool.semi.asks_teacher else learner.best
+    assert model is not None
+    return labeler.label(pool, model, f"epoch {after}", after)
