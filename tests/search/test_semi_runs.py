@@ -22,10 +22,10 @@ from augsearch.search.pipeline import next_steps, run
 from augsearch.search.settings import Settings
 from augsearch.search.tracking import absolute
 
-QUICK: dict[str, Any] = dict(
-    trials=6, folds=1, confirm_folds=2, finalists=1, epochs=2, workers=1,
-    proxy_model="tiny", final_model="tiny", final_epochs=2, teacher="none",
-)  # fmt: skip
+QUICK: dict[str, Any] = {
+    "trials": 6, "folds": 1, "confirm_folds": 2, "finalists": 1, "epochs": 2, "workers": 1,
+    "proxy_model": "tiny", "final_model": "tiny", "final_epochs": 2, "teacher": "none",
+}  # fmt: skip
 FLAGS = {"mixing": None, "temperature": None, "alpha": None, "teacher_view": None}
 ROTATE = Policy(num_ops=1, magnitude=5, operations=("rotate",))
 
