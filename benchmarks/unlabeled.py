@@ -156,8 +156,12 @@ class Images:
         """CIFAR-10, decoded."""
         from benchmarks.unlabeled_images import cifar10
 
+        def say(done: int, of: int) -> None:
+            if done % 12_800 == 0 or done == of:
+                self.tell(f"CIFAR-10: {done:,} of {of:,} decoded")
+
         assert self.cifar is not None
-        return cifar10(self.cifar, self.models, lambda done, of: self.tell(f"CIFAR-10: {done:,} of {of:,}"))
+        return cifar10(self.cifar, self.models, say)
 
     @property
     def used(self) -> str:

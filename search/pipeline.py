@@ -260,15 +260,22 @@ def _export(
     from augsearch.search import figures
     from augsearch.search.previews import preview_of
 
+    made = [path, output / "preview.png", output / "history.png", output / "settings.toml"]
+
     preview_of(
         chosen.candidate.policy,
         data.images,
         data.splits.train,
         title=f"{chosen.name}: {describe(chosen.candidate)}",
     ).save(output / "preview.png")
+    semi = chosen.candidate.semi
+    if semi is not None and semi.policy is not None:
+        preview_of(
+            semi.policy, data.images, data.splits.train, title=f"{chosen.name}: of unlabeled images"
+        ).save(output / "preview-unlabeled.png")
+        made.append(output / "preview-unlabeled.png")
     figures.history(list(known.values()), output / "history.png")
     (output / "settings.toml").write_text(show_settings(settings), encoding="utf-8")
-    made = [path, output / "preview.png", output / "history.png", output / "settings.toml"]
     if figures.importances(study, output / "importances.png"):
         made.append(output / "importances.png")
     distillation = chosen.candidate.distillation

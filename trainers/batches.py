@@ -116,7 +116,8 @@ def batches(
     ]
     beside = pool.per_step(size, len(wanted)) if pool is not None else 0
     drawn = pool.drawn(beside, epoch, len(wanted), seed) if pool is not None and beside else []
-    together = max(1, data.at_once // (size + beside))
+    sources = [data] if pool is None or not beside else [data, pool.images]
+    together = max(1, min(source.at_once for source in sources) // (size + beside))
 
     def made(first: int) -> list[_HostBatch]:
         rng = np.random.default_rng([seed, epoch, first, shard.rank])
@@ -136,7 +137,7 @@ def batches(
         return [_HostBatch(*one, other) for one, other in zip(labeled, others, strict=True)]
 
     firsts = range(0, len(wanted), together)
-    threads = data.threads or _ahead(device)
+    threads = max(source.threads for source in sources) or _ahead(device)
     chunks = in_order(made, firsts, threads) if threads else map(made, firsts)
     for one in chain.from_iterable(chunks):
         yield Batch(
