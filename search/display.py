@@ -21,8 +21,8 @@ from rich.table import Table
 
 from augsearch.search.confirm import Verdict
 from augsearch.search.race import Event, FoldDone, TeacherDone, TrialDone, TrialStarted
-from augsearch.search.space import describe
 from augsearch.search.studies import Entry
+from augsearch.search.wording import describe
 
 _PLAIN_WIDTH = 110
 

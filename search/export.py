@@ -11,7 +11,6 @@ import optuna
 
 from augsearch.policies import PolicyFile, Training, UserError, write_policy
 from augsearch.search.settings import Settings
-from augsearch.search.space import describe
 from augsearch.search.studies import (
     Entry,
     confirmation_results,
@@ -20,6 +19,7 @@ from augsearch.search.studies import (
     load_study,
     open_storage,
 )
+from augsearch.search.wording import describe
 from augsearch.trainers.folds import Stage
 
 

@@ -9,9 +9,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from augsearch.policies import Distillation, Mixing, PolicyFile, UserError, read_policy, write_policy
+from augsearch.policies import PolicyFile, UserError, read_policy, write_policy
 from augsearch.search.data import Data, digest, make_folder, open_data
 from augsearch.search.display import Display
+from augsearch.search.final_plans import (
+    final_pixels,
+    overridden,
+    plan_of,
+    with_transfer,
+    with_weights,
+)
 from augsearch.search.semi import (
     draw_labels,
     labeled_in_words,
@@ -19,12 +26,9 @@ from augsearch.search.semi import (
     log_round,
     open_for_final,
     round_in_words,
-    wanted_semi,
 )
 from augsearch.search.settings import HOME, Settings, available_cores
 from augsearch.search.tracking import Tracker
-from augsearch.trainers.folds import content_of, default_final_epochs
-from augsearch.trainers.images import SMALL_SIDE, image_paths, open_images
 
 if TYPE_CHECKING:
     from augsearch.trainers.final import FinalEpoch, FinalModel, FinalPlan, Tested
@@ -37,121 +41,6 @@ if TYPE_CHECKING:
 
 SOFTENED_AT = (1.0, 2.0, 4.0, 10.0)
 """The temperatures at which the figure shows what the teacher knows."""
-
-
-def final_epochs(settings: Settings, trained_on: int, transferred: bool) -> int:
-    """The length of the final training's schedule; weights that are good already want a third of it."""
-    epochs = default_final_epochs(trained_on)
-    return settings.final_epochs or (max(10, epochs // 3) if transferred else epochs)
-
-
-def final_key(policy_file: Path, settings: Settings, data: Data) -> str:
-    """A hash of all that decides the final model."""
-    file = with_transfer(read_policy(policy_file), settings)
-    decisive = settings.model_dump(
-        mode="json",
-        include={
-            *("input_size", "final_size", "final_epochs", "patience", "batch_size", "accumulation"),
-            *("learning_rate", "label_smoothing", "warm_up", "ema", "precision", "crop_scale"),
-            *("processes", "teacher", "teacher_weights", "limit", "first_teacher"),
-        },
-    )
-    parts = (
-        file.policy.model_dump_json(),
-        file.training.model_dump_json(),
-        settings.network,
-        content_of(settings.weights_of(settings.network)),
-        decisive,
-        data.workspace.folder.name,
-        data.unlabeled.fingerprint if data.unlabeled else "",
-    )
-    return digest(parts)
-
-
-def with_transfer(file: PolicyFile, settings: Settings) -> PolicyFile:
-    """``file`` with the transfer that the final network can do.
-
-    A network without weights has nothing to transfer; one with weights whose proxies had none follows the
-    settings.
-    """
-    possible = settings.transfer_of(settings.network)
-    transfer = possible and (file.training.transfer or possible)
-    return file.model_copy(update={"training": file.training.model_copy(update={"transfer": transfer})})
-
-
-def with_weights(settings: Settings, file: PolicyFile) -> Settings:
-    """``settings`` with the weights that the file's transfer needs: the hub's where nothing else is said.
-
-    Raises:
-        UserError: the network has none.
-    """
-    transfer = file.training.transfer
-    if transfer is None or settings.transfer == "none":
-        return settings
-    if settings.weights is None:
-        settings = settings.model_copy(update={"weights": "hub"})
-    if settings.weights_of(settings.network) == "none":
-        raise UserError(
-            f"the policy asks for transfer {transfer.mode}, and network {settings.network} has no weights; "
-            "give --final-model torchvision:NAME, timm:NAME or a .safetensors file, or --transfer none"
-        )
-    return settings
-
-
-def plan_of(settings: Settings, file: PolicyFile, trained_on: int) -> FinalPlan:
-    """What the settings say of the final training."""
-    from augsearch.trainers.final import FinalPlan
-    from augsearch.trainers.recipe import Recipe, usual_label_smoothing
-
-    recipe = Recipe(
-        epochs=final_epochs(settings, trained_on, file.training.transfer is not None),
-        batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
-        label_smoothing=usual_label_smoothing(file.training.semi)
-        if settings.label_smoothing is None
-        else settings.label_smoothing,
-        warm_up=settings.warm_up,
-        accumulation=settings.accumulation,
-        ema=settings.ema,
-        precision=settings.precision,
-    )
-    return FinalPlan(
-        model=settings.network,
-        weights=settings.weights_of(settings.network),
-        input_size=settings.input_size,
-        recipe=recipe,
-        patience=settings.patience,
-        processes=settings.processes,
-        first_teacher=settings.first_teacher,
-    )
-
-
-def final_pixels(settings: Settings, data: Data) -> Pixels:
-    """The final training's images: above 64 pixels from the files themselves, else decoded."""
-    from augsearch.trainers.pixels import Decoded, OnDisk
-
-    _, cached, _, channels = data.images.images.shape
-    wanted = settings.final_size or _native_side(settings) or cached
-    paths = image_paths(settings.data, data.images)
-    if paths is not None and wanted > SMALL_SIDE:
-        return OnDisk(paths, wanted, channels, settings.crop_scale)
-    if wanted == cached:
-        return Decoded(data.images.images)
-    images = open_images(
-        settings.data, image_size=wanted, cache=HOME / "cache", skip_bad_images=settings.skip_bad_images
-    )
-    return Decoded(images.images)
-
-
-def _native_side(settings: Settings) -> int | None:
-    """The side at which the final network's weights were trained, if it has any."""
-    if settings.weights_of(settings.network) == "none":
-        return None
-    if settings.input_size is not None:
-        return settings.input_size
-    from augsearch.trainers.models import native_side
-
-    return native_side(settings.network)
 
 
 def train_and_test(
@@ -400,45 +289,6 @@ def record_test_read(data: Data, by: str) -> int:
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(read) + "\n")
     return before
-
-
-def overridden(file: PolicyFile, settings: Settings, flags: dict[str, Any]) -> PolicyFile:
-    """``file`` with what the command's flags say instead; a flag that was not given is None.
-
-    Raises:
-        UserError: a value breaks its rule.
-    """
-    from pydantic import ValidationError
-
-    from augsearch.policies.errors import explain
-
-    policy, training = file.policy, file.training
-    try:
-        if flags["mixing"] is not None:
-            fields = policy.mixing.model_dump() if policy.mixing else {}
-            fields |= {"kind": flags["mixing"]}
-            mixing = None if flags["mixing"] == "none" else Mixing(**fields)
-            policy = policy.model_copy(update={"mixing": mixing})
-        said = {
-            name: flags[name] for name in ("temperature", "alpha", "teacher_view") if flags[name] is not None
-        }
-        distillation = training.distillation
-        if said or ("teacher" in settings.model_fields_set and distillation is None):
-            usual = {"temperature": 4.0, "alpha": 0.5}
-            distillation = Distillation(**(distillation.model_dump() if distillation else usual) | said)
-        if not settings.with_teacher:
-            distillation = None
-    except ValidationError as error:
-        raise UserError(explain(error, separator="-")) from None
-    transfer = training.transfer
-    rates = {"backbone_lr_scale", "layer_decay"} & settings.model_fields_set
-    if settings.transfer in ("head", "full"):
-        transfer = settings.transfer_of(settings.network)
-    elif transfer is not None and rates:
-        transfer = transfer.model_copy(update={name: getattr(settings, name) for name in rates})
-    semi = wanted_semi(file, settings)
-    training = training.model_copy(update={"distillation": distillation, "transfer": transfer, "semi": semi})
-    return file.model_copy(update={"policy": policy, "training": training})
 
 
 def _beside(policy_file: Path) -> Path:

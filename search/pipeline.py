@@ -18,12 +18,13 @@ from augsearch.search.data import Data, digest, identity_of, make_folder, open_d
 from augsearch.search.display import Display, RaceView
 from augsearch.search.engines import Engine, LocalEngine
 from augsearch.search.export import policy_file_of
-from augsearch.search.finals import draw_teacher, final_key, log_final, train_and_test
+from augsearch.search.final_plans import final_key
+from augsearch.search.finals import draw_teacher, log_final, train_and_test
 from augsearch.search.race import Race, TrialDone
 from augsearch.search.settings import HOME, Settings, available_cores, show_settings
-from augsearch.search.space import describe
 from augsearch.search.studies import Entry, entries, open_storage, open_study
 from augsearch.search.tracking import Tracker
+from augsearch.search.wording import describe
 
 
 @dataclass(frozen=True, slots=True)

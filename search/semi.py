@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from augsearch.policies import PolicyFile, Semi, UserError
-from augsearch.policies.errors import explain
 from augsearch.search.data import Data
 from augsearch.search.display import Display
 from augsearch.search.settings import HOME, Settings
@@ -30,34 +29,6 @@ MOST_DRAWN = 5_000
 
 MOST_CLASSES = 200
 """With more classes than these the runs of rounds say only how many images all of them gained."""
-
-
-def wanted_semi(file: PolicyFile, settings: Settings) -> Semi | None:
-    """How a final training uses unlabeled images: as the file says, but where a flag says otherwise.
-
-    Raises:
-        UserError: a value breaks its rule, or nothing says how.
-    """
-    from pydantic import ValidationError
-
-    semi, asked = file.training.semi, settings.semi
-    if asked == "none":
-        return None
-    fields: dict[str, Any] = semi.model_dump() if semi else {}
-    if asked is not None and (semi is None or semi.technique != asked):
-        fields = {"technique": asked}
-    if not fields:
-        given = ["unlabeled"] if settings.unlabeled else list(settings.semi_fields)
-        if given:
-            raise UserError(
-                f"--{given[0].replace('_', '-')}: the policy file says nothing of unlabeled images; "
-                f"give --semi {', '.join(TECHNIQUES)}"
-            )
-        return None
-    try:
-        return Semi.model_validate(fields | settings.semi_fields)
-    except ValidationError as error:
-        raise UserError(explain(error, separator="-")) from None
 
 
 def open_for_final(

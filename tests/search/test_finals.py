@@ -27,17 +27,16 @@ from augsearch.policies import (
 from augsearch.search import finals
 from augsearch.search.data import Data, open_data
 from augsearch.search.display import Display
-from augsearch.search.finals import (
+from augsearch.search.final_plans import (
     final_epochs,
     final_key,
     final_pixels,
     overridden,
     plan_of,
-    record_test_read,
-    train_and_test,
     with_transfer,
     with_weights,
 )
+from augsearch.search.finals import record_test_read, train_and_test
 from augsearch.search.settings import Settings, load_settings
 from augsearch.trainers.final import FinalModel
 from augsearch.trainers.models import ModelSpec, build_model, load_model, save_model

@@ -11,10 +11,11 @@ import pytest
 from augsearch.policies import Policy, PolicyFile, Semi, Training, UserError
 from augsearch.search.data import open_data
 from augsearch.search.display import Display
-from augsearch.search.finals import overridden
-from augsearch.search.semi import labeling_metrics, wanted_semi
+from augsearch.search.final_plans import overridden, wanted_semi
+from augsearch.search.semi import labeling_metrics
 from augsearch.search.settings import Settings
-from augsearch.search.space import BASELINES, USUAL, Space, baseline_params, describe, neighbour, suggest
+from augsearch.search.space import BASELINES, USUAL, Space, baseline_params, neighbour, suggest
+from augsearch.search.wording import describe
 from augsearch.trainers.folds import Candidate
 from augsearch.trainers.rounds import Labeling
 

@@ -14,11 +14,11 @@ from augsearch.search.space import (
     Baseline,
     Space,
     baseline_params,
-    describe,
     neighbour,
     suggest,
 )
 from augsearch.search.studies import open_storage, open_study, seed_sampler
+from augsearch.search.wording import describe
 from augsearch.trainers.folds import Candidate
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
