@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from augsearch.policies import Distillation, Mixing, PolicyFile, Semi, UserError, read_policy
+from augsearch.policies import Distillation, Mixing, PolicyFile, Semi, Training, UserError, read_policy
 from augsearch.policies.errors import explain
 from augsearch.search.data import Data, digest
 from augsearch.search.settings import HOME, Settings
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
     from augsearch.trainers.pixels import Pixels
 
 
-def final_epochs(settings: Settings, trained_on: int, transferred: bool) -> int:
+def final_epochs(settings: Settings, trained_on: int, training: Training) -> int:
     """The length of the final training's schedule; weights that are good already want a third of it."""
-    epochs = default_final_epochs(trained_on)
-    return settings.final_epochs or (max(10, epochs // 3) if transferred else epochs)
+    epochs = default_final_epochs(trained_on, beside=training.semi is not None)
+    return settings.final_epochs or (max(10, epochs // 3) if training.transfer else epochs)
 
 
 def final_key(policy_file: Path, settings: Settings, data: Data) -> str:
@@ -83,7 +83,7 @@ def plan_of(settings: Settings, file: PolicyFile, trained_on: int) -> FinalPlan:
     from augsearch.trainers.recipe import Recipe, usual_label_smoothing
 
     recipe = Recipe(
-        epochs=final_epochs(settings, trained_on, file.training.transfer is not None),
+        epochs=final_epochs(settings, trained_on, file.training),
         batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
         label_smoothing=usual_label_smoothing(file.training.semi)

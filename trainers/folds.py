@@ -124,9 +124,13 @@ def default_epochs(images: int) -> int:
     return min(max(30, math.ceil(12_000 / images)), 120)
 
 
-def default_final_epochs(images: int) -> int:
-    """About 60,000 image passes, in no fewer than 30 epochs and no more than 150."""
-    return min(max(30, math.ceil(60_000 / images)), 150)
+def default_final_epochs(images: int, beside: bool = False) -> int:
+    """About 60,000 passes of images with labels, in no fewer than 30 epochs and no more than 150.
+
+    ``beside``: images without labels are learned from too, which takes more steps than a few labels' 150
+    epochs have, and forbids to learn those by heart; so at most 600.
+    """
+    return min(max(30, math.ceil(60_000 / images)), 600 if beside else 150)
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,6 +19,7 @@ from augsearch.policies import (
     Mixing,
     Policy,
     PolicyFile,
+    Semi,
     Training,
     Transfer,
     UserError,
@@ -89,11 +90,14 @@ def model_in(path: str) -> str:
 
 def test_weights_that_are_good_already_want_a_third_of_the_epochs() -> None:
     settings = Settings()
-    assert final_epochs(settings, 1000, transferred=False) == 60
-    assert final_epochs(settings, 1000, transferred=True) == 20
-    assert final_epochs(settings, 10**6, transferred=True) == 10
-    for transferred in (False, True):
-        assert final_epochs(Settings(final_epochs=7), 1000, transferred) == 7
+    assert final_epochs(settings, 1000, Training()) == 60
+    assert final_epochs(settings, 1000, Training(transfer=FULL)) == 20
+    assert final_epochs(settings, 10**6, Training(transfer=FULL)) == 10
+    few, beside = 100, Training(semi=Semi(technique="fixmatch"))
+    assert final_epochs(settings, few, Training()) == 150
+    assert final_epochs(settings, few, beside) == 600
+    for training in (Training(), beside, Training(transfer=FULL)):
+        assert final_epochs(Settings(final_epochs=7), 1000, training) == 7
 
 
 @pytest.mark.parametrize(
