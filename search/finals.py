@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,25 +19,16 @@ from augsearch.search.final_plans import (
     with_transfer,
     with_weights,
 )
-from augsearch.search.semi import (
-    draw_labels,
-    labeled_in_words,
-    log_labeling,
-    log_round,
-    open_for_final,
-    round_in_words,
-)
+from augsearch.search.following import Follower
+from augsearch.search.semi import draw_labels, open_for_final
 from augsearch.search.settings import HOME, Settings, available_cores
 from augsearch.search.tracking import Tracker
 
 if TYPE_CHECKING:
-    from augsearch.trainers.final import FinalEpoch, FinalModel, FinalPlan, Tested
+    from augsearch.search.following import Following
+    from augsearch.trainers.final import FinalModel, Tested
     from augsearch.trainers.pixels import Pixels
-    from augsearch.trainers.rounds import Labeling
-    from augsearch.trainers.students import RoundDone
     from augsearch.trainers.unlabeled import Unlabeled
-
-    Following = Generator[FinalEpoch | Labeling | RoundDone, None, FinalModel]
 
 SOFTENED_AT = (1.0, 2.0, 4.0, 10.0)
 """The temperatures at which the figure shows what the teacher knows."""
@@ -170,6 +161,8 @@ def _train(
     torch.set_num_threads(max(1, available_cores() // settings.processes))
     trained_on = len(final_training_part(data.splits, settings.limit))
     plan = plan_of(settings, file, trained_on)
+    key = digest([file.policy.model_dump_json(), file.training.model_dump_json(), plan.model_dump_json()])
+    follower = Follower(plan, display, tracker, key, data.images.classes)
     path = output / "model.safetensors"
     semi = file.training.semi
     in_rounds = semi is not None and semi.technique == "self-training"
@@ -184,6 +177,7 @@ def _train(
         path=path,
         card={"policy_file": policy_file.name, "data": data.label},
         unlabeled=unlabeled,
+        progress=follower.labeled,
     )
     transfer = file.training.transfer
     how = f", {transfer.mode} transfer" if transfer else ""
@@ -191,92 +185,14 @@ def _train(
         f"final training: {plan.model}{how}, {trained_on} images of {pixels.side} px, "
         f"{plan.recipe.epochs} epochs, from {policy_file}"
     )
-    seen: list[FinalEpoch] = []
-    key = digest([file.policy.model_dump_json(), file.training.model_dump_json(), plan.model_dump_json()])
     try:
-        return _shown(training, plan, seen, display, tracker, key, data.images.classes)
+        return follower.follow(training)
     except TrainingDivergedError as error:
         rate = plan.recipe.top_rate(transfer)
-        kept = f"; the best model until then is kept as {path}" if seen else ""
+        kept = f"; the best model until then is kept as {path}" if follower.epochs else ""
         raise UserError(
             f"the final training stopped: {error} (--learning-rate is {rate:g}; try {rate / 4:g}){kept}"
         ) from None
-
-
-def _shown(
-    training: Following,
-    plan: FinalPlan,
-    seen: list[FinalEpoch],
-    display: Display,
-    tracker: Tracker | None,
-    key: str,
-    classes: Sequence[str],
-) -> FinalModel:
-    """Follow the training to its end; ``seen`` gets every epoch, ``key`` tells it from others in MLflow."""
-    from augsearch.trainers.rounds import Labeling
-    from augsearch.trainers.students import RoundDone
-
-    parts = plan.recipe.accumulation
-    in_rounds = False
-    with display.bar("final training", plan.recipe.epochs) as bar:
-        while True:
-            try:
-                epoch = next(training)
-            except StopIteration as stop:
-                final: FinalModel = stop.value
-                break
-            if isinstance(epoch, RoundDone):
-                in_rounds = True
-                display.line(round_in_words(epoch))
-                if tracker is not None:
-                    log_round(tracker, key, epoch, classes)
-                continue
-            if isinstance(epoch, Labeling):
-                display.line(labeled_in_words(epoch))
-                if tracker is not None and not in_rounds:
-                    log_labeling(tracker, key, epoch, classes)
-                continue
-            done = epoch.training.epoch
-            if not seen and epoch.loaded is not None:
-                display.line(f"weights: {epoch.loaded.describe()}")
-            if not seen and done > 1:
-                display.line(f"taken up after epoch {done - 1}")
-            seen.append(epoch)
-            if epoch.training.accumulation > parts:
-                parts = epoch.training.accumulation
-                display.line(
-                    f"memory ran out: batches of {plan.recipe.batch_size} go through in {parts} parts now; "
-                    "the gradients are the same"
-                )
-            bar.reach(done, plan.recipe.epochs)
-            bar.advance(0, f"held-out accuracy {100 * epoch.validation.accuracy:.1f} %")
-            if tracker is not None:
-                # The steps of students follow those of the rounds before them.
-                tracker.epoch(epoch.round * plan.recipe.epochs + done, _epoch_metrics(epoch))
-    if final.epochs < plan.recipe.epochs:
-        display.line(f"stopped early, after {final.epochs} epochs: no better one for {plan.patience}")
-    return final
-
-
-def _epoch_metrics(epoch: FinalEpoch) -> dict[str, float]:
-    training, validation = epoch.training, epoch.validation
-    metrics = {
-        "final_train_loss": training.loss,
-        "final_learning_rate": training.learning_rate,
-        "final_images_per_second": training.images / training.seconds,
-        "final_held_out_accuracy": validation.accuracy,
-        "final_held_out_macro_f1": validation.macro_f1,
-        "final_held_out_log_loss": validation.log_loss,
-        "final_held_out_ece": validation.ece,
-    }
-    if training.unlabeled:
-        metrics |= {
-            "final_unlabeled_share": training.unlabeled / training.images,
-            "final_unlabeled_used": training.used,
-        }
-    if len(training.rates) > 1:
-        metrics |= {f"learning_rate/{name}": rate for name, rate in training.rates.items()}
-    return metrics
 
 
 def record_test_read(data: Data, by: str) -> int:

@@ -76,6 +76,8 @@ def labeled_in_words(labeling: Labeling) -> str:
     words = (
         f"labeled {int((labeling.labels >= 0).sum()):,} images, {len(labeling.chosen):,} of them learned from"
     )
+    if unreadable := int((labeling.labels < 0).sum()):
+        words += f" ({unreadable:,} more can't be read)"
     if labeling.accuracy is not None:
         words += f", {100 * labeling.accuracy:.1f} % of those rightly"
     if labeling.changed is not None:
