@@ -193,6 +193,9 @@ def _suggest_semi(trial: optuna.trial.Trial, space: SemiSpace, operations: tuple
         fields["threshold"] = trial.suggest_float("threshold", 0.5, 0.99)
     if technique == "fixmatch":
         fields["per_class"] = trial.suggest_categorical("per_class", [True, False])
+    if technique == "self-training":
+        noise = trial.suggest_float("student_noise", 0.0, 0.3)
+        fields |= {"dropout": noise, "stochastic_depth": noise}
     if technique in ("pseudo", "self-training"):
         fields["labels"] = trial.suggest_categorical("pseudo_labels", ["hard", "soft"])
     if trial.suggest_categorical("unlabeled_policy", ["same", "own"]) == "own":
@@ -239,6 +242,7 @@ def _params_of_semi(semi: Semi) -> dict[str, Any]:
         "threshold": min(max(semi.threshold, 0.5), 0.99),
         "per_class": semi.per_class,
         "pseudo_labels": semi.labels,
+        "student_noise": semi.dropout,
         "unlabeled_policy": "same",
     }
 
@@ -296,6 +300,7 @@ def _near_semi(
     near["unlabeled_weight"] = float(np.clip(weight * np.exp(rng.normal(0, 0.5)), 0.1, 4.0))
     near["unlabeled_ratio"] = int(np.clip(near["unlabeled_ratio"] + rng.integers(-1, 2), 1, MAX_RATIO))
     near["threshold"] = float(np.clip(threshold + rng.normal(0, 0.1), 0.5, 0.99))
+    near["student_noise"] = float(np.clip(near["student_noise"] + rng.normal(0, 0.1), 0.0, 0.3))
     near["unlabeled_temperature"] = float(np.exp(rng.uniform(np.log(2), np.log(8))))
     for switch, values in (("per_class", (True, False)), ("pseudo_labels", ("hard", "soft"))):
         if rng.random() < 0.3:

@@ -56,6 +56,8 @@ def _semi_in_words(semi: Semi) -> str:
         parts.append(f"τ={semi.threshold:.2f}{' per class' if semi.per_class else ''}")
     if semi.technique in ("pseudo", "self-training") and semi.labels == "soft":
         parts.append("soft")
+    if semi.technique == "self-training":
+        parts.append(f"noise {semi.dropout:.2g}")
     if semi.policy:
         parts.append(f"own policy: {', '.join(_policy_in_words(semi.policy)) or 'no augmentation'}")
     return " ".join(parts)
