@@ -213,17 +213,21 @@ class Bench:
     def _train(self, setting: Setting, train: Callable[[Iterable[Any]], bool]) -> None:
         from benchmarks.unlabeled_plans import Rows, best_of, search
 
-        candidates, ended = search(setting, train, self.ledger.known)
-        if not ended:
-            return
-        policies = dict.fromkeys((setting.part.baseline, best_of(candidates).policy))
+        policies = dict.fromkeys([setting.part.baseline])
+        if setting.part.with_search:
+            candidates, ended = search(setting, train, self.ledger.known)
+            if not ended:
+                return
+            policies |= {best_of(candidates).policy: None}
         rows = [Rows.of(setting, policy) for policy in policies]
         train([job for seed in range(setting.part.seeds) for one in rows for job in one.of_seed(seed)])
 
     def _tables(self, setting: Setting) -> list[Table]:
         from benchmarks.unlabeled_plans import search
-        from benchmarks.unlabeled_tables import part_tables
+        from benchmarks.unlabeled_tables import baseline_tables, part_tables
 
+        if not setting.part.with_search:
+            return baseline_tables(setting, self.ledger.known)
         candidates, ended = search(setting, lambda jobs: True, self.ledger.known)
         return part_tables(setting, candidates, ended, self.ledger.known)
 

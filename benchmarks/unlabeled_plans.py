@@ -86,6 +86,10 @@ class Part:
     baseline: Policy
     techniques: tuple[Technique, ...]
     network: str = "small"
+    with_search: bool = True
+    """Whether a policy is searched for too."""
+    note: str = ""
+    """What sets it off from another part, in its tables' titles."""
 
     @property
     def of_fashion(self) -> bool:
@@ -111,12 +115,24 @@ class Sizes:
 
 
 FASHION_10 = Part("fashion-10", 10, 5, 400_000, 80_000, RANDAUGMENT_2_9, techniques(ratio=7, noiseless=True))
+FASHION_10_LONG = Part(
+    "fashion-10-long",
+    10,
+    3,
+    1_200_000,
+    0,
+    RANDAUGMENT_2_9,
+    tuple(one for one in techniques(ratio=7) if one.name != "pseudo"),
+    with_search=False,
+    note="three times the passes",
+)
+"""Whether more passes change what equal passes say."""
 FASHION_100 = Part("fashion-100", 100, 3, 300_000, 80_000, RANDAUGMENT_2_9, techniques(ratio=4))
 CIFAR_250 = Part("cifar-250", 250, 3, 300_000, 80_000, WITH_FLIP_AND_CROP, techniques(ratio=2))
 CIFAR_40 = Part("cifar-40", 40, 3, 1_500_000, 400_000, WITH_FLIP_AND_CROP, techniques(ratio=7))
 
 FULL = {
-    "cpu": Sizes((FASHION_10, FASHION_100, CIFAR_250)),
+    "cpu": Sizes((FASHION_10, FASHION_100, CIFAR_250, FASHION_10_LONG)),
     "cuda": Sizes(
         (
             FASHION_10,

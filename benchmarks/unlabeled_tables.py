@@ -43,6 +43,13 @@ def part_tables(
     return [*tables, candidates_table(setting, candidates, ended)]
 
 
+def baseline_tables(setting: Setting, known: dict[str, Outcome]) -> list[Table]:
+    """All of a part for which no policy is searched."""
+    rows = [Rows.of(setting, setting.part.baseline)]
+    seeds = whole_seeds(rows, known)
+    return comparisons(setting, rows, seeds, known) if seeds else []
+
+
 def whole_seeds(sets: Sequence[Rows], known: dict[str, Outcome]) -> list[int]:
     """Those whose jobs are known in every row."""
     rows = [jobs for one in sets for jobs in one.jobs.values()]
@@ -82,7 +89,8 @@ def comparisons(
 
 def title(setting: Setting) -> str:
     """Data set and labels."""
-    return f"{setting.data.split()[0]}, {setting.part.images_per_class} labels a class"
+    note = f", {setting.part.note}" if setting.part.note else ""
+    return f"{setting.data.split()[0]}, {setting.part.images_per_class} labels a class{note}"
 
 
 def described(policy: Policy) -> str:

@@ -318,8 +318,8 @@ def test_only_the_parts_that_are_named_are_measured(benchmarks: Any) -> None:
     def names(device: str, only: str | None, cifar: Path | None) -> list[str]:
         return [part.name for part in benchmarks.main.chosen_parts(full[device], only, cifar)]
 
-    assert names("cpu", None, None) == ["fashion-10", "fashion-100"]
-    assert names("cpu", None, some) == ["fashion-10", "fashion-100", "cifar-250"]
+    assert names("cpu", None, None) == ["fashion-10", "fashion-100", "fashion-10-long"]
+    assert names("cpu", None, some) == ["fashion-10", "fashion-100", "cifar-250", "fashion-10-long"]
     assert names("cuda", None, some) == ["fashion-10", "fashion-100", "cifar-40", "cifar-250"]
     assert names("cpu", "cifar-250, fashion-10", some) == ["fashion-10", "cifar-250"]
     for only, cifar, complaint in (
