@@ -7,9 +7,10 @@ forward and backward; each under RandAugment (2, 9) and under a policy that was 
 - CIFAR-10 with 250 labels a class, and with 40 too on a GPU.
 - Fashion-MNIST with 10 labels again, for three times as many passes.
 
-Some 2 h 30 of one core (AMD EPYC, Zen 5): 60 minutes for 10 labels a class of Fashion-MNIST, 35 for the same three
-times as long, 20 for 100, 30 for CIFAR-10; half of that with ``--workers 2`` on two free ones. ``--quick`` takes a minute.
-Every result is written at once, and a later call with the same ``--output`` trains only what is missing.
+Some 2 h 30 of one core (AMD EPYC, Zen 5): 60 minutes for 10 labels a class of Fashion-MNIST, 35 for the same
+three times as long, 20 for 100, 30 for CIFAR-10; half of that with ``--workers 2`` on two free ones.
+``--quick`` takes a minute. Every result is written at once, and a later call with the same ``--output``
+trains only what is missing.
 What unlabeled images cost is measured apart, with ``--cost``, in some minutes; let nothing else run beside
 it.
 
