@@ -73,4 +73,5 @@ def take_up(checkpoint: Path, key: str, learner: Learner, model: Path) -> Standi
     if learner.parallel is None:
         torch.set_num_threads(document["threads"])  # sums over others come out differently
     best = Best(*document["best"])
-    return Standing(best, document["passes"], document["unlabeled"], document["seconds"])
+    # Checkpoints from before unlabeled images were learned from don't count them.
+    return Standing(best, document["passes"], document.get("unlabeled", 0), document["seconds"])

@@ -112,5 +112,5 @@ class Learner:
         self.accumulation, self.epoch = state["accumulation"], state["epoch"]
         device = next(self.model.parameters()).device
         for name in ("predicted", "mean_prediction"):
-            kept = state[name]
+            kept = state.get(name)  # kept only since unlabeled images are learned from
             setattr(self, name, None if kept is None else kept.to(device))
