@@ -81,7 +81,7 @@ def open_data(settings: Settings, display: Display) -> Data:
         teacher=_teacher(settings),
         teacher_weights="none" if is_built_in(settings.teacher) else settings.teacher_weights,
     )
-    unlabeled = _open_unlabeled(settings, images, splits, display) if settings.with_unlabeled else None
+    unlabeled = _sample_of_unlabeled(settings, images, splits, display) if settings.with_unlabeled else None
     key = digest(
         [
             *(images.fingerprint, splits.digests(), _content(proxy.model_dump(exclude={"device"}))),
@@ -106,32 +106,35 @@ def open_data(settings: Settings, display: Display) -> Data:
     return Data(images, splits, workspace, unlabeled)
 
 
-def _open_unlabeled(settings: Settings, images: ImageData, splits: Splits, display: Display) -> Unlabeled:
+def find_unlabeled(
+    settings: Settings, images: ImageData, splits: Splits, display: Display, **how: Any
+) -> Unlabeled | None:
+    """The unlabeled images that the settings name or the data brings, opened as ``how`` says; None: none."""
     from augsearch.trainers.unlabeled import open_unlabeled
 
-    with display.bar("decoding unlabeled images", total=1) as bar:
-        found = open_unlabeled(
+    with display.bar("opening unlabeled images", total=1) as bar:
+        return open_unlabeled(
             settings.data,
             images,
             splits,
             folder=settings.unlabeled,
             cache=HOME / "cache",
-            most=MOST_UNLABELED,
             seed=settings.seed,
             progress=bar.reach,
+            **how,
         )
+
+
+def _sample_of_unlabeled(
+    settings: Settings, images: ImageData, splits: Splits, display: Display
+) -> Unlabeled:
+    found = find_unlabeled(settings, images, splits, display, most=MOST_UNLABELED)
     if found is None:
-        raise no_unlabeled(settings)
+        raise UserError(
+            f"{settings.data or 'the embedded data set'} has no unlabeled images: give --unlabeled FOLDER, "
+            "make a folder unlabeled/ in it, or leave --semi out"
+        )
     return found
-
-
-def no_unlabeled(settings: Settings) -> UserError:
-    """There is nothing to learn from without labels."""
-    where = settings.data or "the embedded data set"
-    return UserError(
-        f"{where} has no unlabeled images: give --unlabeled FOLDER, make a folder unlabeled/ in it, "
-        "or leave --semi out"
-    )
 
 
 def _decoded_file(unlabeled: Unlabeled) -> Path:

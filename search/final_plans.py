@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from augsearch.policies import Distillation, Mixing, PolicyFile, Semi, Training, UserError, read_policy
 from augsearch.policies.errors import explain
 from augsearch.search.data import Data, digest
@@ -139,10 +141,6 @@ def overridden(file: PolicyFile, settings: Settings, flags: dict[str, Any]) -> P
     Raises:
         UserError: a value breaks its rule.
     """
-    from pydantic import ValidationError
-
-    from augsearch.policies.errors import explain
-
     policy, training = file.policy, file.training
     try:
         if flags["mixing"] is not None:
@@ -178,8 +176,6 @@ def wanted_semi(file: PolicyFile, settings: Settings) -> Semi | None:
     Raises:
         UserError: a value breaks its rule, or nothing says how.
     """
-    from pydantic import ValidationError
-
     semi, asked = file.training.semi, settings.semi
     if asked == "none":
         return None

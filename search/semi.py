@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from augsearch.policies import PolicyFile, Semi, UserError
-from augsearch.search.data import Data
+from augsearch.search.data import Data, find_unlabeled
 from augsearch.search.display import Display
-from augsearch.search.settings import HOME, Settings
+from augsearch.search.settings import Settings
 from augsearch.search.space import TECHNIQUES
 from augsearch.search.tracking import Tracker
 
@@ -42,20 +42,8 @@ def open_for_final(
     semi = file.training.semi
     if semi is None:
         return None
-    from augsearch.trainers.unlabeled import open_unlabeled
-
-    with display.bar("opening unlabeled images", total=1) as bar:
-        found = open_unlabeled(
-            settings.data,
-            data.images,
-            data.splits,
-            folder=settings.unlabeled,
-            cache=HOME / "cache",
-            side=pixels.side,
-            crop_scale=settings.crop_scale,
-            seed=settings.seed,
-            progress=bar.reach,
-        )
+    how = {"side": pixels.side, "crop_scale": settings.crop_scale}
+    found = find_unlabeled(settings, data.images, data.splits, display, **how)
     if found is None:
         where = settings.data or "the embedded data set"
         raise UserError(
@@ -155,7 +143,7 @@ def draw_labels(unlabeled: Unlabeled, final: FinalModel, semi: Semi, data: Data,
     # Each student learned from the labeling of its number; those after the best one were in vain.
     in_rounds = semi.technique == "self-training"
     labelings = final.labelings[: final.round] if in_rounds else final.labelings
-    title = "What the final model learned from"
+    title = "What the training learned from in the end"
     threshold: float | None = semi.threshold
     if labelings:
         last = labelings[-1]

@@ -62,7 +62,6 @@ class Labeler:
     """(K,): of the classes among the labels."""
     truth: Rows | None = None
     """(N,): true labels, −1 where they are not known; for the report alone."""
-    times: int = 0
     _before: Labeling | None = field(default=None)
 
     def label(self, pool: Pool, model: nn.Module, name: str, after: int = 0) -> Labeling:
@@ -75,9 +74,8 @@ class Labeler:
         labels[readable], confidence[readable] = guesses.hard, guesses.confidence
         by_class = np.bincount(labels[pool.rows], minlength=len(self.shares))
         before = self._before
-        self.times += 1
         self._before = Labeling(
-            number=self.times,
+            number=before.number + 1 if before else 1,
             after=after,
             labels=labels,
             confidence=confidence,
