@@ -10,7 +10,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,7 @@ SMALLEST_SIDE = 8
 LARGEST_SIDE = 1024
 CACHE_FORMAT = 1
 SMALL_SIDE = 64
+Held = TypeVar("Held")
 
 
 class Part(enum.IntEnum):
@@ -104,7 +105,7 @@ def open_images(
         asked = [CACHE_FORMAT, found.signature(), image_size or f"up to {largest}", skip_bad_images]
         return cache.absolute() / hashlib.blake2b(json.dumps(asked).encode(), digest_size=12).hexdigest()
 
-    held = _held(folder())
+    held = in_cache(folder(), load_cache)
     if held is None:
         stream = found.open()
         # Asked again, because opening may have downloaded the files that the signature lists.
@@ -150,9 +151,9 @@ def load_cache(folder: Path) -> ImageData:
         raise UserError(f"{folder} holds no decoded images ({error}): open the data set again") from error
 
 
-def _held(folder: Path) -> ImageData | None:
-    """Return the data set in a cache folder, or None where there is none or it is damaged."""
+def in_cache(folder: Path, load: Callable[[Path], Held]) -> Held | None:
+    """What ``load`` finds in a cache folder, or None where there is nothing or it is damaged."""
     try:
-        return load_cache(folder)
+        return load(folder)
     except UserError:
         return None

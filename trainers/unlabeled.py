@@ -15,11 +15,11 @@ from augsearch.trainers.arrays import embedded, npz_file, unlabeled_truth
 from augsearch.trainers.cache import PROGRESS_EVERY, Progress, printable, written_whole
 from augsearch.trainers.folders import Listing, find_unlabeled_folder, list_images
 from augsearch.trainers.held_out import HeldOut
-from augsearch.trainers.images import SMALL_SIDE, ImageData, open_images
+from augsearch.trainers.images import SMALL_SIDE, ImageData, in_cache, open_images
 from augsearch.trainers.pixels import Decoded, Pixels
 from augsearch.trainers.sources import hashed
 from augsearch.trainers.splits import Splits
-from augsearch.trainers.unlabeled_cache import DecodedFiles, ListedFiles, decode_files, in_cache
+from augsearch.trainers.unlabeled_cache import DecodedFiles, ListedFiles, decode_files
 from augsearch.trainers.unlabeled_files import Names, UnlabeledFiles, content_key, hashed_files
 
 MOST_DECODED = 50_000

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,8 +19,6 @@ from augsearch.trainers.decode import (
 )
 from augsearch.trainers.folders import Listing
 from augsearch.trainers.unlabeled_files import KEY_BYTES, Names, content_key
-
-Held = TypeVar("Held")
 
 
 class DecodedFiles:
@@ -51,14 +47,6 @@ class ListedFiles:
             self.refused: NDArray[np.int64] = np.load(folder / "refused.npy", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise UserError(f"{folder} holds no list of files ({error})") from error
-
-
-def in_cache(folder: Path, load: Callable[[Path], Held]) -> Held | None:
-    """What a cache folder holds, or None where there is none or it is damaged."""
-    try:
-        return load(folder)
-    except UserError:
-        return None
 
 
 def decode_files(listing: Listing, side: int, channels: int, folder: Path, progress: Progress | None) -> None:
