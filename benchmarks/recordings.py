@@ -1,0 +1,240 @@
+"""Complete tables of candidate × fold results on real data, from which searches can be replayed.
+
+A search stops losers and asks for the next candidate by what it has seen, so what it leaves behind can't
+tell what another search would have found. Here every candidate runs every fold, once; the tables are kept
+in ``benchmarks/recorded/`` and are small.
+
+``python -m benchmarks.recordings --help`` says how to record them again: 2 × 64 candidates × 6 folds take
+about an hour on two cores. It can be stopped, and goes on where it stood.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+
+from augsearch.policies import UserError
+from augsearch.search.data import open_data
+from augsearch.search.display import Display
+from augsearch.search.engines import LocalEngine
+from augsearch.search.settings import Settings, available_cores
+from augsearch.search.space import Space, baseline_params, neighbour, suggest
+from augsearch.search.work import evaluate, prepare_teacher
+from augsearch.trainers.folds import Candidate, Fold, FoldResult, Stage
+from augsearch.trainers.images import Part
+from benchmarks.environment import facts
+from benchmarks.unlabeled_images import FASHION, cifar10, fashion_mnist
+
+RECORDED = Path(__file__).parent / "recorded"
+CANDIDATES = 64
+FOLDS = 6
+IMAGES = 10_000
+"""Of each data set: half for training, 1,500 to score on."""
+SEED = 0
+FIGURES = ("accuracy", "log_loss", "ece", "seconds", "images")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recording:
+    """All folds of all candidates on one data set."""
+
+    name: str
+    params: list[dict[str, Any]]
+    """Of each candidate, (C,): parameters of its trial."""
+    baselines: list[str | None]
+    """(C,): the baseline's name; None: a candidate."""
+    accuracy: NDArray[np.float64]
+    """(C, F)."""
+    log_loss: NDArray[np.float64]
+    """(C, F)."""
+    ece: NDArray[np.float64]
+    """(C, F)."""
+    seconds: NDArray[np.float64]
+    """(C, F): of one core."""
+    images: NDArray[np.float64]
+    """(C, F): image passes."""
+    correct: NDArray[np.bool_]
+    """(C, F, I): which validation images were classified rightly."""
+    facts: dict[str, Any]
+    """Where it was recorded, and how."""
+
+
+def recordings() -> list[Recording]:
+    """Those that come with the benchmarks."""
+    return [read_recording(path) for path in sorted(RECORDED.glob("*.npz"))]
+
+
+@lru_cache
+def read_recording(path: Path) -> Recording:
+    """A recording from its file."""
+    with np.load(path, allow_pickle=False) as file:
+        document = json.loads(str(file["document"]))
+        scored = int(file["scored"])
+        correct = np.unpackbits(file["correct"], axis=-1, count=scored).astype(bool)
+        figures = {name: file[name].astype(np.float64) for name in FIGURES}
+    return Recording(path.stem, **document, correct=correct, **figures)
+
+
+def searched_space(settings: Settings) -> Space:
+    """What the default search chooses from."""
+    return settings.space
+
+
+def drawn_params(space: Space, count: int, seed: int) -> list[dict[str, Any]]:
+    """Parameters of ``count`` trials: the baselines; of the rest half as random search draws them, and half
+    in small steps from the baselines and from each other, so that both good and bad ones are well covered."""
+    params = [baseline_params(baseline, space) for baseline in space.baselines.values()]
+    rng = np.random.default_rng(seed)
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    near = list(params)
+    while len(params) < count:
+        if len(params) % 2:
+            trial = study.ask()
+            suggest(trial, space)
+            params.append(dict(trial.params))
+        else:
+            step = neighbour(near[int(rng.integers(len(near)))], space, rng)
+            near.append(step)
+            params.append(step)
+    return params
+
+
+def _candidates(space: Space, params: Sequence[dict[str, Any]]) -> list[tuple[str | None, Candidate]]:
+    study = optuna.create_study()
+    names = list(space.baselines)
+    found = []
+    for index, values in enumerate(params):
+        name = names[index] if index < len(names) else None
+        study.enqueue_trial(values, user_attrs={"baseline": name} if name else None)
+        found.append((name, suggest(study.ask(), space)))
+    return found
+
+
+def sampled(stored: Path, count: int, folder: Path) -> Path:
+    """An ``.npz`` of ``count`` images of a data set's training part, the first of each class."""
+    path = folder / f"{stored.name}-{count}.npz"
+    if not path.exists():
+        labels, given = np.load(stored / "labels.npy"), np.load(stored / "given.npy")
+        classes = int(labels.max()) + 1
+        trained = np.flatnonzero(given == Part.TRAIN)
+        rows = np.sort(
+            np.concatenate([trained[labels[trained] == k][: count // classes] for k in range(classes)])
+        )
+        images = np.load(stored / "images.npy", mmap_mode="r")
+        np.savez(path, images=images[rows], labels=labels[rows])
+    return path
+
+
+def record(
+    name: str, data: Path, candidates: int, folds: int, workers: int, log: Path, display: Display
+) -> None:
+    """Run every fold of every candidate that ``log`` has not yet, and write the recording."""
+    settings = Settings(data=str(data), seed=SEED)
+    space = searched_space(settings)
+    workspace = open_data(settings, display).workspace
+    params = drawn_params(space, candidates, SEED)
+    chosen = _candidates(space, params)
+    known = dict(_read_log(log))
+    tasks = [(c, f) for f in range(folds) for c in range(candidates) if (c, f) not in known]
+    if tasks:
+        engine = LocalEngine(workers, settings.fold_timeout)
+        try:
+            if not workspace.teacher_logits.exists():
+                engine.submit(prepare_teacher, workspace.folder).result()
+            with display.bar(f"recording {name}", len(tasks)) as bar, log.open("a", encoding="utf-8") as file:
+                running: dict[Future[FoldResult], tuple[int, int]] = {}
+                queue = list(reversed(tasks))
+                while queue or running:
+                    while queue and len(running) < engine.slots:
+                        c, f = queue.pop()
+                        running[
+                            engine.submit(
+                                evaluate, workspace.folder, chosen[c][1], Fold(Stage.SEARCH, f)
+                            )
+                        ] = (c, f)
+                    done, _ = wait(running, return_when=FIRST_COMPLETED)
+                    for future in done:
+                        c, f = running.pop(future)
+                        known[c, f] = future.result()
+                        file.write(json.dumps([c, f, known[c, f].to_json()]) + "\n")
+                        file.flush()
+                        bar.advance(1)
+        finally:
+            engine.close()
+    _write(name, params, [baseline for baseline, _ in chosen], known, candidates, folds)
+
+
+def _read_log(log: Path) -> Iterator[tuple[tuple[int, int], FoldResult]]:
+    if log.exists():
+        for line in log.read_text(encoding="utf-8").splitlines():
+            c, f, document = json.loads(line)
+            yield (c, f), FoldResult.from_json(document)
+
+
+def _write(
+    name: str,
+    params: list[dict[str, Any]],
+    baselines: list[str | None],
+    known: dict[tuple[int, int], FoldResult],
+    candidates: int,
+    folds: int,
+) -> None:
+    table = [[known[c, f] for f in range(folds)] for c in range(candidates)]
+    figures = {
+        figure: np.array([[getattr(result, figure) for result in row] for row in table], dtype=np.float32)
+        for figure in FIGURES
+    }
+    correct = np.array([[result.correct for result in row] for row in table])
+    document = {
+        "params": params,
+        "baselines": baselines,
+        "facts": facts([], None, "benchmarks.recordings", ("augsearch", "torch", "optuna", "numpy")),
+    }
+    content = io.BytesIO()
+    np.savez_compressed(
+        content,
+        document=np.array(json.dumps(document)),
+        scored=np.array(correct.shape[-1]),
+        correct=np.packbits(correct, axis=-1),
+        **figures,
+    )
+    RECORDED.mkdir(exist_ok=True)
+    (RECORDED / f"{name}.npz").write_bytes(content.getvalue())
+
+
+@click.command()
+@click.option("--cifar", type=click.Path(path_type=Path), help="Folder of CIFAR-10 with train/ and test/.")
+@click.option("--fashion", type=click.Path(path_type=Path), default=FASHION, show_default=True)
+@click.option("--candidates", type=click.IntRange(5), default=CANDIDATES, show_default=True)
+@click.option("--folds", type=click.IntRange(2), default=FOLDS, show_default=True)
+@click.option("--workers", type=click.IntRange(1), default=available_cores, show_default="one a core")
+@click.option("--work", type=click.Path(path_type=Path), default=Path("mlruns/recordings"), show_default=True)
+def main(cifar: Path | None, fashion: Path, candidates: int, folds: int, workers: int, work: Path) -> None:
+    """Record the tables again; the one of CIFAR-10 only where --cifar is given."""
+    work.mkdir(parents=True, exist_ok=True)
+    display = Display()
+    try:
+        sets = {"fashion-mnist": fashion_mnist(fashion, work)}
+        if cifar is not None:
+            sets["cifar-10"] = cifar10(cifar, work)
+        for name, stored in sets.items():
+            data = sampled(stored.folder, IMAGES, work)
+            log = work / f"{name}-{candidates}-{folds}.jsonl"
+            record(name, data, candidates, folds, workers, log, display)
+    except UserError as error:
+        raise click.ClickException(str(error)) from None
+
+
+if __name__ == "__main__":
+    main()
