@@ -90,7 +90,16 @@ def shorter_side(path: Path) -> int:
     Raises:
         BadImageError: as ``decode_file``.
     """
-    return _read(path, lambda image: min(image.size))
+    return min(size_of(path))
+
+
+def size_of(path: Path) -> tuple[int, int]:
+    """Read width and height in pixels from an image file's header, before it is turned upright.
+
+    Raises:
+        BadImageError: as ``decode_file``.
+    """
+    return _read(path, lambda image: image.size)
 
 
 def centre(width: int, height: int) -> Box:

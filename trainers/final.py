@@ -22,7 +22,7 @@ from augsearch.trainers.decode import pillow_without_warnings
 from augsearch.trainers.devices import quickest_threads, resolve_device
 from augsearch.trainers.distributed import agreed, device_of, others, sharing_gradients
 from augsearch.trainers.folds import Workspace, open_workspace
-from augsearch.trainers.jobs import Job
+from augsearch.trainers.jobs import Job, Yardstick
 from augsearch.trainers.label_store import LabelStore
 from augsearch.trainers.learner import Learner
 from augsearch.trainers.loop import EpochResult
@@ -125,9 +125,10 @@ def train_final(
     path: Path,
     card: dict[str, JsonValue] | None = None,
     unlabeled: Unlabeled | None = None,
+    target: Yardstick | None = None,
     progress: Progress | None = None,
 ) -> Following:
-    """Train as ``file`` and ``plan`` say and keep the epoch that is best on the confirmation part.
+    """Train as ``file`` and ``plan`` say and keep the epoch that is best on ``target``, or on confirmation.
 
     Yields every epoch, and every labeling of ``unlabeled``, which needs the side and channels of ``pixels``;
     returns the model and leaves it at ``path`` (``.safetensors``) with its card beside it, from the first
@@ -141,11 +142,10 @@ def train_final(
         UserError: the weights don't fit, there is not enough memory, or several processes would have to learn
             from unlabeled images.
     """
-    job = Job(
-        workspace.folder, file, plan, pixels, final_training_part(splits, limit), path, unlabeled=unlabeled
-    )
+    chosen = final_training_part(splits, limit)
+    job = Job(workspace.folder, file, plan, pixels, chosen, path, unlabeled=unlabeled, target=target)
     if job.semi is None:
-        final = yield from trained(job, splits, card)
+        final = yield from trained(job, card)
     elif job.semi.technique == "self-training":
         raise ValueError("self-training is done by train_students")
     else:
@@ -155,7 +155,7 @@ def train_final(
             if not job.checkpoint.exists():  # whoever labeled after the first epoch is gone
                 store.forget(but=[f"{key} epoch 0"])
             labeler = job.labeler(device, store, f"{key} ", progress)
-            final = yield from trained(job, splits, card, pool=job.pool(), labeler=labeler)
+            final = yield from trained(job, card, pool=job.pool(), labeler=labeler)
     job.checkpoint.unlink(missing_ok=True)
     job.label_file.unlink(missing_ok=True)
     return final
@@ -176,7 +176,6 @@ def check_alone(plan: FinalPlan) -> None:
 
 def trained(
     job: Job,
-    splits: Splits,
     card: dict[str, JsonValue] | None,
     *,
     pool: Pool | None = None,
@@ -196,7 +195,7 @@ def trained(
             f"--processes {plan.processes}: this machine has {torch.cuda.device_count()} CUDA devices"
         )
     _listened_to(job, device)  # made ready once, not by every process
-    labels = workspace.data.labels[splits.confirmation]
+    yardstick = job.yardstick()
     labelings: list[Labeling] = []
     with pillow_without_warnings(), others(_follow, plan.processes, device, (job,)):
         shard = Shard(0, plan.processes)
@@ -212,7 +211,7 @@ def trained(
                 labelings.append(event)
                 yield event
                 continue
-            held_out = score(predict(learner.best, job.pixels.clean(splits.confirmation), device), labels)
+            held_out = yardstick.scores(learner.best, device)
             better = standing.best is None or standing.best.beaten_by(held_out)
             if better:
                 standing.best = Best(event.epoch, held_out.accuracy, held_out.log_loss, held_out)
@@ -228,9 +227,7 @@ def trained(
     best = standing.best
     assert best is not None
     model, _ = load_model(job.path)
-    validation = best.scores or score(
-        predict(model.to(device), job.pixels.clean(splits.confirmation), device), labels
-    )
+    validation = best.scores or yardstick.scores(model.to(device), device)
     return FinalModel(
         path=job.path,
         spec=spec,

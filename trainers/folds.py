@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ from augsearch.trainers.images import ImageData, load_cache
 from augsearch.trainers.networks import is_model_file
 from augsearch.trainers.sources import stamp
 from augsearch.trainers.splits import Splits, fold_subset
+from augsearch.trainers.targets import Target, load_target
 
 
 class Candidate(BaseModel):
@@ -41,6 +42,10 @@ class Candidate(BaseModel):
     def asks_teacher(self) -> bool:
         """Whether it needs a teacher."""
         return self.distillation is not None or (self.semi is not None and self.semi.asks_teacher)
+
+
+Metric = Literal["accuracy", "macro-f1", "log-loss", "balanced-accuracy"]
+"""What a search optimises."""
 
 
 class Stage(StrEnum):
@@ -77,11 +82,33 @@ class FoldResult:
     """Image passes of the training."""
     correct: NDArray[np.bool_]
     """(N,): which validation images were classified rightly."""
+    macro_f1: float = math.nan
+    """This and the next are missing from results of old."""
+    balanced_accuracy: float = math.nan
+    metric: Metric = "accuracy"
+    """What the search optimises."""
+    values: NDArray[np.float16] | None = None
+    """(N,): what each validation image adds to the score, see ``scores.values_by``; None: ``correct``."""
+    beside: float | None = None
+    """The score on the data's own images, where the target's images are what counts."""
+
+    @property
+    def score(self) -> float:
+        """By the metric of the search: higher is better, so of log-loss the negative."""
+        if self.metric == "log-loss":
+            return -self.log_loss
+        return float(getattr(self, self.metric.replace("-", "_")))
+
+    @property
+    def by_image(self) -> NDArray[np.float64]:
+        """(N,): what each validation image adds to the score, which is their mean."""
+        return (self.correct if self.values is None else self.values).astype(float)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; ``correct`` as one bit an image."""
         bits = base64.b64encode(np.packbits(self.correct).tobytes()).decode()
-        return {**asdict(self), "correct": bits, "scored": len(self.correct)}
+        values = None if self.values is None else base64.b64encode(self.values.tobytes()).decode()
+        return {**asdict(self), "correct": bits, "scored": len(self.correct), "values": values}
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> FoldResult:
@@ -90,6 +117,8 @@ class FoldResult:
         scored = values.pop("scored")
         packed = np.frombuffer(base64.b64decode(values["correct"]), dtype=np.uint8)
         values["correct"] = np.unpackbits(packed, count=scored).astype(bool)
+        if values.get("values") is not None:
+            values["values"] = np.frombuffer(base64.b64decode(values["values"]), dtype=np.float16)
         return cls(**values)
 
 
@@ -112,6 +141,8 @@ class ProxySettings(BaseModel):
     """A network to train as the teacher, or a model file."""
     teacher_weights: str = "none"
     """What that network starts from: ``none``, ``hub`` or a file."""
+    metric: Metric = "accuracy"
+    """What candidates are scored by."""
 
 
 def default_fold_size(train: int) -> int:
@@ -145,10 +176,20 @@ class Workspace:
     proxy: ProxySettings
     unlabeled: NDArray[np.uint8]
     """(U, S, S, C): images without labels, none of them in any other part but ``train``."""
+    target: Target | None = None
+    """What candidates are scored on instead of the data's own images."""
 
     def scored_on(self, stage: Stage) -> NDArray[np.int64]:
-        """The validation images of ``stage``."""
+        """The data's own validation images of ``stage``."""
         return self.validation if stage is Stage.SEARCH else self.confirmation
+
+    def judged_by(self, stage: Stage) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        """What decides at ``stage``: images (N, S, S, C), the target's if there is one, and their labels."""
+        if self.target is None:
+            rows = self.scored_on(stage)
+            return self.data.images[rows], self.data.labels[rows]
+        half = self.target.validation if stage is Stage.SEARCH else self.target.confirmation
+        return self.target.images(half), self.target.labels(half)
 
     def training_subset(self, fold: Fold) -> NDArray[np.int64]:
         """The training images of ``fold``."""
@@ -199,6 +240,7 @@ def write_workspace(
     splits: Splits,
     proxy: ProxySettings,
     unlabeled: tuple[Path, NDArray[np.int64]] | None = None,
+    target: Target | None = None,
 ) -> Workspace:
     """Write what workers need into ``folder``; the test part's indices are not among it.
 
@@ -206,18 +248,22 @@ def write_workspace(
     """
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / ".parts.part.npz"
-    path, rows = unlabeled or (None, np.empty(0, dtype=np.int64))
+    none = np.empty(0, dtype=np.int64)
+    path, rows = unlabeled or (None, none)
     np.savez(
         temporary,
         train=splits.train,
         validation=splits.validation,
         confirmation=splits.confirmation,
         unlabeled=rows,
+        target_validation=target.validation if target else none,
+        target_confirmation=target.confirmation if target else none,
     )
     temporary.replace(folder / "parts.npz")
     document = {
         "cache": str(data.cache),
         "unlabeled": None if path is None else str(path),
+        "target": None if target is None else {"source": target.source, "cache": str(target.data.cache)},
         "proxy": proxy.model_dump(),
     }
     (folder / "workspace.json").write_text(json.dumps(document, indent=2), encoding="utf-8")
@@ -229,7 +275,7 @@ def write_workspace(
 def open_workspace(folder: Path) -> Workspace:
     """Map a workspace's images into this process; fast, and shared between processes."""
     document = json.loads((folder / "workspace.json").read_text(encoding="utf-8"))
-    data = load_cache(Path(document["cache"]))
+    data, target = load_cache(Path(document["cache"])), document["target"]
     with np.load(folder / "parts.npz") as parts:
         return Workspace(
             folder,
@@ -239,6 +285,7 @@ def open_workspace(folder: Path) -> Workspace:
             parts["confirmation"],
             ProxySettings(**document["proxy"]),
             _unlabeled(document["unlabeled"], parts["unlabeled"], data),
+            target and load_target(data, parts["target_validation"], parts["target_confirmation"], **target),
         )
 
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from augsearch.trainers.copies import NO_KEY, copies_among, hashed_files
 from augsearch.trainers.folders import Listing
 from augsearch.trainers.images import ImageData, image_paths
 from augsearch.trainers.sources import stamp
 from augsearch.trainers.splits import Splits
-from augsearch.trainers.unlabeled_files import NO_KEY, content_key, hashed_files
+from augsearch.trainers.targets import Target
 
 Indices = NDArray[np.int64]
 
@@ -21,23 +22,27 @@ Indices = NDArray[np.int64]
 class HeldOut:
     """The images that must not be learned from, in any copy."""
 
-    images: NDArray[np.uint8]
-    """(N, S, S, C), others among them."""
-    rows: Indices
-    """(H,), of ``images``: which they are."""
+    parts: tuple[tuple[NDArray[np.uint8], Indices], ...]
+    """Images, (N, S, S, C), and which of them they are."""
     paths: tuple[Path, ...]
-    """(H,), of their files; none if they are no files."""
+    """Their files, of those that are files."""
     stamps: NDArray[np.int64]
     """Sizes in bytes and times of ``paths``."""
 
     @classmethod
-    def of(cls, source: str | None, data: ImageData, splits: Splits) -> HeldOut:
-        """Those of ``data``, which was opened from ``source``."""
+    def of(
+        cls, source: str | None, data: ImageData, splits: Splits, target: Target | None = None
+    ) -> HeldOut:
+        """Those of ``data``, which was opened from ``source``, and of its target."""
         rows = np.concatenate([splits.validation, splits.confirmation, splits.test])
         every = image_paths(source, data)
         paths = () if every is None else tuple(every[row] for row in rows)
+        parts = [(data.images, rows)]
+        if target is not None:
+            paths += target.paths
+            parts.append((target.images(target.used), np.arange(len(target.used))))
         stamps = np.array([stamp(path) for path in paths], np.int64).reshape(-1, 2)
-        return cls(data.images, rows, paths, stamps)
+        return cls(tuple(parts), paths, stamps)
 
     def same_size(self, listing: Listing) -> Indices:
         """Rows of the ``listing`` that can be a copy at all: those of the size of one of the files."""
@@ -53,22 +58,7 @@ class HeldOut:
 
         Images of another side or number of channels are none.
         """
-        if images.shape[1:] != self.images.shape[1:]:
-            return np.zeros(len(rows), bool)
-        # The middle lines first: reading all pixels of all images would take seconds at each opening.
-        middle = images.shape[1] // 2
-        lines = [line.tobytes() for line in images[rows, middle]]
-        own_lines = [line.tobytes() for line in self.images[self.rows, middle]]
-        both = set(lines) & set(own_lines)
-        whole = {
-            content_key(self.images[row].tobytes())
-            for row, line in zip(self.rows, own_lines, strict=True)
-            if line in both
-        }
-        return np.array(
-            [
-                line in both and content_key(images[row].tobytes()) in whole
-                for row, line in zip(rows, lines, strict=True)
-            ],
-            bool,
-        )
+        same = np.zeros(len(rows), bool)
+        for others, others_rows in self.parts:
+            same |= copies_among(images, rows, others, others_rows)
+        return same

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from augsearch.policies import PolicyFile, Semi
 from augsearch.trainers.cache import Progress
@@ -20,11 +21,27 @@ from augsearch.trainers.label_store import LabelStore
 from augsearch.trainers.models import ModelSpec
 from augsearch.trainers.pixels import Pixels
 from augsearch.trainers.rounds import Labeler, asking
+from augsearch.trainers.scores import Scores, predict, score
 from augsearch.trainers.semi import Pool, class_shares
 from augsearch.trainers.unlabeled import Unlabeled
 
 if TYPE_CHECKING:
     from augsearch.trainers.final import FinalPlan
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Yardstick:
+    """Labeled images by which the best epoch is known."""
+
+    pixels: Pixels
+    rows: NDArray[np.int64]
+    """Of ``pixels``."""
+    labels: NDArray[np.int64]
+    """(len(rows),)."""
+
+    def scores(self, model: nn.Module, device: torch.device) -> Scores:
+        """How ``model`` does on them."""
+        return score(predict(model, self.pixels.clean(self.rows), device), self.labels)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,6 +59,8 @@ class Job:
     round: int = 0
     labeled_by: str = ""
     """A hash of the teacher that labeled for it, in ``self-training``."""
+    target: Yardstick | None = None
+    """What to know the best epoch by; None: the confirmation part."""
 
     @property
     def semi(self) -> Semi | None:
@@ -61,6 +80,12 @@ class Job:
     def hidden(self, suffix: str) -> Path:
         """A file beside the model."""
         return self.path.with_name(f".{self.path.stem.removeprefix('.')}.{suffix}")
+
+    def yardstick(self) -> Yardstick:
+        """By which the best epoch is known."""
+        workspace = open_workspace(self.workspace)
+        rows = workspace.confirmation
+        return self.target or Yardstick(self.pixels, rows, workspace.data.labels[rows])
 
     def spec(self) -> ModelSpec:
         """Its network."""

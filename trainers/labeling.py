@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from torch import nn
 
 from augsearch.policies import UserError
+from augsearch.trainers.copies import NO_KEY
 from augsearch.trainers.decode import pillow_without_warnings
 from augsearch.trainers.guesses import Guesses
 from augsearch.trainers.label_store import Guess, LabelStore
 from augsearch.trainers.scores import predict
 from augsearch.trainers.unlabeled import Unlabeled
-from augsearch.trainers.unlabeled_files import NO_KEY
 
 CHUNK = 512
 """Images that are asked about together, and lost together if the process is killed."""

@@ -21,6 +21,7 @@ from augsearch.trainers.decode import (
     available_threads,
     decode_file,
     in_order,
+    with_channels,
 )
 from augsearch.trainers.scores import Logits
 
@@ -129,11 +130,9 @@ class OnDisk:
         path = self.paths[index]
         crop = None if rng is None else partial(random_box, smallest=self.smallest_crop, rng=rng)
         try:
-            pixels = decode_file(path, self.side, crop)
+            return with_channels(decode_file(path, self.side, crop), self.channels)
         except BadImageError as error:
             raise UserError(f"cannot read {path} ({error}), which could be read before") from None
-        # A data set is grey only if all its images are; a grey image among others has three equal channels.
-        return np.broadcast_to(pixels[..., : self.channels], (self.side, self.side, self.channels))
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from augsearch.trainers.devices import one_thread, resolve_device
-from augsearch.trainers.folds import Candidate, Fold, FoldResult, Workspace, open_workspace
+from augsearch.trainers.folds import Candidate, Fold, FoldResult, Stage, Workspace, open_workspace
 from augsearch.trainers.inputs import labeled, spec_for, unlabeled
 from augsearch.trainers.learner import Learner
 from augsearch.trainers.loop import EpochResult
@@ -18,7 +18,7 @@ from augsearch.trainers.models import prepared
 from augsearch.trainers.noise import add_noise
 from augsearch.trainers.recipe import Recipe, usual_label_smoothing
 from augsearch.trainers.rounds import Labeler, guessed, learn
-from augsearch.trainers.scores import predict, score
+from augsearch.trainers.scores import predict, score, values_by
 from augsearch.trainers.semi import Pool, class_shares
 from augsearch.trainers.teachers import listened_to
 
@@ -46,8 +46,9 @@ def _evaluate(
         # One student: with as many as the final training has, a fold would cost several times as much.
         model, more = _trained(workspace, candidate, fold, device, teacher=model)
         passes += more
-    scored = workspace.scored_on(fold.stage)
-    scores = score(predict(model, workspace.data.images[scored], device), workspace.data.labels[scored])
+    images, labels = workspace.judged_by(fold.stage)
+    logits = predict(model, images, device)
+    scores, metric = score(logits, labels), workspace.proxy.metric
     return FoldResult(
         accuracy=scores.accuracy,
         log_loss=scores.log_loss,
@@ -55,7 +56,19 @@ def _evaluate(
         seconds=time.perf_counter() - started,
         images=passes,
         correct=scores.correct,
+        macro_f1=scores.macro_f1,
+        balanced_accuracy=scores.balanced_accuracy,
+        metric=metric,
+        values=None if metric == "accuracy" else values_by(metric, logits, labels).astype(np.float16),
+        beside=None if workspace.target is None else _beside(workspace, model, fold.stage, device),
     )
+
+
+def _beside(workspace: Workspace, model: nn.Module, stage: Stage, device: torch.device) -> float:
+    """The score on the data's own images, by the metric of the search."""
+    own = workspace.scored_on(stage)
+    logits = predict(model, workspace.data.images[own], device)
+    return float(values_by(workspace.proxy.metric, logits, workspace.data.labels[own]).mean())
 
 
 def _trained(

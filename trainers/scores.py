@@ -10,6 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from augsearch.trainers.folds import Metric
+
 Logits = NDArray[np.float32]
 
 
@@ -22,6 +24,8 @@ class Scores:
     """Scores of predictions on some images."""
 
     accuracy: float
+    balanced_accuracy: float
+    """Mean over the classes among the labels of the share of their images that are classified rightly."""
     macro_f1: float
     """Mean over classes of F1, the harmonic mean of precision and recall: rare classes weigh as much as
     common ones. Classes that are neither among the labels nor among the predictions don't count."""
@@ -124,6 +128,7 @@ def score(logits: Logits, labels: NDArray[np.int64]) -> Scores:
     correct = predicted == labels
     return Scores(
         accuracy=float(correct.mean()),
+        balanced_accuracy=float(np.mean(list(_recalls(labels, correct).values()))),
         macro_f1=_macro_f1(labels, predicted, logits.shape[1]),
         log_loss=float(-log_probabilities(logits)[np.arange(len(labels)), labels].mean()),
         ece=calibration_bins(logits, labels).ece,
@@ -151,9 +156,52 @@ def calibration_bins(logits: Logits, labels: NDArray[np.int64], bins: int = 15) 
         )
 
 
+def values_by(metric: Metric, logits: Logits, labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    """What each image adds to the score by ``metric``, (N,); the mean is the score.
+
+    For macro-F1 and balanced accuracy, which are no means over images, these are their linearisation
+    (influence function): their spread is what another sample of images would change.
+    """
+    if metric == "log-loss":
+        likely: NDArray[np.float64] = log_probabilities(logits)[np.arange(len(labels)), labels]
+        return likely
+    predicted = logits.argmax(axis=1)
+    correct: NDArray[np.float64] = (predicted == labels).astype(np.float64)
+    if metric == "accuracy":
+        return correct
+    if metric == "balanced-accuracy":
+        counts = np.bincount(labels).astype(np.float64)
+        occurring = counts > 0
+        recall = np.divide(np.bincount(labels, correct), counts, out=np.zeros(len(counts)), where=occurring)
+        # Linearised as well: another sample has other numbers of images of each class.
+        weighted: NDArray[np.float64] = (correct - recall[labels]) * len(labels) / counts[labels]
+        weighted /= occurring.sum()
+        weighted += recall[occurring].mean()
+        return weighted
+    classes = logits.shape[1]
+    right, named, occurs = _f1_counts(labels, predicted, classes)
+    f1 = np.divide(2 * right, named, out=np.zeros(classes), where=occurs)
+    weight = np.divide(len(labels), occurs.sum() * named, out=np.zeros(classes), where=occurs)
+    # d F1 of a class: 2 for a right answer, less F1 for every label and every answer that names it.
+    values: NDArray[np.float64] = weight[labels] * (2 * correct - f1[labels])
+    values += f1[occurs].mean() - weight[predicted] * f1[predicted]
+    return values
+
+
+def _recalls(labels: NDArray[np.int64], correct: NDArray[np.bool_]) -> dict[int, float]:
+    return {int(label): float(correct[labels == label].mean()) for label in np.unique(labels)}
+
+
 def _macro_f1(labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> float:
+    right, named, occurs = _f1_counts(labels, predicted, classes)
+    return float((2 * right[occurs] / named[occurs]).mean())
+
+
+def _f1_counts(
+    labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """Of each class: right answers, labels and answers, and whether there is any of the two."""
     # F1 = 2·TP / (2·TP + FP + FN): right answers against labels and answers.
     right = np.bincount(labels[labels == predicted], minlength=classes)
     named = np.bincount(labels, minlength=classes) + np.bincount(predicted, minlength=classes)
-    occurs = named > 0
-    return float((2 * right[occurs] / named[occurs]).mean())
+    return right, named, named > 0

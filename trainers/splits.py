@@ -21,8 +21,11 @@ TEST_PERCENT = 20
 VALIDATION_PERCENT = 15
 CONFIRMATION_PERCENT = 15
 
-SPLITTING, FOLDING = 0, 1
-"""Part of the seed of what is shuffled, so that no two shuffles share their random numbers."""
+SPLITTING, FOLDING, HALVING = 0, 1, 3
+"""Part of the seed of what is shuffled, so that no two shuffles share their random numbers.
+
+2 is that of the sample of unlabeled images.
+"""
 
 
 @dataclass(frozen=True, eq=False)
@@ -149,6 +152,24 @@ def fold_subset(
         order = np.random.default_rng([seed, FOLDING, turn, label]).permutation(images)
         chosen.append(order[stretch * number : (stretch + 1) * number])
     return _joined(chosen)
+
+
+def halves(
+    images: IndexArray, labels: npt.NDArray[np.int64], *, seed: int
+) -> tuple[IndexArray, IndexArray]:
+    """Divide images into two halves, stratified by class; each has one of every class.
+
+    Args:
+        images: int64, indices into ``labels``, two or more of every class that occurs.
+        labels: int64, (N,), 0 or more where ``images`` point.
+        seed: 0 or more.
+    """
+    members = [
+        np.random.default_rng([seed, HALVING, label]).permutation(own)
+        for label, own in enumerate(_by_class(np.sort(images), labels, 1))
+    ]
+    first, second = _carve([own for own in members if len(own)], [50])
+    return _joined(first), _joined(second)
 
 
 def _by_class(images: IndexArray, labels: IndexArray, classes: int) -> list[IndexArray]:

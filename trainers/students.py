@@ -30,7 +30,7 @@ from augsearch.trainers.final import (
     trained,
 )
 from augsearch.trainers.folds import Workspace, content_of
-from augsearch.trainers.jobs import Job
+from augsearch.trainers.jobs import Job, Yardstick
 from augsearch.trainers.label_store import LabelStore
 from augsearch.trainers.models import build_model, load_model
 from augsearch.trainers.networks import is_model_file
@@ -77,6 +77,7 @@ def train_students(
     path: Path,
     card: dict[str, JsonValue] | None = None,
     unlabeled: Unlabeled | None = None,
+    target: Yardstick | None = None,
     progress: Progress | None = None,
 ) -> Generator[FinalEpoch | Labeling | RoundDone, None, FinalModel]:
     """Train a first teacher on the labels alone, then students, until one is no better than the best before.
@@ -95,9 +96,11 @@ def train_students(
         UserError: the students' network is smaller than the first teacher's, or as for ``train_final``.
     """
     chosen = final_training_part(splits, limit)
-    student = Job(workspace.folder, file, plan, pixels, chosen, path, unlabeled=unlabeled)
+    student = Job(workspace.folder, file, plan, pixels, chosen, path, unlabeled=unlabeled, target=target)
     if unlabeled is None or student.semi is None:
-        plainly = train_final(workspace, splits, file, plan, pixels=pixels, limit=limit, path=path, card=card)
+        plainly = train_final(
+            workspace, splits, file, plan, pixels=pixels, limit=limit, path=path, card=card, target=target
+        )
         return (yield from plainly)
     if student.semi.technique != "self-training":
         raise ValueError(f"{student.semi.technique} is done by train_final")
@@ -112,14 +115,14 @@ def train_students(
         labeler = student.labeler(device, store, f"{unlabeled.pixels.made_by} ", progress)
         while len(rounds) <= student.semi.rounds:
             if not rounds:
-                training = trained(job, splits, card)
+                training = trained(job, card)
             else:
                 job = _next(student, rounds[-1])
                 # The same images as before; what is to be learned of them isn't.
                 pool = Pool(pool.images, pool.semi, pool.policy)
                 labelings.append(_labeled(pool, labeler, rounds[-1].path, job.labeled_by, device))
                 yield labelings[-1]
-                training = trained(job, splits, card, pool=pool, spent=labelings[-1].seconds)
+                training = trained(job, card, pool=pool, spent=labelings[-1].seconds)
             ended = yield from _put_if_best(training, best, path)
             rounds.append(ended)
             better = _better(ended.validation, best)

@@ -13,14 +13,16 @@ from numpy.typing import NDArray
 from augsearch.policies import UserError
 from augsearch.trainers.arrays import embedded, npz_file, unlabeled_truth
 from augsearch.trainers.cache import PROGRESS_EVERY, Progress, printable, written_whole
+from augsearch.trainers.copies import content_key, hashed_files
 from augsearch.trainers.folders import Listing, find_unlabeled_folder, list_images
 from augsearch.trainers.held_out import HeldOut
 from augsearch.trainers.images import SMALL_SIDE, ImageData, in_cache, open_images
 from augsearch.trainers.pixels import Decoded, Pixels
 from augsearch.trainers.sources import hashed
 from augsearch.trainers.splits import Splits
+from augsearch.trainers.targets import Target
 from augsearch.trainers.unlabeled_cache import DecodedFiles, ListedFiles, decode_files
-from augsearch.trainers.unlabeled_files import Names, UnlabeledFiles, content_key, hashed_files
+from augsearch.trainers.unlabeled_files import Names, UnlabeledFiles
 
 MOST_DECODED = 50_000
 """Images up to which all are decoded at once, if they are small; of 64 pixels that is 600 MB."""
@@ -113,14 +115,15 @@ def open_unlabeled(
     crop_scale: float = 0.35,
     most: int | None = None,
     seed: int = 0,
+    target: Target | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Unlabeled | None:
     """Find the unlabeled images that belong to a data set, and open them.
 
     They are those anywhere below ``folder``; without one, the rows of ``data`` that have no label; without
     those, what is in ``unlabeled/`` in the source folder. Images whose content is that of a validation,
-    confirmation or test image are left out: files are compared by their bytes, and what is decoded at the
-    labeled images' side by its pixels too. Copies of training images stay.
+    confirmation or test image, or of one of the target's, are left out: files are compared by their bytes,
+    and what is decoded at the labeled images' side by its pixels too. Copies of training images stay.
 
     Args:
         source: what ``data`` was opened from.
@@ -133,6 +136,7 @@ def open_unlabeled(
         most: take a sample of at most this many, and decode it; None: all of them, which are decoded only
             if they are no more than 50,000 and no larger than 64 pixels, and else read when they are wanted.
         seed: of the sample.
+        target: what is scored on instead of the validation and confirmation images, if there is one.
         progress: called with (images done, images in all) while decoding, and not at all on a cache hit.
 
     Returns:
@@ -146,7 +150,8 @@ def open_unlabeled(
         folder = folder.expanduser()
         _check_folder(folder)
     elif len(splits.unlabeled):
-        return _of_rows(source, data, splits, cache, wanted, most, seed)
+        held_out = HeldOut.of(None, data, splits, target)
+        return _of_rows(source, data, splits.unlabeled, held_out, cache, wanted, most, seed)
     elif source is not None and Path(source).expanduser().is_dir():
         folder = find_unlabeled_folder(Path(source).expanduser())
     if folder is None:
@@ -154,7 +159,7 @@ def open_unlabeled(
     listing = list_images(folder)
     if not len(listing):
         raise UserError(f"{folder} has no images: add some, or remove it")
-    files = _Files(folder, listing, data, HeldOut.of(source, data, splits), cache, wanted)
+    files = _Files(folder, listing, data, HeldOut.of(source, data, splits, target), cache, wanted)
     if most is not None or (len(listing) <= MOST_DECODED and wanted <= SMALL_SIDE):
         return files.decoded(_sample(np.arange(len(listing)), most, seed), progress)
     return files.on_disk(crop_scale, progress)
@@ -176,15 +181,15 @@ def _sample(rows: Indices, most: int | None, seed: int) -> Indices:
 def _of_rows(
     source: str | None,
     data: ImageData,
-    splits: Splits,
+    rows: Indices,
+    held_out: HeldOut,
     cache: Path,
     side: int,
     most: int | None,
     seed: int,
 ) -> Unlabeled:
     """The rows of a data set that have no label."""
-    rows = splits.unlabeled
-    copies = HeldOut.of(None, data, splits).same_pixels(data.images, rows)
+    copies = held_out.same_pixels(data.images, rows)
     chosen = _sample(rows[~copies], most, seed)
     held = data
     if side != data.images.shape[1]:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from augsearch.policies import UserError
 from augsearch.trainers.cache import PROGRESS_EVERY, PixelFile, Progress, printable
+from augsearch.trainers.copies import KEY_BYTES, content_key
 from augsearch.trainers.decode import (
     BadImageError,
     decode_file,
@@ -18,7 +19,7 @@ from augsearch.trainers.decode import (
     with_channels,
 )
 from augsearch.trainers.folders import Listing
-from augsearch.trainers.unlabeled_files import KEY_BYTES, Names, content_key
+from augsearch.trainers.unlabeled_files import Names
 
 
 class DecodedFiles:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from augsearch.policies import Policy, UserError
 from augsearch.trainers.batches import TrainingImages
 from augsearch.trainers.cache import printable
+from augsearch.trainers.copies import hashed_files
 from augsearch.trainers.decode import BadImageError, available_threads, decode_file, in_order, with_channels
 from augsearch.trainers.pixels import CHUNK, random_box
 from augsearch.trainers.scores import Logits
@@ -28,11 +28,6 @@ MOST_TRIED = 100
 
 PART = 8
 """Images that a thread reads at a time: enough to be worth a thread's while, few enough to stay small."""
-
-KEY_BYTES = 16
-
-NO_KEY = b""
-"""Key of a file that can't be opened."""
 
 
 class Names(Sequence[str]):
@@ -210,21 +205,6 @@ class UnlabeledViews:
             for index, seed in zip(chosen, seeds, strict=True)
         ]
         return policy.augment(np.stack(images), rng)
-
-
-def hashed_files(paths: Sequence[Path]) -> list[bytes]:
-    """The ``content_key`` of each file, read in threads."""
-    parts = [paths[start : start + PART] for start in range(0, len(paths), PART)]
-    return list(chain.from_iterable(in_order(lambda part: [content_key(path) for path in part], parts)))
-
-
-def content_key(content: Path | bytes) -> bytes:
-    """BLAKE2b of a file's bytes, 16 bytes; ``NO_KEY`` for one that can't be opened."""
-    try:
-        held = content if isinstance(content, bytes) else content.read_bytes()
-    except OSError:
-        return NO_KEY
-    return hashlib.blake2b(held, digest_size=KEY_BYTES).digest()
 
 
 def _in_groups(

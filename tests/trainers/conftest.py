@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 from augsearch.trainers.folds import ProxySettings, Workspace, write_workspace
 from augsearch.trainers.images import Part, open_images
 from augsearch.trainers.splits import Splits, split
+from augsearch.trainers.targets import open_target
 
 CLASSES = ("cat", "cow", "dog", "hen", "pig")
+COLOURS = np.array([[130, 60, 60], [60, 130, 60], [60, 60, 130], [120, 110, 40], [90, 90, 90]])
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -64,13 +66,23 @@ class Source(NamedTuple):
         proxy = ProxySettings.model_validate({**defaults, **settings})
         return write_workspace(root / "work", data, self.splits, proxy)
 
+    def aimed(self, root: Path, *, mislabeled: bool = False, **settings: int | str | None) -> Workspace:
+        """The same study, but what counts are 60 darker images of three of the classes."""
+        plain = self.study(root, **settings)
+        rng, labels = np.random.default_rng(7), np.arange(60) % 3
+        images = (0.8 * COLOURS[labels][:, None, None] + rng.normal(20, 20, (60, 8, 8, 3))).clip(0, 255)
+        names = np.array(CLASSES)[(labels + 1) % 3 if mislabeled else labels]
+        np.savez(root / "dusk.npz", images=images.astype(np.uint8), labels=names)
+        path, cache = str(root / "dusk.npz"), root / "cache"
+        target, _ = open_target(path, plain.data, self.splits, cache=cache, seed=3)
+        return write_workspace(root / "aimed", plain.data, self.splits, plain.proxy, None, target)
+
 
 @pytest.fixture(scope="session")
 def source() -> Source:
     """300 images in 5 classes, which differ in colour, under noise; 20 more have no label."""
     rng = np.random.default_rng(0)
     labels = np.append(np.arange(300) % 5, [-1] * 20)
-    colours = np.array([[130, 60, 60], [60, 130, 60], [60, 60, 130], [120, 110, 40], [90, 90, 90]])
-    images = (colours[labels][:, None, None] + rng.normal(20, 45, (320, 8, 8, 3))).clip(0, 255)
+    images = (COLOURS[labels][:, None, None] + rng.normal(20, 45, (320, 8, 8, 3))).clip(0, 255)
     given = np.where(labels < 0, Part.UNLABELED, Part.ANY).astype(np.int8)
     return Source(images.astype(np.uint8), labels, split(labels, given, classes=CLASSES, seed=0))

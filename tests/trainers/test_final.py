@@ -34,6 +34,7 @@ from augsearch.trainers import labeling as labelers
 from augsearch.trainers.final import FinalEpoch, FinalModel, FinalPlan, final_training_part, train_final
 from augsearch.trainers.folds import Workspace
 from augsearch.trainers.images import ImageData, Part
+from augsearch.trainers.jobs import Yardstick
 from augsearch.trainers.models import load_model
 from augsearch.trainers.pixels import Decoded, OnDisk, Pixels
 from augsearch.trainers.recipe import Recipe
@@ -79,6 +80,7 @@ def start(
     limit: int | None = None,
     plan: FinalPlan | None = None,
     pixels: Pixels | None = None,
+    target: Yardstick | None = None,
 ) -> Generator[FinalEpoch, None, FinalModel]:
     return train_final(
         workspace,
@@ -89,6 +91,7 @@ def start(
         limit=limit,
         path=path,
         card={"policy_file": "policy.json"},
+        target=target,
     )
 
 
@@ -153,6 +156,26 @@ def test_the_epoch_that_is_best_on_the_confirmation_part_is_kept(
     kept = scored(final.path, plain.data, source.splits.confirmation)
     assert kept.correct.tolist() == best.validation.correct.tolist() == final.validation.correct.tolist()
     assert kept.log_loss == pytest.approx(best.validation.log_loss, rel=1e-6)
+
+
+def test_with_a_target_the_epoch_that_is_best_on_that_is_kept(source: Source, tmp_path: Path) -> None:
+    # What its labels say is learned less and less well.
+    study = source.aimed(tmp_path, mislabeled=True)
+    assert study.target is not None
+    rows = study.target.confirmation
+    labels = study.target.labels(rows)
+    target = Yardstick(Decoded(study.target.data.images), rows, labels)
+    path = tmp_path / "model.safetensors"
+    epochs, final = finish(start(study, source.splits, path, epochs=5, target=target))
+    assert all(len(epoch.validation.correct) == len(rows) for epoch in epochs)
+    best = max(epochs, key=lambda epoch: (epoch.validation.accuracy, -epoch.validation.log_loss))
+    assert final.best_epoch == best.training.epoch < 5
+    model, _ = load_model(final.path)
+    kept = score(predict(model, study.target.images(rows), CPU), labels)
+    assert kept.correct.tolist() == best.validation.correct.tolist()
+    # The training is what it would be without.
+    others, _ = finish(start(study, source.splits, tmp_path / "other.safetensors", epochs=5))
+    assert losses(others) == losses(epochs)
 
 
 def test_a_later_epoch_that_is_worse_is_not_kept(source: Source, tmp_path: Path) -> None:

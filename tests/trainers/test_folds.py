@@ -55,6 +55,14 @@ def test_a_fold_result_survives_json(
     assert FoldResult.from_json(document).correct.tolist() == correct
 
 
+def test_a_fold_result_of_old_has_nothing_beside_it() -> None:
+    result = FoldResult(0.5, 1.0, 0.1, 2.0, 10, np.ones(3, bool), beside=0.25)
+    document = json.loads(json.dumps(result.to_json()))
+    assert FoldResult.from_json(document).beside == 0.25
+    del document["beside"]
+    assert FoldResult.from_json(document).beside is None
+
+
 def test_a_fold_results_images_take_a_bit_each() -> None:
     few, many = (
         len(json.dumps(FoldResult(0, 0, 0, 0, 0, np.ones(count, bool)).to_json())) for count in (0, 8000)
@@ -93,13 +101,14 @@ def test_no_index_of_a_test_image_is_written_down_for_workers(study: tuple[Works
     assert len(splits.test) == 48
     assert sorted(file.name for file in workspace.folder.iterdir()) == ["parts.npz", "workspace.json"]
     with np.load(workspace.folder / "parts.npz") as parts:
-        assert sorted(parts.files) == ["confirmation", "train", "unlabeled", "validation"]
+        targets = ["target_confirmation", "target_validation"]
+        assert sorted(parts.files) == ["confirmation", *targets, "train", "unlabeled", "validation"]
         written = np.concatenate([parts[name] for name in parts.files])
     assert len(written) == 192
     assert np.intersect1d(written, splits.test).size == 0
     assert np.intersect1d(written, splits.unlabeled).size == 0
     document = json.loads((workspace.folder / "workspace.json").read_text("utf-8"))
-    assert document.keys() == {"cache", "proxy", "unlabeled"}
+    assert document.keys() == {"cache", "proxy", "target", "unlabeled"}
     assert document["proxy"] == PROXY.model_dump()
 
 

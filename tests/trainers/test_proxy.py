@@ -15,6 +15,7 @@ from augsearch.trainers.folds import (
     Candidate,
     Fold,
     FoldResult,
+    Metric,
     ProxySettings,
     Stage,
     Workspace,
@@ -106,6 +107,30 @@ def test_the_confirmation_is_scored_on_images_that_the_search_has_not_seen(
     assert figures(evaluate(others.folder, PLAIN, CONFIRMATION)) == expected
     confirmation = source.scrambled("confirmation").study(tmp_path / "confirmation")
     assert figures(evaluate(confirmation.folder, PLAIN, CONFIRMATION)) != expected
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "log-loss", "macro-f1"])
+def test_a_target_is_what_counts_and_the_datas_own_images_are_scored_beside_it(
+    source: Source, tmp_path: Path, metric: Metric
+) -> None:
+    aimed = source.aimed(tmp_path, metric=metric)
+    assert aimed.target is not None
+    for fold, half in ((SEARCH, aimed.target.validation), (CONFIRMATION, aimed.target.confirmation)):
+        plain, result = (evaluate(tmp_path / name, PLAIN, fold) for name in ("work", "aimed"))
+        assert plain.beside is None
+        # The same training: what is not learned from does not change it.
+        assert result.beside == pytest.approx(plain.score, abs=1e-9)
+        assert len(result.correct) == len(half)
+        assert result.log_loss != plain.log_loss
+
+
+def test_the_targets_images_are_scored_by_their_own_labels(source: Source, tmp_path: Path) -> None:
+    aimed = source.aimed(tmp_path, epochs=8, fold_size=150)
+    contrary = source.aimed(tmp_path / "contrary", epochs=8, fold_size=150, mislabeled=True)
+    for fold in (SEARCH, CONFIRMATION):
+        right, wrong = (evaluate(one.folder, PLAIN, fold) for one in (aimed, contrary))
+        assert right.accuracy > 0.5 > wrong.accuracy
+        assert right.beside == wrong.beside
 
 
 def test_what_is_trained_on_matters(source: Source, plain: Workspace, tmp_path: Path) -> None:

@@ -12,8 +12,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import log_softmax, softmax
-from sklearn.metrics import accuracy_score, f1_score, log_loss
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss
 
+from augsearch.trainers.folds import Metric
 from augsearch.trainers.scores import (
     Logits,
     TrainingDivergedError,
@@ -22,6 +23,7 @@ from augsearch.trainers.scores import (
     predict,
     score,
     to_tensor,
+    values_by,
 )
 
 CPU = torch.device("cpu")
@@ -337,3 +339,46 @@ def test_a_tensor_of_images_is_a_view_with_channels_first() -> None:
     np.testing.assert_array_equal(tensor.numpy(), images.transpose(0, 3, 1, 2))
     images[1, 4, 5, 2] ^= 1
     assert tensor[1, 2, 4, 5] == images[1, 4, 5, 2]
+
+
+@pytest.mark.parametrize("metric", ["accuracy", "macro-f1", "log-loss", "balanced-accuracy"])
+def test_what_images_add_to_a_score_has_it_as_the_mean(metric: Metric) -> None:
+    logits, labels = answers(0)
+    scores = score(logits, labels)
+    expected = {
+        "accuracy": scores.accuracy,
+        "macro-f1": scores.macro_f1,
+        "log-loss": -scores.log_loss,
+        "balanced-accuracy": scores.balanced_accuracy,
+    }[metric]
+    assert values_by(metric, logits, labels).mean() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("metric", ["macro-f1", "balanced-accuracy"])
+def test_their_spread_is_what_other_images_would_change(metric: Metric) -> None:
+    """Against the bootstrap over images, which computes the metric anew."""
+    logits, labels = answers(1, images=600)
+    rng = np.random.default_rng(0)
+
+    def anew(rows: np.ndarray) -> float:
+        scores = score(logits[rows], labels[rows])
+        return scores.macro_f1 if metric == "macro-f1" else scores.balanced_accuracy
+
+    repeated = [anew(rng.integers(600, size=600)) for _ in range(400)]
+    error = values_by(metric, logits, labels).std() / np.sqrt(600)
+    assert error == pytest.approx(np.std(repeated), rel=0.2)
+
+
+def test_balanced_accuracy_agrees_with_scikit_learn() -> None:
+    logits, labels = answers(2)
+    expected = balanced_accuracy_score(labels, logits.argmax(axis=1))
+    assert score(logits, labels).balanced_accuracy == pytest.approx(expected)
+
+
+def answers(seed: int, images: int = 300) -> tuple[np.ndarray, np.ndarray]:
+    """Logits that are right more often than not, of classes of which some are rare."""
+    rng = np.random.default_rng(seed)
+    labels = rng.choice(4, size=images, p=[0.5, 0.3, 0.15, 0.05])
+    logits = rng.normal(size=(images, 4)).astype(np.float32)
+    logits[np.arange(images), labels] += 1.5
+    return logits, labels

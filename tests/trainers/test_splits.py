@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from augsearch.policies import UserError
 from augsearch.trainers.images import Part
-from augsearch.trainers.splits import Splits, fold_subset, split
+from augsearch.trainers.splits import Splits, fold_subset, halves, split
 
 FEW = settings(max_examples=40, deadline=None)
 PARTS = ("train", "validation", "confirmation", "test", "unlabeled")
@@ -234,3 +234,28 @@ def test_a_fold_smaller_than_the_number_of_classes_is_refused() -> None:
     parts, labels = train_of([30, 30], seed=3)
     with pytest.raises(UserError, match="each of the 2 classes, got size 1"):
         fold_subset(parts.train, labels, fold=0, size=1, seed=0)
+
+
+@FEW
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=6, unique=True), seeds)
+def test_halves_have_an_image_of_every_class_and_half_of_all(classes: list[int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.repeat(classes, rng.integers(2, 9, len(classes))))
+    images = rng.permutation(len(labels))[: len(labels)]
+    first, second = halves(images, labels, seed=seed)
+    assert sorted([*first, *second]) == list(range(len(labels)))
+    assert abs(len(first) - len(second)) <= 1
+    for half in (first, second):
+        assert set(labels[half]) == set(classes)
+        assert (np.diff(half) > 0).all()
+    again = halves(np.sort(images), labels, seed=seed)
+    assert [half.tolist() for half in again] == [first.tolist(), second.tolist()]
+
+
+def test_only_the_given_images_are_halved_and_the_seed_decides_how() -> None:
+    labels = np.arange(60) % 2
+    chosen = np.arange(10, 50)
+    found = {halves(chosen, labels, seed=seed)[0].tobytes() for seed in range(5)}
+    assert len(found) == 5
+    first, second = halves(chosen, labels, seed=0)
+    assert sorted([*first, *second]) == chosen.tolist()

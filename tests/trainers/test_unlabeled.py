@@ -22,6 +22,7 @@ from augsearch.trainers.decode import decode_file
 from augsearch.trainers.images import ImageData, Part, image_paths, open_images
 from augsearch.trainers.pixels import Decoded
 from augsearch.trainers.splits import Splits, split
+from augsearch.trainers.targets import open_target
 from augsearch.trainers.unlabeled import Unlabeled, open_unlabeled
 from augsearch.trainers.unlabeled_files import UnlabeledFiles
 
@@ -269,6 +270,23 @@ def test_a_copy_in_another_format_is_told_by_its_pixels(pets: Pets) -> None:
     assert pets.opened().refused == 1
     # Not where its pixels are not those that the labeled images are known by.
     assert pets.lazily().refused == 0
+
+
+@pytest.mark.parametrize("side", [None, 65])
+def test_copies_of_what_counts_instead_of_them_are_refused_too(pets: Pets, side: int | None) -> None:
+    dusk = pets.source.with_name("dusk")
+    for number in range(8):
+        save(dusk / CLASSES[number % 2] / f"{number}.png", noise(500 + number))
+    target, _ = open_target(str(dusk), pets.data, pets.splits, cache=pets.cache, seed=0)
+    pets.fill(3)
+    shutil.copy(dusk / "cats" / "4.png", pets.more / "copy.png")
+    shutil.copy(dusk / "dogs" / "7.png", pets.more / "another.png")
+    with Image.open(dusk / "cats" / "6.png") as image:
+        image.save(pets.more / "third.bmp")
+    assert pets.opened(side=side).refused == 0
+    found = pets.opened(side=side, target=target)
+    # By its pixels too, where they are those that the labeled images are known by.
+    assert (found.refused, len(found.chosen)) == ((3, 3) if side is None else (2, 4))
 
 
 def test_an_image_that_is_only_partly_that_of_a_held_out_one_stays(pets: Pets) -> None:
