@@ -13,6 +13,7 @@ import numpy as np
 from augsearch.policies import Transfer, UserError
 from augsearch.search.display import Display
 from augsearch.search.settings import HOME, TRACKED, Settings
+from augsearch.search.targets import find_target
 from augsearch.trainers.folds import (
     ProxySettings,
     Workspace,
@@ -24,6 +25,7 @@ from augsearch.trainers.folds import (
 from augsearch.trainers.images import SMALL_SIDE, ImageData, open_images
 from augsearch.trainers.networks import is_built_in, is_model_file
 from augsearch.trainers.splits import Splits, split
+from augsearch.trainers.targets import Target
 
 if TYPE_CHECKING:
     from augsearch.trainers.unlabeled import Unlabeled
@@ -41,6 +43,8 @@ class Data:
     workspace: Workspace
     unlabeled: Unlabeled | None = None
     """What the search learns from beside them."""
+    target: Target | None = None
+    """What it scores on instead of their own validation and confirmation part."""
 
     @property
     def experiment(self) -> str:
@@ -80,16 +84,15 @@ def open_data(settings: Settings, display: Display) -> Data:
         device=settings.device,
         teacher=_teacher(settings),
         teacher_weights="none" if is_built_in(settings.teacher) else settings.teacher_weights,
+        metric=settings.metric,
     )
-    unlabeled = _sample_of_unlabeled(settings, images, splits, display) if settings.with_unlabeled else None
-    key = digest(
-        [
-            *(images.fingerprint, splits.digests(), _content(proxy.model_dump(exclude={"device"}))),
-            *([unlabeled.fingerprint] if unlabeled else []),
-        ]
-    )
+    target, about_target = find_target(settings, images, splits, display) or (None, "")
+    unlabeled = None
+    if settings.with_unlabeled:
+        unlabeled = _sample_of_unlabeled(settings, images, splits, target, display)
+    key = _workspace_key(images, splits, proxy, unlabeled, target)
     beside = (_decoded_file(unlabeled), unlabeled.chosen) if unlabeled else None
-    workspace = write_workspace(HOME / "work" / key, images, splits, proxy, beside)
+    workspace = write_workspace(HOME / "work" / key, images, splits, proxy, beside, target)
     _, side, _, channels = images.images.shape
     parts = {
         name: len(getattr(splits, name))
@@ -99,11 +102,31 @@ def open_data(settings: Settings, display: Display) -> Data:
     counts = counts.replace(" test", " test (sealed)")
     colour = "grey" if channels == 1 else "RGB"
     display.line(f"{images.name}: {len(images.classes)} classes, {side} px {colour}; {counts}")
+    if target is not None:
+        display.line(about_target)
     if unlabeled is not None:
         display.line(_unlabeled_in_words(unlabeled))
     elif settings.semi is None and (len(splits.unlabeled) or _has_unlabeled_folder(settings)):
         display.line("images without labels are not used; --semi search finds out whether they help")
-    return Data(images, splits, workspace, unlabeled)
+    return Data(images, splits, workspace, unlabeled, target)
+
+
+def _workspace_key(
+    images: ImageData,
+    splits: Splits,
+    proxy: ProxySettings,
+    unlabeled: Unlabeled | None,
+    target: Target | None,
+) -> str:
+    # The metric came later: with the usual one the folder stays where it was, and a final model up to date.
+    left_out = {"device", "metric"} if proxy.metric == "accuracy" else {"device"}
+    return digest(
+        [
+            *(images.fingerprint, splits.digests(), _content(proxy.model_dump(exclude=left_out))),
+            *([unlabeled.fingerprint] if unlabeled else []),
+            *([target.fingerprint] if target else []),
+        ]
+    )
 
 
 def find_unlabeled(
@@ -126,9 +149,9 @@ def find_unlabeled(
 
 
 def _sample_of_unlabeled(
-    settings: Settings, images: ImageData, splits: Splits, display: Display
+    settings: Settings, images: ImageData, splits: Splits, target: Target | None, display: Display
 ) -> Unlabeled:
-    found = find_unlabeled(settings, images, splits, display, most=MOST_UNLABELED)
+    found = find_unlabeled(settings, images, splits, display, target=target, most=MOST_UNLABELED)
     if found is None:
         raise UserError(
             f"{settings.data or 'the embedded data set'} has no unlabeled images: give --unlabeled FOLDER, "
@@ -191,7 +214,24 @@ def identity_of(settings: Settings, data: Data) -> dict[str, Any]:
                 "teacher weights": proxy.teacher_weights,
             }
         ),
+        **_named_where_set(settings, data),
     }
+
+
+def _named_where_set(settings: Settings, data: Data) -> dict[str, str]:
+    """Fields that studies of old don't have: left out where they say nothing, or those got other names."""
+    fields = {
+        "metric": settings.metric if settings.metric != "accuracy" else None,
+        "sampler": settings.sampler if settings.sampler != "tpe" else None,
+        "pruner": settings.pruner if settings.pruner != "wilcoxon" else None,
+        "validation": data.target.fingerprint[:12] if data.target else None,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def study_name(settings: Settings, data: Data) -> str:
+    """As it was given, or after the data and a hash of what must be the same."""
+    return settings.study or f"{data.images.name}-{digest(identity_of(settings, data))[:6]}"
 
 
 def _content(fields: dict[str, Any]) -> dict[str, Any]:

@@ -19,10 +19,13 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from augsearch.search.confirm import Verdict
+from augsearch.search.metrics import name_of, shown, shown_difference, shown_spread
 from augsearch.search.race import Event, FoldDone, TeacherDone, TrialDone, TrialStarted
+from augsearch.search.statistics import Difference
 from augsearch.search.studies import Entry
+from augsearch.search.verdict import Verdict
 from augsearch.search.wording import describe
+from augsearch.trainers.folds import Metric
 
 _PLAIN_WIDTH = 110
 
@@ -60,14 +63,15 @@ class Display:
     def summary(self, verdict: Verdict, entries: list[Entry]) -> None:
         """The table of baselines and finalists, and the verdict."""
         by_number = {entry.number: entry for entry in entries}
-        folds = len(verdict.confirmed[0].accuracies)
+        metric = verdict.metric
+        unit = "" if metric == "log-loss" else " %"
         table = Table(
-            title=f"Confirmed on {folds} fresh folds and images the search had not scored",
+            title=f"Confirmed on fresh folds and images the search had not scored: {name_of(metric)}",
             title_justify="left",
         )
         table.add_column("")
         table.add_column("policy")
-        for column in ("search %", "confirmed %", "log-loss", "ECE"):
+        for column in (f"search{unit}", f"confirmed{unit}", "folds", "log-loss", "ECE"):
             table.add_column(column, justify="right", no_wrap=True)
         for row in verdict.confirmed:
             entry = by_number[row.number]
@@ -76,18 +80,26 @@ class Display:
             table.add_row(
                 "→" if chosen else "",
                 escape(f"{row.name}{what}"),
-                f"{100 * entry.mean:.1f}",
-                f"{100 * row.mean:.1f} ± {100 * row.sd:.1f}",
+                shown(metric, entry.score, unit=False),
+                f"{shown(metric, row.mean, unit=False)} ± {shown_spread(metric, row.sd)}",
+                str(len(row.scores)),
                 f"{row.log_loss:.3f}",
                 f"{row.ece:.3f}",
                 style="bold" if chosen else None,
             )
         self.console.print(table)
         self.line(verdict.sentence)
+
+        def lead(difference: Difference) -> str:
+            return shown_difference(metric, difference.mean, difference.low, difference.high)
+
+        if verdict.more_seeds is not None:
+            folds = max(len(row.scores) for row in verdict.confirmed) + verdict.more_seeds
+            self.line(f"The same command with --confirm-folds {folds} goes on from here.")
         if verdict.gain is not None:
-            self.line(f"{verdict.gain.better} over no augmentation: {verdict.gain.points()}.")
+            self.line(f"{verdict.gain.better} over no augmentation: {lead(verdict.gain)}.")
         if (beside := verdict.unlabeled_gain) is not None:
-            self.line(f"With unlabeled images over the labels alone ({beside.worse}): {beside.points()}.")
+            self.line(f"With unlabeled images over the labels alone ({beside.worse}): {lead(beside)}.")
 
 
 class Bar:
@@ -110,14 +122,16 @@ class Bar:
 class RaceView:
     """Follows a race: a line for every trial that ends, and beside the bar who leads."""
 
-    def __init__(self, display: Display, bar: Bar, folds: int, entries: list[Entry]) -> None:
-        self._display, self._bar, self._folds = display, bar, folds
+    def __init__(
+        self, display: Display, bar: Bar, folds: int, metric: Metric, entries: list[Entry]
+    ) -> None:
+        self._display, self._bar, self._folds, self._metric = display, bar, folds, metric
         self._running: dict[int, str] = {}
         self._done: dict[int, int] = {}
         self._best: dict[bool, tuple[float, str]] = {}
         for entry in entries:
             if entry.state is TrialState.COMPLETE:
-                self._lead(entry.name, entry.baseline, entry.mean)
+                self._lead(entry.name, entry.baseline, entry.score)
 
     def show(self, event: Event) -> None:
         """Take in what happened."""
@@ -135,26 +149,26 @@ class RaceView:
 
     def _end(self, event: TrialDone) -> None:
         what, folds = self._running.pop(event.number), self._done.pop(event.number)
-        if event.state is TrialState.COMPLETE and event.mean is not None:
-            self._lead(event.baseline or f"trial {event.number}", event.baseline, event.mean)
-        score = f"{100 * event.mean:5.1f} %" if event.mean is not None else "      –"
+        if event.state is TrialState.COMPLETE and event.score is not None:
+            self._lead(event.baseline or f"trial {event.number}", event.baseline, event.score)
+        score = "–" if event.score is None else shown(self._metric, event.score)
         ending = {
             TrialState.COMPLETE: "",
             TrialState.PRUNED: f"  stopped after {folds} of {self._folds} folds",
             TrialState.FAIL: f"  failed: {event.reason}",
         }[event.state]
-        self._display.line(f"trial {event.number:3d}  {score}  {what}{ending}")
+        self._display.line(f"trial {event.number:3d}  {score:>7s}  {what}{ending}")
         self._bar.advance(self._folds - folds, self._note())
 
-    def _lead(self, name: str, baseline: str | None, mean: float) -> None:
+    def _lead(self, name: str, baseline: str | None, score: float) -> None:
         is_baseline = baseline is not None
-        if is_baseline not in self._best or mean > self._best[is_baseline][0]:
-            self._best[is_baseline] = (mean, name)
+        if is_baseline not in self._best or score > self._best[is_baseline][0]:
+            self._best[is_baseline] = (score, name)
 
     def _note(self) -> str:
         parts = [f"{len(self._running)} running"]
         for is_baseline, label in ((False, "best"), (True, "baseline")):
             if is_baseline in self._best:
-                mean, name = self._best[is_baseline]
-                parts.append(f"{label} {100 * mean:.1f} % ({name})")
+                score, name = self._best[is_baseline]
+                parts.append(f"{label} {shown(self._metric, score)} ({name})")
         return " · ".join(parts)

@@ -41,7 +41,7 @@ def export_policy(name: str, output: Path, trial: int | None, storage: str | Non
         done = finished(study)
         if not done:
             raise UserError(f"study {name!r} has no finished trial yet; run it on with augsearch run")
-        number = max(done, key=lambda entry: entry.mean).number
+        number = max(done, key=lambda entry: entry.score).number
         note = "; not confirmed yet, so its lead may be luck"
     if number not in known:
         raise UserError(f"study {name!r} has no trial {number} with results; it has {_ranges(list(known))}")
@@ -72,8 +72,8 @@ def policy_file_of(study: optuna.Study, entry: Entry, verdict: dict[str, Any] | 
     """The policy file of one trial, with what is known of it."""
     evidence: dict[str, Any] = {
         "search": {
-            "accuracies": [result.accuracy for result in entry.results],
-            "mean": entry.mean,
+            "scores": [result.score for result in entry.results],
+            "mean": entry.score,
             "n": len(entry.results),
         },
         "ledger": ledger(study),

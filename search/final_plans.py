@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from pydantic import ValidationError
 
 from augsearch.policies import Distillation, Mixing, PolicyFile, Semi, Training, UserError, read_policy
@@ -13,10 +15,11 @@ from augsearch.search.data import Data, digest
 from augsearch.search.settings import HOME, Settings
 from augsearch.search.space import TECHNIQUES
 from augsearch.trainers.folds import content_of, default_final_epochs
-from augsearch.trainers.images import SMALL_SIDE, image_paths, open_images
+from augsearch.trainers.images import SMALL_SIDE, ImageData, image_paths, open_images
 
 if TYPE_CHECKING:
     from augsearch.trainers.final import FinalPlan
+    from augsearch.trainers.jobs import Yardstick
     from augsearch.trainers.pixels import Pixels
 
 
@@ -116,12 +119,32 @@ def final_pixels(settings: Settings, data: Data) -> Pixels:
     paths = image_paths(settings.data, data.images)
     if paths is not None and wanted > SMALL_SIDE:
         return OnDisk(paths, wanted, channels, settings.crop_scale)
-    if wanted == cached:
-        return Decoded(data.images.images)
-    images = open_images(
-        settings.data, image_size=wanted, cache=HOME / "cache", skip_bad_images=settings.skip_bad_images
+    return Decoded(_at(wanted, settings.data, data.images, settings).images)
+
+
+def final_yardstick(settings: Settings, data: Data, side: int) -> Yardstick | None:
+    """The target's images of ``side`` pixels by which the best epoch is known; None: there is no target."""
+    from augsearch.trainers.jobs import Yardstick
+    from augsearch.trainers.pixels import Decoded, OnDisk
+
+    target = data.target
+    if target is None:
+        return None
+    rows, labels = target.confirmation, target.labels(target.confirmation)
+    paths = image_paths(target.source, target.data)
+    if paths is not None and side > SMALL_SIDE:
+        return Yardstick(OnDisk(paths, side, target.channels), rows, labels)
+    images = replace(target, data=_at(side, target.source, target.data, settings)).images(rows)
+    return Yardstick(Decoded(images), np.arange(len(rows)), labels)
+
+
+def _at(side: int, source: str | None, images: ImageData, settings: Settings) -> ImageData:
+    """``images``, which were opened from ``source``, of ``side`` pixels."""
+    if side == images.images.shape[1]:
+        return images
+    return open_images(
+        source, image_size=side, cache=HOME / "cache", skip_bad_images=settings.skip_bad_images
     )
-    return Decoded(images.images)
 
 
 def _native_side(settings: Settings) -> int | None:

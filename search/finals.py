@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,17 +12,21 @@ from augsearch.search.data import Data, digest, make_folder, open_data
 from augsearch.search.display import Display
 from augsearch.search.final_plans import (
     final_pixels,
+    final_yardstick,
     overridden,
     plan_of,
     with_transfer,
     with_weights,
 )
 from augsearch.search.following import Follower
+from augsearch.search.sealed import record_test_read
 from augsearch.search.semi import draw_labels, open_for_final
-from augsearch.search.settings import HOME, Settings, available_cores
+from augsearch.search.settings import Settings, available_cores
 from augsearch.search.tracking import Tracker
 
 if TYPE_CHECKING:
+    import optuna
+
     from augsearch.search.following import Following
     from augsearch.trainers.final import FinalModel, Tested
     from augsearch.trainers.pixels import Pixels
@@ -42,14 +44,18 @@ def train_and_test(
     display: Display,
     tracker: Tracker | None,
     by: str,
+    study: optuna.Study | None = None,
 ) -> dict[str, Any]:
-    """Train the final model from ``policy_file``, test it once, log both; returns its path and figures."""
+    """Train the final model from ``policy_file``, test it once, log both; returns its path and figures.
+
+    That the test part is read ``by`` it is on record, in ``study`` too if there is one.
+    """
     file = with_transfer(read_policy(policy_file), settings)
     pixels = final_pixels(settings, data)
     unlabeled = open_for_final(settings, data, file, pixels, display)
     final = _train(data, settings, file, policy_file, pixels, unlabeled, output, display, tracker)
     # On record before it happens: a read that was cut short was a read too.
-    before = record_test_read(data, by)
+    before = record_test_read(settings.data, data, by, study)
     from augsearch.trainers.final import test_final
 
     tested = test_final(data.workspace, data.splits, final, pixels)
@@ -177,6 +183,7 @@ def _train(
         path=path,
         card={"policy_file": policy_file.name, "data": data.label},
         unlabeled=unlabeled,
+        target=final_yardstick(settings, data, pixels.side),
         progress=follower.labeled,
     )
     transfer = file.training.transfer
@@ -193,18 +200,6 @@ def _train(
         raise UserError(
             f"the final training stopped: {error} (--learning-rate is {rate:g}; try {rate / 4:g}){kept}"
         ) from None
-
-
-def record_test_read(data: Data, by: str) -> int:
-    """Write down that the test part is about to be read; returns how often it had been before."""
-    key = digest([data.images.fingerprint, data.splits.digests()["test"]])
-    path = HOME / "test-reads" / f"{key}.jsonl"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    before = len(path.read_text(encoding="utf-8").splitlines()) if path.exists() else 0
-    read = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "by": by}
-    with path.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(read) + "\n")
-    return before
 
 
 def _beside(policy_file: Path) -> Path:

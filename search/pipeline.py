@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
 import optuna
 
 from augsearch.policies import UserError, read_policy, write_policy
-from augsearch.search.confirm import Verdict, choose_finalists, confirm, judge, missing_folds
-from augsearch.search.data import Data, digest, identity_of, make_folder, open_data
+from augsearch.policies.errors import first_line
+from augsearch.search import commands
+from augsearch.search.confirm import Confirmation, choose_finalists, confirm
+from augsearch.search.data import Data, identity_of, make_folder, open_data, study_name
 from augsearch.search.display import Display, RaceView
-from augsearch.search.engines import Engine, LocalEngine
+from augsearch.search.drivers import lazy_engine, only_driver
+from augsearch.search.engines import Engine
 from augsearch.search.export import policy_file_of
 from augsearch.search.final_plans import final_key
 from augsearch.search.finals import draw_teacher, log_final, train_and_test
+from augsearch.search.metrics import MARGINS
+from augsearch.search.pruner import pruner_of
 from augsearch.search.race import Race, TrialDone
-from augsearch.search.settings import HOME, Settings, available_cores, show_settings
-from augsearch.search.studies import Entry, entries, open_storage, open_study
+from augsearch.search.sealed import seal_test
+from augsearch.search.settings import HOME, Settings, show_settings
+from augsearch.search.studies import entries, open_storage, open_study
+from augsearch.search.summary import keep_summary, overlap_in_words
 from augsearch.search.tracking import Tracker
+from augsearch.search.verdict import Verdict
 from augsearch.search.wording import describe
+
+_BESIDE = {"sheet": "preview.png", "report": "report.html"}
+"""What lies beside the policy file, and what a person calls it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +55,17 @@ def run(settings: Settings, display: Display) -> Outcome:
     """
     data = open_data(settings, display)
     identity = identity_of(settings, data)
-    name = settings.study or f"{data.images.name}-{digest(identity)[:6]}"
+    name = study_name(settings, data)
     output = settings.output or HOME / name
     make_folder(output)
-    with _only_driver(name):
-        study = open_study(open_storage(settings.storage), name, identity, settings.space)
+    with only_driver(name):
+        pruner = pruner_of(settings.pruner, settings.folds)
+        study = open_study(open_storage(settings.storage), name, identity, settings.space, pruner)
+        seal_test(study, settings.data, data)
+        if (overlap := overlap_in_words(keep_summary(study, settings.data, data))) is not None:
+            display.line(overlap)
+        study.set_user_attr("settings", settings.model_dump(mode="json"))
+        study.set_user_attr("output", str(output))
         tracker = _track(settings, data, study)
         status = "KILLED"
         try:
@@ -62,6 +76,7 @@ def run(settings: Settings, display: Display) -> Outcome:
                 if settings.final
                 else None
             )
+            _report(study, output, display, tracker)
             status = "FINISHED"
         except UserError:
             status = "FAILED"
@@ -74,65 +89,17 @@ def run(settings: Settings, display: Display) -> Outcome:
         return Outcome(name, verdict, policy_file, final)
 
 
-TRAINED_BY = (
-    *("image_size", "seed", "limit", "skip_bad_images", "weights", "input_size", "final_size"),
-    *("final_epochs", "patience", "batch_size", "accumulation", "learning_rate"),
-    *("label_smoothing", "warm_up", "ema", "precision", "crop_scale", "processes", "device"),
-)
-"""What a run says of its final training beside the network and what the policy file says."""
-
-
 def next_steps(settings: Settings, outcome: Outcome) -> str:
-    """The commands that a person may want next, ready to paste; they do it as this run did."""
-    data = f" {shlex.quote(settings.data)}" if settings.data else ""
-    same_images = _flags(settings, "image_size")
-    network = "" if settings.network == "medium" else f" --model {shlex.quote(settings.network)}"
-    trained_by = [*TRAINED_BY]
-    training = read_policy(outcome.policy_file).training
-    if training.distillation or (training.semi and training.semi.asks_teacher):
-        trained_by += ["teacher", "teacher_weights"]
-    if training.semi:
-        trained_by += ["unlabeled", "first_teacher"]
-    if settings.transfer != "search":  # then the policy file says it
-        trained_by += ["transfer", "backbone_lr_scale", "layer_decay"]
-    lines = [
-        f"policy: {outcome.policy_file}   sheet: {outcome.policy_file.with_name('preview.png')}",
-        "next:",
-        f"  augsearch ui{_flags(settings, 'tracking_uri')}",
-        f"  augsearch export {shlex.quote(outcome.study)} -o policy.json{_flags(settings, 'storage')}",
-        f"  augsearch preview policy.json{data} -o sheet.png{same_images}",
-        f"  augsearch train{data} --policy policy.json{network}{_flags(settings, *trained_by)}",
-    ]
-    return "\n".join(lines)
-
-
-def _flags(settings: Settings, *names: str) -> str:
-    """The flags that set these fields, where they are not as by default."""
-    shown = ""
-    for name in names:
-        value = getattr(settings, name)
-        if value != Settings.model_fields[name].default:
-            flag = f" --{name.replace('_', '-')}"
-            shown += flag if value is True else f"{flag} {shlex.quote(str(value))}"
-    return shown
-
-
-@contextmanager
-def _only_driver(study: str) -> Iterator[None]:
-    """Two drivers of one study would write over each other. The lock goes when the process does."""
-    folder = HOME / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / f"{digest(study)}.lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout:
-        raise UserError(
-            f"study {study!r} is being run by another process; wait for it, or use another --study"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
+    """Where the results are, and the commands that a person may want next."""
+    policy = outcome.policy_file
+    beside = "   ".join(f"{word}: {policy.with_name(name)}" for word, name in _BESIDE.items())
+    steps = (
+        commands.ui_command(settings),
+        commands.export_command(settings, outcome.study),
+        commands.preview_command(settings),
+        commands.train_command(settings, read_policy(policy).training),
+    )
+    return "\n".join([f"policy: {policy}   {beside}", "next:", *(f"  {step}" for step in steps)])
 
 
 def _track(settings: Settings, data: Data, study: optuna.Study) -> Tracker | None:
@@ -149,42 +116,20 @@ def _track(settings: Settings, data: Data, study: optuna.Study) -> Tracker | Non
     return tracker
 
 
-@contextmanager
-def _lazy_engine(settings: Settings) -> Iterator[Any]:
-    """Call what this yields to get the engine; processes start with the first call."""
-    started: list[Engine] = []
-
-    def engine() -> Engine:
-        if not started:
-            workers = settings.workers or default_workers(settings.device)
-            started.append(LocalEngine(workers, settings.fold_timeout))
-        return started[0]
-
-    try:
-        yield engine
-    finally:
-        for one in started:
-            one.close()
-
-
-def default_workers(device: str) -> int:
-    """One for every core this process may use; on a GPU at most four, which share it."""
-    cores = available_cores()
-    return min(cores, 4) if device.startswith("cuda") else cores
-
-
 def _search_and_confirm(
     study: optuna.Study, data: Data, settings: Settings, display: Display, tracker: Tracker | None
 ) -> Verdict:
-    with _lazy_engine(settings) as engine:
+    with lazy_engine(settings) as engine:
         if _search_is_unfinished(study, settings):
             _search(study, engine(), data, settings, display, tracker)
         if tracker:
             tracker.trials(entries(study), _params(study))
         finalists = choose_finalists(study, settings.finalists)
-        _confirm(study, engine, data, settings, finalists, display)
-    verdict = judge(study, finalists, settings.confirm_folds)
-    study.set_user_attr("verdict", verdict.to_json() | {"recommended": verdict.recommended})
+        margin = settings.margin or MARGINS[settings.metric]
+        confirmation = Confirmation(study, finalists, settings.confirm_folds, margin, settings.metric)
+        _confirm(study, engine, data, confirmation, display)
+    verdict = confirmation.verdict()
+    study.set_user_attr("verdict", verdict.to_json())
     display.summary(verdict, entries(study))
     return verdict
 
@@ -212,7 +157,7 @@ def _search(
         f"of {proxy.fold_size} images × {proxy.epochs} epochs, {engine.slots} workers"
     )
     with display.bar("searching", settings.trials * settings.folds, len(ended) * settings.folds) as bar:
-        view = RaceView(display, bar, settings.folds, known)
+        view = RaceView(display, bar, settings.folds, settings.metric, known)
         for event in Race(study, engine, data.workspace, settings):
             view.show(event)
             if tracker is not None:
@@ -229,19 +174,17 @@ def _confirm(
     study: optuna.Study,
     engine: Any,
     data: Data,
-    settings: Settings,
-    finalists: Sequence[Entry],
+    confirmation: Confirmation,
     display: Display,
 ) -> None:
-    missing = len(missing_folds(study, finalists, settings.confirm_folds))
-    if not missing:
+    if not confirmation.missing():
         return
-    total = len(finalists) * settings.confirm_folds
-    names = ", ".join(entry.name for entry in finalists)
-    display.line(f"confirming on {settings.confirm_folds} fresh folds: {names}")
-    with display.bar("confirming", total, total - missing) as bar:
-        for entry, _, _ in confirm(study, engine(), data.workspace, finalists, settings.confirm_folds):
-            bar.advance(1, entry.name)
+    names = ", ".join(entry.name for entry in confirmation.finalists)
+    display.line(f"confirming on up to {confirmation.folds} fresh folds, fewer where that decides: {names}")
+    with display.bar("confirming", len(confirmation.finalists) * confirmation.folds) as bar:
+        bar.reach(*confirmation.progress())
+        for _ in confirm(confirmation, study, engine(), data.workspace):
+            bar.reach(*confirmation.progress())
 
 
 def _export(
@@ -275,7 +218,7 @@ def _export(
             semi.policy, data.images, data.splits.train, title=f"{chosen.name}: of unlabeled images"
         ).save(output / "preview-unlabeled.png")
         made.append(output / "preview-unlabeled.png")
-    figures.history(list(known.values()), output / "history.png")
+    figures.history(list(known.values()), settings.metric, output / "history.png")
     (output / "settings.toml").write_text(show_settings(settings), encoding="utf-8")
     if figures.importances(study, output / "importances.png"):
         made.append(output / "importances.png")
@@ -288,11 +231,35 @@ def _export(
         best = verdict.confirmed[0]
         tracker.parent(
             metrics={
-                "confirmed_accuracy": next(c.mean for c in verdict.confirmed if c.number == chosen.number)
+                "confirmed_accuracy": next(
+                    one.accuracy for one in verdict.confirmed if one.number == chosen.number
+                )
             },
-            tags={"verdict": verdict.sentence, "recommended": chosen.name, "best_confirmed": best.name},
+            tags={
+                "verdict": verdict.sentence,
+                "verdict_kind": verdict.kind,
+                "recommended": chosen.name,
+                "best_confirmed": best.name,
+            },
         )
     return path
+
+
+def _report(study: optuna.Study, output: Path, display: Display, tracker: Tracker | None) -> None:
+    """Write the page about it all. One that can't be drawn must not lose the run."""
+    page = output / "report.html"
+    if tracker is None and page.exists():  # nothing is new
+        return
+    from augsearch.search.report import write_report
+
+    try:
+        write_report(study, page, output)
+    except Exception as error:
+        again = f"augsearch report {shlex.quote(study.study_name)} tries again"
+        display.line(f"{page} could not be written ({first_line(error)}); {again}")
+        return
+    if tracker is not None:
+        tracker.artifact(page)
 
 
 def _final(
@@ -313,6 +280,6 @@ def _final(
             log_final(tracker, data, known)
         return known
     by = f"augsearch run, study {study.study_name}"
-    final = {"key": key, **train_and_test(data, settings, policy_file, output, display, tracker, by)}
+    final = {"key": key, **train_and_test(data, settings, policy_file, output, display, tracker, by, study)}
     study.set_user_attr("final", final)
     return final

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from augsearch.policies import Policy, UserError, read_policy
+from augsearch.policies import Policy, PolicyFile, UserError, read_policy
 from augsearch.policies.preview import sheet
 from augsearch.search.settings import HOME
 from augsearch.trainers.images import ImageData, Part, open_images
+from augsearch.trainers.splits import split
 
 ROWS = 6
 
@@ -41,9 +42,20 @@ def draw_preview(
     """
     file = read_policy(policy_file)
     data = open_images(source, image_size=image_size, cache=HOME / "cache", skip_bad_images=True)
-    training = np.flatnonzero((data.labels >= 0) & (data.given != Part.TEST))
-    picture = preview_of(file.policy, data, training, title=str(policy_file), seed=seed)
+    picture = preview_of(file.policy, data, _training_part(data, file), title=str(policy_file), seed=seed)
     return save_picture(picture, output)
+
+
+def _training_part(data: ImageData, file: PolicyFile) -> NDArray[np.int64]:
+    """What the policy was searched on, if it was on this data: the test part stays sealed."""
+    made_from = file.provenance.get("made_from")
+    seed = made_from.get("seed") if isinstance(made_from, dict) else None
+    try:
+        return split(
+            data.labels, data.given, classes=data.classes, seed=seed if isinstance(seed, int) else 0
+        ).train
+    except UserError:  # too few images to divide, so nothing is sealed but what is given
+        return np.flatnonzero((data.labels >= 0) & (data.given != Part.TEST))
 
 
 def save_picture(picture: Image.Image, output: Path) -> str:

@@ -6,6 +6,7 @@ kept the moment it is known, so a driver that is killed goes on where it stopped
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -55,7 +56,8 @@ class TrialDone:
     number: int
     baseline: str | None
     state: TrialState
-    mean: float | None
+    score: float | None
+    """Mean over its folds, by the search's metric: higher is better."""
     reason: str = ""
 
 
@@ -81,8 +83,17 @@ class _Contender:
 class Race:
     """One run of the search; iterate over it to make it happen."""
 
-    def __init__(self, study: optuna.Study, engine: Engine, workspace: Workspace, settings: Settings) -> None:
+    def __init__(
+        self,
+        study: optuna.Study,
+        engine: Engine,
+        workspace: Workspace,
+        settings: Settings,
+        budget: int | None = None,
+    ) -> None:
+        """``budget``: image passes of all trials after which no other begins; None: there is no limit."""
         self._study, self._engine, self._workspace, self._settings = study, engine, workspace, settings
+        self._budget = budget
         self._running: dict[Future[Any], _Contender | None] = {}
         self._awaiting_teacher: list[_Contender] = []
         self._teacher_ready = workspace.teacher_logits.exists()
@@ -125,11 +136,12 @@ class Race:
             trials = self._study.get_trials(deepcopy=False)
             begun = sum(trial.state is not TrialState.WAITING for trial in trials)
             waiting = begun < len(trials)  # the baselines come even when the time is up
-            if begun >= self._settings.trials or (self._time_is_up() and not waiting):
+            over = self._time_is_up() or self._is_spent(trials)
+            if begun >= self._settings.trials or (over and not waiting):
                 return None
-            if not waiting and begun < STARTUP_TRIALS:
+            if not waiting and begun < STARTUP_TRIALS and self._settings.sampler != "random":
                 self._enqueue_neighbour(begun)
-            seed_sampler(self._study, self._settings.seed + begun)
+            seed_sampler(self._study, self._settings.sampler, self._settings.seed + begun)
             trial = self._study.ask()
         candidate = suggest(trial, self._settings.space)
         trial.set_user_attr("candidate", candidate.model_dump(mode="json"))
@@ -139,10 +151,15 @@ class Race:
         """Have the next trial be a small step from the best so far."""
         ended = [t for t in self._study.get_trials(deepcopy=False) if t.state is TrialState.COMPLETE]
         if ended:
-            best = max(ended, key=lambda trial: trial.value or 0.0)
+            best = max(ended, key=lambda trial: -math.inf if trial.value is None else trial.value)
             rng = np.random.default_rng([self._settings.seed, number])
             params = neighbour(best.params, self._settings.space, rng)
             self._study.enqueue_trial(params, user_attrs={"near": best.number})
+
+    def _is_spent(self, trials: list[optuna.trial.FrozenTrial]) -> bool:
+        if self._budget is None:
+            return False
+        return sum(result.images for trial in trials for result in fold_results(trial)) >= self._budget
 
     def _time_is_up(self) -> bool:
         return self._deadline is not None and time.monotonic() > self._deadline
@@ -187,7 +204,7 @@ class Race:
     def _fold_done(self, contender: _Contender, result: FoldResult) -> Iterator[Event]:
         trial, fold = contender.trial, len(contender.results)
         trial.set_user_attr(f"fold {fold}", result.to_json())
-        trial.report(result.accuracy, step=fold)
+        trial.report(result.score, step=fold)
         contender.results.append(result)
         contender.tries = 0
         yield FoldDone(trial.number, contender.baseline, fold, result)
@@ -204,14 +221,14 @@ class Race:
 
     def _finish(self, contender: _Contender) -> TrialDone:
         trial, results = contender.trial, contender.results
-        mean = sum(result.accuracy for result in results) / len(results)
+        score = sum(result.score for result in results) / len(results)
         if len(results) == self._settings.folds:
-            self._study.tell(trial, mean)
-            return TrialDone(trial.number, contender.baseline, TrialState.COMPLETE, mean)
+            self._study.tell(trial, score)
+            return TrialDone(trial.number, contender.baseline, TrialState.COMPLETE, score)
         reason = "time is up" if self._time_is_up() else "behind the best so far, fold by fold"
         trial.set_user_attr("reason", reason)
         self._study.tell(trial, state=TrialState.PRUNED)
-        return TrialDone(trial.number, contender.baseline, TrialState.PRUNED, mean, reason)
+        return TrialDone(trial.number, contender.baseline, TrialState.PRUNED, score, reason)
 
     def _fail(self, contender: _Contender, reason: str) -> TrialDone:
         contender.trial.set_user_attr("reason", reason)

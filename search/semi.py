@@ -42,7 +42,7 @@ def open_for_final(
     semi = file.training.semi
     if semi is None:
         return None
-    how = {"side": pixels.side, "crop_scale": settings.crop_scale}
+    how = {"side": pixels.side, "crop_scale": settings.crop_scale, "target": data.target}
     found = find_unlabeled(settings, data.images, data.splits, display, **how)
     if found is None:
         where = settings.data or "the embedded data set"

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from augsearch.policies import OPERATION_SETS, OPERATIONS, RANDAUGMENT, Transfer, UserError
 from augsearch.policies.errors import explain
 from augsearch.search.space import BASELINES, TECHNIQUES, SemiSpace, Space
+from augsearch.trainers.folds import Metric
 from augsearch.trainers.networks import check_network, is_built_in, is_model_file
 
 HOME = Path("mlruns")
@@ -21,6 +22,11 @@ HOME = Path("mlruns")
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Side = Annotated[int, Field(ge=8, le=1024)]
+
+Sampler = Literal["tpe", "gp", "cmaes", "random"]
+"""What proposes candidates."""
+Pruner = Literal["wilcoxon", "hyperband", "median", "none"]
+"""What stops losers."""
 
 TRACKED = ("runs:/", "models:/")
 """What begins the address of a model in MLflow."""
@@ -33,10 +39,19 @@ class Settings(BaseModel):
 
     data: str | None = None
     """A folder, an .npz file, ``torchvision:NAME``; None: the embedded Fashion-MNIST subset."""
+    validation: Path | None = None
+    """Labeled images from where the model will be used, to optimise for; None: some of the data's own."""
     trials: int = Field(default=16, ge=len(BASELINES), le=100_000)
-    folds: int = Field(default=4, ge=1, le=100)
-    confirm_folds: int = Field(default=4, ge=2, le=100)
+    folds: int = Field(default=6, ge=1, le=100)
+    confirm_folds: int = Field(default=32, ge=2, le=1000)
+    """At most: what is decided stops earlier."""
     finalists: int = Field(default=2, ge=1, le=20)
+    metric: Metric = "accuracy"
+    """What candidates are compared by."""
+    margin: Positive | None = None
+    """The gain below which a policy is as good as a simpler one, in the metric's unit; None: the usual."""
+    sampler: Sampler = "tpe"
+    pruner: Pruner = "wilcoxon"
     timeout: Positive | None = None
     fold_timeout: Positive = 3600.0
     workers: int | None = Field(default=None, ge=1, le=1024)

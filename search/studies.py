@@ -13,12 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+from optuna.pruners import BasePruner
+from optuna.samplers import BaseSampler
 from optuna.storages import RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from augsearch.policies import UserError
 from augsearch.policies.errors import first_line
 from augsearch.search.pruner import PairedPruner
+from augsearch.search.settings import Sampler
 from augsearch.search.space import Space, baseline_params
 from augsearch.trainers.folds import Candidate, Fold, FoldResult, Stage
 
@@ -39,9 +42,9 @@ class Entry:
     results: tuple[FoldResult, ...]
 
     @property
-    def mean(self) -> float:
-        """Mean accuracy over the folds that were run."""
-        return sum(result.accuracy for result in self.results) / len(self.results)
+    def score(self) -> float:
+        """Mean score over the folds that were run, by the search's metric: higher is better."""
+        return sum(result.score for result in self.results) / len(self.results)
 
     @property
     def name(self) -> str:
@@ -67,14 +70,24 @@ def open_storage(url: str) -> RDBStorage:
         ) from None
 
 
-def open_study(storage: RDBStorage, name: str, identity: dict[str, Any], space: Space) -> optuna.Study:
+def open_study(
+    storage: RDBStorage,
+    name: str,
+    identity: dict[str, Any],
+    space: Space,
+    pruner: BasePruner | None = None,
+) -> optuna.Study:
     """The study ``name``, made now with its baselines waiting, or taken up where it stands.
 
     Raises:
         UserError: it was made from other data or settings; says what differs.
     """
     study = optuna.create_study(
-        storage=storage, study_name=name, direction="maximize", load_if_exists=True, pruner=PairedPruner()
+        storage=storage,
+        study_name=name,
+        direction="maximize",
+        load_if_exists=True,
+        pruner=pruner or PairedPruner(),
     )
     known = study.user_attrs.get("identity")
     if known is None:
@@ -109,20 +122,30 @@ def load_study(storage: RDBStorage, name: str) -> optuna.Study:
         raise UserError(f"no study {name!r} in this storage; there are: {known}") from None
 
 
-def seed_sampler(study: optuna.Study, seed: int) -> None:
+def seed_sampler(study: optuna.Study, sampler: Sampler, seed: int) -> None:
     """Give the study a sampler whose next draws follow from ``seed`` alone.
 
     Seeded anew for every trial, so a resumed search proposes what an uninterrupted one would have.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.sampler = optuna.samplers.TPESampler(
-            seed=seed,
-            multivariate=True,
-            group=True,
-            constant_liar=True,
-            n_startup_trials=STARTUP_TRIALS,
+        study.sampler = _sampler(sampler, seed)
+
+
+def _sampler(name: Sampler, seed: int) -> BaseSampler:
+    samplers = optuna.samplers
+    if name == "random":
+        return samplers.RandomSampler(seed=seed)
+    if name == "gp":
+        return samplers.GPSampler(seed=seed, n_startup_trials=STARTUP_TRIALS)
+    if name == "cmaes":
+        # Of choices among words it knows nothing: those it draws at random.
+        return samplers.CmaEsSampler(
+            seed=seed, n_startup_trials=STARTUP_TRIALS, warn_independent_sampling=False
         )
+    return samplers.TPESampler(
+        seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=STARTUP_TRIALS
+    )
 
 
 def take_up(study: optuna.Study, trial: FrozenTrial) -> optuna.trial.Trial:

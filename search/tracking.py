@@ -11,6 +11,7 @@ import atexit
 import io
 import json
 import logging
+import math
 import os
 import shutil
 import tempfile
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 STUDY_TAG, KEY_TAG, TRIAL_TAG = "augsearch.study", "augsearch.key", "augsearch.trial"
 CHILD_TAG = "augsearch.child"
 SOURCE = {"mlflow.source.name": "augsearch", "mlflow.source.type": "LOCAL"}
+_FIGURES = ("accuracy", "macro_f1", "balanced_accuracy", "log_loss", "ece")
 _STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "FINISHED", TrialState.FAIL: "FAILED"}
 
 
@@ -186,11 +188,13 @@ class Tracker:
         metrics = [
             Metric(f"fold_{name}", getattr(result, name), end, fold)
             for fold, result in enumerate(entry.results)
-            for name in ("accuracy", "log_loss", "ece")
+            for name in _FIGURES
+            if not math.isnan(getattr(result, name))
         ]
         means = {
             name: sum(getattr(result, name) for result in entry.results) / len(entry.results)
-            for name in ("accuracy", "log_loss", "ece")
+            for name in _FIGURES
+            if not math.isnan(getattr(entry.results[0], name))
         }
         means |= {"folds": len(entry.results), "seconds": seconds}
         means |= {"images": sum(result.images for result in entry.results)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from augsearch.policies import Policy, Semi, Transfer
+from augsearch.policies import MAX_MAGNITUDE, Policy, Semi, Transfer
 from augsearch.search.space import TECHNIQUES, TRANSFORMS
 
 if TYPE_CHECKING:
@@ -61,3 +61,42 @@ def _semi_in_words(semi: Semi) -> str:
     if semi.policy:
         parts.append(f"own policy: {', '.join(_policy_in_words(semi.policy)) or 'no augmentation'}")
     return " ".join(parts)
+
+
+_BASIC_IN_FULL = {
+    "crop": "a random crop",
+    "flip_horizontal": "a horizontal flip",
+    "flip_vertical": "a vertical flip",
+    "quarter_turns": "a quarter turn",
+}
+
+
+def explain(candidate: Candidate) -> str:
+    """A candidate in full words, for a person who does not know what N and M are."""
+    policy = candidate.policy
+    parts = []
+    if policy.num_ops:
+        some = f"{policy.num_ops} random operation{'s' if policy.num_ops > 1 else ''}"
+        strength = f"strength {policy.magnitude} of {MAX_MAGNITUDE}"
+        if policy.magnitude == "random":
+            strength = "a random strength"
+        parts.append(f"{some} of {len(policy.operations)} on every image, at {strength}")
+    for transform in TRANSFORMS:
+        if probability := getattr(policy, transform):
+            often = "" if probability == 1 else f" in {100 * probability:.0f} % of images"
+            parts.append(f"{_BASIC_IN_FULL[transform]}{often}")
+    if policy.mixing:
+        name = {"cutmix": "CutMix", "mixup": "MixUp"}[policy.mixing.kind]
+        parts.append(f"{name} in {100 * policy.mixing.probability:.0f} % of batches")
+    words = ", ".join(parts) or "images as they are, without augmentation"
+    if (distillation := candidate.distillation) is not None:
+        words += (
+            f"; learning {100 * distillation.alpha:.0f} % from a teacher, at temperature "
+            f"{distillation.temperature:.1f}"
+        )
+    if candidate.transfer is not None:
+        layers = "only a new last layer" if candidate.transfer.mode == "head" else "all layers"
+        words += f"; of the network with weights, {layers} learn{'s' if 'only' in layers else ''}"
+    if candidate.semi is not None:
+        words += f"; unlabeled images by {TECHNIQUES[candidate.semi.technique]}"
+    return words

@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import optuna
 import pytest
+from optuna.distributions import IntDistribution
+from optuna.trial import TrialState
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
+
+from augsearch.policies import Policy
+from augsearch.search.confirm import Confirmation, choose_finalists
+from augsearch.search.settings import Settings
+from augsearch.search.space import BASELINES
+from augsearch.search.studies import keep_confirmation, open_storage
+from augsearch.trainers.folds import Candidate, Fold, FoldResult, Metric, Stage
 
 
 @pytest.fixture(autouse=True)
@@ -51,3 +61,70 @@ def stripes_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stripes(stripes_made: Path, tmp_path: Path) -> str:
     """The stripes, in the test's own folder."""
     return str(shutil.copyfile(stripes_made, tmp_path / "stripes.npz"))
+
+
+MakeStudy = Callable[..., optuna.Study]
+
+
+@pytest.fixture
+def make_study() -> MakeStudy:
+    """Makes studies as a run would leave them, at any stage and of any size, without trainings."""
+    return _make_study
+
+
+def _make_study(
+    stage: Literal["searching", "searched", "confirmed"] = "confirmed",
+    *,
+    trials: int = 16,
+    folds: int = 4,
+    lead: float = 0.0,
+    metric: Metric = "accuracy",
+    name: str = "demo",
+) -> optuna.Study:
+    """``lead``: of trial 5 over the best baseline; every third candidate stopped early."""
+    settings = Settings(study=name, trials=trials, folds=folds, confirm_folds=16, metric=metric)
+    storage = open_storage(settings.storage)
+    study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
+    study.set_user_attr("identity", {"data": "photos 0123456789ab", "folds": folds, "metric": metric})
+    study.set_user_attr("settings", settings.model_dump(mode="json"))
+    truths = {number: 0.80 - 0.01 * (number % 5) for number in range(trials)}
+    truths[5] = 0.80 + lead
+    rng = np.random.default_rng(0)
+    for number in range(trials // 2 if stage == "searching" else trials):
+        baseline = list(BASELINES)[number] if number < len(BASELINES) else None
+        policy = BASELINES[baseline] if baseline else Policy(num_ops=number % 4, magnitude=number % 30)
+        stopped = baseline is None and number % 3 == 0
+        run = 1 + number % (folds - 1) if stopped else folds
+        results = [_made_result(truths[number], metric, rng) for _ in range(run)]
+        attributes: dict[str, Any] = {f"fold {fold}": result.to_json() for fold, result in enumerate(results)}
+        attributes["candidate"] = Candidate(policy=policy).model_dump(mode="json")
+        if baseline:
+            attributes["baseline"] = baseline
+        study.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.PRUNED if stopped else TrialState.COMPLETE,
+                value=sum(result.score for result in results) / run,
+                params={"num_ops": policy.num_ops},
+                distributions={"num_ops": IntDistribution(0, 4)},
+                user_attrs=attributes,
+            )
+        )
+    if stage == "confirmed":
+        finalists = choose_finalists(study, settings.finalists)
+        while missing := (
+            confirmation := Confirmation(study, finalists, settings.confirm_folds, 0.01, metric)
+        ).missing():
+            for entry, fold in missing:
+                result = _made_result(truths[entry.number], metric, rng)
+                keep_confirmation(study, entry.number, Fold(Stage.CONFIRMATION, fold), result)
+        verdict = confirmation.verdict()
+        study.set_user_attr("verdict", verdict.to_json() | {"recommended": verdict.recommended})
+    return study
+
+
+def _made_result(truth: float, metric: Metric, rng: np.random.Generator) -> FoldResult:
+    correct = rng.random(400) < truth + rng.normal(0, 0.005)
+    log_loss, ece = 1.2 - truth + rng.normal(0, 0.02), abs(rng.normal(0.05, 0.01))
+    values = np.full(400, -log_loss, np.float16) if metric == "log-loss" else None
+    accuracy = float(correct.mean())
+    return FoldResult(accuracy, log_loss, ece, 2.0, 30_000, correct, accuracy, accuracy, metric, values)

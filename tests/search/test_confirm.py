@@ -1,96 +1,121 @@
-"""The confirmation's statistics and its verdict."""
+"""The confirmation: who is trained on how many fresh folds."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass, field
 
 import numpy as np
 import optuna
 import pytest
 from optuna.trial import TrialState
 
-from augsearch.policies import Distillation, Policy, Transfer
-from augsearch.search.confirm import Verdict, choose_finalists, compare, judge
+from augsearch.policies import Distillation, Policy, Transfer, UserError
+from augsearch.search.confirm import Confirmation, choose_finalists
 from augsearch.search.space import BASELINES
+from augsearch.search.standings import LOOK
 from augsearch.search.studies import Entry, keep_confirmation
 from augsearch.trainers.folds import Candidate, Fold, FoldResult, Stage
-
-FOLDS = 4
 
 
 def result(correct: np.ndarray) -> FoldResult:
     return FoldResult(float(correct.mean()), 0.5, 0.05, 1.0, 100, correct.astype(bool))
 
 
-def results(accuracy: float, rng: np.random.Generator, images: int = 400) -> list[FoldResult]:
-    """Folds on the same images, of which some are hard for everybody, as in real data."""
-    hardness = np.linspace(0, 1, images)
-    return [result(hardness + rng.normal(0, 0.15, images) < accuracy) for _ in range(FOLDS)]
-
-
 def entry(number: int, baseline: str | None) -> Entry:
     policy = BASELINES[baseline] if baseline else Policy(num_ops=1, magnitude=number)
-    fold = result(np.ones(4))
-    return Entry(number, baseline, TrialState.COMPLETE, Candidate(policy=policy), (fold,))
+    return Entry(number, baseline, TrialState.COMPLETE, Candidate(policy=policy), (result(np.ones(4)),))
 
 
-def verdict_of(accuracies: dict[str | int, float], seed: int = 0) -> Verdict:
-    study = optuna.create_study()
-    rng = np.random.default_rng(seed)
-    finalists = []
-    for number, (name, accuracy) in enumerate(accuracies.items()):
-        finalists.append(entry(number, name if isinstance(name, str) else None))
-        for fold, scored in enumerate(results(accuracy, rng)):
-            keep_confirmation(study, number, Fold(Stage.CONFIRMATION, fold), scored)
-    return judge(study, finalists, FOLDS)
+@dataclass
+class Bench:
+    """A study of trials that are as good as their number says, and a confirmation of them."""
+
+    accuracies: dict[str | int, float]
+    folds: int = 16
+    study: optuna.Study = field(default_factory=lambda: optuna.create_study(direction="maximize"))
+    run: list[tuple[int, int]] = field(default_factory=list)
+
+    @property
+    def finalists(self) -> list[Entry]:
+        return [
+            entry(number, name if isinstance(name, str) else None)
+            for number, name in enumerate(self.accuracies)
+        ]
+
+    def confirmation(self) -> Confirmation:
+        return Confirmation(self.study, self.finalists, self.folds, 0.01, "accuracy")
+
+    def go_on(self, most: int = 10_000) -> None:
+        """Do what the driver does, without trainings."""
+        truths = list(self.accuracies.values())
+        while missing := self.confirmation().missing():
+            for one, fold in missing:
+                if len(self.run) == most:
+                    return
+                rng = np.random.default_rng([one.number, fold])
+                scored = np.arange(4000) < 4000 * (truths[one.number] + rng.normal(0, 0.015))
+                keep_confirmation(self.study, one.number, Fold(Stage.CONFIRMATION, fold), result(scored))
+                self.run.append((one.number, fold))
 
 
-def test_a_clear_winner_is_recommended_with_its_lead() -> None:
-    verdict = verdict_of({"none": 0.70, "TrivialAugment": 0.75, 2: 0.90})
-    assert verdict.recommended == 2
-    assert verdict.sentence.startswith("Trial 2 is better than every baseline: +1")
-    assert "over TrivialAugment" in verdict.sentence
-    assert verdict.gain is not None
-    assert verdict.gain.worse == "none"
-    assert verdict.gain.low > 0.1
-
-
-def test_a_slight_lead_recommends_the_best_baseline() -> None:
-    verdict = verdict_of({"none": 0.70, "TrivialAugment": 0.80, 2: 0.803})
+def test_what_is_clear_after_the_first_look_takes_no_more_folds() -> None:
+    bench = Bench({"none": 0.70, "TrivialAugment": 0.75, 2: 0.60})
+    bench.go_on()
+    verdict = bench.confirmation().verdict()
+    assert max(fold for _, fold in bench.run) == LOOK - 1
+    assert verdict.kind == "as good"
     assert verdict.recommended == 1
-    assert verdict.sentence.startswith("No searched policy is clearly better than TrivialAugment")
-    assert verdict.sentence.endswith("use TrivialAugment.")
+    assert all(len(one.scores) == LOOK for one in verdict.confirmed)
 
 
-def test_without_candidates_the_best_baseline_is_recommended() -> None:
-    verdict = verdict_of({"none": 0.70, "flip + crop": 0.80})
-    assert verdict.recommended == 1
-    assert verdict.differences == ()
-    assert verdict_of({"none": 0.8, "flip + crop": 0.7}).gain is None
+def test_all_fold_by_fold_so_that_a_kill_leaves_pairs() -> None:
+    bench = Bench({"none": 0.70, "TrivialAugment": 0.75, 2: 0.60})
+    bench.go_on()
+    assert bench.run[:6] == [(0, 0), (1, 0), (2, 0), (0, 1), (1, 1), (2, 1)]
 
 
-def test_the_evidence_has_every_accuracy_and_n() -> None:
-    evidence = verdict_of({"none": 0.70, 1: 0.75}).to_json()
-    assert evidence["confirmation"][0]["n"] == FOLDS
-    assert len(evidence["confirmation"][0]["accuracies"]) == FOLDS
-    assert evidence["differences"][0]["worse"] == "none"
+def test_a_candidate_that_may_win_goes_on_with_those_that_it_may_not_beat() -> None:
+    bench = Bench({"none": 0.70, "TrivialAugment": 0.80, 2: 0.805}, folds=24)
+    bench.go_on()
+    folds = {number: sum(one == number for one, _ in bench.run) for number in range(3)}
+    assert folds[0] < folds[2]
+    assert folds[1] == folds[2] > LOOK
 
 
-@pytest.mark.parametrize("tries", [1, 2])
-def test_the_interval_misses_zero_between_equals_in_few_worlds(tries: int) -> None:
-    worlds, misses = 60, 0
-    for world in range(worlds):
-        rng = np.random.default_rng(world)
-        difference = compare("a", results(0.8, rng, 120), "b", results(0.8, rng, 120), tries=tries)
-        assert difference.low <= difference.mean <= difference.high
-        misses += not difference.low <= 0 <= difference.high
-    # 5 % of 60 are 3; more than 8 would happen once in 200 runs of an honest interval.
-    assert misses <= 8
+@pytest.mark.parametrize("killed_after", [1, 20, 25, 40])
+def test_killed_and_taken_up_it_runs_the_same_folds_and_says_the_same(killed_after: int) -> None:
+    accuracies: dict[str | int, float] = {"none": 0.70, "TrivialAugment": 0.80, 2: 0.805}
+    whole, halves = Bench(accuracies, folds=24), Bench(accuracies, folds=24)
+    whole.go_on()
+    halves.go_on(most=killed_after)
+    assert halves.confirmation().missing()
+    halves.go_on()
+    assert sorted(halves.run) == sorted(whole.run)
+    assert halves.confirmation().verdict() == whole.confirmation().verdict()
 
 
-def test_the_interval_is_wider_for_the_best_of_several() -> None:
-    rng = np.random.default_rng(0)
-    first, second = results(0.85, rng), results(0.8, rng)
-    alone, of_five = (compare("a", first, "b", second, tries=tries) for tries in (1, 5))
-    assert of_five.high - of_five.low > alone.high - alone.low
+def test_more_folds_go_on_from_those_that_are_run() -> None:
+    bench = Bench({"none": 0.70, "TrivialAugment": 0.80, 2: 0.805}, folds=8)
+    bench.go_on()
+    before = list(bench.run)
+    bench.folds = 32
+    bench.go_on()
+    assert bench.run[: len(before)] == before
+    assert len(bench.run) > len(before)
+    assert len(set(bench.run)) == len(bench.run)
+
+
+def test_progress_ends_where_it_is_done() -> None:
+    bench = Bench({"none": 0.70, "TrivialAugment": 0.80, 2: 0.805}, folds=24)
+    assert bench.confirmation().progress() == (0, 72)
+    bench.go_on()
+    done, total = bench.confirmation().progress()
+    assert done == total == len(bench.run)
+
+
+def test_without_a_baseline_there_is_nothing_to_compare_with() -> None:
+    with pytest.raises(UserError, match="no baseline could be trained"):
+        Bench({1: 0.7}).confirmation()
 
 
 def test_finalists_are_all_baselines_and_the_best_different_candidates() -> None:

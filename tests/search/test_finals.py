@@ -37,7 +37,7 @@ from augsearch.search.final_plans import (
     with_transfer,
     with_weights,
 )
-from augsearch.search.finals import record_test_read, train_and_test
+from augsearch.search.finals import train_and_test
 from augsearch.search.settings import Settings, load_settings
 from augsearch.trainers.final import FinalModel
 from augsearch.trainers.models import ModelSpec, build_model, load_model, save_model
@@ -407,20 +407,6 @@ def test_arrays_are_decoded_at_any_size(stripes: str) -> None:
 
 
 # The training, shown and on record.
-
-
-def test_every_reading_of_the_test_part_is_on_record(stripes: str) -> None:
-    def data(**fields: Any) -> Data:
-        return open_data(quick(stripes, **fields), Display())
-
-    assert [record_test_read(data(), by) for by in ("a", "b", "c")] == [0, 1, 2]
-    # The same images held out for testing: the test part does not depend on what is trained on.
-    assert record_test_read(data(limit=30, epochs=3), "d") == 3
-    assert record_test_read(data(seed=1), "e") == 0
-    files = sorted(Path("mlruns/test-reads").iterdir(), key=lambda path: -path.stat().st_size)
-    reads = [json.loads(line) for line in files[0].read_text().splitlines()]
-    assert [read["by"] for read in reads] == ["a", "b", "c", "d"]
-    assert len(files) == 2
 
 
 def run(settings: Settings, file: PolicyFile = PLAIN, tracker: Any = None) -> tuple[dict[str, Any], str]:

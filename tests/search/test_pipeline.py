@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from augsearch.policies import Distillation, Policy, PolicyFile, Training, write_policy
-from augsearch.search.confirm import Verdict
 from augsearch.search.pipeline import Outcome, next_steps
 from augsearch.search.settings import Settings
+from augsearch.search.verdict import Verdict
 
-VERDICT = Verdict("Use it.", 0, (), (), None)
+VERDICT = Verdict("Use it.", "as good", 0, "accuracy", 0.01, (), ())
 TAUGHT = Training(distillation=Distillation(temperature=2, alpha=0.5))
 
 

@@ -19,10 +19,12 @@ from augsearch.search.data import Data, identity_of, open_data
 from augsearch.search.display import Display
 from augsearch.search.engines import Engine, InlineEngine, LocalEngine, WorkerLostError
 from augsearch.search.export import policy_file_of
+from augsearch.search.pruner import pruner_of
 from augsearch.search.race import Race, TeacherDone, TrialDone
-from augsearch.search.settings import Settings
+from augsearch.search.settings import Pruner, Settings
 from augsearch.search.space import BASELINES
 from augsearch.search.studies import entries, open_storage, open_study
+from augsearch.trainers.folds import Metric
 from augsearch.trainers.models import ModelSpec, build_model, save_model
 
 ENGINE = InlineEngine()
@@ -74,6 +76,61 @@ def table(study: optuna.Study) -> list[Any]:
         (one.number, one.baseline, one.state, one.candidate, [result.accuracy for result in one.results])
         for one in entries(study)
     ]
+
+
+@pytest.mark.parametrize("sampler", ["gp", "cmaes", "random"])
+def test_every_sampler_searches_and_goes_on_where_it_was_stopped(stripes: str, sampler: str) -> None:
+    settings = quick(stripes, sampler=sampler, folds=1, trials=15)
+    whole = table(race(settings, "whole.db"))
+    race(settings, "halves.db", stop_after=30)
+    assert table(race(settings, "halves.db")) == whole
+    assert len(whole) == 15
+
+
+def test_random_search_takes_no_small_steps(stripes: str) -> None:
+    study = race(quick(stripes, sampler="random", folds=1, trials=8))
+    assert not any("near" in trial.user_attrs for trial in study.get_trials())
+
+
+@pytest.mark.parametrize("pruner", ["wilcoxon", "hyperband", "median", "none"])
+def test_every_pruner_leaves_the_baselines_all_their_folds(stripes: str, pruner: Pruner) -> None:
+    settings = quick(stripes, pruner=pruner, folds=4, trials=12)
+    study, data = opened(settings)
+    study.pruner = pruner_of(pruner, settings.folds)
+    for _ in Race(study, ENGINE, data.workspace, settings):
+        pass
+    done = entries(study)
+    assert [len(one.results) for one in done[: len(BASELINES)]] == [4] * len(BASELINES)
+    if pruner == "none":
+        assert all(len(one.results) == 4 for one in done)
+
+
+def test_a_budget_of_images_ends_the_search_after_the_baselines_at_the_earliest(stripes: str) -> None:
+    settings = quick(stripes, folds=1)
+    study, data = opened(settings)
+    for _ in Race(study, ENGINE, data.workspace, settings, budget=1):
+        pass
+    assert [one.baseline for one in entries(study)] == list(BASELINES)
+    images = sum(result.images for one in entries(study) for result in one.results)
+    for _ in Race(study, ENGINE, data.workspace, settings, budget=images + 1):
+        pass
+    assert len(entries(study)) == len(BASELINES) + 1
+
+
+@pytest.mark.parametrize("metric", ["macro-f1", "log-loss", "balanced-accuracy"])
+def test_the_metric_is_what_trials_are_told_by(stripes: str, metric: Metric) -> None:
+    study = race(quick(stripes, metric=metric, folds=2, trials=6))
+    for trial, one in zip(study.get_trials(), entries(study), strict=True):
+        for fold, result in enumerate(one.results):
+            figure = {
+                "macro-f1": result.macro_f1,
+                "log-loss": -result.log_loss,
+                "balanced-accuracy": result.balanced_accuracy,
+            }[metric]
+            assert trial.intermediate_values[fold] == figure == result.score
+            assert result.by_image.mean() == pytest.approx(result.score, abs=2e-3)
+        if trial.state is TrialState.COMPLETE:
+            assert trial.value == one.score
 
 
 def test_the_baselines_come_first_and_run_all_their_folds(stripes: str) -> None:

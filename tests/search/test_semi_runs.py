@@ -159,11 +159,11 @@ def test_a_policy_that_wants_unlabeled_images_says_so_where_there_are_none(strip
 
 
 def test_the_next_training_is_told_where_the_unlabeled_images_are(tmp_path: Path) -> None:
-    from augsearch.search.confirm import Verdict
     from augsearch.search.pipeline import Outcome
+    from augsearch.search.verdict import Verdict
 
     path = tmp_path / "policy.json"
     write_policy(PolicyFile(policy=ROTATE, training=Training(semi=Semi(technique="fixmatch"))), path)
     settings = Settings(unlabeled=Path("more"), first_teacher="tiny")
-    words = next_steps(settings, Outcome("study", Verdict("", 0, (), (), None), path, None))
+    words = next_steps(settings, Outcome("study", Verdict("", "as good", 0, "accuracy", 0.01, (), ()), path, None))
     assert words.endswith("augsearch train --policy policy.json --unlabeled more --first-teacher tiny")

@@ -120,7 +120,7 @@ def sampled(space: Space, trials: int) -> list[tuple[Candidate, dict[str, Any]]]
     study = optuna.create_study()
     seen = []
     for number in range(trials):
-        seed_sampler(study, number)
+        seed_sampler(study, "tpe", number)
         trial = study.ask()
         candidate = suggest(trial, space)
         assert describe(candidate)

@@ -1,0 +1,74 @@
+"""The commands that a person may want next, ready to paste; they do it as the run did."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from augsearch.policies import OPERATION_SETS, Training
+from augsearch.search.settings import Settings
+
+TRAINED_BY = (
+    *("image_size", "seed", "validation", "limit", "skip_bad_images", "weights", "input_size", "final_size"),
+    *("final_epochs", "patience", "batch_size", "accumulation", "learning_rate"),
+    *("label_smoothing", "warm_up", "ema", "precision", "crop_scale", "processes", "device"),
+)
+"""What a run says of its final training beside the network and what the policy file says."""
+
+
+def run_command(settings: Settings) -> str:
+    """The command that a run was started with, and that takes it up again."""
+    fields = [name for name in Settings.model_fields if name != "data"]
+    return f"augsearch run{_data(settings)}{flags(settings, *fields)}"
+
+
+def ui_command(settings: Settings) -> str:
+    """Opens the trials in MLflow."""
+    return f"augsearch ui{flags(settings, 'tracking_uri')}"
+
+
+def export_command(settings: Settings, study: str) -> str:
+    """Writes the policy file."""
+    return f"augsearch export {shlex.quote(study)} -o policy.json{flags(settings, 'storage')}"
+
+
+def preview_command(settings: Settings) -> str:
+    """Draws what the policy file does to the run's own images."""
+    same_images = flags(settings, "image_size")
+    return f"augsearch preview policy.json{_data(settings)} -o sheet.png{same_images}"
+
+
+def train_command(settings: Settings, training: Training) -> str:
+    """Trains the final model from the policy file, which says ``training``."""
+    trained_by = [*TRAINED_BY]
+    if training.distillation or (training.semi and training.semi.asks_teacher):
+        trained_by += ["teacher", "teacher_weights"]
+    if training.semi:
+        trained_by += ["unlabeled", "first_teacher"]
+    if settings.transfer != "search":  # then the policy file says it
+        trained_by += ["transfer", "backbone_lr_scale", "layer_decay"]
+    network = "" if settings.network == "medium" else f" --model {shlex.quote(settings.network)}"
+    how = f"{network}{flags(settings, *trained_by)}"
+    return f"augsearch train{_data(settings)} --policy policy.json{how}"
+
+
+def flags(settings: Settings, *names: str) -> str:
+    """The flags that set these fields, where they are not as by default."""
+    return "".join(
+        _flag(name, getattr(settings, name))
+        for name in names
+        if getattr(settings, name) != Settings.model_fields[name].default
+    )
+
+
+def _flag(name: str, value: Any) -> str:
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f" --{flag}" if value else f" --no-{flag}"
+    if isinstance(value, tuple):
+        value = next((known for known, names in OPERATION_SETS.items() if names == value), ",".join(value))
+    return f" --{flag} {shlex.quote(str(value))}"
+
+
+def _data(settings: Settings) -> str:
+    return f" {shlex.quote(settings.data)}" if settings.data else ""

@@ -1,0 +1,105 @@
+"""Matplotlib's figures as SVG that is part of a page: its colours, its font, words for those who can't see.
+
+A chart is as wide as a phone, and grows somewhat on a wider screen, so that its text stays readable on both.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+WIDTH = 380
+"""Of a chart, in units that are CSS pixels on a small phone."""
+_POINTS = 72
+"""Units to an inch, as Matplotlib writes SVG."""
+
+INK, MUTED, GRID, SURFACE = "#a10001", "#a10002", "#a10003", "#a10004"
+CANDIDATE, BASELINE, GOOD = "#a10005", "#a10006", "#a10007"
+_VARIABLES = {
+    INK: "ink",
+    MUTED: "muted",
+    GRID: "line",
+    SURFACE: "surface",
+    CANDIDATE: "candidate",
+    BASELINE: "baseline",
+    GOOD: "good",
+}
+"""The stylesheet's variables, by the colours that stand for them while Matplotlib draws."""
+
+_STYLE: Any = {
+    "svg.fonttype": "none",
+    "text.parse_math": False,  # a name with dollar signs is a name
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # to measure by; wider than what a browser is likely to take
+    "font.size": 12,
+    "axes.labelsize": 12,
+    "xtick.labelsize": 12,
+    "ytick.labelsize": 12,
+    "text.color": INK,
+    "axes.labelcolor": MUTED,
+    "axes.edgecolor": GRID,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "xtick.color": GRID,
+    "xtick.labelcolor": MUTED,
+    "ytick.color": GRID,
+    "ytick.labelcolor": INK,
+    "ytick.major.size": 0,
+    "grid.color": GRID,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A drawn figure."""
+
+    title: str
+    words: str
+    """What it shows, with the figures, in sentences."""
+    svg: Markup
+    note: str = ""
+    """What a reader must know who sees it."""
+
+
+def draw(
+    key: str, title: str, words: str, height: float, paint: Callable[[Figure], None], note: str = ""
+) -> Chart:
+    """A chart of ``height`` units that ``paint`` draws; ``key`` tells it from the page's other charts."""
+    style: Any = {**_STYLE, "svg.hashsalt": key}
+    with matplotlib.rc_context(style):
+        figure = Figure(figsize=(WIDTH / _POINTS, height / _POINTS), layout="constrained")
+        paint(figure)
+        buffer = io.StringIO()
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
+    head = Markup(
+        '<svg class="chart" viewBox="0 0 {width} {height:g}" role="img"'
+        ' aria-labelledby="{key}-title {key}-words"'
+        ' xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'
+        '<title id="{key}-title">{title}</title><desc id="{key}-words">{words}</desc>'
+    ).format(width=WIDTH, height=height, key=key, title=title, words=words)
+    return Chart(title, words, head + Markup(_body(buffer.getvalue())), note)
+
+
+def _body(svg: str) -> str:
+    """What is inside Matplotlib's ``<svg>``, and its end, made to live in a page with others like it."""
+    body = svg[svg.index(">", svg.index("<svg")) + 1 :]
+    body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
+    # Older and newer releases of Matplotlib write fonts differently.
+    body = re.sub(r"font: ([\d.]+px) [^;\"]*", r"font-size: \1", body)
+    body = re.sub(r"font-family: [^;\"]*;? ?", "", body)
+    for colour, variable in _VARIABLES.items():
+        body = body.replace(colour, f"var(--{variable})")
+    # Every figure has a figure_1; what nothing refers to needs no name.
+    used = set(re.findall(r"#([\w.]+)", body))
+    body = re.sub(r' id="([\w.]+)"', lambda found: found[0] if found[1] in used else "", body)
+    return re.sub(r"\s*\n\s*", " ", body)
