@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Compiling at once takes half a minute and saves each later process, of which a run has several, some seconds.
 INSTALL := $(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt
 
-.PHONY: run test lint setup bench-throughput bench-training bench-techniques bench-unlabeled clean
+.PHONY: run test lint setup bench-throughput bench-training bench-techniques bench-unlabeled bench-search bench-statistics bench-quality bench-compare clean
 
 run: $(VENV)/.installed
 	$(BIN)/augsearch run
@@ -36,6 +36,22 @@ bench-techniques: $(VENV)/.benchmarked-with
 # What unlabeled images bring; BENCH_ARGS="--cifar DIR" for CIFAR-10 too, "--cost" for what they cost.
 bench-unlabeled: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.unlabeled $(BENCH_ARGS)
+
+# The exported policy beside the baselines; BENCH_ARGS="--cifar DIR --flowers DIR --workers 2" for all data sets.
+bench-quality: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.quality $(BENCH_ARGS)
+
+# The search beside random search and the baselines alone, live; BENCH_ARGS="--workers 2 --markdown PAGE".
+bench-compare: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.compare $(BENCH_ARGS)
+
+# Pruners, samplers and random search, replayed on recorded folds: BENCH_ARGS="--markdown PAGE", or --quick.
+bench-search: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.search $(BENCH_ARGS)
+
+# How often the verdict is right, simulated from recorded fold noise: half an hour, or BENCH_ARGS=--quick.
+bench-statistics: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.statistics $(BENCH_ARGS)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "augsearch needs Python 3.11 or newer, and $(PYTHON) is %d.%d; try: make PYTHON=python3.12" % v[:2])'

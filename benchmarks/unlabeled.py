@@ -186,7 +186,8 @@ class Bench:
         """Train what is missing as long as there is time, or until Ctrl-C; then all tables."""
         import torch
 
-        from benchmarks.unlabeled_runs import Crew, processes
+        from benchmarks.crew import Crew, processes
+        from benchmarks.unlabeled_runs import described, train_job
 
         torch.set_num_threads(1)
         # Each is opened once, and an unfit one is found before hours are spent on another.
@@ -194,7 +195,8 @@ class Bench:
         settings = [self._setting(part, stored[part.name]) for part in self.parts]
         deadline = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
         places = {one.name: one for one in stored.values()}
-        crew = Crew(places, self.ledger.known, self.ledger.keep, self.tell, deadline, workers=workers)
+        known, keep = self.ledger.known, self.ledger.keep
+        crew = Crew(train_job, described, places, known, keep, self.tell, deadline, workers=workers)
         try:
             with processes(workers) as crew.processes:
                 for setting in settings:

@@ -1,13 +1,8 @@
-"""What ``benchmarks.unlabeled`` trains: jobs that name all that decides their outcomes, and their crew."""
+"""What ``benchmarks.unlabeled`` trains: jobs that name all that decides their outcomes."""
 
 from __future__ import annotations
 
-import multiprocessing
-import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -26,7 +21,7 @@ from augsearch.trainers.models import channel_statistics
 from augsearch.trainers.noise import add_noise
 from augsearch.trainers.rounds import Labeler, Labeling, guessed, learn, rightly_labeled
 from augsearch.trainers.semi import Pool, class_shares, select
-from benchmarks.technique_runs import Indices, Tell, stratified
+from benchmarks.technique_runs import Indices, stratified
 from benchmarks.technique_runs import Outcome as Trained
 from benchmarks.unlabeled_images import Division, Pools, Stored
 
@@ -246,82 +241,10 @@ def train_job(job: Job, stored: Stored) -> Outcome:
     )
 
 
-@dataclass(eq=False)
-class Crew:
-    """Trains jobs in order, some at a time; only this process writes what comes of them."""
-
-    stored: dict[str, Stored]
-    """The data sets by their names in the jobs."""
-    known: dict[str, Outcome]
-    """Results by key, of this call and of earlier ones."""
-    keep: Callable[[Job, Outcome], None]
-    """Is given every new result at once, and makes it known."""
-    tell: Tell
-    deadline: float = float("inf")
-    """Of ``time.monotonic``: after it no training begins."""
-    processes: ProcessPoolExecutor | None = None
-    workers: int = 1
-    trained: int = 0
-
-    def train(self, jobs: Iterable[Job]) -> bool:
-        """Train those of ``jobs`` that are not known; False: the time was up before all had begun."""
-        jobs = tuple(jobs)
-        waiting = iter({job.key: job for job in jobs if job.key not in self.known}.values())
-        if self.processes is None:
-            for job in self._in_time(waiting):
-                self._take_in(job, train_job(job, self.stored[job.data]))
-        else:
-            self._train_side_by_side(waiting, self.processes)
-        return all(job.key in self.known for job in jobs)
-
-    def _train_side_by_side(self, waiting: Iterator[Job], processes: ProcessPoolExecutor) -> None:
-        running: dict[Future[Outcome], Job] = {}
-        waiting = self._in_time(waiting)
-        while True:
-            # No more are handed over than are trained at once: a call that is cut short would wait for them.
-            while len(running) < self.workers and (job := next(waiting, None)):
-                running[processes.submit(train_job, job, self.stored[job.data])] = job
-            if not running:
-                return
-            ended, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in ended:
-                self._take_in(running.pop(future), future.result())
-
-    def _in_time(self, waiting: Iterator[Job]) -> Iterator[Job]:
-        for job in waiting:
-            if time.monotonic() > self.deadline:
-                return
-            yield job
-
-    def _take_in(self, job: Job, outcome: Outcome) -> None:
-        self.keep(job, outcome)
-        self.trained += 1
-        self.tell(
-            f"{job.data.split()[0]}, {job.images_per_class} per class, {job.pool}, seed {job.seed}: "
-            f"{job.semi.technique if job.semi else 'labels only'}, {job.recipe.epochs} epochs: "
-            f"{100 * outcome.accuracy:.2f} %, {outcome.passes:,} passes, {outcome.seconds:.0f} s"
-        )
-
-
-@contextmanager
-def processes(count: int) -> Iterator[ProcessPoolExecutor | None]:
-    """So many, each on one thread; one is this process itself.
-
-    Spawned, for a fork of a process that has used torch may hang.
-    """
-    if count == 1:
-        yield None
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(count, mp_context=context, initializer=_begin) as pool:
-        try:
-            yield pool
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def _begin() -> None:
-    signal.signal(
-        signal.SIGINT, signal.SIG_DFL
-    )  # a Ctrl-C is for them too; what to say of it the parent knows
-    torch.set_num_threads(1)
+def described(job: Job, outcome: Outcome) -> str:
+    """One line for a person."""
+    return (
+        f"{job.data.split()[0]}, {job.images_per_class} per class, {job.pool}, seed {job.seed}: "
+        f"{job.semi.technique if job.semi else 'labels only'}, {job.recipe.epochs} epochs: "
+        f"{100 * outcome.accuracy:.2f} %, {outcome.passes:,} passes, {outcome.seconds:.0f} s"
+    )

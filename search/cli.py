@@ -13,6 +13,9 @@ import click
 
 EXISTING = click.Path(path_type=Path)
 _NETWORKS = "tiny, small, medium, wide, torchvision:NAME, timm:NAME or a .safetensors file"
+METRICS = ("accuracy", "macro-f1", "log-loss", "balanced-accuracy")
+SAMPLERS = ("tpe", "gp", "cmaes", "random")
+PRUNERS = ("wilcoxon", "hyperband", "median", "none")
 _USER_ERROR, _INTERRUPTED = 2, 130
 
 
@@ -78,25 +81,28 @@ def main() -> None:
     """
 
 
-def run_options(command: Callable[..., None]) -> Callable[..., None]:
-    """The options of ``run``; each sets the field of ``Settings`` of the same name."""
+def _search_options() -> list[Callable[..., Any]]:
+    """The options of a search; each sets the field of ``Settings`` of the same name."""
     number = click.INT
-    options = [
+    return [
         click.option("--trials", type=number, help="Candidates to try, the 4 baselines included. [16]"),
-        click.option("--folds", type=number, help="Most folds a candidate is trained on. [4]"),
-        click.option("--confirm-folds", type=number, help="Fresh folds of the confirmation. [4]"),
-        click.option("--finalists", type=number, help="Candidates to confirm beside the baselines. [2]"),
-        click.option("--timeout", type=float, help="Seconds after which the search starts no more trials."),
+        click.option("--folds", type=number, help="Most folds a candidate is trained on. [6]"),
+        click.option("--metric", type=click.Choice(METRICS), help="What to compare them by. [accuracy]"),
+        click.option("--sampler", type=click.Choice(SAMPLERS), help="What proposes candidates. [tpe]"),
+        click.option("--pruner", type=click.Choice(PRUNERS), help="What stops losers early. [wilcoxon]"),
         click.option("--fold-timeout", type=float, help="Seconds that one fold may take. [3600]"),
         click.option("--workers", type=number, help="Processes. [one a core; on a GPU at most 4]"),
         click.option("--study", help="Name of the study. [from data and settings]"),
         click.option("--storage", help="Database of the studies, an SQLAlchemy URL. [mlruns/studies.db]"),
-        click.option("--tracking-uri", help="Where MLflow logs to. [mlruns/mlflow.db]"),
         click.option("--config", type=EXISTING, help="TOML file with any of these settings."),
-        click.option("--output", type=EXISTING, help="Folder of the results. [mlruns/STUDY]"),
         click.option("--seed", type=number, help="Everything random follows from it. [0]"),
         click.option(
             "--image-size", type=number, help="Side in pixels to train at. [the images', at most 64]"
+        ),
+        click.option(
+            "--validation",
+            type=EXISTING,
+            help="Labeled images from where the model will be used, to optimise for.",
         ),
         click.option("--limit", type=number, help="Use at most this many training images, stratified."),
         click.option(
@@ -114,6 +120,21 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         *_teacher_options(),
         *_unlabeled_options("none", "pseudo", "self-training", "fixmatch", "distillation", "search"),
+        click.option("--device", help="auto, cpu, cuda or cuda:NUMBER. [auto]"),
+    ]
+
+
+def run_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of ``run``: those of its search, its confirmation and its final training."""
+    number = click.INT
+    options = [
+        *_search_options(),
+        click.option("--confirm-folds", type=number, help="Most fresh folds of the confirmation. [32]"),
+        click.option("--finalists", type=number, help="Candidates to confirm beside the baselines. [2]"),
+        click.option("--margin", type=float, help="The least gain that matters. [0.01; 0.02 of log-loss]"),
+        click.option("--timeout", type=float, help="Seconds after which the search starts no more trials."),
+        click.option("--tracking-uri", help="Where MLflow logs to. [mlruns/mlflow.db]"),
+        click.option("--output", type=EXISTING, help="Folder of the results. [mlruns/STUDY]"),
         click.option("--final/--no-final", default=None, help="Train the final model at the end. [yes]"),
         click.option(
             "--final-model", help=f"Network of the final model: {_NETWORKS}. [medium, or the search's]"
@@ -125,7 +146,6 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option("--final-epochs", type=number, help="Epochs of the final training. [for 60,000 images]"),
         *_recipe_options(),
-        click.option("--device", help="auto, cpu, cuda or cuda:NUMBER. [auto]"),
     ]
     return _with(options, command)
 
@@ -256,6 +276,41 @@ def run(config: Path | None, show_config: bool, **flags: Any) -> None:
     display.line(next_steps(settings, run_search(settings, display)))
 
 
+def compare_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of ``compare``."""
+    options = [
+        *_search_options(),
+        click.option("--confirm-folds", type=click.INT, help="Fresh folds on which picks are compared. [16]"),
+        click.option(
+            "--seeds", type=click.IntRange(1), default=1, show_default=True, help="Seeds to repeat it with."
+        ),
+        click.option("--json", "json_file", type=EXISTING, help="Write every figure here too."),
+    ]
+    return _with(options, command)
+
+
+@main.command()
+@click.argument("data", required=False)
+@compare_options
+@friendly
+def compare(config: Path | None, seeds: int, json_file: Path | None, **flags: Any) -> None:
+    """Is the search worth it on DATA? Compare it with random search and with the baselines alone.
+
+    Each spends as many image passes as the search of run takes, on the same folds; what each picks is then
+    trained again on fresh folds and scored on images that none has seen. All of it is kept in studies, not
+    in MLflow; the search's own is that of run. Stop it at any time: the same command goes on.
+
+    \b
+    Example:
+      augsearch compare photos/ --seeds 3
+    """
+    from augsearch.search.compare import compare_searches
+    from augsearch.search.display import Display
+    from augsearch.search.settings import load_settings
+
+    compare_searches(load_settings(config, flags), seeds, json_file, Display())
+
+
 @main.command()
 @click.argument("study")
 @click.option(
@@ -276,10 +331,33 @@ def export(study: str, output: Path, trial: int | None, storage: str | None) -> 
     click.echo(export_policy(study, output, trial, storage))
 
 
+@main.command()
+@click.argument("study")
+@click.option(
+    "-o", "--output", type=EXISTING, default=Path("report.html"), show_default=True, help="Page to write."
+)
+@click.option("--storage", help="Database of the studies. [mlruns/studies.db]")
+@friendly
+def report(study: str, output: Path, storage: str | None) -> None:
+    """Write a page about STUDY: verdict, figures, the race, the data, what it cost, how to make it again.
+
+    It is one file without scripts that needs no network. STUDY may be unfinished: the page says what is
+    missing.
+
+    \b
+    Example:
+      augsearch report photos-1a2b3c -o report.html
+    """
+    from augsearch.search.report import report_study
+
+    click.echo(report_study(study, output, storage))
+
+
 def train_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options of ``train`` beside those about the data."""
     options = [
         click.option("--output", type=EXISTING, help="Folder for the model. [beside the policy file]"),
+        click.option("--validation", type=EXISTING, help="Images from where it will be used, as in run."),
         click.option("--final-model", "--model", "final_model", help=f"Network: {_NETWORKS}. [medium]"),
         *_transfer_options("none", "head", "full"),
         click.option("--image-size", type=click.INT, help="Side in pixels. [the images', at most 64]"),

@@ -122,9 +122,7 @@ class Bar:
 class RaceView:
     """Follows a race: a line for every trial that ends, and beside the bar who leads."""
 
-    def __init__(
-        self, display: Display, bar: Bar, folds: int, metric: Metric, entries: list[Entry]
-    ) -> None:
+    def __init__(self, display: Display, bar: Bar, folds: int, metric: Metric, entries: list[Entry]) -> None:
         self._display, self._bar, self._folds, self._metric = display, bar, folds, metric
         self._running: dict[int, str] = {}
         self._done: dict[int, int] = {}

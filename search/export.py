@@ -10,17 +10,10 @@ from typing import Any
 import optuna
 
 from augsearch.policies import PolicyFile, Training, UserError, write_policy
+from augsearch.search.ledger import ledger
 from augsearch.search.settings import Settings
-from augsearch.search.studies import (
-    Entry,
-    confirmation_results,
-    entries,
-    finished,
-    load_study,
-    open_storage,
-)
+from augsearch.search.studies import Entry, entries, finished, load_study, open_storage
 from augsearch.search.wording import describe
-from augsearch.trainers.folds import Stage
 
 
 def export_policy(name: str, output: Path, trial: int | None, storage: str | None) -> str:
@@ -76,7 +69,10 @@ def policy_file_of(study: optuna.Study, entry: Entry, verdict: dict[str, Any] | 
             "mean": entry.score,
             "n": len(entry.results),
         },
-        "ledger": ledger(study),
+        "ledger": {
+            stage: {"folds": spent.trainings, "images": spent.images, "worker_seconds": spent.seconds}
+            for stage, spent in ledger(study).items()
+        },
     }
     return PolicyFile(
         policy=entry.candidate.policy,
@@ -88,19 +84,3 @@ def policy_file_of(study: optuna.Study, entry: Entry, verdict: dict[str, Any] | 
         provenance=provenance(study, entry),
         evidence=evidence | (verdict or {}),
     )
-
-
-def ledger(study: optuna.Study) -> dict[str, Any]:
-    """What it cost: image passes and seconds of one worker, of the search and of the confirmation."""
-    searched = [result for entry in entries(study) for result in entry.results]
-    confirmed = [
-        result for entry in entries(study) for result in confirmation_results(study, entry.number).values()
-    ]
-    return {
-        stage.value: {
-            "folds": len(results),
-            "images": sum(result.images for result in results),
-            "worker_seconds": round(sum(result.seconds for result in results), 1),
-        }
-        for stage, results in ((Stage.SEARCH, searched), (Stage.CONFIRMATION, confirmed))
-    }

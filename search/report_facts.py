@@ -14,8 +14,9 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from augsearch.search.export import ledger, provenance
+from augsearch.search.export import provenance
 from augsearch.search.figures import MOST_IMPORTANCES, importance_shares
+from augsearch.search.ledger import Spent, ledger
 from augsearch.search.sealed import ATTRIBUTE as TEST
 from augsearch.search.settings import HOME, Settings
 from augsearch.search.statistics import Difference, compare
@@ -61,18 +62,6 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Cost:
-    """What a stage took."""
-
-    stage: str
-    trainings: int
-    images: int
-    """Image passes."""
-    seconds: float
-    """Of one worker."""
-
-
-@dataclass(frozen=True, slots=True)
 class Facts:
     """A study as a report shows it."""
 
@@ -94,7 +83,7 @@ class Facts:
     leads: tuple[Difference, ...]
     """The best candidate against each baseline."""
     importances: dict[str, float]
-    costs: tuple[Cost, ...]
+    costs: dict[str, Spent]
     final: dict[str, Any] | None
     data: dict[str, Any] | None
     test: dict[str, Any] | None
@@ -160,7 +149,7 @@ def gather(study: optuna.Study, folder: Path | None = None) -> Facts:
         rows=tuple(rows),
         leads=_leads(verdict),
         importances=dict(list(importance_shares(study).items())[:MOST_IMPORTANCES]),
-        costs=_costs(study),
+        costs=ledger(study),
         final=known.get("final"),
         data=known.get(DATA),
         test=known.get(TEST),
@@ -232,16 +221,3 @@ def difference_of(document: dict[str, Any]) -> Difference:
     folds, p = document.get("folds", 0), document.get("p", math.nan)
     better, worse = document["better"], document["worse"]
     return Difference(better, worse, document["mean"], document["low"], document["high"], folds, p)
-
-
-def _costs(study: optuna.Study) -> tuple[Cost, ...]:
-    """Of the search, the confirmation and the final training, if there was one."""
-    costs = [
-        Cost(stage, spent["folds"], spent["images"], spent["worker_seconds"])
-        for stage, spent in ledger(study).items()
-    ]
-    if (final := study.user_attrs.get("final")) is not None:
-        figures = final["figures"]
-        images, seconds = figures.get("final_images", 0), figures.get("final_seconds", 0.0)
-        costs.append(Cost("final training", 1, images, seconds))
-    return tuple(costs)

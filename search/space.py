@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from augsearch.trainers.folds import Candidate
 
 MAX_OPS = 4
-TRANSFORMS = {"crop": 0.3, "flip_horizontal": 0.3, "flip_vertical": 0.1, "quarter_turns": 0.1}
+TRANSFORMS = {"crop": 0.15, "flip_horizontal": 0.15, "flip_vertical": 0.05, "quarter_turns": 0.05}
 """The basic transforms, and how often a neighbour switches each."""
 ON = 0.5
 """The probability of a flip or quarter turn that is switched on."""
@@ -255,9 +255,7 @@ def neighbour(params: dict[str, Any], space: Space, rng: np.random.Generator) ->
     """
     near = dict(params) | _near_policy(params, space.operations, rng)
     if space.teacher_view:
-        near["distillation"] = bool(rng.random() < 0.5)
-        near["temperature"] = float(np.exp(rng.uniform(np.log(2), np.log(8))))
-        near["alpha"] = float(rng.uniform(0.2, 0.8))
+        near |= _near_distillation(params, rng)
     if space.transfer == "search":
         if rng.random() < 0.3:
             near["transfer"] = "head" if params["transfer"] == "full" else "full"
@@ -286,6 +284,21 @@ def _near_policy(
     near["mixing_alpha"] = params.get("mixing_alpha", 1.0)
     near["mixing_probability"] = params.get("mixing_probability", 0.5)
     return near
+
+
+def _near_distillation(params: dict[str, Any], rng: np.random.Generator) -> dict[str, Any]:
+    """A teacher is tried soon, because no baseline has one, and kept where the best so far has it."""
+    if not params["distillation"]:
+        temperature = np.exp(rng.uniform(np.log(2), np.log(8)))
+        alpha = rng.uniform(0.2, 0.8)
+    else:
+        temperature = np.clip(params["temperature"] * np.exp(rng.normal(0, 0.4)), 1.0, 20.0)
+        alpha = np.clip(params["alpha"] + rng.normal(0, 0.2), 0.0, 1.0)
+    return {
+        "distillation": bool(rng.random() < (0.85 if params["distillation"] else 0.7)),
+        "temperature": float(temperature),
+        "alpha": float(alpha),
+    }
 
 
 def _near_semi(

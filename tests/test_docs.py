@@ -26,6 +26,10 @@ QUICK = {
         *("--trials", "5", "--folds", "1", "--epochs", "1", "--confirm-folds", "2", "--final-epochs", "1"),
         *("--proxy-model", "tiny", "--final-model", "tiny", "--teacher", "tiny"),
     ],
+    "compare": [
+        *("--trials", "5", "--folds", "1", "--epochs", "1", "--confirm-folds", "2"),
+        *("--proxy-model", "tiny", "--teacher", "tiny"),
+    ],
     "train": ["--epochs", "1", "--model", "tiny"],
 }
 """Added to the README's commands, so that they take seconds."""
@@ -47,6 +51,7 @@ def make_photos(folder: Path, seed: int) -> None:
 def test_the_readmes_commands_and_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make_photos(tmp_path / "photos", seed=0)
     make_photos(tmp_path / "more-photos", seed=1)
+    make_photos(tmp_path / "field-photos", seed=2)
     monkeypatch.chdir(tmp_path)
     commands = [
         line for block in blocks("sh") for line in block.splitlines() if line.startswith("augsearch ")

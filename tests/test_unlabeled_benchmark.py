@@ -33,7 +33,8 @@ def benchmarks() -> Iterator[Any]:
         found = {name: importlib.import_module(f"benchmarks.unlabeled_{name}") for name in names}
         main = importlib.import_module("benchmarks.unlabeled")
         ledger = importlib.import_module("benchmarks.techniques").Ledger
-        yield SimpleNamespace(main=main, Ledger=ledger, **found)
+        crew = importlib.import_module("benchmarks.crew")
+        yield SimpleNamespace(main=main, Ledger=ledger, crew=crew, **found)
         torch.set_num_threads(threads)
 
 
@@ -293,13 +294,20 @@ def test_a_run_is_taken_up_where_it_ended(
 
 
 def test_processes_train_what_one_would(benchmarks: Any, stored: Any, setting: Any, tmp_path: Path) -> None:
-    runs = benchmarks.runs
+    runs, crews = benchmarks.runs, benchmarks.crew
     jobs = [setting.searched(Policy(num_ops=1), draw) for draw in range(3)]
     kinds = (runs.Job, runs.Outcome)
     ledger = benchmarks.Ledger(tmp_path / "raw.json", kinds)
-    with runs.processes(2) as pool:  # of which one is started: each imports torch
-        crew = runs.Crew(
-            {stored.name: stored}, ledger.known, ledger.keep, lambda line: None, processes=pool, workers=1
+    with crews.processes(2) as pool:  # of which one is started: each imports torch
+        crew = crews.Crew(
+            runs.train_job,
+            runs.described,
+            {stored.name: stored},
+            ledger.known,
+            ledger.keep,
+            lambda line: None,
+            processes=pool,
+            workers=1,
         )
         assert crew.train(jobs)
         assert crew.trained == 3

@@ -154,9 +154,7 @@ def fold_subset(
     return _joined(chosen)
 
 
-def halves(
-    images: IndexArray, labels: npt.NDArray[np.int64], *, seed: int
-) -> tuple[IndexArray, IndexArray]:
+def halves(images: IndexArray, labels: npt.NDArray[np.int64], *, seed: int) -> tuple[IndexArray, IndexArray]:
     """Divide images into two halves, stratified by class; each has one of every class.
 
     Args:

@@ -1,0 +1,174 @@
+"""Searches replayed: the real driver, pruner and sampler, with an engine that knows the answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+from optuna.pruners import BasePruner
+from optuna.trial import TrialState
+
+from augsearch.search.race import Race, TrialDone
+from augsearch.search.settings import Settings
+from augsearch.search.space import Space, suggest
+from augsearch.search.studies import open_study
+from augsearch.search.work import evaluate
+from augsearch.trainers.folds import Candidate, Fold, FoldResult, Workspace
+from benchmarks.recordings import Recording
+
+Answer = Callable[[Candidate, int], tuple[float, float]]
+"""What a fold of a candidate comes to: its accuracy and its image passes."""
+
+
+class ReplayEngine:
+    """Has every answer at once, and counts what it would have cost."""
+
+    def __init__(self, answer: Answer, slots: int = 1) -> None:
+        self.slots, self.images, self._answer = slots, 0.0, answer
+
+    def submit(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Future[Any]:
+        """The fold's result; a teacher takes no time."""
+        future: Future[Any] = Future()
+        future.set_result(self._fold(*args) if function is evaluate else 0.0)
+        return future
+
+    def _fold(self, folder: Path, candidate: Candidate, fold: Fold) -> FoldResult:
+        accuracy, images = self._answer(candidate, fold.index)
+        self.images += images
+        unknown = float("nan")
+        return FoldResult(accuracy, unknown, unknown, 0.0, int(images), np.zeros(0, dtype=np.bool_))
+
+    def close(self) -> None:
+        """Nothing runs on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Where a search stands after one of its trials."""
+
+    trials: int
+    images: float
+    """Image passes so far."""
+    best: Candidate | None
+    """The trial with the best mean of those that ran all their folds; None: none has yet."""
+    found: Candidate | None
+    """The best of those that are no baselines."""
+
+
+def replay(
+    study: optuna.Study, engine: ReplayEngine, settings: Settings, images: float = float("inf")
+) -> Iterator[Moment]:
+    """Run the driver to its end, or until ``images`` passes are reached; a moment for every trial."""
+    # Of the workspace the driver knows the folder, and whether a teacher's logits are in it.
+    workspace = cast(Workspace, SimpleNamespace(folder=Path("replay"), teacher_logits=Path("replay/none")))
+    ended: list[tuple[float, str | None, Candidate]] = []
+    events = (event for event in Race(study, engine, workspace, settings) if isinstance(event, TrialDone))
+    for number, event in enumerate(events):
+        trial = study.get_trials(deepcopy=False)[event.number]
+        if event.state is TrialState.COMPLETE:
+            candidate = Candidate.model_validate(trial.user_attrs["candidate"])
+            ended.append((cast(float, trial.value), event.baseline, candidate))
+        found = [one for one in ended if one[1] is None]
+        yield Moment(
+            number + 1,
+            engine.images,
+            _first_best(ended),
+            _first_best(found),
+        )
+        if engine.images >= images:
+            return
+
+
+def _first_best(ended: Sequence[tuple[float, str | None, Candidate]]) -> Candidate | None:
+    return max(ended, key=lambda one: one[0])[2] if ended else None
+
+
+def new_study(settings: Settings, pruner: BasePruner, *, baselines: bool = True) -> optuna.Study:
+    """A study in memory, as a run would begin it."""
+    storage = optuna.storages.InMemoryStorage()
+    if not baselines:
+        return optuna.create_study(storage=storage, direction="maximize", pruner=pruner)
+    return open_study(cast(Any, storage), "replay", {}, settings.space, pruner)
+
+
+@dataclass(frozen=True)
+class FoldTable:
+    """Every fold of every candidate, of which no two are the same; the baselines come first."""
+
+    params: tuple[dict[str, Any], ...]
+    candidates: tuple[Candidate, ...]
+    baselines: int
+    """How many there are."""
+    accuracy: NDArray[np.float64]
+    """(C, F)."""
+    images: NDArray[np.float64]
+    """(C, F): image passes."""
+
+    @classmethod
+    def of(cls, recording: Recording, space: Space) -> FoldTable:
+        """A recording's; of equal candidates the first is kept."""
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+        rows: dict[Candidate, int] = {}
+        for row, (params, baseline) in enumerate(zip(recording.params, recording.baselines, strict=True)):
+            study.enqueue_trial(params, user_attrs={"baseline": baseline} if baseline else None)
+            rows.setdefault(suggest(study.ask(), space), row)
+        kept = list(rows.values())
+        return cls(
+            tuple(recording.params[row] for row in kept),
+            tuple(rows),
+            sum(recording.baselines[row] is not None for row in kept),
+            recording.accuracy[kept],
+            recording.images[kept],
+        )
+
+    @cached_property
+    def rows(self) -> dict[Candidate, int]:
+        """The row of each candidate."""
+        return {candidate: row for row, candidate in enumerate(self.candidates)}
+
+    @property
+    def means(self) -> NDArray[np.float64]:
+        """(C,): over all folds."""
+        return self.accuracy.mean(axis=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Raced:
+    """What a race over rows of a table came to."""
+
+    images: float
+    """Image passes."""
+    best: int
+    """The row with the best mean, a baseline's among them."""
+    found: int | None
+    """The best that is no baseline's; None: none of those ran all its folds."""
+
+
+def race(table: FoldTable, count: int, pruner: BasePruner, seed: int, slots: int = 1) -> Raced:
+    """Race the baselines, then ``count`` others, on all folds; ``seed`` says which, and in what order."""
+    rng = np.random.default_rng(seed)
+    rows = rng.permutation(np.arange(table.baselines, len(table.candidates)))[:count]
+    folds = rng.permutation(table.accuracy.shape[1])
+    # What is asked for is waiting, so the sampler has no say.
+    settings = Settings(trials=table.baselines + len(rows), folds=len(folds), sampler="random")
+    study = new_study(settings, pruner)
+    for row in rows:
+        study.enqueue_trial(table.params[row])
+
+    def answer(candidate: Candidate, fold: int) -> tuple[float, float]:
+        place = table.rows[candidate], folds[fold]
+        return float(table.accuracy[place]), float(table.images[place])
+
+    engine = ReplayEngine(answer, slots)
+    *_, last = replay(study, engine, settings)
+    assert last.best is not None  # a baseline, if nothing else
+    found = None if last.found is None else table.rows[last.found]
+    return Raced(engine.images, table.rows[last.best], found)
