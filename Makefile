@@ -49,7 +49,7 @@ bench-compare: $(VENV)/.installed
 bench-search: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.search $(BENCH_ARGS)
 
-# How often the verdict is right, simulated from recorded fold noise: half an hour, or BENCH_ARGS=--quick.
+# How often the verdict is right, simulated from recorded fold noise: ten minutes, or BENCH_ARGS=--quick.
 bench-statistics: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.statistics $(BENCH_ARGS)
 

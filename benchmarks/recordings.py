@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from augsearch.policies import UserError
 from augsearch.search.data import open_data
 from augsearch.search.display import Display
-from augsearch.search.engines import LocalEngine
+from augsearch.search.engines import Engine, LocalEngine
 from augsearch.search.settings import Settings, available_cores
 from augsearch.search.space import Space, baseline_params, neighbour, suggest
 from augsearch.search.work import evaluate, prepare_teacher
@@ -86,11 +86,6 @@ def read_recording(path: Path) -> Recording:
     return Recording(path.stem, **document, correct=correct, **figures)
 
 
-def searched_space(settings: Settings) -> Space:
-    """What the default search chooses from."""
-    return settings.space
-
-
 def drawn_params(space: Space, count: int, seed: int) -> list[dict[str, Any]]:
     """Parameters of ``count`` trials: the baselines; of the rest half as random search draws them, and half
     in small steps from the baselines and from each other, so that both good and bad ones are well covered."""
@@ -141,38 +136,39 @@ def record(
 ) -> None:
     """Run every fold of every candidate that ``log`` has not yet, and write the recording."""
     settings = Settings(data=str(data), seed=SEED)
-    space = searched_space(settings)
     workspace = open_data(settings, display).workspace
-    params = drawn_params(space, candidates, SEED)
-    chosen = _candidates(space, params)
+    params = drawn_params(settings.space, candidates, SEED)
+    chosen = _candidates(settings.space, params)
     known = dict(_read_log(log))
+    # Fold by fold, so that a table that is not whole yet has all candidates.
     tasks = [(c, f) for f in range(folds) for c in range(candidates) if (c, f) not in known]
-    if tasks:
-        engine = LocalEngine(workers, settings.fold_timeout)
-        try:
-            if not workspace.teacher_logits.exists():
-                engine.submit(prepare_teacher, workspace.folder).result()
-            with display.bar(f"recording {name}", len(tasks)) as bar, log.open("a", encoding="utf-8") as file:
-                running: dict[Future[FoldResult], tuple[int, int]] = {}
-                queue = list(reversed(tasks))
-                while queue or running:
-                    while queue and len(running) < engine.slots:
-                        c, f = queue.pop()
-                        running[
-                            engine.submit(
-                                evaluate, workspace.folder, chosen[c][1], Fold(Stage.SEARCH, f)
-                            )
-                        ] = (c, f)
-                    done, _ = wait(running, return_when=FIRST_COMPLETED)
-                    for future in done:
-                        c, f = running.pop(future)
-                        known[c, f] = future.result()
-                        file.write(json.dumps([c, f, known[c, f].to_json()]) + "\n")
-                        file.flush()
-                        bar.advance(1)
-        finally:
-            engine.close()
+    engine = LocalEngine(workers, settings.fold_timeout)
+    try:
+        if tasks and not workspace.teacher_logits.exists():
+            engine.submit(prepare_teacher, workspace.folder).result()
+        with display.bar(f"recording {name}", len(tasks)) as bar, log.open("a", encoding="utf-8") as file:
+            for (c, f), result in _run(engine, workspace.folder, [one for _, one in chosen], tasks):
+                known[c, f] = result
+                file.write(json.dumps([c, f, result.to_json()]) + "\n")
+                file.flush()
+                bar.advance(1)
+    finally:
+        engine.close()
     _write(name, params, [baseline for baseline, _ in chosen], known, candidates, folds)
+
+
+def _run(
+    engine: Engine, folder: Path, candidates: Sequence[Candidate], tasks: Sequence[tuple[int, int]]
+) -> Iterator[tuple[tuple[int, int], FoldResult]]:
+    running: dict[Future[FoldResult], tuple[int, int]] = {}
+    queue = list(reversed(tasks))
+    while queue or running:
+        while queue and len(running) < engine.slots:
+            c, f = queue.pop()
+            running[engine.submit(evaluate, folder, candidates[c], Fold(Stage.SEARCH, f))] = (c, f)
+        done, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in done:
+            yield running.pop(future), future.result()
 
 
 def _read_log(log: Path) -> Iterator[tuple[tuple[int, int], FoldResult]]:

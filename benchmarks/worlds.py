@@ -13,6 +13,8 @@ from augsearch.trainers.folds import FoldResult
 from benchmarks.recordings import Recording
 
 POINT = 0.01
+STEP = POINT / 15
+"""About what one image more that is right adds to a recorded score."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +70,8 @@ class Noise:
             scatter = self._scatter[rng.integers(len(self._scatter))]
             column = scatter[:, rng.integers(scatter.shape[1])]
             noise[:, fold] = rng.choice(column, count)
+        # Between the steps of whole images: else one recorded candidate, drawn for two entries, makes ties.
+        noise += rng.uniform(-STEP / 2, STEP / 2, noise.shape)
         by_image = np.zeros((count, 0))
         if self.images is not None:
             # A difference is of two entries, each with half of its variance.

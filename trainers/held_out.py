@@ -30,9 +30,7 @@ class HeldOut:
     """Sizes in bytes and times of ``paths``."""
 
     @classmethod
-    def of(
-        cls, source: str | None, data: ImageData, splits: Splits, target: Target | None = None
-    ) -> HeldOut:
+    def of(cls, source: str | None, data: ImageData, splits: Splits, target: Target | None = None) -> HeldOut:
         """Those of ``data``, which was opened from ``source``, and of its target."""
         rows = np.concatenate([splits.validation, splits.confirmation, splits.test])
         every = image_paths(source, data)

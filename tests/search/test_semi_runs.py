@@ -165,5 +165,6 @@ def test_the_next_training_is_told_where_the_unlabeled_images_are(tmp_path: Path
     path = tmp_path / "policy.json"
     write_policy(PolicyFile(policy=ROTATE, training=Training(semi=Semi(technique="fixmatch"))), path)
     settings = Settings(unlabeled=Path("more"), first_teacher="tiny")
-    words = next_steps(settings, Outcome("study", Verdict("", "as good", 0, "accuracy", 0.01, (), ()), path, None))
+    verdict = Verdict("", "as good", 0, "accuracy", 0.01, (), ())
+    words = next_steps(settings, Outcome("study", verdict, path, None))
     assert words.endswith("augsearch train --policy policy.json --unlabeled more --first-teacher tiny")
