@@ -126,6 +126,10 @@ def in_sentence(name: str) -> str:
     return "no augmentation" if name == "none" else name
 
 
+def _p_in_words(p: float) -> str:
+    return "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
 def _how_sure(facts: Facts, kind: str) -> list[str]:
     verdict = facts.verdict or {}
     folds = [len(row.scores) for row in facts.rows]
@@ -137,6 +141,8 @@ def _how_sure(facts: Facts, kind: str) -> list[str]:
     ]
     if kind == "better":
         parts.append("They lie above zero for every baseline: such a lead is hardly luck.")
+        if (p := verdict.get("p")) is not None:
+            parts.append(f"p {_p_in_words(p)} (signed-rank tests over folds, Holm's method among finalists).")
     elif kind == "as good":
         parts.append(f"Nothing leads by {margin_in_words(facts)}, the least gain that counts.")
     elif (closest := _over_the_best_baseline(facts)) is not None and closest.low > 0:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from augsearch.trainers.folds import Candidate
 
 MAX_OPS = 4
-TRANSFORMS = {"crop": 0.15, "flip_horizontal": 0.15, "flip_vertical": 0.05, "quarter_turns": 0.05}
+TRANSFORMS = {"crop": 0.1, "flip_horizontal": 0.1, "flip_vertical": 0.03, "quarter_turns": 0.03}
 """The basic transforms, and how often a neighbour switches each."""
 ON = 0.5
 """The probability of a flip or quarter turn that is switched on."""

@@ -81,16 +81,18 @@ class Field:
         """That of the highest mean."""
         return max(self.baselines, key=lambda one: one.mean)
 
-    def beats_all(self, level: float) -> Standing | None:
-        """The candidate that is better than every baseline, if one is.
+    @cached_property
+    def claims(self) -> list[float]:
+        """p of each of ``candidates`` that it is better than every baseline.
 
         Against all baselines at once the largest p counts (intersection–union: Berger 1982); among
         several candidates it is adjusted by Holm's method.
         """
-        claims = [
-            max(candidate.over(baseline).p for baseline in self.baselines) for candidate in self.candidates
-        ]
-        for candidate, p in zip(self.candidates, holm(claims) if claims else [], strict=True):
+        return holm([max(own.over(baseline).p for baseline in self.baselines) for own in self.candidates])
+
+    def beats_all(self, level: float) -> Standing | None:
+        """The candidate that is better than every baseline, if one is."""
+        for candidate, p in zip(self.candidates, self.claims, strict=True):
             if p <= level and all(candidate.over(baseline).low > 0 for baseline in self.baselines):
                 return candidate
         return None

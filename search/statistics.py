@@ -144,7 +144,7 @@ def signed_rank(gains: NDArray[np.float64]) -> float:
 
 def holm(values: Sequence[float]) -> list[float]:
     """p values, adjusted so that the chance of any false claim stays below the level (Holm 1979)."""
-    order = np.argsort(values)
+    order = np.argsort(values, kind="stable")
     factors = np.arange(len(values), 0, -1)
     adjusted = np.minimum(1.0, np.maximum.accumulate(factors * np.asarray(values)[order]))
     placed = np.empty(len(values))

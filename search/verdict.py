@@ -78,6 +78,8 @@ class Verdict:
     """Best first."""
     differences: tuple[Difference, ...]
     """The best candidate against each baseline."""
+    p: float | None = None
+    """That the best candidate is better than every baseline by luck: see ``Field.claims``."""
     shrunken: tuple[float, float, float] | None = None
     """The best candidate's lead over the best baseline, corrected for having been picked: mean, interval."""
     more_seeds: int | None = None
@@ -107,6 +109,7 @@ class Verdict:
                 for entry in self.confirmed
             ],
             "differences": [asdict(difference) for difference in self.differences],
+            "p": self.p,
             "shrunken": dict(zip(("mean", "low", "high"), self.shrunken, strict=True))
             if self.shrunken
             else None,
@@ -153,6 +156,7 @@ def judge(field: Field, level: float = LEVEL, leads: Sequence[tuple[float, float
         field.margin,
         tuple(Confirmed.of(one) for one in ranked),
         tuple(best.over(baseline) for baseline in field.baselines) if best else (),
+        field.claims[0] if best else None,
         corrected,
         more,
         *_gains(chosen, field),

@@ -181,6 +181,21 @@ def test_a_neighbour_is_a_small_valid_step(name: str) -> None:
     assert near == neighbour(params, space, np.random.default_rng(29))
 
 
+def test_steps_from_a_teacher_keep_it_and_change_how_it_is_listened_to() -> None:
+    space = SPACES["teacher"]
+    alone = baseline_params(Baseline(BASELINES["RandAugment (2, 9)"]), space)
+    taught = alone | {"distillation": True, "temperature": 19.0, "alpha": 0.95}
+    rngs = [np.random.default_rng(seed) for seed in range(200)]
+    first = [proposed(neighbour(alone, space, rng), space)[0].distillation for rng in rngs]
+    assert 120 < sum(one is not None for one in first) < 160
+    kept = [proposed(neighbour(taught, space, rng), space)[0].distillation for rng in rngs]
+    there = [one for one in kept if one is not None]
+    assert 150 < len(there) < 190
+    assert np.median([one.temperature for one in there]) > 12
+    assert np.median([one.alpha for one in there]) > 0.7
+    assert len({(one.temperature, one.alpha) for one in there}) > 100
+
+
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 def test_neighbours_of_neighbours_stay_in_the_space(space: Space) -> None:
     rng = np.random.default_rng(0)

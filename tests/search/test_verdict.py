@@ -126,6 +126,7 @@ def test_the_evidence_has_every_score_and_n() -> None:
     assert evidence["differences"][0]["worse"] == "none"
     assert evidence["differences"][0]["p"] < 0.001
     assert evidence["kind"] == "better"
+    assert evidence["p"] == evidence["differences"][0]["p"]  # one finalist, one baseline
 
 
 def test_what_unlabeled_images_bring_is_said_apart() -> None:
