@@ -11,8 +11,8 @@ from augsearch.policies import UserError
 from augsearch.search.engines import Engine, WorkerLostError
 from augsearch.search.race import TRIES
 from augsearch.search.standings import EARLY_LEVEL, LEVEL, Field, Standing, settle
-from augsearch.search.statistics import spread
-from augsearch.search.studies import Entry, confirmation_results, finished, keep_confirmation
+from augsearch.search.statistics import leads_over
+from augsearch.search.studies import Entry, confirmation_results, entries, finished, keep_confirmation
 from augsearch.search.verdict import Verdict, judge
 from augsearch.search.work import evaluate, prepare_teacher
 from augsearch.trainers.folds import Fold, FoldResult, Metric, Stage, Workspace
@@ -86,14 +86,13 @@ class Confirmation:
         return self._standings[number, len(results)]
 
     def _leads_of_search(self, field: Field) -> list[tuple[float, float]]:
-        """What the search says of its finished candidates' leads over the best baseline, and how surely."""
+        """What the search says of all its candidates' leads over the best baseline, and how surely.
+
+        Of those too that it stopped: the ones it didn't are those that were lucky.
+        """
         baseline = next(entry for entry in self.finalists if entry.number == field.best_baseline.number)
-        leads = []
-        for entry in finished(self._study):
-            if not entry.baseline and len(entry.results) > 1:
-                noise = spread(entry.results, baseline.results)
-                leads.append((entry.score - baseline.score, noise.error(len(entry.results))))
-        return leads
+        others = [entry.results for entry in entries(self._study) if not entry.baseline]
+        return leads_over(baseline.results, others)
 
 
 def confirm(

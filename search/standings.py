@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 from scipy import stats
@@ -93,9 +93,15 @@ class Field:
     def beats_all(self, level: float) -> Standing | None:
         """The candidate that is better than every baseline, if one is."""
         for candidate, p in zip(self.candidates, self.claims, strict=True):
-            if p <= level and all(candidate.over(baseline).low > 0 for baseline in self.baselines):
+            if p <= level and all(self._leads(candidate, baseline) for baseline in self.baselines):
                 return candidate
         return None
+
+    def _leads(self, candidate: Standing, baseline: Standing) -> bool:
+        """Whether the interval of its lead lies above zero, being as wide as it must be for the best of
+        several candidates (Bonferroni): the test knows of folds alone, and images are luck as well."""
+        lead = candidate.over(baseline)
+        return lead.mean - _factor(lead.folds, LEVEL / 2 / len(self.candidates)) * (lead.mean - lead.low) > 0
 
     def as_good(self, level: float) -> Standing | None:
         """The simplest baseline that nothing leads by the margin or more, if one is known to be it."""
@@ -158,10 +164,17 @@ class Field:
 
 def _highest(lead: Difference, level: float) -> float:
     """The upper end of the lead's interval; before the last fold of a wider one."""
-    if level == LEVEL or lead.folds < 2:
+    if level == LEVEL:
         return lead.high
-    usual, wider = (stats.t.ppf(1 - tail, lead.folds - 1) for tail in (LEVEL / 2, EARLY_TAIL))
-    return lead.mean + float(wider / usual) * (lead.high - lead.mean)
+    return lead.mean + _factor(lead.folds, EARLY_TAIL) * (lead.high - lead.mean)
+
+
+@lru_cache
+def _factor(folds: int, tail: float) -> float:
+    """By how much wider an interval is whose tails are so small, instead of 2.5 % each."""
+    return (
+        float(stats.t.ppf(1 - tail, folds - 1) / stats.t.ppf(1 - LEVEL / 2, folds - 1)) if folds > 1 else 1.0
+    )
 
 
 def needed(half_width: float, first: Standing, second: Standing) -> int | None:

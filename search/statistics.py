@@ -86,6 +86,24 @@ def spread(first: Sequence[FoldResult], second: Sequence[FoldResult]) -> Spread:
     return Spread(float(gains.std(ddof=1)), image_error(first, second))
 
 
+def leads_over(
+    baseline: Sequence[FoldResult], others: Sequence[Sequence[FoldResult]]
+) -> list[tuple[float, float]]:
+    """The mean lead of each of ``others`` over ``baseline``, and its standard error.
+
+    The error is from the noise of all: the few folds of one that was stopped early say little of their own.
+    """
+    noises = [spread(results, baseline) for results in others if len(results) > 1]
+    if not noises:
+        return []
+    pooled = Spread(
+        math.sqrt(np.mean([noise.by_fold**2 for noise in noises])),
+        math.sqrt(np.mean([noise.by_images**2 for noise in noises])),
+    )
+    leads = [(float(gains_of(results, baseline).mean()), len(results)) for results in others if results]
+    return [(lead, pooled.error(folds)) for lead, folds in leads]
+
+
 def fold_interval(gains: NDArray[np.float64]) -> tuple[float, float]:
     """The mean's interval over folds: a bootstrap's percentiles, wider by what it lacks with few folds.
 

@@ -64,7 +64,7 @@ def test_runs_are_kept_and_not_run_again(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(statistics, "worlds", lambda: few)
     log = tmp_path / "log.jsonl"
     # In this process: another would not know of the fewer worlds.
-    known = {(index, 0): statistics._chunk(index, 0) for index in range(2)}
+    known = {key: statistics._chunk(*key) for key in ((0, 0), (0, 1), (1, 0))}
     log.write_text("".join(statistics.line(key, outcomes) for key, outcomes in known.items()))
 
     def never(index: int, chunk: int) -> None:
@@ -72,7 +72,7 @@ def test_runs_are_kept_and_not_run_again(tmp_path: Path, monkeypatch: pytest.Mon
 
     monkeypatch.setattr(statistics, "_chunk", never)
     outcomes = statistics.run(1, 1, log)
-    assert outcomes == {0: known[0, 0], 1: known[1, 0]}
+    assert outcomes == {0: known[0, 0] + known[0, 1], 1: known[1, 0]}
     row = summarise(*few[1], outcomes[1])
     assert row["found"]["share"] == 1
     assert "planted 6" in table([row]).markdown()

@@ -16,6 +16,7 @@ from augsearch.search.statistics import (
     folds_needed,
     holm,
     image_error,
+    leads_over,
     shrunken,
     signed_rank,
 )
@@ -134,6 +135,16 @@ def test_the_corrected_lead_of_the_luckiest_does_not_flatter() -> None:
         corrected.append(estimate[0] - truths[best])
     assert np.mean(raw) > 0.008
     assert abs(np.mean(corrected)) < 0.002
+
+
+def test_leads_of_those_that_stopped_count_with_the_noise_of_all() -> None:
+    baseline = results(0.80, 0.81, 0.79, 0.80)
+    whole, stopped = results(0.82, 0.83, 0.80, 0.81), results(0.70)
+    (lead, error), (behind, unsure) = leads_over(baseline, [whole, stopped])
+    assert lead == pytest.approx(0.015)
+    assert behind == pytest.approx(-0.10)
+    assert unsure == pytest.approx(2 * error)  # of one fold instead of four
+    assert leads_over(baseline, [stopped]) == []
 
 
 def test_as_many_folds_are_needed_as_make_the_interval_so_narrow() -> None:

@@ -177,6 +177,28 @@ def test_two_finalists_share_the_chance_of_an_error() -> None:
     pytest.fail("a second finalist never mattered")
 
 
+def test_the_best_of_several_must_be_clear_of_what_other_images_would_say() -> None:
+    """The signed-rank test over folds knows nothing of images, so the interval must."""
+    rng = np.random.default_rng(0)
+    luck = rng.normal(0, 1, 400)  # of a candidate on these images, the same in every fold
+    luck = 0.035 * ((luck - luck.mean()) / luck.std() + 2.1 / np.sqrt(400))  # 2.1 standard errors
+
+    def on_images(number: int, name: str, shift: np.ndarray) -> Standing:
+        rows = [(0.8 + shift + rng.normal(0, 0.003)).astype(np.float16) for _ in range(FOLDS)]
+        results = [
+            FoldResult(float(row.mean()), 0, 0, 1, 1, np.empty(0, dtype=bool), values=row) for row in rows
+        ]
+        return Standing(number, name, name == "none", results)
+
+    nothing, lucky = on_images(0, "none", np.zeros(400)), on_images(1, "trial 1", luck)
+    third = on_images(2, "trial 2", luck - 0.02)
+    assert lucky.over(nothing).p < 0.001
+    assert lucky.over(nothing).low > 0
+    alone, beside = Field([nothing, lucky], 0.01), Field([nothing, lucky, third], 0.01)
+    assert alone.beats_all(0.05) is lucky
+    assert beside.beats_all(0.05) is None
+
+
 def test_looks_come_every_eight_folds_or_in_quarters_and_at_the_end() -> None:
     assert [look_after(done, 32) for done in (0, 8, 16, 24)] == [8, 16, 24, 32]
     assert [look_after(done, 100) for done in (0, 25, 75)] == [25, 50, 100]
