@@ -43,6 +43,7 @@ QUICK = (
 @click.option("--seeds", type=click.IntRange(2), help="How many, from 0 on.  [default: 5; quick: 2]")
 @click.option("--data", help="Images that augsearch takes.  [default: the embedded ones]")
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that train.")
+@click.option("--fold-size", type=click.IntRange(2), help="Training images of a fold.  [default: compare's]")
 @click.option("--quick", is_flag=True, help="A short form, for a look: nothing follows from its figures.")
 @click.option(
     "--output",
@@ -60,6 +61,7 @@ def main(
     seeds: int | None,
     data: str | None,
     workers: int,
+    fold_size: int | None,
     quick: bool,
     output: Path | None,
     markdown: Path | None,
@@ -71,6 +73,8 @@ def main(
     raw = work / "found.json"
     source = [str(Path(data).resolve()) if Path(data).exists() else data] if data else []
     arguments = [*source, "--seeds", str(count), "--workers", str(workers), "--json", raw.name]
+    if fold_size is not None:
+        arguments += ["--fold-size", str(fold_size)]
     command = [sys.executable, "-m", "augsearch.search.cli", "compare", *arguments, *(QUICK if quick else ())]
     done = subprocess.run(command, cwd=work, stdout=2, check=False)  # what it says goes to stderr
     if done.returncode:
