@@ -112,7 +112,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         title="How often a lead that is there is found, at the default budget",
     )
     axes.grid(alpha=0.3)
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper left")
     figure.savefig(path, dpi=130)
 
 
