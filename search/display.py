@@ -23,7 +23,7 @@ from augsearch.search.metrics import name_of, shown, shown_difference, shown_spr
 from augsearch.search.race import Event, FoldDone, TeacherDone, TrialDone, TrialStarted
 from augsearch.search.statistics import Difference
 from augsearch.search.studies import Entry
-from augsearch.search.verdict import Verdict
+from augsearch.search.verdict import Verdict, called
 from augsearch.search.wording import describe
 from augsearch.trainers.folds import Metric
 
@@ -97,7 +97,8 @@ class Display:
             folds = max(len(row.scores) for row in verdict.confirmed) + verdict.more_seeds
             self.line(f"The same command with --confirm-folds {folds} goes on from here.")
         if verdict.gain is not None:
-            self.line(f"{verdict.gain.better} over no augmentation: {lead(verdict.gain)}.")
+            better = called(verdict.gain.better, begins=True)
+            self.line(f"{better} over no augmentation: {lead(verdict.gain)}.")
         if (beside := verdict.unlabeled_gain) is not None:
             self.line(f"With unlabeled images over the labels alone ({beside.worse}): {lead(beside)}.")
 

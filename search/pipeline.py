@@ -20,7 +20,7 @@ from augsearch.search.engines import Engine
 from augsearch.search.export import policy_file_of
 from augsearch.search.final_plans import final_key
 from augsearch.search.finals import draw_teacher, log_final, train_and_test
-from augsearch.search.ledger import in_words, ledger
+from augsearch.search.ledger import FINAL, in_words, ledger
 from augsearch.search.metrics import MARGINS
 from augsearch.search.pruner import pruner_of
 from augsearch.search.race import Race, TrialDone
@@ -132,7 +132,8 @@ def _search_and_confirm(
     verdict = confirmation.verdict()
     study.set_user_attr("verdict", verdict.to_json())
     display.summary(verdict, entries(study))
-    display.line(in_words(ledger(study)))
+    # The final training's cost is told when it is done, and not here where it was done before.
+    display.line(in_words({stage: spent for stage, spent in ledger(study).items() if stage != FINAL}))
     return verdict
 
 

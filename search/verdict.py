@@ -179,7 +179,7 @@ def _shown(field: Field, lead: Difference) -> str:
     return shown_difference(field.metric, lead.mean, lead.low, lead.high)
 
 
-def _called(name: str, begins: bool = False) -> str:
+def called(name: str, begins: bool = False) -> str:
     """An entry as a sentence calls it."""
     name = "no augmentation" if name == "none" else name
     return name[0].upper() + name[1:] if begins else name
@@ -187,28 +187,28 @@ def _called(name: str, begins: bool = False) -> str:
 
 def _better(winner: Standing, field: Field) -> str:
     closest = min((winner.over(baseline) for baseline in field.baselines), key=lambda lead: lead.mean)
-    lead = f"{_shown(field, closest)} over {_called(closest.worse)}, the closest"
-    return f"{_called(winner.name, begins=True)} is better than every baseline: {lead}."
+    lead = f"{_shown(field, closest)} over {called(closest.worse)}, the closest"
+    return f"{called(winner.name, begins=True)} is better than every baseline: {lead}."
 
 
 def _as_good(simplest: Standing, field: Field) -> str:
     others = [one for one in field.standings if one is not simplest]
     best = max(others, key=lambda one: one.over(simplest).mean)
-    what = f"{_called(simplest.name, begins=True)} is as good as anything that was tried"
-    return f"{what} ({_called(best.name)} over it: {_shown(field, best.over(simplest))}): use that."
+    what = f"{called(simplest.name, begins=True)} is as good as anything that was tried"
+    return f"{what} ({called(best.name)} over it: {_shown(field, best.over(simplest))}): use that."
 
 
 def _undecided(field: Field, more: int | None) -> str:
     fallback, rival = field.best_baseline, _rival(field)
     lead = _shown(field, rival.over(fallback))
-    said = f"Undecided: {_called(rival.name)} against {_called(fallback.name)} is {lead}"
+    said = f"Undecided: {called(rival.name)} against {called(fallback.name)} is {lead}"
     if more is not None:
         how = f"about {more} more seed{'' if more == 1 else 's'} would decide"
     elif math.isfinite(factor := _images_factor(field)):
         how = f"more seeds won't decide, but some {factor:.0f} times as many images to confirm on would"
     else:
         how = "neither seeds nor images will decide between two that are so alike"
-    return f"{said}; {how}. Until then use {_called(fallback.name)}."
+    return f"{said}; {how}. Until then use {called(fallback.name)}."
 
 
 def _rival(field: Field) -> Standing:
