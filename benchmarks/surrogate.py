@@ -73,7 +73,9 @@ class Surrogate:
         """What each would score in the long run, (N,)."""
         new = [candidate for candidate in dict.fromkeys(candidates) if candidate not in self._known]
         if new:
-            self._known.update(zip(new, self._model.predict(self._encoded(new)), strict=True))
+            # How many are predicted at once decides the last digits, and must not decide a search.
+            found = self._model.predict(self._encoded(new)).round(9)
+            self._known.update(zip(new, found, strict=True))
         return np.array([self._known[candidate] for candidate in candidates])
 
     def value(self, candidate: Candidate) -> float:
