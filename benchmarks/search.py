@@ -5,11 +5,11 @@
 - Proposing: the default search, random search and the other samplers search in a surrogate that is fitted
   to those tables, for as many images as each other. How far is what they pick from the best there is?
 
-The driver, the pruners and the samplers are the real ones. Some 70 minutes on two cores that others used too
-(AMD EPYC, Zen 5); ``--quick`` takes a minute. Every replay is kept at once, and a later call with the same
-``--work`` replays only what is missing.
+The driver, the pruners and the samplers are the real ones. Some 70 minutes on two cores
+that others used too (AMD EPYC, Zen 5); ``--quick`` takes a minute. Every replay is kept at once, and a later
+call with the same ``--work`` replays only what is missing.
 
-    make bench-search BENCH_ARGS="--markdown docs/results/search.md"
+    make bench-search BENCH_ARGS="--markdown page.md"
 
 To measure anew after a change of the library, give another ``--work``.
 """
