@@ -99,6 +99,11 @@ class Display:
         if verdict.gain is not None:
             better = called(verdict.gain.better, begins=True)
             self.line(f"{better} over no augmentation: {lead(verdict.gain)}.")
+        if by_number[verdict.recommended].candidate.distillation is not None:
+            self.line(
+                "Its teacher has learned from all training images, a fold from a part of them: that lead "
+                "flatters it, and the final model may gain nothing. --teacher none compares policies alone."
+            )
         if (beside := verdict.unlabeled_gain) is not None:
             self.line(f"With unlabeled images over the labels alone ({beside.worse}): {lead(beside)}.")
 
