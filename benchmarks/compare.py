@@ -35,7 +35,7 @@ MODULE = "benchmarks.compare"
 PACKAGES = ("augsearch", "numpy", "opencv-python-headless", "optuna", "torch")
 QUICK = (
     *("--trials", "6", "--folds", "2", "--epochs", "2", "--fold-size", "200", "--confirm-folds", "2"),
-    *("--proxy-model", "tiny", "--teacher", "tiny"),
+    *("--proxy-model", "tiny"),
 )
 
 

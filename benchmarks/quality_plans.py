@@ -26,7 +26,7 @@ class Sizes:
     network: str = "medium"
     epochs: int | None = None
     """None: as ``augsearch run`` has them by default."""
-    teacher: str = "medium"
+    teacher: str = "self"
     cifar_labels: int = 400
     """Of each class, train, validation and confirmation together."""
     cifar_tested: int | None = None
@@ -45,12 +45,11 @@ QUICK = Sizes(
     seeds=2,
     network="tiny",
     epochs=2,
-    teacher="tiny",
     cifar_labels=40,
     cifar_tested=20,
     search=(
         *("--trials", "5", "--folds", "1", "--epochs", "2", "--confirm-folds", "2", "--fold-size", "100"),
-        *("--proxy-model", "tiny", "--teacher", "tiny"),
+        *("--proxy-model", "tiny"),
     ),
 )
 

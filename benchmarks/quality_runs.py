@@ -19,7 +19,6 @@ from augsearch.trainers import (
     FinalModel,
     FinalPlan,
     ProxySettings,
-    prepare_teacher,
     test_final,
     train_final,
 )
@@ -44,7 +43,7 @@ class Job(BaseModel):
     policy: Policy
     training: Training = Training()
     teacher: str | None = None
-    """The network of the teacher that is trained with the same seed; None where nobody distils."""
+    """As in ``ProxySettings``, trained with the same seed; None where nobody distils."""
     seed: int
     """Of the weights, the order and the augmentation; of the teacher's too."""
 
@@ -60,7 +59,7 @@ class Job(BaseModel):
 
 
 class Outcome(Trained):
-    """What came of a job; seconds are without the teacher's training, passes too."""
+    """What came of a job; passes and seconds are with the teacher's training."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -100,8 +99,6 @@ def train_job(job: Job, place: tuple[DataSet, Path]) -> Outcome:
     data, work = place
     folder = work / "trainings" / job.digest
     workspace = _workspace(job, data, folder)
-    if job.training.distillation is not None:
-        prepare_teacher(workspace.folder)
     pixels = Decoded(data.images.images)
     cpu_start = time.process_time()
     final = _trained(
@@ -121,7 +118,7 @@ def train_job(job: Job, place: tuple[DataSet, Path]) -> Outcome:
         accuracy=test.accuracy,
         log_loss=round(test.log_loss, 5),
         tested=len(test.correct),
-        passes=final.images,
+        passes=final.images + final.teacher_images,
         seconds=round(final.seconds, 2),
         cpu_seconds=round(cpu_seconds, 2),
         ece=round(test.ece, 5),

@@ -27,8 +27,8 @@ validation together, the epoch chosen on the confirmation part, the test part re
 data set have the same network, schedule and number of image passes, and share the seeds of weights and
 order. A data set is divided once, for the search as for all seeds, so no image that a policy was searched on
 is a test image of any row. The exported policy is what `augsearch run` exports with default settings. Where
-that distils, the teacher is part of it: it is trained on the training part with each seed, and its passes
-come on top.
+that distils, the teacher is part of it: it is trained with each seed, on its student's images for as many
+epochs, and its passes and seconds are its row's.
 
 *± sd* is between seeds. Differences are paired by seed and image; their 95 % intervals take seeds and test
 images both for samples, as the verdict of a search does (`search/statistics.py`)."""

@@ -30,7 +30,7 @@ from augsearch.search.display import Display
 from augsearch.search.engines import Engine, LocalEngine
 from augsearch.search.settings import Settings, available_cores
 from augsearch.search.space import Space, baseline_params, neighbour, suggest
-from augsearch.search.work import evaluate, prepare_teacher
+from augsearch.search.work import evaluate
 from augsearch.trainers.folds import Candidate, Fold, FoldResult, Stage
 from augsearch.trainers.images import Part
 from benchmarks.environment import facts
@@ -105,14 +105,15 @@ def drawn_params(space: Space, count: int, seed: int) -> list[dict[str, Any]]:
     return params
 
 
-def _candidates(space: Space, params: Sequence[dict[str, Any]]) -> list[tuple[str | None, Candidate]]:
-    study = optuna.create_study()
-    names = list(space.baselines)
+def candidates_of(
+    params: Sequence[dict[str, Any]], baselines: Sequence[str | None], space: Space
+) -> list[Candidate]:
+    """The candidate of each trial's parameters; a baseline's is that baseline."""
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
     found = []
-    for index, values in enumerate(params):
-        name = names[index] if index < len(names) else None
-        study.enqueue_trial(values, user_attrs={"baseline": name} if name else None)
-        found.append((name, suggest(study.ask(), space)))
+    for values, baseline in zip(params, baselines, strict=True):
+        study.enqueue_trial(values, user_attrs={"baseline": baseline} if baseline else None)
+        found.append(suggest(study.ask(), space))
     return found
 
 
@@ -138,23 +139,23 @@ def record(
     settings = Settings(data=str(data), seed=SEED)
     workspace = open_data(settings, display).workspace
     params = drawn_params(settings.space, candidates, SEED)
-    chosen = _candidates(settings.space, params)
+    names = [*settings.space.baselines]
+    baselines = [*names, *[None] * (candidates - len(names))]
+    chosen = candidates_of(params, baselines, settings.space)
     known = dict(_read_log(log))
     # Fold by fold, so that a table that is not whole yet has all candidates.
     tasks = [(c, f) for f in range(folds) for c in range(candidates) if (c, f) not in known]
     engine = LocalEngine(workers, settings.fold_timeout)
     try:
-        if tasks and not workspace.teacher_logits.exists():
-            engine.submit(prepare_teacher, workspace.folder).result()
         with display.bar(f"recording {name}", len(tasks)) as bar, log.open("a", encoding="utf-8") as file:
-            for (c, f), result in _run(engine, workspace.folder, [one for _, one in chosen], tasks):
+            for (c, f), result in _run(engine, workspace.folder, chosen, tasks):
                 known[c, f] = result
                 file.write(json.dumps([c, f, result.to_json()]) + "\n")
                 file.flush()
                 bar.advance(1)
     finally:
         engine.close()
-    _write(name, params, [baseline for baseline, _ in chosen], known, candidates, folds)
+    _write(name, params, baselines, known, candidates, folds)
 
 
 def _run(
@@ -181,7 +182,7 @@ def _read_log(log: Path) -> Iterator[tuple[tuple[int, int], FoldResult]]:
 def _write(
     name: str,
     params: list[dict[str, Any]],
-    baselines: list[str | None],
+    baselines: Sequence[str | None],
     known: dict[tuple[int, int], FoldResult],
     candidates: int,
     folds: int,
@@ -194,7 +195,7 @@ def _write(
     correct = np.array([[result.correct for result in row] for row in table])
     document = {
         "params": params,
-        "baselines": baselines,
+        "baselines": list(baselines),
         "facts": facts([], None, "benchmarks.recordings", ("augsearch", "torch", "optuna", "numpy")),
     }
     content = io.BytesIO()

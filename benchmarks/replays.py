@@ -18,11 +18,11 @@ from optuna.trial import TrialState
 
 from augsearch.search.race import Race, TrialDone
 from augsearch.search.settings import Settings
-from augsearch.search.space import Space, suggest
+from augsearch.search.space import Space
 from augsearch.search.studies import open_study
 from augsearch.search.work import evaluate
 from augsearch.trainers.folds import Candidate, Fold, FoldResult, Workspace
-from benchmarks.recordings import Recording
+from benchmarks.recordings import Recording, candidates_of
 
 Answer = Callable[[Candidate, int], tuple[float, float]]
 """What a fold of a candidate comes to: its accuracy and its image passes."""
@@ -36,8 +36,9 @@ class ReplayEngine:
 
     def submit(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Future[Any]:
         """The fold's result; a teacher takes no time."""
+        assert function is evaluate
         future: Future[Any] = Future()
-        future.set_result(self._fold(*args) if function is evaluate else 0.0)
+        future.set_result(self._fold(*args))
         return future
 
     def _fold(self, folder: Path, candidate: Candidate, fold: Fold) -> FoldResult:
@@ -67,8 +68,8 @@ def replay(
     study: optuna.Study, engine: ReplayEngine, settings: Settings, images: float = float("inf")
 ) -> Iterator[Moment]:
     """Run the driver to its end, or until ``images`` passes are reached; a moment for every trial."""
-    # Of the workspace the driver knows the folder, and whether a teacher's logits are in it.
-    workspace = cast(Workspace, SimpleNamespace(folder=Path("replay"), teacher_logits=Path("replay/none")))
+    # Of the workspace the driver knows the folder alone.
+    workspace = cast(Workspace, SimpleNamespace(folder=Path("replay")))
     ended: list[tuple[float, str | None, Candidate]] = []
     events = (event for event in Race(study, engine, workspace, settings) if isinstance(event, TrialDone))
     for number, event in enumerate(events):
@@ -115,11 +116,9 @@ class FoldTable:
     @classmethod
     def of(cls, recording: Recording, space: Space) -> FoldTable:
         """A recording's; of equal candidates the first is kept."""
-        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
         rows: dict[Candidate, int] = {}
-        for row, (params, baseline) in enumerate(zip(recording.params, recording.baselines, strict=True)):
-            study.enqueue_trial(params, user_attrs={"baseline": baseline} if baseline else None)
-            rows.setdefault(suggest(study.ask(), space), row)
+        for row, candidate in enumerate(candidates_of(recording.params, recording.baselines, space)):
+            rows.setdefault(candidate, row)
         kept = list(rows.values())
         return cls(
             tuple(recording.params[row] for row in kept),

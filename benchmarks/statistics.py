@@ -23,7 +23,7 @@ import optuna
 from augsearch.search.pruner import pruner_of
 from augsearch.search.settings import Settings, available_cores
 from augsearch.search.space import BASELINES
-from augsearch.search.standings import EARLY_LEVEL, LEVEL, Standing, settle
+from augsearch.search.standings import Standing, settle
 from augsearch.search.statistics import leads_over
 from augsearch.search.verdict import judge
 from augsearch.trainers.folds import FoldResult
@@ -98,11 +98,10 @@ def simulate(world: World, noise: Noise, seed: int) -> dict[str, Any]:
 
     numbers = [*baselines, *finalists]
     field, _ = settle(standing, numbers, DEFAULTS.confirm_folds, POINT, "accuracy")
-    longest = max(len(one.results) for one in field.standings)
     best = field.best_baseline.number
     others = [searched[number][:folds] for number, folds in ran.items() if number not in baselines]
     leads = leads_over(searched[best], others)
-    verdict = judge(field, LEVEL if longest == DEFAULTS.confirm_folds else EARLY_LEVEL, leads)
+    verdict = judge(field, field.level(DEFAULTS.confirm_folds), leads)
     outcome = {
         "kind": verdict.kind,
         "recommended": verdict.recommended,

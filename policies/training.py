@@ -102,3 +102,8 @@ class Training(BaseModel):
     distillation: Distillation | None = None
     transfer: Transfer | None = None
     semi: Semi | None = None
+
+    @property
+    def asks_teacher(self) -> bool:
+        """Whether there must be a teacher."""
+        return self.distillation is not None or (self.semi is not None and self.semi.asks_teacher)

@@ -41,7 +41,7 @@ def preview_command(settings: Settings) -> str:
 def train_command(settings: Settings, training: Training) -> str:
     """Trains the final model from the policy file, which says ``training``."""
     trained_by = [*TRAINED_BY]
-    if training.distillation or (training.semi and training.semi.asks_teacher):
+    if training.asks_teacher:
         trained_by += ["teacher", "teacher_weights"]
     if training.semi:
         trained_by += ["unlabeled", "first_teacher"]

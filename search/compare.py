@@ -25,14 +25,12 @@ from augsearch.search.comparison import (
     to_json,
 )
 from augsearch.search.confirm import run_folds
-from augsearch.search.data import Data, identity_of, open_data, study_name
+from augsearch.search.data import Data, open_data, study_name
 from augsearch.search.display import Display
-from augsearch.search.drivers import default_workers, lazy_engine, only_driver
+from augsearch.search.drivers import default_workers, lazy_engine, only_driver, study_of
 from augsearch.search.engines import Engine
-from augsearch.search.ledger import Spent
-from augsearch.search.pruner import pruner_of
+from augsearch.search.ledger import searched
 from augsearch.search.race import FoldDone, Race
-from augsearch.search.sealed import seal_test
 from augsearch.search.settings import Settings
 from augsearch.search.studies import (
     Entry,
@@ -40,8 +38,6 @@ from augsearch.search.studies import (
     entries,
     finished,
     keep_confirmation,
-    open_storage,
-    open_study,
 )
 from augsearch.search.work import evaluate
 from augsearch.trainers.folds import Candidate, Fold, FoldResult, Stage
@@ -113,13 +109,12 @@ def _compare(settings: Settings, display: Display) -> Comparison:
 
 def _contestant(role: str, study: optuna.Study, folds: int) -> Contestant:
     known, pick = entries(study), _pick(role, study)
-    results = [result for entry in known for result in entry.results]
-    confirmed = confirmation_results(study, pick.number)
+    confirmed = confirmation_results(study)[pick.number]
     return Contestant(
         role,
         study.study_name,
         len(known),
-        Spent.of(results),
+        searched(known),
         pick,
         tuple(confirmed[fold] for fold in range(folds)),
     )
@@ -140,10 +135,11 @@ class _Remembering:
 
     def learn_from(self, study: optuna.Study) -> None:
         """Know all that ``study`` knows."""
+        confirmed = confirmation_results(study)
         for entry in entries(study):
             for index, result in enumerate(entry.results):
                 self.known[entry.candidate, Fold(Stage.SEARCH, index)] = result
-            for index, result in confirmation_results(study, entry.number).items():
+            for index, result in confirmed[entry.number].items():
                 self.known[entry.candidate, Fold(Stage.CONFIRMATION, index)] = result
 
     def submit(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
@@ -173,10 +169,11 @@ class _Arena:
         """Each contestant's study, ended; what the default search takes is what the others get."""
         settings = self.settings
         default = self._search(DEFAULT, settings, self.name, settings.trials * settings.folds)
-        budget = Spent.of([result for entry in entries(default) for result in entry.results])
+        known = entries(default)
+        budget = searched(known)
         endless = settings.model_copy(update={"sampler": "random", "trials": WITHOUT_END})
         at_random = self._search(RANDOM, endless, f"{self.name} random", budget.trainings, budget.images)
-        baselines = [entry for entry in entries(default) if entry.baseline]
+        baselines = [entry for entry in known if entry.baseline]
         a_fold_of_each = sum(entry.results[0].images for entry in baselines)
         folds = max(1, budget.images // a_fold_of_each)
         more_folds = settings.model_copy(update={"trials": len(baselines), "folds": folds})
@@ -188,10 +185,7 @@ class _Arena:
         self, role: str, settings: Settings, name: str, folds: int, budget: int | None = None
     ) -> optuna.Study:
         """Run a contestant's search; it takes about so many ``folds``."""
-        pruner = pruner_of(settings.pruner, settings.folds)
-        identity = identity_of(settings, self.data)
-        study = open_study(open_storage(settings.storage), name, identity, settings.space, pruner)
-        seal_test(study, settings.data, self.data)
+        study = study_of(settings, self.data, name)
         done = sum(len(entry.results) for entry in entries(study))
         with self.display.bar(f"seed {settings.seed}, {role}", max(folds, done), done) as bar:
             for event in Race(study, self.engine, self.data.workspace, settings, budget):
@@ -199,10 +193,10 @@ class _Arena:
                     done += 1
                     bar.reach(done, max(folds, done))
         self.engine.learn_from(study)
-        spent = Spent.of([result for entry in entries(study) for result in entry.results])
-        pick = _pick(role, study)
+        known, pick = entries(study), _pick(role, study)
+        spent = searched(known)
         self.display.line(
-            f"seed {settings.seed}, {role}: {len(entries(study))} trials, {spent.images:,} image passes, "
+            f"seed {settings.seed}, {role}: {len(known)} trials, {spent.images:,} image passes, "
             f"{spent.seconds:,.0f} worker seconds; picks {picked(pick)}"
         )
         return study
@@ -210,14 +204,17 @@ class _Arena:
     def confirm(self, studies: dict[str, optuna.Study]) -> None:
         """Train each pick on the confirmation's folds; one that several picked, once."""
         pickers: dict[Candidate, list[tuple[optuna.Study, Entry]]] = {}
+        known: dict[Candidate, set[int]] = {}
         for role, study in studies.items():
             pick = _pick(role, study)
             pickers.setdefault(pick.candidate, []).append((study, pick))
+            confirmed = confirmation_results(study)[pick.number].keys()
+            known[pick.candidate] = known.get(pick.candidate, set(confirmed)) & confirmed
         missing = [
             (same[0][1], fold)
             for fold in range(self.settings.confirm_folds)
-            for same in pickers.values()
-            if any(fold not in confirmation_results(study, pick.number) for study, pick in same)
+            for candidate, same in pickers.items()
+            if fold not in known[candidate]
         ]
         total = self.settings.confirm_folds * len(pickers)
         with self.display.bar(f"seed {self.settings.seed}, confirming", total, total - len(missing)) as bar:

@@ -11,7 +11,7 @@ import numpy as np
 from rich.markup import escape
 from rich.table import Table
 
-from augsearch.search.ledger import Spent
+from augsearch.search.ledger import Spent, spent
 from augsearch.search.metrics import name_of, shown, shown_difference, shown_spread
 from augsearch.search.statistics import CONFIDENCE, Difference, compare, fold_interval
 from augsearch.search.studies import Entry
@@ -38,6 +38,11 @@ class Contestant:
     def scores(self) -> list[float]:
         """Of the confirmation, fold by fold."""
         return [result.score for result in self.confirmed]
+
+    @property
+    def confirmation(self) -> Spent:
+        """What the confirmation of the pick took."""
+        return spent([dict(enumerate(self.confirmed))])
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +83,7 @@ def table(comparisons: Sequence[Comparison]) -> Table:
     """All contestants, seed by seed."""
     metric = comparisons[0].metric
     unit = "" if metric == "log-loss" else " %"
-    confirmations = [Spent.of(one.confirmed) for comparison in comparisons for one in comparison.contestants]
+    confirmations = [one.confirmation for comparison in comparisons for one in comparison.contestants]
     folds = len(comparisons[0].contestants[0].confirmed)
     drawn = Table(
         title=f"What each picked for as many image passes, on {folds} fresh folds: {name_of(metric)}",
@@ -170,7 +175,7 @@ def _contestant(comparison: Comparison, one: Contestant) -> dict[str, Any]:
         },
         "ledger": {
             "search": asdict(one.search),
-            "confirmation": asdict(Spent.of(one.confirmed)),
+            "confirmation": asdict(one.confirmation),
             "final": None,  # none is trained
         },
         "confirmed": {

@@ -10,11 +10,11 @@ import optuna
 from augsearch.policies import UserError
 from augsearch.search.engines import Engine, WorkerLostError
 from augsearch.search.race import TRIES
-from augsearch.search.standings import EARLY_LEVEL, LEVEL, Field, Standing, settle
+from augsearch.search.standings import Field, Standing, settle
 from augsearch.search.statistics import leads_over
 from augsearch.search.studies import Entry, confirmation_results, entries, finished, keep_confirmation
 from augsearch.search.verdict import Verdict, judge
-from augsearch.search.work import evaluate, prepare_teacher
+from augsearch.search.work import evaluate
 from augsearch.trainers.folds import Fold, FoldResult, Metric, Stage, Workspace
 
 
@@ -38,6 +38,8 @@ class Confirmation:
     ) -> None:
         self._study, self.finalists, self.folds = study, finalists, folds
         self._margin, self._metric = margin, metric
+        # Read once, and written through: it is asked after every fold what is known.
+        self._results = confirmation_results(study)
         self._standings: dict[tuple[int, int], Standing] = {}
         if not any(entry.baseline for entry in finalists):
             raise UserError("no baseline could be trained; see the trials' reasons in the MLflow UI")
@@ -57,25 +59,26 @@ class Confirmation:
             (entry, fold)
             for fold in range(max(wanted.values(), default=0))
             for entry in self.finalists
-            if fold < wanted.get(entry.number, 0) and fold not in self._known(entry.number)
+            if fold < wanted.get(entry.number, 0) and fold not in self._results[entry.number]
         ]
+
+    def keep(self, entry: Entry, fold: Fold, result: FoldResult) -> None:
+        """Record what a fold of ``entry`` came to."""
+        keep_confirmation(self._study, entry.number, fold, result)
+        self._results[entry.number][fold.index] = result
 
     def verdict(self) -> Verdict:
         """What it found, once nothing is missing."""
         field, wanting = self._settled()
         assert not wanting
-        last = max(len(one.results) for one in field.standings) == self.folds
-        return judge(field, LEVEL if last else EARLY_LEVEL, self._leads_of_search(field))
+        return judge(field, field.level(self.folds), self._leads_of_search(field))
 
     def _settled(self) -> tuple[Field, list[tuple[int, int]]]:
         numbers = [entry.number for entry in self.finalists]
         return settle(self._standing, numbers, self.folds, self._margin, self._metric)
 
-    def _known(self, number: int) -> dict[int, FoldResult]:
-        return confirmation_results(self._study, number)
-
     def _standing(self, number: int, folds: int) -> Standing:
-        known = self._known(number)
+        known = self._results[number]
         results = [known[fold] for fold in range(folds) if fold in known]
         # Kept, because its statistics take a while and this is asked after every fold.
         if (number, len(results)) not in self._standings:
@@ -95,30 +98,26 @@ class Confirmation:
         return leads_over(baseline.results, others)
 
 
-def confirm(
-    confirmation: Confirmation, study: optuna.Study, engine: Engine, workspace: Workspace
-) -> Iterator[tuple[Entry, int, FoldResult]]:
-    """Train every finalist on the confirmation folds that are missing, look by look.
+def confirm(confirmation: Confirmation, engine: Engine, workspace: Workspace) -> Iterator[None]:
+    """Train every finalist on the confirmation folds that are missing, look by look; yields after each.
 
     Raises:
         UserError: a fold can't be run.
     """
     while missing := confirmation.missing():
         for entry, fold, result in run_folds(missing, engine, workspace):
-            keep_confirmation(study, entry.number, fold, result)
-            yield entry, fold.index, result
+            confirmation.keep(entry, fold, result)
+            yield
 
 
 def run_folds(
     missing: Sequence[tuple[Entry, int]], engine: Engine, workspace: Workspace
 ) -> Iterator[tuple[Entry, Fold, FoldResult]]:
-    """Train entries on folds of the confirmation, by their numbers, and have the teacher ready before.
+    """Train entries on folds of the confirmation, by their numbers.
 
     Raises:
         UserError: a fold can't be run.
     """
-    if any(entry.candidate.asks_teacher for entry, _ in missing) and not workspace.teacher_logits.exists():
-        engine.submit(prepare_teacher, workspace.folder).result()
     running: dict[Future[FoldResult], tuple[Entry, Fold, int]] = {}
     queue = [(entry, Fold(Stage.CONFIRMATION, fold), 0) for entry, fold in reversed(missing)]
     while queue or running:

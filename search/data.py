@@ -15,6 +15,7 @@ from augsearch.search.display import Display
 from augsearch.search.settings import HOME, TRACKED, Settings
 from augsearch.search.targets import find_target
 from augsearch.trainers.folds import (
+    SELF,
     ProxySettings,
     Workspace,
     content_of,
@@ -83,7 +84,7 @@ def open_data(settings: Settings, display: Display) -> Data:
         seed=settings.seed,
         device=settings.device,
         teacher=_teacher(settings),
-        teacher_weights="none" if is_built_in(settings.teacher) else settings.teacher_weights,
+        teacher_weights=_teacher_weights(settings),
         metric=settings.metric,
     )
     target, about_target = find_target(settings, images, splits, display) or (None, "")
@@ -225,8 +226,14 @@ def _named_where_set(settings: Settings, data: Data) -> dict[str, str]:
         "sampler": settings.sampler if settings.sampler != "tpe" else None,
         "pruner": settings.pruner if settings.pruner != "wilcoxon" else None,
         "validation": data.target.fingerprint[:12] if data.target else None,
+        # Until there was one for each fold, it was trained once, on the whole training part.
+        "trained teacher": "of each fold" if _trains_teacher(data.workspace) else None,
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _trains_teacher(workspace: Workspace) -> bool:
+    return workspace.proxy.teacher is not None and workspace.given_teacher is None
 
 
 def study_name(settings: Settings, data: Data) -> str:
@@ -259,6 +266,11 @@ def _largest_side(settings: Settings) -> int:
     from augsearch.trainers.hubs import native
 
     return settings.input_size or native(settings.proxy_model).side
+
+
+def _teacher_weights(settings: Settings) -> str:
+    own = settings.teacher == SELF or is_built_in(settings.teacher)
+    return "none" if own else settings.teacher_weights
 
 
 def _teacher(settings: Settings) -> str | None:

@@ -20,7 +20,7 @@ from rich.progress import (
 from rich.table import Table
 
 from augsearch.search.metrics import name_of, shown, shown_difference, shown_spread
-from augsearch.search.race import Event, FoldDone, TeacherDone, TrialDone, TrialStarted
+from augsearch.search.race import Event, FoldDone, TrialDone, TrialStarted
 from augsearch.search.statistics import Difference
 from augsearch.search.studies import Entry
 from augsearch.search.verdict import Verdict, called
@@ -99,11 +99,6 @@ class Display:
         if verdict.gain is not None:
             better = called(verdict.gain.better, begins=True)
             self.line(f"{better} over no augmentation: {lead(verdict.gain)}.")
-        if by_number[verdict.recommended].candidate.distillation is not None:
-            self.line(
-                "Its teacher has learned from all training images, a fold from a part of them: that lead "
-                "flatters it, and the final model may gain nothing. --teacher none compares policies alone."
-            )
         if (beside := verdict.unlabeled_gain) is not None:
             self.line(f"With unlabeled images over the labels alone ({beside.worse}): {lead(beside)}.")
 
@@ -148,8 +143,6 @@ class RaceView:
             self._bar.advance(1)
         elif isinstance(event, TrialDone):
             self._end(event)
-        elif isinstance(event, TeacherDone):
-            self._display.line(f"teacher ready ({event.seconds:.0f} s)")
 
     def _end(self, event: TrialDone) -> None:
         what, folds = self._running.pop(event.number), self._done.pop(event.number)

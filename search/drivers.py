@@ -1,4 +1,4 @@
-"""What a driver needs beside its study: to be the only one, and workers that start when they are wanted."""
+"""What a driver needs: its study, to be the only one, and workers that start when they are wanted."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import filelock
+import optuna
 
 from augsearch.policies import UserError
-from augsearch.search.data import digest
+from augsearch.search.data import Data, digest, identity_of
 from augsearch.search.engines import Engine, LocalEngine
+from augsearch.search.pruner import pruner_of
+from augsearch.search.sealed import seal_test
 from augsearch.search.settings import HOME, Settings, available_cores
+from augsearch.search.studies import open_storage, open_study
 
 
 @contextmanager
@@ -33,6 +37,19 @@ def only_driver(study: str) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def study_of(settings: Settings, data: Data, name: str) -> optuna.Study:
+    """The study ``name`` of these settings and data, made now or taken up where it stands.
+
+    Raises:
+        UserError: it was made from other data or settings.
+    """
+    pruner = pruner_of(settings.pruner, settings.folds)
+    storage = open_storage(settings.storage)
+    study = open_study(storage, name, identity_of(settings, data), settings.space, pruner)
+    seal_test(study, settings.data, data)
+    return study
 
 
 @contextmanager

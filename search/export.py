@@ -9,7 +9,7 @@ from typing import Any
 
 import optuna
 
-from augsearch.policies import PolicyFile, Training, UserError, write_policy
+from augsearch.policies import PolicyFile, UserError, write_policy
 from augsearch.search.ledger import ledger
 from augsearch.search.settings import Settings
 from augsearch.search.studies import Entry, entries, finished, load_study, open_storage
@@ -76,11 +76,7 @@ def policy_file_of(study: optuna.Study, entry: Entry, verdict: dict[str, Any] | 
     }
     return PolicyFile(
         policy=entry.candidate.policy,
-        training=Training(
-            distillation=entry.candidate.distillation,
-            transfer=entry.candidate.transfer,
-            semi=entry.candidate.semi,
-        ),
+        training=entry.candidate.training,
         provenance=provenance(study, entry),
         evidence=evidence | (verdict or {}),
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from augsearch.policies import PolicyFile, UserError, read_policy, write_policy
+from augsearch.policies import Distillation, PolicyFile, UserError, read_policy, write_policy
 from augsearch.search.data import Data, digest, make_folder, open_data
 from augsearch.search.display import Display
 from augsearch.search.final_plans import (
@@ -23,6 +23,7 @@ from augsearch.search.sealed import record_test_read
 from augsearch.search.semi import draw_labels, open_for_final
 from augsearch.search.settings import Settings, available_cores
 from augsearch.search.tracking import Tracker
+from augsearch.trainers.folds import SELF
 
 if TYPE_CHECKING:
     import optuna
@@ -66,7 +67,9 @@ def train_and_test(
         f"(macro-F1 {100 * test.macro_f1:.1f} %, log-loss {test.log_loss:.3f}, ECE {test.ece:.3f}){seen}"
     )
     display.line(f"saved as {final.path} (best epoch {final.best_epoch}, {final.seconds:.0f} s)")
-    drawn = _draw(data, pixels, tested, file, output)
+    drawn = _draw(data, pixels, tested, output)
+    if final.teacher is not None and file.training.distillation is not None:
+        drawn.append(_draw_teacher(data, final.teacher, file.training.distillation, output))
     if unlabeled is not None and file.training.semi is not None:
         drawn += draw_labels(unlabeled, final, file.training.semi, data, output)
     figures = {
@@ -77,7 +80,7 @@ def train_and_test(
         "final_best_epoch": final.best_epoch,
         "final_epochs": final.epochs,
         "final_trained_on": final.trained_on,
-        "final_images": final.images,
+        "final_images": final.images + final.teacher_images,
         "final_unlabeled_images": final.unlabeled,
         "final_seconds": round(final.seconds, 1),
     }
@@ -101,14 +104,14 @@ def log_final(tracker: Tracker, data: Data, final: dict[str, Any]) -> None:
     tracker.model(Path(final["model"]), data.images.images[int(data.splits.train[0])])
 
 
-def _draw(data: Data, pixels: Pixels, tested: Tested, file: PolicyFile, output: Path) -> list[Path]:
-    """The final model's figures: what it confuses, how sure it is, where it errs, what its teacher knows."""
+def _draw(data: Data, pixels: Pixels, tested: Tested, output: Path) -> list[Path]:
+    """The final model's figures: what it confuses, how sure it is, where it errs."""
     from augsearch.search import model_figures
 
     images, classes = data.images, data.images.classes
     test = data.splits.test
     labels = images.labels[test]
-    paths = {name: output / f"{name}.png" for name in ("confusion", "reliability", "mistakes", "teacher")}
+    paths = {name: output / f"{name}.png" for name in ("confusion", "reliability", "mistakes")}
     model_figures.confusion(labels, tested.logits.argmax(axis=1), classes, paths["confusion"])
     model_figures.reliability(tested.logits, labels, paths["reliability"])
 
@@ -116,35 +119,29 @@ def _draw(data: Data, pixels: Pixels, tested: Tested, file: PolicyFile, output: 
         return next(iter(pixels.clean(test[index : index + 1])))[0]
 
     model_figures.worst_mistakes(shown, labels, tested.logits, classes, paths["mistakes"])
-    if file.training.distillation is None or not draw_teacher(
-        data, paths["teacher"], file.training.distillation.temperature
-    ):
-        del paths["teacher"]
     return list(paths.values())
 
 
-def draw_teacher(data: Data, path: Path, temperature: float | None) -> bool:
-    """Draw what the teacher says of some validation images, softened; False where no teacher has spoken."""
-    import numpy as np
-
+def _draw_teacher(data: Data, teacher: Path, distillation: Distillation, output: Path) -> Path:
+    """Draw what the teacher says, softened, of images that it has not learned from."""
     from augsearch.search import model_figures
+    from augsearch.trainers.devices import resolve_device
+    from augsearch.trainers.scores import predict
+    from augsearch.trainers.teachers import load_teacher
 
-    known = data.workspace.teacher_logits
-    if not known.exists():
-        return False
-    chosen = data.splits.validation
-    logits = np.load(known, mmap_mode="r")[chosen]
-    temperatures = sorted({*SOFTENED_AT, *([round(temperature, 1)] if temperature else [])})
-    images = data.images.images
+    images, chosen = data.images.images, data.splits.confirmation
+    device = resolve_device(data.workspace.proxy.device)
+    network = load_teacher(teacher, data.images.classes).to(device)
+    path = output / "teacher.png"
     model_figures.softened(
         lambda index: images[chosen[index]],
         data.images.labels[chosen],
-        logits,
+        predict(network, images[chosen], device),
         data.images.classes,
-        temperatures,
+        sorted({*SOFTENED_AT, round(distillation.temperature, 1)}),
         path,
     )
-    return True
+    return path
 
 
 def _train(
@@ -192,6 +189,10 @@ def _train(
         f"final training: {plan.model}{how}, {trained_on} images of {pixels.side} px, "
         f"{plan.recipe.epochs} epochs, from {policy_file}"
     )
+    listens = file.training.model_copy(update={} if unlabeled is not None else {"semi": None}).asks_teacher
+    if listens and data.workspace.given_teacher is None:
+        teacher = plan.model if settings.teacher == SELF else settings.teacher
+        display.line(f"before that its teacher, {teacher}, unless there is one from before")
     try:
         return follower.follow(training)
     except TrainingDivergedError as error:

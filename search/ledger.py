@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
 
-from augsearch.search.studies import confirmation_results, entries
+from augsearch.search.studies import Entry, confirmation_results, entries
 from augsearch.trainers.folds import FoldResult, Stage
 
 FINAL = "final training"
@@ -19,27 +19,40 @@ class Spent:
     """What something took."""
 
     trainings: int
+    """Those of teachers are among them."""
     images: int
     """Image passes."""
     seconds: float
     """Of one worker; of the final training, which uses all cores, from beginning to end."""
 
-    @classmethod
-    def of(cls, results: Iterable[FoldResult]) -> Spent:
-        """The sum over ``results``."""
-        results = tuple(results)
-        seconds = sum(result.seconds for result in results)
-        return cls(len(results), sum(result.images for result in results), round(seconds, 1))
+
+def spent(candidates: Iterable[Mapping[int, FoldResult]]) -> Spent:
+    """What candidates took, each one's results by the fold; a fold's teacher counts once."""
+    trainings, images, seconds = 0, 0, 0.0
+    teachers: dict[int, FoldResult] = {}
+    for results in candidates:
+        for fold, result in results.items():
+            trainings, images, seconds = trainings + 1, images + result.images, seconds + result.seconds
+            if result.teacher_images:
+                teachers[fold] = result
+    return Spent(
+        trainings + len(teachers),
+        images + sum(result.teacher_images for result in teachers.values()),
+        round(seconds + sum(result.teacher_seconds for result in teachers.values()), 1),
+    )
+
+
+def searched(trials: Iterable[Entry]) -> Spent:
+    """What the trials of a search took."""
+    return spent(dict(enumerate(entry.results)) for entry in trials)
 
 
 def ledger(study: optuna.Study) -> dict[str, Spent]:
     """By stage; the final training only where there was one."""
-    known = entries(study)
+    confirmed = confirmation_results(study)
     stages = {
-        Stage.SEARCH.value: Spent.of(result for entry in known for result in entry.results),
-        Stage.CONFIRMATION.value: Spent.of(
-            result for entry in known for result in confirmation_results(study, entry.number).values()
-        ),
+        Stage.SEARCH.value: searched(entries(study)),
+        Stage.CONFIRMATION.value: spent(confirmed.values()),
     }
     final: dict[str, Any] | None = study.user_attrs.get("final")
     if final is not None:

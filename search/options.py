@@ -138,7 +138,10 @@ def _unlabeled_options(*techniques: str) -> list[Callable[..., Any]]:
 
 def _teacher_options() -> list[Callable[..., Any]]:
     return [
-        click.option("--teacher", help=f"To distil from: {_NETWORKS}, runs:/RUN/model, or none. [medium]"),
+        click.option(
+            "--teacher",
+            help=f"To distil from: self (like the student), {_NETWORKS}, runs:/RUN/model, or none. [self]",
+        ),
         click.option(
             "--teacher-weights", help="Of a teacher not built in: hub, none or a file; then trained. [hub]"
         ),

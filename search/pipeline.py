@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,18 +16,16 @@ from augsearch.search import commands
 from augsearch.search.confirm import Confirmation, choose_finalists, confirm
 from augsearch.search.data import Data, identity_of, make_folder, open_data, study_name
 from augsearch.search.display import Display, RaceView
-from augsearch.search.drivers import lazy_engine, only_driver
+from augsearch.search.drivers import lazy_engine, only_driver, study_of
 from augsearch.search.engines import Engine
 from augsearch.search.export import policy_file_of
 from augsearch.search.final_plans import final_key
-from augsearch.search.finals import draw_teacher, log_final, train_and_test
+from augsearch.search.finals import log_final, train_and_test
 from augsearch.search.ledger import FINAL, in_words, ledger
 from augsearch.search.metrics import MARGINS
-from augsearch.search.pruner import pruner_of
 from augsearch.search.race import Race, TrialDone
-from augsearch.search.sealed import seal_test
 from augsearch.search.settings import HOME, Settings, show_settings
-from augsearch.search.studies import entries, open_storage, open_study
+from augsearch.search.studies import entries
 from augsearch.search.summary import keep_summary, overlap_in_words
 from augsearch.search.tracking import Tracker
 from augsearch.search.verdict import Verdict
@@ -55,14 +54,11 @@ def run(settings: Settings, display: Display) -> Outcome:
         KeyboardInterrupt: stopped; the same command goes on.
     """
     data = open_data(settings, display)
-    identity = identity_of(settings, data)
     name = study_name(settings, data)
     output = settings.output or HOME / name
     make_folder(output)
     with only_driver(name):
-        pruner = pruner_of(settings.pruner, settings.folds)
-        study = open_study(open_storage(settings.storage), name, identity, settings.space, pruner)
-        seal_test(study, settings.data, data)
+        study = study_of(settings, data, name)
         if (overlap := overlap_in_words(keep_summary(study, settings.data, data))) is not None:
             display.line(overlap)
         study.set_user_attr("settings", settings.model_dump(mode="json"))
@@ -128,7 +124,9 @@ def _search_and_confirm(
         finalists = choose_finalists(study, settings.finalists)
         margin = settings.margin or MARGINS[settings.metric]
         confirmation = Confirmation(study, finalists, settings.confirm_folds, margin, settings.metric)
-        _confirm(study, engine, data, confirmation, display)
+        _confirm(engine, data, confirmation, display)
+    # Of large networks they take gigabytes; a longer search would train its own again.
+    shutil.rmtree(data.workspace.fold_teachers, ignore_errors=True)
     verdict = confirmation.verdict()
     study.set_user_attr("verdict", verdict.to_json())
     display.summary(verdict, entries(study))
@@ -173,20 +171,14 @@ def _params(study: optuna.Study) -> dict[int, dict[str, Any]]:
     return {trial.number: trial.params for trial in study.get_trials(deepcopy=False)}
 
 
-def _confirm(
-    study: optuna.Study,
-    engine: Any,
-    data: Data,
-    confirmation: Confirmation,
-    display: Display,
-) -> None:
+def _confirm(engine: Any, data: Data, confirmation: Confirmation, display: Display) -> None:
     if not confirmation.missing():
         return
     names = ", ".join(entry.name for entry in confirmation.finalists)
     display.line(f"confirming on up to {confirmation.folds} fresh folds, fewer where that decides: {names}")
     with display.bar("confirming", len(confirmation.finalists) * confirmation.folds) as bar:
         bar.reach(*confirmation.progress())
-        for _ in confirm(confirmation, study, engine(), data.workspace):
+        for _ in confirm(confirmation, engine(), data.workspace):
             bar.reach(*confirmation.progress())
 
 
@@ -225,9 +217,6 @@ def _export(
     (output / "settings.toml").write_text(show_settings(settings), encoding="utf-8")
     if figures.importances(study, output / "importances.png"):
         made.append(output / "importances.png")
-    distillation = chosen.candidate.distillation
-    if draw_teacher(data, output / "teacher.png", distillation.temperature if distillation else None):
-        made.append(output / "teacher.png")
     if tracker is not None:
         for file in made:
             tracker.artifact(file)

@@ -11,7 +11,6 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 import optuna
@@ -19,10 +18,11 @@ from optuna.trial import TrialState
 
 from augsearch.policies import UserError
 from augsearch.search.engines import Engine, WorkerLostError
+from augsearch.search.ledger import spent
 from augsearch.search.settings import Settings
 from augsearch.search.space import neighbour, suggest
 from augsearch.search.studies import STARTUP_TRIALS, fold_results, seed_sampler, take_up
-from augsearch.search.work import evaluate, prepare_teacher
+from augsearch.search.work import evaluate
 from augsearch.trainers.folds import Candidate, Fold, FoldResult, Stage, Workspace
 
 TRIES = 2
@@ -61,14 +61,7 @@ class TrialDone:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class TeacherDone:
-    """The teacher is ready."""
-
-    seconds: float
-
-
-Event = TrialStarted | FoldDone | TrialDone | TeacherDone
+Event = TrialStarted | FoldDone | TrialDone
 
 
 @dataclass(slots=True, eq=False)
@@ -94,10 +87,7 @@ class Race:
         """``budget``: image passes of all trials after which no other begins; None: there is no limit."""
         self._study, self._engine, self._workspace, self._settings = study, engine, workspace, settings
         self._budget = budget
-        self._running: dict[Future[Any], _Contender | None] = {}
-        self._awaiting_teacher: list[_Contender] = []
-        self._teacher_ready = workspace.teacher_logits.exists()
-        self._teacher_tries = 0
+        self._running: dict[Future[FoldResult], _Contender] = {}
         left_over = [t for t in study.get_trials(deepcopy=False) if t.state is TrialState.RUNNING]
         self._left_over = list(reversed(left_over))
         self._deadline = time.monotonic() + settings.timeout if settings.timeout else None
@@ -114,7 +104,7 @@ class Race:
                 yield from self._take_in(future)
 
     def _fill_slots(self) -> Iterator[Event]:
-        while len(self._running) < self._engine.slots and len(self._awaiting_teacher) < self._engine.slots:
+        while len(self._running) < self._engine.slots:
             contender = self._next()
             if contender is None:
                 return
@@ -122,9 +112,6 @@ class Race:
             yield TrialStarted(number, contender.baseline, contender.candidate, done)
             if done == self._settings.folds or self._loses(contender):
                 yield self._finish(contender)  # killed between its last fold and its end
-            elif contender.candidate.asks_teacher and not self._teacher_ready:
-                self._awaiting_teacher.append(contender)
-                self._start_teacher()
             else:
                 self._submit(contender)
 
@@ -159,47 +146,28 @@ class Race:
     def _is_spent(self, trials: list[optuna.trial.FrozenTrial]) -> bool:
         if self._budget is None:
             return False
-        return sum(result.images for trial in trials for result in fold_results(trial)) >= self._budget
+        return spent(dict(enumerate(fold_results(trial))) for trial in trials).images >= self._budget
 
     def _time_is_up(self) -> bool:
         return self._deadline is not None and time.monotonic() > self._deadline
-
-    def _start_teacher(self) -> None:
-        if None not in self._running.values():
-            self._running[self._engine.submit(prepare_teacher, self._workspace.folder)] = None
 
     def _submit(self, contender: _Contender) -> None:
         fold = Fold(Stage.SEARCH, len(contender.results))
         future = self._engine.submit(evaluate, self._workspace.folder, contender.candidate, fold)
         self._running[future] = contender
 
-    def _take_in(self, future: Future[Any]) -> Iterator[Event]:
+    def _take_in(self, future: Future[FoldResult]) -> Iterator[Event]:
         contender = self._running.pop(future)
         error = future.exception()
         if isinstance(error, UserError):
             raise error
-        if contender is None:
-            yield from self._teacher_done(future, error)
-        elif error is None:
+        if error is None:
             yield from self._fold_done(contender, future.result())
         elif isinstance(error, WorkerLostError) and contender.tries + 1 < TRIES:
             contender.tries += 1
             self._submit(contender)
         else:
             yield self._fail(contender, str(error))
-
-    def _teacher_done(self, future: Future[float], error: BaseException | None) -> Iterator[Event]:
-        if error is not None:
-            self._teacher_tries += 1
-            if not isinstance(error, WorkerLostError) or self._teacher_tries >= TRIES:
-                raise UserError(f"the teacher could not be trained: {error}; go on with --teacher none")
-            self._start_teacher()
-            return
-        self._teacher_ready = True
-        for contender in self._awaiting_teacher:
-            self._submit(contender)
-        self._awaiting_teacher.clear()
-        yield TeacherDone(future.result())
 
     def _fold_done(self, contender: _Contender, result: FoldResult) -> Iterator[Event]:
         trial, fold = contender.trial, len(contender.results)

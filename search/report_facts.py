@@ -179,7 +179,7 @@ def _settings_of(study: optuna.Study) -> Settings | None:
 def _confirmed(study: optuna.Study, verdict: dict[str, Any], found: Sequence[Entry]) -> list[Row]:
     by_number = {entry.number: entry for entry in found}
     documents = [one for one in verdict["confirmation"] if one["number"] in by_number]
-    results = {one["number"]: confirmation_results(study, one["number"]) for one in documents}
+    results = confirmation_results(study)
     said = {(lead.better, lead.worse): lead for lead in _leads(verdict)}
     best = next((by_number[one["number"]] for one in documents if one["baseline"]), None)
 

@@ -16,6 +16,7 @@ from augsearch.search.metrics import MARGINS, UNITS, shown, shown_difference, sh
 from augsearch.search.report_facts import Facts, Row, difference_of
 from augsearch.search.settings import Settings
 from augsearch.search.statistics import Difference
+from augsearch.search.verdict import called
 from augsearch.search.wording import explain
 from augsearch.trainers.folds import Metric
 
@@ -63,7 +64,7 @@ def headline(facts: Facts) -> Headline:
         badge,
         tone,
         facts.verdict["verdict"],
-        (in_sentence(chosen.entry.name), explain(chosen.entry.candidate)),
+        (called(chosen.entry.name), explain(chosen.entry.candidate)),
         tuple(_how_much(facts)),
         tuple(_how_sure(facts, kind)),
         tuple(_next_steps(facts)),
@@ -84,8 +85,7 @@ def _without_verdict(facts: Facts) -> Headline:
     lead: tuple[str, ...] = ("Nothing is known yet.",)
     use = ("Nothing yet", "no trial has run a fold")
     if best is not None:
-        name = in_sentence(best.entry.name)
-        use = (f"{name[0].upper()}{name[1:]} leads so far", explain(best.entry.candidate))
+        use = (f"{called(best.entry.name, begins=True)} leads so far", explain(best.entry.candidate))
         lead = (
             f"{shown(facts.metric, best.entry.score)} on average over {_folds(len(best.entry.results))}.",
         )
@@ -101,29 +101,24 @@ def _how_much(facts: Facts) -> list[str]:
         of_search = "the best searched policy, " if chosen and chosen.entry.baseline else ""
         who = f"{of_search}{closest.better}"
         words = lead_in_words(facts.metric, closest)
-        parts.append(f"{who}: {words} over {in_sentence(closest.worse)}, the best baseline.")
+        parts.append(f"{who}: {words} over {called(closest.worse)}, the best baseline.")
     gain = verdict.get("gain")
     if gain is not None and (
         closest is None or (gain["better"], gain["worse"]) != (closest.better, closest.worse)
     ):
         gained = difference_of(gain)
         words = lead_in_words(facts.metric, gained)
-        parts.append(f"{gained.better}: {words} over {in_sentence(gained.worse)}.")
+        parts.append(f"{gained.better}: {words} over {called(gained.worse)}.")
     if (beside := verdict.get("unlabeled_gain")) is not None:
         lead = difference_of(beside)
         words = lead_in_words(facts.metric, lead)
-        parts.append(f"Unlabeled images: {words} over {in_sentence(lead.worse)}, without them.")
+        parts.append(f"Unlabeled images: {words} over {called(lead.worse)}, without them.")
     return [f"{part[0].upper()}{part[1:]}" for part in parts] or ["Nothing was compared."]
 
 
 def _over_the_best_baseline(facts: Facts) -> Difference | None:
     best = facts.best_baseline
     return next((lead for lead in facts.leads if best and lead.worse == best.entry.name), None)
-
-
-def in_sentence(name: str) -> str:
-    """An entry's name where a sentence goes on: the baseline ``none`` is no augmentation."""
-    return "no augmentation" if name == "none" else name
 
 
 def _p_in_words(p: float) -> str:
@@ -212,10 +207,7 @@ def run_again(facts: Facts) -> str:
 
 def training_of(row: Row | None) -> Training:
     """What the policy file of ``row`` says of training."""
-    if row is None:
-        return Training()
-    candidate = row.entry.candidate
-    return Training(distillation=candidate.distillation, transfer=candidate.transfer, semi=candidate.semi)
+    return Training() if row is None else row.entry.candidate.training
 
 
 def draw_preview(facts: Facts) -> str:

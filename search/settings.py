@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from augsearch.policies import OPERATION_SETS, OPERATIONS, RANDAUGMENT, Transfer, UserError
 from augsearch.policies.errors import explain
 from augsearch.search.space import BASELINES, TECHNIQUES, SemiSpace, Space
-from augsearch.trainers.folds import Metric
+from augsearch.trainers.folds import SELF, Metric
 from augsearch.trainers.networks import check_network, is_built_in, is_model_file
 
 HOME = Path("mlruns")
@@ -75,7 +75,7 @@ class Settings(BaseModel):
     layer_decay: float = Field(default=Transfer(mode="full").layer_decay, gt=0, le=1)
     epochs: int | None = Field(default=None, ge=1, le=10_000)
     fold_size: int | None = Field(default=None, ge=2)
-    teacher: str = "medium"
+    teacher: str = SELF
     teacher_weights: str = "hub"
     """``hub``, ``none`` or a file, of a teacher that is not built in."""
     teacher_view: Literal["same", "clean"] = "same"
@@ -154,12 +154,12 @@ class Settings(BaseModel):
     @field_validator("teacher")
     @classmethod
     def _teacher_known(cls, teacher: str) -> str:
-        if teacher == "none" or teacher.startswith(TRACKED):
+        if teacher in ("none", SELF) or teacher.startswith(TRACKED):
             return teacher
         try:
             return check_network(teacher)
         except UserError as error:
-            raise ValueError(f"{error}; runs:/RUN_ID/model in MLflow; or none") from None
+            raise ValueError(f"{error}; runs:/RUN_ID/model in MLflow; self; or none") from None
 
     @model_validator(mode="after")
     def _transfer_has_weights(self) -> Settings:

@@ -14,7 +14,7 @@ from functools import cached_property, lru_cache
 import numpy as np
 from scipy import stats
 
-from augsearch.search.statistics import Difference, compare, folds_needed, holm, spread
+from augsearch.search.statistics import Difference, Spread, compare, folds_needed, holm, spread
 from augsearch.trainers.folds import FoldResult, Metric
 
 LEVEL = 0.05
@@ -47,13 +47,27 @@ class Standing:
 
     def over(self, other: Standing) -> Difference:
         """Its lead over ``other``, on the folds that both have."""
-        key = (other.number, min(len(self.results), len(other.results)))
+        key = self._key(other)
         if key not in self._leads:
             self._leads[key] = compare(self.name, self.results, other.name, other.results)
         return self._leads[key]
 
+    def noise_over(self, other: Standing) -> Spread:
+        """What that lead is uncertain by."""
+        key = self._key(other)
+        if key not in self._noises:
+            self._noises[key] = spread(self.results, other.results)
+        return self._noises[key]
+
+    def _key(self, other: Standing) -> tuple[int, int]:
+        return other.number, min(len(self.results), len(other.results))
+
     @cached_property
     def _leads(self) -> dict[tuple[int, int], Difference]:
+        return {}
+
+    @cached_property
+    def _noises(self) -> dict[tuple[int, int], Spread]:
         return {}
 
 
@@ -111,6 +125,10 @@ class Field:
                 return baseline
         return None
 
+    def level(self, folds: int) -> float:
+        """How wrong a claim may be: before the last of ``folds`` it must be surer."""
+        return LEVEL if max(len(one.results) for one in self.standings) == folds else EARLY_LEVEL
+
     def decided(self, level: float) -> bool:
         """Whether more folds would change nothing."""
         return self.beats_all(level) is not None or self.as_good(level) is not None
@@ -144,7 +162,7 @@ class Field:
     def _chance(self, candidate: Standing, baseline: Standing, folds: int) -> float:
         """Predictive power: that the lead after ``folds`` will be clear, going by what is known of it now
         (Spiegelhalter, Freedman and Blackburn 1986)."""
-        lead, noise = candidate.over(baseline), spread(candidate.results, baseline.results)
+        lead, noise = candidate.over(baseline), candidate.noise_over(baseline)
         left = folds - lead.folds
         if left <= 0 or noise.by_fold == 0:
             return float(lead.low > 0)
@@ -181,7 +199,7 @@ def needed(half_width: float, first: Standing, second: Standing) -> int | None:
     """Folds until the interval of their difference is as narrow; None: no number of folds does it."""
     if half_width <= 0:
         return None
-    return folds_needed(half_width, spread(first.results, second.results))
+    return folds_needed(half_width, first.noise_over(second))
 
 
 def look_after(done: int, folds: int) -> int:

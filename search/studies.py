@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 import warnings
+from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ from augsearch.search.space import Space, baseline_params
 from augsearch.trainers.folds import Candidate, Fold, FoldResult, Stage
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
+
+_CONFIRMATION = "confirmation "
+"""Begins the attributes of a study that hold the confirmation's results; the trial and the fold follow."""
 
 STARTUP_TRIALS = 12
 """Trials before TPE models anything: the baselines, then small steps from the best so far."""
@@ -178,17 +182,17 @@ def finished(study: optuna.Study) -> list[Entry]:
     return [entry for entry in entries(study) if entry.state is TrialState.COMPLETE]
 
 
-def confirmation_results(study: optuna.Study, number: int) -> dict[int, FoldResult]:
-    """What the confirmation knows of trial ``number``, by fold."""
-    prefix = f"confirmation {number} "
-    return {
-        int(key.removeprefix(prefix)): FoldResult.from_json(document)
-        for key, document in study.user_attrs.items()
-        if key.startswith(prefix)
-    }
+def confirmation_results(study: optuna.Study) -> defaultdict[int, dict[int, FoldResult]]:
+    """What the confirmation knows, by trial and fold; the study is read once."""
+    found: defaultdict[int, dict[int, FoldResult]] = defaultdict(dict)
+    for key, document in study.user_attrs.items():
+        if key.startswith(_CONFIRMATION):
+            number, fold = key.removeprefix(_CONFIRMATION).split()
+            found[int(number)][int(fold)] = FoldResult.from_json(document)
+    return found
 
 
 def keep_confirmation(study: optuna.Study, number: int, fold: Fold, result: FoldResult) -> None:
     """Record a result of the confirmation."""
     assert fold.stage is Stage.CONFIRMATION
-    study.set_user_attr(f"confirmation {number} {fold.index}", result.to_json())
+    study.set_user_attr(f"{_CONFIRMATION}{number} {fold.index}", result.to_json())

@@ -12,7 +12,7 @@ from scipy import stats
 
 from augsearch.search.metrics import shown_difference
 from augsearch.search.standings import LEVEL, Field, Standing, needed
-from augsearch.search.statistics import CONFIDENCE, Difference, Spread, shrunken, spread
+from augsearch.search.statistics import CONFIDENCE, Difference, Spread, shrunken
 from augsearch.trainers.folds import Metric
 
 FOUR_IN_FIVE = 1.96 / (1.96 + 0.84)
@@ -145,7 +145,7 @@ def judge(field: Field, level: float = LEVEL, leads: Sequence[tuple[float, float
     corrected = None
     if best is not None:
         lead = best.over(field.best_baseline)
-        error = spread(best.results, field.best_baseline.results).error(lead.folds) if lead.folds > 1 else 0.0
+        error = best.noise_over(field.best_baseline).error(lead.folds) if lead.folds > 1 else 0.0
         corrected = shrunken(lead.mean, error, leads)
     ranked = sorted(field.standings, key=lambda one: -one.mean)
     return Verdict(
@@ -250,7 +250,7 @@ def _images_factor(field: Field) -> float:
         return 2 * (z * noise.by_images / width) ** 2
 
     ways = [
-        max(factor(width * FOUR_IN_FIVE, spread(one.results, other.results)) for width, one, other in way)
+        max(factor(width * FOUR_IN_FIVE, one.noise_over(other)) for width, one, other in way)
         for way in _ways_to_decide(field)
     ]
     best = max(2.0, math.ceil(min(ways))) if ways else math.inf

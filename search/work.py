@@ -12,10 +12,3 @@ def evaluate(folder: Path, candidate: Candidate, fold: Fold) -> FoldResult:
     from augsearch.trainers import proxy
 
     return proxy.evaluate(folder, candidate, fold)
-
-
-def prepare_teacher(folder: Path) -> float:
-    """See ``augsearch.trainers.teachers.prepare_teacher``."""
-    from augsearch.trainers import teachers
-
-    return teachers.prepare_teacher(folder)

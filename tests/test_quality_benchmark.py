@@ -115,7 +115,7 @@ def test_rows_differ_in_the_policy_alone(benchmarks: Any, data: Any) -> None:
         alike = [job.model_dump(exclude={"policy", "training", "teacher"}) for job in jobs]
         assert all(one == alike[0] for one in alike)
     first = searched[0].jobs[0]
-    assert (first.training, first.teacher) == (distils, "medium")
+    assert (first.training, first.teacher) == (distils, "self")
     assert searched[1].jobs[0] == first.model_copy(update={"training": Training(), "teacher": None})
     assert [job.seed for job in searched[0].jobs] == [0, 1, 2, 3, 4]
     # 60 images to train and validate on want the most epochs that a final training has by default.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from augsearch.trainers.semi import Pool
     from augsearch.trainers.splits import Splits, fold_subset, split
     from augsearch.trainers.students import RoundDone, train_students
-    from augsearch.trainers.teachers import load_teacher, prepare_teacher
+    from augsearch.trainers.teachers import Teacher, final_teacher, fold_teacher, load_teacher
     from augsearch.trainers.unlabeled import Unlabeled, open_unlabeled
     from augsearch.trainers.weights import Loaded, load_weights, read_weights
 
@@ -48,7 +48,7 @@ _HOMES = {
     "semi": ["Pool"],
     "splits": ["Splits", "fold_subset", "split"],
     "students": ["RoundDone", "train_students"],
-    "teachers": ["load_teacher", "prepare_teacher"],
+    "teachers": ["Teacher", "final_teacher", "fold_teacher", "load_teacher"],
     "unlabeled": ["Unlabeled", "open_unlabeled"],
     "weights": ["Loaded", "load_weights", "read_weights"],
 }
@@ -79,6 +79,7 @@ __all__ = [
     "Scores",
     "Splits",
     "Stage",
+    "Teacher",
     "TrainingDivergedError",
     "Unlabeled",
     "Workspace",
@@ -87,7 +88,9 @@ __all__ = [
     "distilled",
     "evaluate",
     "export_model",
+    "final_teacher",
     "fold_subset",
+    "fold_teacher",
     "learn",
     "load_model",
     "load_teacher",
@@ -95,7 +98,6 @@ __all__ = [
     "open_images",
     "open_unlabeled",
     "predict",
-    "prepare_teacher",
     "prepared",
     "read_weights",
     "save_model",

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
-from torch import nn
 
 from augsearch.policies import PolicyFile, UserError
 from augsearch.trainers.batches import Shard
@@ -34,7 +33,7 @@ from augsearch.trainers.rounds import Labeler, Labeling, labeled_until, learn
 from augsearch.trainers.scores import Logits, Scores, predict, score
 from augsearch.trainers.semi import Pool
 from augsearch.trainers.splits import Splits
-from augsearch.trainers.teachers import listened_to
+from augsearch.trainers.teachers import Teacher, final_teacher
 from augsearch.trainers.unlabeled import Unlabeled
 from augsearch.trainers.weights import Loaded
 
@@ -94,6 +93,10 @@ class FinalModel:
     """All of them, those before it was taken up again too."""
     round: int = 0
     """Of ``self-training``: the best one, which this model is from; images and seconds are of all."""
+    teacher: Path | None = None
+    """Whom it listened to; None: nobody."""
+    teacher_images: int = 0
+    """Image passes of the teacher's training; they come on top, while ``seconds`` has its time."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -194,7 +197,7 @@ def trained(
         raise UserError(
             f"--processes {plan.processes}: this machine has {torch.cuda.device_count()} CUDA devices"
         )
-    _listened_to(job, device)  # made ready once, not by every process
+    teacher = _teacher(job, device)  # made ready once, not by every process
     yardstick = job.yardstick()
     labelings: list[Labeling] = []
     with pillow_without_warnings(), others(_follow, plan.processes, device, (job,)):
@@ -240,6 +243,8 @@ def trained(
         unlabeled=standing.unlabeled,
         labelings=tuple(labelings),
         round=job.round,
+        teacher=teacher.path if teacher else None,
+        teacher_images=teacher.images if teacher else 0,
     )
 
 
@@ -273,9 +278,22 @@ def _given_up(plan: FinalPlan, best: Best | None, learner: Learner) -> bool:
     return best is not None and plan.patience is not None and learner.epoch - best.epoch >= plan.patience
 
 
-def _listened_to(job: Job, device: torch.device) -> tuple[nn.Module | None, Logits | None]:
-    asks = job.semi is not None and job.semi.asks_teacher
-    return listened_to(open_workspace(job.workspace), job.file.training.distillation, device, itself=asks)
+def _teacher(job: Job, device: torch.device) -> Teacher | None:
+    """Whom it listens to, trained now if there is none yet; None: nobody."""
+    if not job.file.training.model_copy(update={"semi": job.semi}).asks_teacher:
+        return None
+    workspace, plan = open_workspace(job.workspace), job.plan
+    return final_teacher(workspace, (plan.model, plan.weights), job.chosen, plan.recipe.epochs, device)
+
+
+def _logits(job: Job, teacher: Teacher | None, device: torch.device) -> Logits | None:
+    """(N, K): what the teacher says of the clean images, where those are what it looks at; of others NaN."""
+    distillation, data = job.file.training.distillation, open_workspace(job.workspace).data
+    if teacher is None or distillation is None or distillation.teacher_view == "same":
+        return None
+    logits = np.full((len(data.labels), len(data.classes)), np.nan, dtype=np.float32)
+    logits[job.chosen] = predict(teacher.network, data.images[job.chosen], device)
+    return logits
 
 
 def _training(
@@ -287,21 +305,21 @@ def _training(
     pool: Pool | None = None,
     labeler: Labeler | None = None,
 ) -> Iterator[EpochResult | Labeling]:
-    teacher, logits = _listened_to(job, device)
-    recipe = job.plan.recipe
+    teacher, recipe = _teacher(job, device), job.plan.recipe
+    asked = teacher.network if teacher else None
     if _given_up(job.plan, best, learner):  # killed between its last epoch and its end
-        yield from labeled_until(learner, recipe, teacher, pool, labeler)
+        yield from labeled_until(learner, recipe, asked, pool, labeler)
         return
     data = open_workspace(job.workspace).data
     yield from learn(
         learner,
-        job.pixels.training(job.chosen, data.labels, len(data.classes), logits),
+        job.pixels.training(job.chosen, data.labels, len(data.classes), _logits(job, teacher, device)),
         job.file.policy,
         recipe,
         seed=job.seeds()[1],
         device=device,
         distillation=job.file.training.distillation,
-        teacher=teacher,
+        teacher=asked,
         pool=pool,
         labeler=labeler,
         shard=shard,

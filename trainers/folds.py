@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
-from augsearch.policies import Distillation, Policy, Semi, Transfer
+from augsearch.policies import Distillation, Policy, Semi, Training, Transfer
 from augsearch.trainers.images import ImageData, load_cache
 from augsearch.trainers.networks import is_model_file
 from augsearch.trainers.sources import stamp
@@ -39,9 +39,14 @@ class Candidate(BaseModel):
     semi: Semi | None = None
 
     @property
+    def training(self) -> Training:
+        """What a policy file says of how to train."""
+        return Training(distillation=self.distillation, transfer=self.transfer, semi=self.semi)
+
+    @property
     def asks_teacher(self) -> bool:
         """Whether it needs a teacher."""
-        return self.distillation is not None or (self.semi is not None and self.semi.asks_teacher)
+        return self.training.asks_teacher
 
 
 Metric = Literal["accuracy", "macro-f1", "log-loss", "balanced-accuracy"]
@@ -91,6 +96,10 @@ class FoldResult:
     """(N,): what each validation image adds to the score, see ``scores.values_by``; None: ``correct``."""
     beside: float | None = None
     """The score on the data's own images, where the target's images are what counts."""
+    teacher_images: int = 0
+    """This and the next: what training the fold's teacher took. All who ask it share it, so of all results
+    on a fold it counts once."""
+    teacher_seconds: float = 0.0
 
     @property
     def score(self) -> float:
@@ -122,6 +131,10 @@ class FoldResult:
         return cls(**values)
 
 
+SELF = "self"
+"""A teacher that is the student's network, trained before it: self-distillation (Furlanello et al. 2018)."""
+
+
 class ProxySettings(BaseModel):
     """How every proxy of a study is trained."""
 
@@ -138,7 +151,7 @@ class ProxySettings(BaseModel):
     seed: int
     device: str
     teacher: str | None = None
-    """A network to train as the teacher, or a model file."""
+    """A network to train as the teacher, or a model file; ``SELF``: the student's own network."""
     teacher_weights: str = "none"
     """What that network starts from: ``none``, ``hub`` or a file."""
     metric: Metric = "accuracy"
@@ -203,24 +216,20 @@ class Workspace:
         return fold_subset(self.train, self.data.labels, fold=0, size=size, seed=self.proxy.seed)
 
     @property
-    def teacher_logits(self) -> Path:
-        """Where the teacher's logits of the clean images are kept: (N, K) float32, NaN for the test part."""
-        return self.folder / "teacher.npy"
+    def given_teacher(self) -> Path | None:
+        """The model file that is the teacher; None: one is trained, or there is none."""
+        name = self.proxy.teacher
+        return Path(name) if name is not None and name != SELF and is_model_file(name) else None
 
     @property
-    def teacher_model(self) -> Path:
-        """The teacher's file: the one that was given, or where the one that is trained here is kept.
+    def fold_teachers(self) -> Path:
+        """Where the teachers of folds are kept, while they are of use."""
+        return self.folder / "teachers"
 
-        That is the same for all workspaces whose teacher would be the same: by its network, its weights and
-        the images it is trained on.
-        """
-        assert self.proxy.teacher is not None
-        if is_model_file(self.proxy.teacher):
-            return Path(self.proxy.teacher)
-        weights = content_of(self.proxy.teacher_weights)
-        made_of = [self.data.fingerprint, self.proxy.teacher, weights, self.proxy.seed]
-        key = hashlib.blake2b(json.dumps(made_of).encode() + self.train.tobytes(), digest_size=8).hexdigest()
-        return self.folder.parent / "teachers" / f"{key}.safetensors"
+    @property
+    def final_teachers(self) -> Path:
+        """Where the teachers of final trainings are kept, those of other studies of the data too."""
+        return self.folder.parent / "teachers"
 
 
 def content_of(name: str) -> str:

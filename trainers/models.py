@@ -245,9 +245,14 @@ def save_model(model: nn.Module, spec: ModelSpec, path: Path, card: dict[str, Js
     _write_card(path, {**card, "model": spec.model_dump(mode="json")})
 
 
+def card_of(path: Path) -> dict[str, Any]:
+    """All that the card of the model at ``path`` says."""
+    return _card(path.with_suffix(".json"))
+
+
 def add_to_card(path: Path, more: dict[str, JsonValue]) -> None:
     """Write ``more`` on the card of the model at ``path``."""
-    _write_card(path, {**_card(path.with_suffix(".json")), **more})
+    _write_card(path, {**card_of(path), **more})
 
 
 def _write_card(path: Path, document: dict[str, Any]) -> None:

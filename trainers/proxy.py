@@ -20,7 +20,7 @@ from augsearch.trainers.recipe import Recipe, usual_label_smoothing
 from augsearch.trainers.rounds import Labeler, guessed, learn
 from augsearch.trainers.scores import predict, score, values_by
 from augsearch.trainers.semi import Pool, class_shares
-from augsearch.trainers.teachers import listened_to
+from augsearch.trainers.teachers import Teacher, fold_teacher
 
 
 def evaluate(folder: Path, candidate: Candidate, fold: Fold) -> FoldResult:
@@ -29,22 +29,24 @@ def evaluate(folder: Path, candidate: Candidate, fold: Fold) -> FoldResult:
     Raises:
         TrainingDivergedError: the loss became no number.
     """
-    started = time.perf_counter()
     workspace = open_workspace(folder)
     device = resolve_device(workspace.proxy.device)
+    if not len(workspace.unlabeled):
+        candidate = candidate.model_copy(update={"semi": None})
     with one_thread():
-        return _evaluate(workspace, candidate, fold, device, started)
+        teacher = fold_teacher(workspace, fold, device) if candidate.asks_teacher else None
+        return _evaluate(workspace, candidate, fold, device, teacher)
 
 
 def _evaluate(
-    workspace: Workspace, candidate: Candidate, fold: Fold, device: torch.device, started: float
+    workspace: Workspace, candidate: Candidate, fold: Fold, device: torch.device, teacher: Teacher | None
 ) -> FoldResult:
-    if not len(workspace.unlabeled):
-        candidate = candidate.model_copy(update={"semi": None})
-    model, passes = _trained(workspace, candidate, fold, device)
+    started = time.perf_counter()
+    asked = teacher.network if teacher else None
+    model, passes = _trained(workspace, candidate, fold, device, asked)
     if candidate.semi is not None and candidate.semi.technique == "self-training":
         # One student: with as many as the final training has, a fold would cost several times as much.
-        model, more = _trained(workspace, candidate, fold, device, teacher=model)
+        model, more = _trained(workspace, candidate, fold, device, asked, labels_of=model)
         passes += more
     images, labels = workspace.judged_by(fold.stage)
     logits = predict(model, images, device)
@@ -61,6 +63,8 @@ def _evaluate(
         metric=metric,
         values=None if metric == "accuracy" else values_by(metric, logits, labels).astype(np.float16),
         beside=None if workspace.target is None else _beside(workspace, model, fold.stage, device),
+        teacher_images=teacher.images if teacher else 0,
+        teacher_seconds=teacher.seconds if teacher else 0.0,
     )
 
 
@@ -76,35 +80,37 @@ def _trained(
     candidate: Candidate,
     fold: Fold,
     device: torch.device,
-    teacher: nn.Module | None = None,
+    teacher: nn.Module | None,
+    labels_of: nn.Module | None = None,
 ) -> tuple[nn.Module, int]:
     """A network trained on ``fold``, and the image passes it took.
 
-    In self-training it is the first teacher, or with ``teacher`` the student that learns from its labels.
+    In self-training it is the first teacher, or the student that learns from what ``labels_of`` says.
     """
     proxy, semi = workspace.proxy, candidate.semi
     weights_seed, training_seed = fold.seeds(proxy.seed)
-    if teacher is not None:
+    if labels_of is not None:
         seeds = np.random.SeedSequence([weights_seed, 1]).generate_state(2)
         weights_seed, training_seed = (int(seed) for seed in seeds)
     chosen = workspace.training_subset(fold)
-    asks = semi is not None and semi.asks_teacher
-    distils, logits = listened_to(workspace, candidate.distillation, device, itself=asks)
-    data = labeled(workspace, chosen, None if logits is None else logits[chosen])
+    logits = None
+    if teacher is not None and candidate.distillation and candidate.distillation.teacher_view == "clean":
+        logits = predict(teacher, workspace.data.images[chosen], device)
+    data = labeled(workspace, chosen, logits)
     spec = spec_for(workspace, proxy.model, proxy.weights, proxy.input_size)
     model, _ = prepared(spec, proxy.weights, weights_seed)
     recipe = Recipe(epochs=proxy.epochs, label_smoothing=usual_label_smoothing(semi))
     learner = Learner.prepare(model, recipe, candidate.transfer, device)
     pool = labeler = None
-    if semi is not None and (semi.technique != "self-training" or teacher is not None):
+    if semi is not None and (semi.technique != "self-training" or labels_of is not None):
         pool = Pool(unlabeled(workspace), semi, semi.policy or candidate.policy)
         labeler = Labeler(
             lambda model, _: guessed(model, workspace.unlabeled, device),
             class_shares(data.labels, data.num_classes),
         )
-        if teacher is not None:
+        if labels_of is not None:
             add_noise(model, semi.dropout, semi.stochastic_depth)
-            labeler.label(pool, teacher, "teacher")
+            labeler.label(pool, labels_of, "teacher")
     passes = sum(
         epoch.images
         for epoch in learn(
@@ -115,7 +121,7 @@ def _trained(
             seed=training_seed,
             device=device,
             distillation=candidate.distillation,
-            teacher=distils,
+            teacher=teacher,
             pool=pool,
             labeler=labeler,
         )

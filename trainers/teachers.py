@@ -1,30 +1,43 @@
-"""The teacher: loaded, or trained once; as a network that sees what the student sees, and as logits."""
+"""The teacher: a model that was given, or a network trained as its student will be.
+
+That is on the very images with labels that its student learns from, and for as many epochs, in the search
+as in the final training. One that knows more images than a fold has would flatter, in the search, whoever
+listens to it; one that knows fewer than its student holds it back.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import time
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 import filelock
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from pydantic import JsonValue
 from torch import Tensor, nn
 
-from augsearch.policies import Distillation, Policy, Transfer, UserError
+from augsearch.policies import Policy, Transfer, UserError
 from augsearch.policies.errors import some
-from augsearch.trainers.devices import one_thread, resolve_device
-from augsearch.trainers.folds import Fold, Stage, Workspace, default_epochs, open_workspace
+from augsearch.trainers.devices import one_thread
+from augsearch.trainers.folds import SELF, Fold, Stage, Workspace, content_of, default_final_epochs
 from augsearch.trainers.inputs import labeled, spec_for
 from augsearch.trainers.learner import Learner
 from augsearch.trainers.loop import train
-from augsearch.trainers.models import load_model, prepared, save_model
-from augsearch.trainers.networks import is_model_file
+from augsearch.trainers.models import card_of, load_model, prepared, save_model
 from augsearch.trainers.recipe import Recipe
-from augsearch.trainers.scores import Logits, predict
+from augsearch.trainers.scores import TrainingDivergedError
+from augsearch.trainers.splits import fold_subset
+
+FIRST_TEACHER = 2**31
+"""Beyond the index of any fold, so that no fold shares a teacher's seeds."""
 
 MOST_TEACHER_IMAGES = 50_000
-"""More would make the teacher's one training longer than the whole search."""
+"""More would make its training longer than the whole search."""
 
 TEACHER_POLICY = Policy(num_ops=2, magnitude=9)
 """What a teacher is trained under: strong, and without mirrors or turns, which could change a label."""
@@ -62,74 +75,132 @@ def load_teacher(path: Path, classes: tuple[str, ...]) -> nn.Module:
     )
 
 
-def prepare_teacher(folder: Path) -> float:
-    """Have the teacher ready, and its logits of the clean images in ``folder``; returns the seconds it took.
+@dataclass(frozen=True, slots=True)
+class Teacher:
+    """A teacher that is ready, and what its training took: nothing where it was given."""
 
-    The teacher is a model file, or a network trained on the training part alone, once for all workspaces that
-    would train the same. Its logits cover all parts that a training may use: train, validation, confirmation.
+    path: Path
+    network: nn.Module
+    """In evaluation mode."""
+    images: int = 0
+    """Image passes."""
+    seconds: float = 0.0
+
+
+def fold_teacher(workspace: Workspace, fold: Fold, device: torch.device) -> Teacher:
+    """The teacher of ``fold``, trained before if it has to be.
+
+    Raises:
+        TrainingDivergedError: the teacher's loss became no number.
+        UserError: the teacher is no model, or knows other classes.
     """
-    started = time.perf_counter()
-    workspace = open_workspace(folder)
-    device = resolve_device(workspace.proxy.device)
-    path = workspace.teacher_model
-    if not is_model_file(workspace.proxy.teacher or ""):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(path.with_suffix(".lock")):  # another study may be training the same
-            if not (path.exists() and path.with_suffix(".json").exists()):
-                _train_teacher(workspace, device)
-    model = load_teacher(path, workspace.data.classes).to(device)
-    logits = np.full((len(workspace.data.labels), len(workspace.data.classes)), np.nan, dtype=np.float32)
-    known = np.concatenate((workspace.train, workspace.validation, workspace.confirmation))
-    with one_thread():
-        logits[known] = predict(model, workspace.data.images[known], device)
-    temporary = workspace.teacher_logits.with_name(".teacher.part.npy")
-    np.save(temporary, logits)
-    temporary.replace(workspace.teacher_logits)
-    return time.perf_counter() - started
+    proxy = workspace.proxy
+    lesson = _Lesson(
+        workspace,
+        *_network(workspace, proxy.model, proxy.weights),
+        images=workspace.training_subset(fold),
+        epochs=proxy.epochs,
+        seeds=Fold(fold.stage, FIRST_TEACHER + 1 + fold.index).seeds(proxy.seed),
+    )
+    return _ready(lesson, workspace.fold_teachers, f"{fold.stage.value}-{fold.index}-", device)
 
 
-def _train_teacher(workspace: Workspace, device: torch.device) -> None:
+def final_teacher(
+    workspace: Workspace,
+    student: tuple[str, str],
+    images: NDArray[np.int64],
+    epochs: int,
+    device: torch.device,
+) -> Teacher:
+    """The teacher of a final training on ``images``, trained before if it has to be.
+
+    Of more than ``MOST_TEACHER_IMAGES`` it learns from a sample, and never for longer than is usual where
+    all images have labels. ``student`` is its student's network and weights, as in ``ProxySettings``.
+
+    Raises:
+        UserError: the teacher is no model, or knows other classes, or its loss became no number.
+    """
+    seed, labels = workspace.proxy.seed, workspace.data.labels
+    images = fold_subset(images, labels, fold=0, size=min(len(images), MOST_TEACHER_IMAGES), seed=seed)
+    lesson = _Lesson(
+        workspace,
+        *_network(workspace, *student),
+        images=images,
+        epochs=min(epochs, default_final_epochs(len(images))),
+        seeds=Fold(Stage.SEARCH, FIRST_TEACHER).seeds(seed),
+    )
+    try:
+        return _ready(lesson, workspace.final_teachers, "", device)
+    except TrainingDivergedError as error:
+        raise UserError(f"{error}; give another --teacher, or none") from None
+
+
+def _network(workspace: Workspace, *student: str) -> tuple[str, str]:
+    """The network to train as the teacher of ``student``, and what it starts from."""
     proxy = workspace.proxy
     assert proxy.teacher is not None
-    # The index is beyond any fold's, so no fold shares the teacher's seeds.
-    weights_seed, training_seed = Fold(Stage.SEARCH, 2**31).seeds(proxy.seed)
-    spec = spec_for(workspace, proxy.teacher, proxy.teacher_weights)
-    model, loaded = prepared(spec, proxy.teacher_weights, weights_seed)
-    chosen = workspace.sample(MOST_TEACHER_IMAGES)
-    epochs = default_epochs(len(chosen))
-    # Weights that are good already want less.
-    recipe = Recipe(epochs=epochs if loaded is None else max(epochs // 3, 1))
-    learner = Learner.prepare(model, recipe, None if loaded is None else Transfer(mode="full"), device)
-    data = labeled(workspace, chosen)
-    with one_thread():
-        for _ in train(learner, data, TEACHER_POLICY, recipe, seed=training_seed, device=device):
-            pass
-    save_model(model, spec, workspace.teacher_model, {"trained_on": "the training part"})
+    return (student[0], student[1]) if proxy.teacher == SELF else (proxy.teacher, proxy.teacher_weights)
 
 
-@lru_cache(maxsize=2)
-def _teacher_logits(path: Path) -> Logits:
-    return np.asarray(np.load(path, mmap_mode="r"))
+@dataclass(frozen=True, eq=False)
+class _Lesson:
+    """What a teacher learns."""
+
+    workspace: Workspace
+    network: str
+    weights: str
+    images: NDArray[np.int64]
+    epochs: int
+    seeds: tuple[int, int]
+
+    @property
+    def key(self) -> str:
+        """A hash of all that decides it."""
+        made_of = [
+            *(self.workspace.data.fingerprint, content_of(self.network), content_of(self.weights)),
+            *(self.epochs, *self.seeds),
+        ]
+        return hashlib.blake2b(
+            json.dumps(made_of).encode() + self.images.tobytes(), digest_size=8
+        ).hexdigest()
+
+    def save(self, path: Path, device: torch.device) -> None:
+        """Train the teacher and save it to ``path``; its card says what that took."""
+        started = time.perf_counter()
+        spec = spec_for(self.workspace, self.network, self.weights)
+        model, loaded = prepared(spec, self.weights, self.seeds[0])
+        # Weights that are good already want less.
+        recipe = Recipe(epochs=self.epochs if loaded is None else max(self.epochs // 3, 1))
+        learner = Learner.prepare(model, recipe, None if loaded is None else Transfer(mode="full"), device)
+        data = labeled(self.workspace, self.images)
+        try:
+            with one_thread():
+                training = train(learner, data, TEACHER_POLICY, recipe, seed=self.seeds[1], device=device)
+                passes = sum(epoch.images for epoch in training)
+        except TrainingDivergedError as error:
+            raise TrainingDivergedError(f"the teacher's training: {error}") from None
+        card: dict[str, JsonValue] = {
+            "trained_on": f"{len(self.images)} images",
+            "images": passes,
+            "seconds": round(time.perf_counter() - started, 2),
+        }
+        save_model(model, spec, path, card)
+
+
+def _ready(lesson: _Lesson, folder: Path, prefix: str, device: torch.device) -> Teacher:
+    """The teacher that was given, or that ``folder`` has, or had now of ``lesson``."""
+    classes, given = lesson.workspace.data.classes, lesson.workspace.given_teacher
+    if given is not None:
+        return Teacher(given, _loaded(given, classes, device))
+    path = folder / f"{prefix}{lesson.key}.safetensors"
+    folder.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(path.with_suffix(".lock")):  # others may want the same at the same time
+        if not (path.exists() and path.with_suffix(".json").exists()):
+            lesson.save(path, device)
+        card = card_of(path)
+        return Teacher(path, _loaded(path, classes, device), card["images"], card["seconds"])
 
 
 @lru_cache(maxsize=1)
-def _teacher_network(path: Path, classes: tuple[str, ...], device: torch.device) -> nn.Module:
+def _loaded(path: Path, classes: tuple[str, ...], device: torch.device) -> nn.Module:
     return load_teacher(path, classes).to(device)
-
-
-def listened_to(
-    workspace: Workspace, distillation: Distillation | None, device: torch.device, *, itself: bool = False
-) -> tuple[nn.Module | None, Logits | None]:
-    """What is wanted of the teacher: the network, and its logits (N, K) of clean images.
-
-    Where it was not made ready, that happens now. ``itself``: the network is wanted even where
-    ``distillation`` doesn't ask it.
-    """
-    view = distillation.teacher_view if distillation else None
-    asked = itself or view == "same"
-    if not asked and view is None:
-        return None, None
-    if not workspace.teacher_logits.exists() or (asked and not workspace.teacher_model.exists()):
-        prepare_teacher(workspace.folder)
-    network = _teacher_network(workspace.teacher_model, workspace.data.classes, device) if asked else None
-    return network, _teacher_logits(workspace.teacher_logits) if view == "clean" else None

@@ -111,6 +111,8 @@ def test_the_whole_job(stripes: str, workplace: Path) -> None:
     file = read_policy(folder / "policy.json")
     assert file.evidence["verdict"] == parent.data.tags["verdict"]
     assert file.provenance["study"] == "demo"
+    assert list(workplace.glob("mlruns/work/*/workspace.json"))
+    assert not list(workplace.glob("mlruns/work/*/teachers"))
 
     # Again: the same result, and nothing trained, nothing logged.
     again = succeeded("run", stripes, "--study", "demo", *QUICK)

@@ -33,7 +33,7 @@ from augsearch.search.comparison import (
 from augsearch.search.data import open_data, study_name
 from augsearch.search.display import Display
 from augsearch.search.engines import InlineEngine
-from augsearch.search.ledger import Spent
+from augsearch.search.ledger import spent
 from augsearch.search.settings import Settings
 from augsearch.search.space import BASELINES as POLICIES
 from augsearch.search.studies import Entry, confirmation_results, entries, load_study, open_storage
@@ -182,7 +182,7 @@ def test_every_seed_has_studies_of_its_own(stripes: str) -> None:
     assert [one.study for one in first.contestants][:2] == ["mine", "mine random"]
     assert [one.study for one in second.contestants][:2] == ["mine seed 4", "mine seed 4 random"]
     pick = first.contestants[0].pick
-    assert set(confirmation_results(studies(first)[DEFAULT], pick.number)) == {0, 1, 2}
+    assert set(confirmation_results(studies(first)[DEFAULT])[pick.number]) == {0, 1, 2}
 
 
 def test_folds_of_the_confirmation_are_few_unless_told_otherwise(
@@ -234,7 +234,7 @@ def contestant(name: str, magnitude: int, hits: list[int]) -> Contestant:
         (result(50),),
     )
     confirmed = tuple(map(result, hits))
-    return Contestant(name, name, 5, Spent.of(confirmed), pick, confirmed)
+    return Contestant(name, name, 5, spent([dict(enumerate(confirmed))]), pick, confirmed)
 
 
 def made(random: list[int], alone: list[int], magnitudes: tuple[int, int, int] = (1, 2, 3)) -> Comparison:

@@ -19,8 +19,9 @@ from augsearch.search.data import Data, identity_of, open_data
 from augsearch.search.display import Display
 from augsearch.search.engines import Engine, InlineEngine, LocalEngine, WorkerLostError
 from augsearch.search.export import policy_file_of
+from augsearch.search.ledger import searched
 from augsearch.search.pruner import pruner_of
-from augsearch.search.race import Race, TeacherDone, TrialDone
+from augsearch.search.race import Race, TrialDone
 from augsearch.search.settings import Pruner, Settings
 from augsearch.search.space import BASELINES
 from augsearch.search.studies import entries, open_storage, open_study
@@ -263,13 +264,20 @@ def test_the_time_limit_ends_the_search_but_not_the_baselines(stripes: str) -> N
     assert all(len(one.results) == 3 for one in done)
 
 
-def test_the_teacher_is_trained_once_and_only_when_a_candidate_listens(stripes: str) -> None:
+def test_a_fold_has_a_teacher_only_where_a_candidate_listens(stripes: str) -> None:
     settings = quick(stripes, teacher="tiny")
     study, data = opened(settings)
-    events = list(Race(study, ENGINE, data.workspace, settings))
-    assert sum(isinstance(event, TeacherDone) for event in events) == 1
-    first = next(one.number for one in entries(study) if one.candidate.distillation)
-    assert first >= 4
+    for _ in Race(study, ENGINE, data.workspace, settings):
+        pass
+    listening = [one for one in entries(study) if one.candidate.distillation]
+    assert listening[0].number >= 4
+    folds = {fold for one in listening for fold in range(len(one.results))}
+    teachers = {path.name.split("-")[1] for path in data.workspace.fold_teachers.glob("*.safetensors")}
+    assert teachers == {str(fold) for fold in folds}
+    took = {result.teacher_images for one in listening for result in one.results}
+    alone = sum(result.images for one in entries(study) for result in one.results)
+    assert searched(entries(study)).images == alone + len(folds) * took.pop()
+    assert not took
     without = entries(race(quick(stripes, teacher="none"), "b.db"))
     assert not any(one.candidate.distillation for one in without)
 

@@ -41,7 +41,7 @@ from augsearch.trainers.recipe import Recipe
 from augsearch.trainers.rounds import Labeling
 from augsearch.trainers.scores import Scores, TrainingDivergedError, predict, score
 from augsearch.trainers.splits import Splits, split
-from augsearch.trainers.teachers import prepare_teacher
+from augsearch.trainers.teachers import final_teacher
 from augsearch.trainers.unlabeled import Unlabeled, open_unlabeled
 
 if TYPE_CHECKING:
@@ -61,10 +61,8 @@ def plain(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Workspace
 
 @pytest.fixture(scope="module")
 def with_teacher(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A study whose teacher is ready."""
-    workspace = source.study(tmp_path_factory.mktemp("taught"), teacher="tiny")
-    prepare_teacher(workspace.folder)
-    return workspace
+    """A study with a teacher."""
+    return source.study(tmp_path_factory.mktemp("taught"), teacher="tiny")
 
 
 def plan_of(epochs: int = 2, patience: int | None = None, **recipe: Any) -> FinalPlan:
@@ -324,18 +322,20 @@ def test_the_distillation_of_the_file_is_obeyed_and_its_teacher_made_if_missing(
 ) -> None:
     workspace = source.study(tmp_path, teacher="tiny")
     epochs, _ = finish(start(workspace, source.splits, tmp_path / "alone.safetensors"))
-    assert not workspace.teacher_logits.exists()
+    assert not workspace.final_teachers.exists()
 
     def distilled(**fields: Any) -> list[float]:
         file = PLAIN.model_copy(update={"training": Training(distillation=Distillation(**fields))})
         taught, final = finish(start(workspace, source.splits, tmp_path / "taught.safetensors", file))
+        assert final.teacher is not None
+        assert final.teacher.parent == workspace.final_teachers
+        assert final.teacher_images == final.images
         assert np.isfinite([*losses(taught), final.validation.log_loss]).all()
         return losses(taught)
 
     heard = distilled(temperature=4, alpha=0.9)
     assert heard != losses(epochs)
-    logits = np.load(workspace.teacher_logits)
-    assert np.isnan(logits[source.splits.test]).all()
+    assert len(list(workspace.final_teachers.glob("*.safetensors"))) == 1
     assert distilled(temperature=2, alpha=0.9) != heard
     assert distilled(temperature=4, alpha=0) == pytest.approx(losses(epochs), rel=1e-5)
     # Nothing is done to these images: the teacher says the same of them whenever it is asked.
@@ -346,9 +346,10 @@ def test_each_image_hears_what_the_teacher_says_of_it(source: Source, tmp_path: 
     labels = source.labels.copy()
     rows = final_training_part(source.splits, None)
     labels[rows] = (labels[rows] + 1) % 5
-    misled = source._replace(labels=labels).study(tmp_path)
+    honest = source.study(tmp_path / "honest", teacher="tiny")
+    knows = final_teacher(honest, ("tiny", "none"), rows, 20, CPU).path
+    misled = source._replace(labels=labels).study(tmp_path, teacher=str(knows))
     # The labels are all wrong, but the teacher knows better, and is all that is listened to.
-    np.save(misled.teacher_logits, 20 * np.eye(5, dtype=np.float32)[source.labels])
     distillation = Distillation(temperature=2, alpha=1, teacher_view="clean")
     file = PLAIN.model_copy(update={"training": Training(distillation=distillation)})
     epochs, _ = finish(start(misled, source.splits, tmp_path / "taught.safetensors", file, epochs=8))

@@ -126,10 +126,6 @@ def test_an_opened_workspace_is_the_one_that_was_written(study: tuple[Workspace,
     assert opened.data.fingerprint == workspace.data.fingerprint
     np.testing.assert_array_equal(opened.data.images, workspace.data.images)
     assert isinstance(opened.data.images, np.memmap)
-    assert (opened.teacher_logits, opened.teacher_model) == (
-        workspace.teacher_logits,
-        workspace.teacher_model,
-    )
 
 
 def test_a_workspace_may_be_written_anew(study: tuple[Workspace, Splits], tmp_path: Path) -> None:
@@ -154,15 +150,16 @@ def test_a_candidate_survives_json(candidate: Candidate) -> None:
     assert Candidate.model_validate(json.loads(json.dumps(candidate.model_dump(mode="json")))) == candidate
 
 
-def test_a_teacher_that_is_a_file_stays_where_it_is(study: tuple[Workspace, Splits], tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("teacher", "given"),
+    [("far/away.safetensors", Path("far/away.safetensors")), ("small", None), (None, None)],
+)
+def test_a_teacher_that_is_a_file_stays_where_it_is(
+    study: tuple[Workspace, Splits], tmp_path: Path, teacher: str | None, given: Path | None
+) -> None:
     workspace, splits = study
-    given = PROXY.model_copy(update={"teacher": "elsewhere/teacher.safetensors"})
-    assert write_workspace(tmp_path, workspace.data, splits, given).teacher_model == Path(
-        "elsewhere/teacher.safetensors"
-    )
-    own = workspace.teacher_model
-    assert own.parent == workspace.folder.parent / "teachers"
-    assert own.suffix == ".safetensors"
+    proxy = PROXY.model_copy(update={"teacher": teacher})
+    assert write_workspace(tmp_path, workspace.data, splits, proxy).given_teacher == given
 
 
 def test_each_stage_is_scored_on_its_own_images(study: tuple[Workspace, Splits]) -> None:

@@ -26,7 +26,7 @@ from augsearch.trainers.images import Part, open_images
 from augsearch.trainers.inputs import spec_for
 from augsearch.trainers.proxy import evaluate
 from augsearch.trainers.splits import split
-from augsearch.trainers.teachers import prepare_teacher
+from augsearch.trainers.teachers import final_teacher
 
 if TYPE_CHECKING:
     from tests.trainers.conftest import Source
@@ -45,10 +45,8 @@ def plain(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Workspace
 
 @pytest.fixture(scope="module")
 def taught(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A study whose teacher was trained for it."""
-    workspace = source.study(tmp_path_factory.mktemp("taught"), teacher="tiny")
-    prepare_teacher(workspace.folder)
-    return workspace
+    """A study whose folds have teachers."""
+    return source.study(tmp_path_factory.mktemp("taught"), teacher="tiny")
 
 
 def figures(result: FoldResult) -> tuple[float, float, float, int, bytes]:
@@ -180,10 +178,9 @@ def test_it_matters_whether_the_teacher_sees_what_the_student_sees(taught: Works
 def test_each_image_hears_what_the_teacher_says_of_it(
     source: Source, taught: Workspace, tmp_path: Path, view: str
 ) -> None:
+    knows = final_teacher(taught, ("tiny", "none"), source.splits.train, 20, torch.device("cpu")).path
     # The labels are all wrong, but the teacher knows better, and is all that is listened to.
-    misled = source.mislabeled("train").study(
-        tmp_path, teacher=str(taught.teacher_model), epochs=12, fold_size=150
-    )
+    misled = source.mislabeled("train").study(tmp_path, teacher=str(knows), epochs=12, fold_size=150)
     distillation = Distillation(temperature=2, alpha=1, teacher_view=view)
     candidate = Candidate(policy=PLAIN.policy, distillation=distillation)
     assert evaluate(misled.folder, candidate, SEARCH).accuracy > 0.9
@@ -194,7 +191,7 @@ def test_each_image_hears_what_the_teacher_says_of_it(
 def test_a_teacher_does_not_open_the_test_part(
     taught: Workspace, source: Source, tmp_path: Path, view: str
 ) -> None:
-    other = source.scrambled("test").study(tmp_path, teacher=str(taught.teacher_model))
+    other = source.scrambled("test").study(tmp_path, teacher="tiny")
     distillation = Distillation(temperature=4, alpha=0.9, teacher_view=view)
     candidate = Candidate(policy=TRIVIALAUGMENT, distillation=distillation)
     for fold in (SEARCH, CONFIRMATION):

@@ -1,81 +1,96 @@
-"""The teacher: made once, of the training part alone, and silent on the test part."""
+"""The teacher: made once, of its students' images alone, and silent on the test part."""
 
 from __future__ import annotations
 
+import shutil
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from augsearch.policies import Distillation, Policy, UserError
 from augsearch.trainers import teachers
-from augsearch.trainers.folds import Candidate, Fold, Stage, Workspace, write_workspace
+from augsearch.trainers.batches import LabeledImages
+from augsearch.trainers.folds import SELF, Candidate, Fold, Stage, Workspace, write_workspace
 from augsearch.trainers.inputs import spec_for
 from augsearch.trainers.models import ModelSpec, build_model, load_model, save_model
 from augsearch.trainers.proxy import evaluate
-from augsearch.trainers.scores import Logits, predict
-from augsearch.trainers.teachers import listened_to, load_teacher, prepare_teacher
+from augsearch.trainers.recipe import Recipe
+from augsearch.trainers.scores import Logits, TrainingDivergedError, predict
+from augsearch.trainers.teachers import Teacher, final_teacher, fold_teacher, load_teacher
 
 if TYPE_CHECKING:
     from tests.trainers.conftest import Source
 
 CPU = torch.device("cpu")
 CLASSES = ("cat", "cow", "dog", "hen", "pig")
+SMALL, TINY = ("small", "none"), ("tiny", "none")
 SAME = Distillation(temperature=4, alpha=0.9)
 CLEAN = Distillation(temperature=4, alpha=0.9, teacher_view="clean")
 
 
 @pytest.fixture(scope="module")
-def taught(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """A study whose teacher was trained for it."""
-    workspace = source.study(tmp_path_factory.mktemp("taught"), teacher="tiny")
-    assert prepare_teacher(workspace.folder) > 0
-    return workspace
+def study(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
+    """A study whose teachers are trained."""
+    return source.study(tmp_path_factory.mktemp("taught"), teacher="tiny")
 
 
-@pytest.fixture
-def hasty(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Teachers that are trained for one epoch only."""
-    monkeypatch.setattr(teachers, "default_epochs", lambda images: 1)
+@pytest.fixture(scope="module")
+def taught(study: Workspace, source: Source) -> Teacher:
+    """The teacher of its final training."""
+    return teaching(study, source.splits.train, 12)
 
 
-def logits_of(workspace: Workspace) -> Logits:
-    return np.asarray(np.load(workspace.teacher_logits))
+def teaching(
+    workspace: Workspace,
+    images: NDArray[np.int64],
+    epochs: int = 1,
+    student: tuple[str, str] = SMALL,
+) -> Teacher:
+    """The teacher of a final training, as the next process would have it."""
+    teachers._loaded.cache_clear()
+    return final_teacher(workspace, student, images, epochs, CPU)
 
 
-def test_a_teacher_says_nothing_of_test_images(taught: Workspace, source: Source) -> None:
-    logits = logits_of(taught)
-    assert logits.shape == (320, 5)
-    assert logits.dtype == np.float32
-    assert np.isfinite(logits[source.known]).all()
-    assert np.isnan(logits[source.splits.test]).all()
-    assert np.isnan(logits[source.splits.unlabeled]).all()
+def said(teacher: Teacher, images: NDArray[np.uint8]) -> Logits:
+    return predict(teacher.network, images, CPU)
 
 
-def test_a_teacher_learns_from_the_training_part_alone(
-    taught: Workspace, source: Source, tmp_path: Path
+def test_a_teacher_learns_from_its_students_images_alone(
+    taught: Teacher, source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    trained, train = counted(monkeypatch), source.splits.train
     other = source.scrambled("test", "validation", "confirmation").study(tmp_path, teacher="tiny")
-    prepare_teacher(other.folder)
-    train = source.splits.train
-    assert logits_of(other)[train].tobytes() == logits_of(taught)[train].tobytes()
+    again = teaching(other, train, 12)
+    np.testing.assert_array_equal(trained[0].images, source.images[train])
+    np.testing.assert_array_equal(trained[0].labels, source.labels[train])
+    assert trained[0].epochs == 12
+    np.testing.assert_array_equal(said(again, source.images), said(taught, source.images))
     # It is a teacher worth listening to, on images that it has not seen too.
     validation = source.splits.validation
-    assert (logits_of(taught)[validation].argmax(1) == source.labels[validation]).mean() > 0.9
+    right = said(taught, source.images[validation]).argmax(1) == source.labels[validation]
+    assert right.mean() > 0.9
 
 
-def test_a_trained_teacher_is_kept_with_its_logits(taught: Workspace, source: Source) -> None:
-    model, spec = load_model(taught.teacher_model)
-    assert spec == spec_for(taught, "tiny")
-    expected = predict(model, source.images[source.known], CPU)
-    np.testing.assert_array_equal(logits_of(taught)[source.known], expected)
-    left = {file.name for file in taught.folder.iterdir()}
-    assert left == {"parts.npz", "workspace.json", "teacher.npy"}
-    kept = {file.suffix for file in taught.teacher_model.parent.iterdir()}
-    assert kept == {".safetensors", ".json", ".lock"}
+def test_a_trained_teacher_is_kept_with_what_it_took(
+    study: Workspace, taught: Teacher, source: Source
+) -> None:
+    model, spec = load_model(taught.path)
+    assert spec == spec_for(study, "tiny")
+    np.testing.assert_array_equal(predict(model, source.images, CPU), said(taught, source.images))
+    assert {file.name for file in study.folder.iterdir()} == {"parts.npz", "workspace.json"}
+    assert taught.path.parent == study.final_teachers
+    assert {file.suffix for file in study.final_teachers.iterdir()} == {".safetensors", ".json", ".lock"}
+    again = teaching(study, source.splits.train, 12)
+    assert (again.images, again.seconds) == (taught.images, taught.seconds)
+    assert taught.images % 12 == 0
+    assert 0.9 * len(source.splits.train) < taught.images / 12 <= len(source.splits.train)
+    assert taught.seconds > 0
 
 
 def beside(workspace: Workspace, source: Source, name: str, **changed: Any) -> Workspace:
@@ -84,88 +99,185 @@ def beside(workspace: Workspace, source: Source, name: str, **changed: Any) -> W
     return write_workspace(workspace.folder.with_name(name), workspace.data, source.splits, proxy)
 
 
-def test_studies_of_the_same_images_share_a_teacher(taught: Workspace, source: Source) -> None:
-    before = taught.teacher_model.stat()
-    other = beside(taught, source, "longer", epochs=9, model="small", fold_size=20)
-    assert other.teacher_model == taught.teacher_model
-    prepare_teacher(other.folder)
-    after = taught.teacher_model.stat()
+def test_studies_of_the_same_images_share_a_teacher(
+    study: Workspace, taught: Teacher, source: Source
+) -> None:
+    before = taught.path.stat()
+    other = beside(study, source, "longer", epochs=9, model="small", fold_size=20)
+    again = teaching(other, source.splits.train, 12, TINY)
+    assert again.path == taught.path
+    after = again.path.stat()
     assert (after.st_mtime_ns, after.st_ino) == (before.st_mtime_ns, before.st_ino)
-    assert logits_of(other).tobytes() == logits_of(taught).tobytes()
 
 
-@pytest.mark.parametrize("changed", [{"teacher": "small"}, {"seed": 4}, {"teacher_weights": "hub"}])
+@pytest.mark.parametrize("changed", [{"teacher": "small"}, {"seed": 4}, {"teacher": SELF}])
 def test_a_teacher_that_would_be_another_is_not_shared(
-    taught: Workspace, source: Source, changed: dict[str, Any]
+    study: Workspace, taught: Teacher, source: Source, changed: dict[str, Any]
 ) -> None:
-    assert beside(taught, source, "else", **changed).teacher_model != taught.teacher_model
-
-
-def test_a_teacher_of_other_images_is_not_shared(taught: Workspace, source: Source, tmp_path: Path) -> None:
-    names = {taught.teacher_model.name}
-    names.add(source.scrambled("train").study(tmp_path / "a", teacher="tiny").teacher_model.name)
-    # Another division: what was held out from the one must not be known to the other.
-    splits = source.splits
-    swapped = source._replace(
-        splits=type(splits)(
-            train=splits.validation,
-            validation=splits.train,
-            confirmation=splits.confirmation,
-            test=splits.test,
-            unlabeled=splits.unlabeled,
-        )
+    train = source.splits.train[:40]
+    names = {teaching(one, train).path.name for one in (study, beside(study, source, "else", **changed))}
+    names |= {teaching(study, source.splits.train[1:41]).path.name, teaching(study, train, 2).path.name}
+    begun = beside(study, source, "begun", teacher_weights=str(taught.path))
+    names.add(teaching(begun, train).path.name)
+    names.add(
+        teaching(source.scrambled("train").study(study.folder.parent / "b", teacher="tiny"), train).path.name
     )
-    names.add(swapped.study(tmp_path / "b", teacher="tiny").teacher_model.name)
-    assert len(names) == 3
+    assert len(names) == 6
 
 
-def test_studies_that_want_the_same_teacher_at_once_train_it_once(
-    source: Source, tmp_path: Path, hasty: None, monkeypatch: pytest.MonkeyPatch
+def test_to_teach_oneself_is_to_be_ones_own_network(source: Source, tmp_path: Path) -> None:
+    workspace = source.study(tmp_path, teacher=SELF, model="small")
+    assert load_model(teaching(workspace, source.splits.train, student=TINY).path)[1].name == "tiny"
+    assert load_model(teaching(workspace, source.splits.train, student=SMALL).path)[1].name == "small"
+    assert load_model(taught_by(workspace, Fold(Stage.SEARCH, 0)).path)[1].name == "small"
+
+
+def test_a_student_that_starts_from_a_model_has_a_teacher_that_does(
+    study: Workspace, taught: Teacher, source: Source, tmp_path: Path
 ) -> None:
-    trained = []
-    train_teacher = teachers._train_teacher
+    start = str(taught.path)
+    workspace = source.study(tmp_path, teacher=SELF, model=start, weights=start, epochs=1)
+    assert workspace.given_teacher is None
+    teacher = taught_by(workspace, Fold(Stage.SEARCH, 0))
+    assert teacher.images == 48
+    validation = source.splits.validation
+    right = said(teacher, source.images[validation]).argmax(1) == source.labels[validation]
+    assert right.mean() > 0.9
 
-    def counted(workspace: Workspace, device: torch.device) -> None:
-        trained.append(workspace.folder)
-        train_teacher(workspace, device)
 
-    monkeypatch.setattr(teachers, "_train_teacher", counted)
+def test_who_learns_for_long_from_few_labels_has_a_teacher_that_does_not(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, trained = source.study(tmp_path, teacher="tiny"), counted(monkeypatch)
+    monkeypatch.setattr(teachers, "default_final_epochs", lambda images: 3)
+    monkeypatch.setattr(teachers, "MOST_TEACHER_IMAGES", 20)
+    teaching(workspace, source.splits.train, 600)
+    assert (trained[0].epochs, len(trained[0].images)) == (3, 20)
+    assert set(trained[0].labels) == set(range(5))
+
+
+def test_trainings_that_want_the_same_teacher_at_once_train_it_once(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = counted(monkeypatch)
     first = source.study(tmp_path, teacher="tiny")
     studies = [first, *(beside(first, source, f"{number}", epochs=number) for number in (5, 6, 7))]
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(prepare_teacher, [study.folder for study in studies]))
+        found = list(pool.map(lambda one: teaching(one, source.splits.train), studies))
     assert len(trained) == 1
-    assert len({logits_of(study).tobytes() for study in studies}) == 1
+    assert len({said(teacher, source.images).tobytes() for teacher in found}) == 1
+
+
+@dataclass
+class Training:
+    """Of a teacher: what it learned from, and for how long."""
+
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    epochs: int
+    seed: int
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> list[Training]:
+    """The trainings of teachers from now on."""
+    trained: list[Training] = []
+    train = teachers.train
+
+    def remembered(learner: Any, data: LabeledImages, policy: Any, recipe: Recipe, **how: Any) -> Any:
+        trained.append(Training(data.images, data.labels, recipe.epochs, how["seed"]))
+        return train(learner, data, policy, recipe, **how)
+
+    monkeypatch.setattr(teachers, "train", remembered)
+    return trained
+
+
+def taught_by(workspace: Workspace, fold: Fold) -> Teacher:
+    teachers._loaded.cache_clear()
+    return fold_teacher(workspace, fold, CPU)
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_the_teacher_of_a_fold_learns_from_that_folds_images_and_no_other(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: Stage
+) -> None:
+    workspace, trained = source.study(tmp_path, teacher="tiny", fold_size=40, epochs=3), counted(monkeypatch)
+    folds = [Fold(stage, index) for index in range(3)]
+    for fold in folds:
+        taught_by(workspace, fold)
+    for fold, training in zip(folds, trained, strict=True):
+        chosen = workspace.training_subset(fold)
+        np.testing.assert_array_equal(training.images, source.images[chosen])
+        np.testing.assert_array_equal(training.labels, source.labels[chosen])
+        assert training.epochs == 3
+    students = {seed for fold in folds for seed in fold.seeds(3)}
+    assert len({training.seed for training in trained} - students) == 3
+
+
+def test_all_who_ask_the_teacher_of_a_fold_share_it_and_say_what_it_took(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    workspace, trained = source.study(tmp_path, teacher="tiny"), counted(monkeypatch)
+    policy, fold = Policy(num_ops=0), Fold(Stage.CONFIRMATION, 7)
+    candidates = [Candidate(policy=policy, distillation=asked) for asked in (SAME, CLEAN)]
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(lambda one: evaluate(workspace.folder, one, fold), 2 * candidates))
+    assert len(trained) == 1
+    # 50 images are 6 steps of 8, in each of 2 epochs.
+    assert [result.teacher_images for result in results] == [96] * 4
+    assert len({result.teacher_seconds for result in results}) == 1
+    assert results[0].teacher_seconds > 0
+    assert {result.images for result in results} == {96}
+    alone = evaluate(workspace.folder, Candidate(policy=policy), fold)
+    assert (alone.teacher_images, alone.teacher_seconds) == (0, 0)
+
+
+def test_the_teacher_of_a_fold_that_is_gone_comes_again_the_same(source: Source, tmp_path: Path) -> None:
+    workspace, fold = source.study(tmp_path, teacher="tiny"), Fold(Stage.SEARCH, 1)
+    before = taught_by(workspace, fold)
+    shutil.rmtree(workspace.fold_teachers)
+    after = taught_by(workspace, fold)
+    assert after.images == before.images
+    np.testing.assert_array_equal(said(after, source.images), said(before, source.images))
+    other = taught_by(workspace, Fold(Stage.CONFIRMATION, 1))
+    assert (said(other, source.images) != said(before, source.images)).any()
+
+
+def test_a_teacher_whose_training_diverges_says_so(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverged(*_: Any, **__: Any) -> Any:
+        raise TrainingDivergedError("the loss is nan in epoch 2")
+        yield
+
+    monkeypatch.setattr(teachers, "train", diverged)
+    workspace, fold = source.study(tmp_path, teacher="tiny"), Fold(Stage.SEARCH, 0)
+    with pytest.raises(TrainingDivergedError, match=r"^the teacher's training: the loss is nan in epoch 2$"):
+        evaluate(workspace.folder, Candidate(policy=Policy(num_ops=0), distillation=SAME), fold)
+    with pytest.raises(UserError, match=r"^the teacher's training: the loss is nan in epoch 2; give "):
+        teaching(workspace, source.splits.train)
+    assert not list(workspace.fold_teachers.glob("*.safetensors"))
 
 
 @pytest.mark.parametrize("gone", [".safetensors", ".json"])
-def test_a_trained_teacher_that_is_gone_is_trained_again(
-    source: Source, tmp_path: Path, hasty: None, gone: str
-) -> None:
-    workspace = source.study(tmp_path, teacher="tiny")
-    prepare_teacher(workspace.folder)
-    said = logits_of(workspace)
-    teachers._teacher_network.cache_clear()
-    workspace.teacher_model.with_suffix(gone).unlink()
-    prepare_teacher(beside(workspace, source, "other", epochs=5).folder)
-    assert load_teacher(workspace.teacher_model, CLASSES)
-    workspace.teacher_model.unlink()
-    network, _ = listened_to(workspace, SAME, CPU)
-    assert network is not None
-    np.testing.assert_array_equal(predict(network, source.images[source.known], CPU), said[source.known])
+def test_a_trained_teacher_that_is_gone_is_trained_again(source: Source, tmp_path: Path, gone: str) -> None:
+    workspace, train = source.study(tmp_path, teacher="tiny"), source.splits.train
+    before = teaching(workspace, train)
+    before.path.with_suffix(gone).unlink()
+    after = teaching(workspace, train)
+    assert after.path == before.path
+    assert load_teacher(after.path, CLASSES)
+    np.testing.assert_array_equal(said(after, source.images), said(before, source.images))
 
 
-def test_weights_make_a_teacher_good_in_fewer_epochs(
-    taught: Workspace, source: Source, tmp_path: Path, hasty: None
-) -> None:
+def test_weights_make_a_teacher_good_in_fewer_epochs(taught: Teacher, source: Source, tmp_path: Path) -> None:
     def right(**settings: Any) -> float:
         workspace = source.study(tmp_path / str(len(settings)), teacher="tiny", **settings)
-        prepare_teacher(workspace.folder)
         validation = source.splits.validation
-        return float((logits_of(workspace)[validation].argmax(1) == source.labels[validation]).mean())
+        teacher = teaching(workspace, source.splits.train, 1)
+        return float((said(teacher, source.images[validation]).argmax(1) == source.labels[validation]).mean())
 
     assert right() < 0.8
-    assert right(teacher_weights=str(taught.teacher_model)) > 0.9
+    assert right(teacher_weights=str(taught.path)) > 0.9
 
 
 def save_teacher(path: Path, **fields: object) -> ModelSpec:
@@ -190,13 +302,14 @@ def test_a_teacher_from_a_file_speaks_as_the_network_in_it(source: Source, tmp_p
     save_teacher(path)
     before = path.stat().st_mtime_ns
     workspace = source.study(tmp_path, teacher=str(path))
-    prepare_teacher(workspace.folder)
-    expected = predict(load_model(path)[0], source.images[source.known], CPU)
-    np.testing.assert_array_equal(logits_of(workspace)[source.known], expected)
-    assert np.isnan(logits_of(workspace)[source.splits.test]).all()
-    assert workspace.teacher_model == path
+    expected = predict(load_model(path)[0], source.images, CPU)
+    for teacher in (teaching(workspace, source.splits.train), taught_by(workspace, Fold(Stage.SEARCH, 3))):
+        np.testing.assert_array_equal(said(teacher, source.images), expected)
+        assert (teacher.path, teacher.images, teacher.seconds) == (path, 0, 0)
+        assert not teacher.network.training
     assert path.stat().st_mtime_ns == before
-    assert not (workspace.folder.parent / "teachers").exists()
+    assert not workspace.fold_teachers.exists()
+    assert not workspace.final_teachers.exists()
 
 
 def test_a_teacher_that_knows_the_classes_in_another_order_is_understood(
@@ -205,15 +318,11 @@ def test_a_teacher_that_knows_the_classes_in_another_order_is_understood(
     path = tmp_path / "teacher.safetensors"
     others = ("hen", "cat", "pig", "dog", "cow")
     save_teacher(path, classes=others)
-    workspace = source.study(tmp_path, teacher=str(path))
-    prepare_teacher(workspace.folder)
-    own_words = predict(load_model(path)[0], source.images[source.known], CPU)
-    said = logits_of(workspace)[source.known]
+    own_words = predict(load_model(path)[0], source.images, CPU)
+    teacher = teaching(source.study(tmp_path, teacher=str(path)), source.splits.train)
+    translated = said(teacher, source.images)
     for number, name in enumerate(CLASSES):
-        np.testing.assert_array_equal(said[:, number], own_words[:, others.index(name)])
-    network, _ = listened_to(workspace, SAME, CPU)
-    assert network is not None
-    np.testing.assert_array_equal(predict(network, source.images[source.known], CPU), said)
+        np.testing.assert_array_equal(translated[:, number], own_words[:, others.index(name)])
 
 
 @pytest.mark.parametrize(
@@ -231,17 +340,15 @@ def test_a_teacher_of_other_classes_is_refused_by_name(
     save_teacher(path, classes=classes)
     workspace = source.study(tmp_path, teacher=str(path))
     for attempt in (
-        lambda: prepare_teacher(workspace.folder),
         lambda: load_teacher(path, CLASSES),
-        lambda: listened_to(workspace, SAME, CPU),
-        lambda: listened_to(workspace, CLEAN, CPU),
+        lambda: teaching(workspace, source.splits.train),
+        lambda: taught_by(workspace, Fold(Stage.SEARCH, 0)),
     ):
         with pytest.raises(UserError) as error:
             attempt()
         assert str(error.value).startswith(f"teacher {path}: {said}")
         assert str(error.value).endswith("or --teacher none")
         assert "\n" not in str(error.value)
-    assert not workspace.teacher_logits.exists()
 
 
 @pytest.mark.parametrize(
@@ -263,10 +370,9 @@ def test_a_teacher_of_another_size_or_colour_is_understood(
     path = tmp_path / "teacher.safetensors"
     save_teacher(path, **fields)
     workspace = source.study(tmp_path, teacher=str(path), epochs=1)
-    prepare_teacher(workspace.folder)
-    said = logits_of(workspace)[source.known]
-    assert np.isfinite(said).all()
-    assert (said.std(axis=0) > 0).all()
+    logits = said(teaching(workspace, source.splits.train), source.images)
+    assert np.isfinite(logits).all()
+    assert (logits.std(axis=0) > 0).all()
     losses = set()
     for distillation in (SAME, CLEAN, None):
         candidate = Candidate(policy=Policy(num_ops=1), distillation=distillation)
@@ -285,7 +391,7 @@ def test_a_teacher_that_there_is_not_is_refused(
 ) -> None:
     workspace = source.study(tmp_path, teacher=teacher)
     with pytest.raises(UserError, match=said) as error:
-        prepare_teacher(workspace.folder)
+        teaching(workspace, source.splits.train)
     assert "\n" not in str(error.value)
 
 
@@ -300,27 +406,6 @@ def test_a_teacher_whose_weights_cannot_be_fetched_is_named_in_one_line(
     with pytest.raises(
         UserError, match=r"the weights of torchvision:squeezenet1_1 could not be fetched \(.+\);"
     ) as error:
-        prepare_teacher(workspace.folder)
+        teaching(workspace, source.splits.train)
     assert "\n" not in str(error.value)
-    assert not workspace.teacher_logits.exists()
-
-
-def test_a_teacher_is_made_only_where_one_is_asked_for_and_missing(source: Source, tmp_path: Path) -> None:
-    path = tmp_path / "teacher.safetensors"
-    save_teacher(path)
-    workspace = source.study(tmp_path, teacher=str(path))
-    assert listened_to(workspace, None, CPU) == (None, None)
-    assert not workspace.teacher_logits.exists()
-    network, made = listened_to(workspace, CLEAN, CPU)
-    assert network is None
-    assert made is not None
-    np.testing.assert_array_equal(made, logits_of(workspace))
-    network, logits = listened_to(workspace, SAME, CPU)
-    assert logits is None
-    assert network is not None
-    assert not network.training
-    path.unlink()
-    _, again = listened_to(workspace, CLEAN, CPU)
-    np.testing.assert_array_equal(again, made)
-    with pytest.raises(UserError, match=r"teacher\.safetensors: no such file"):
-        listened_to(workspace, SAME, CPU)
+    assert not list(workspace.final_teachers.glob("*.safetensors"))
