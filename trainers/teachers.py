@@ -24,7 +24,15 @@ from torch import Tensor, nn
 from augsearch.policies import Policy, Transfer, UserError
 from augsearch.policies.errors import some
 from augsearch.trainers.devices import one_thread
-from augsearch.trainers.folds import SELF, Fold, Stage, Workspace, content_of, default_final_epochs
+from augsearch.trainers.folds import (
+    SELF,
+    Fold,
+    ProxySettings,
+    Stage,
+    Workspace,
+    content_of,
+    default_final_epochs,
+)
 from augsearch.trainers.inputs import labeled, spec_for
 from augsearch.trainers.learner import Learner
 from augsearch.trainers.loop import train
@@ -97,7 +105,7 @@ def fold_teacher(workspace: Workspace, fold: Fold, device: torch.device) -> Teac
     proxy = workspace.proxy
     lesson = _Lesson(
         workspace,
-        *_network(workspace, proxy.model, proxy.weights),
+        *_network(proxy, (proxy.model, proxy.weights)),
         images=workspace.training_subset(fold),
         epochs=proxy.epochs,
         seeds=Fold(fold.stage, FIRST_TEACHER + 1 + fold.index).seeds(proxy.seed),
@@ -124,7 +132,7 @@ def final_teacher(
     images = fold_subset(images, labels, fold=0, size=min(len(images), MOST_TEACHER_IMAGES), seed=seed)
     lesson = _Lesson(
         workspace,
-        *_network(workspace, *student),
+        *_network(workspace.proxy, student),
         images=images,
         epochs=min(epochs, default_final_epochs(len(images))),
         seeds=Fold(Stage.SEARCH, FIRST_TEACHER).seeds(seed),
@@ -135,11 +143,12 @@ def final_teacher(
         raise UserError(f"{error}; give another --teacher, or none") from None
 
 
-def _network(workspace: Workspace, *student: str) -> tuple[str, str]:
-    """The network to train as the teacher of ``student``, and what it starts from."""
-    proxy = workspace.proxy
+def _network(proxy: ProxySettings, student: tuple[str, str]) -> tuple[str, str]:
+    """What to train as the teacher of ``student``: a network, and what it starts from."""
+    if proxy.teacher == SELF:
+        return student
     assert proxy.teacher is not None
-    return (student[0], student[1]) if proxy.teacher == SELF else (proxy.teacher, proxy.teacher_weights)
+    return proxy.teacher, proxy.teacher_weights
 
 
 @dataclass(frozen=True, eq=False)
