@@ -80,7 +80,8 @@ def train_and_test(
         "final_best_epoch": final.best_epoch,
         "final_epochs": final.epochs,
         "final_trained_on": final.trained_on,
-        "final_images": final.images + final.teacher_images,
+        "final_images": final.images,
+        "final_teacher_images": final.teacher_images,
         "final_unlabeled_images": final.unlabeled,
         "final_seconds": round(final.seconds, 1),
     }
@@ -192,7 +193,7 @@ def _train(
     listens = file.training.model_copy(update={} if unlabeled is not None else {"semi": None}).asks_teacher
     if listens and data.workspace.given_teacher is None:
         teacher = plan.model if settings.teacher == SELF else settings.teacher
-        display.line(f"before that its teacher, {teacher}, unless there is one from before")
+        display.line(f"its teacher, {teacher}, is trained before it")
     try:
         return follower.follow(training)
     except TrainingDivergedError as error:

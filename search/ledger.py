@@ -57,8 +57,9 @@ def ledger(study: optuna.Study) -> dict[str, Spent]:
     final: dict[str, Any] | None = study.user_attrs.get("final")
     if final is not None:
         figures = final["figures"]
-        seconds = float(figures.get("final_seconds", 0.0))
-        stages[FINAL] = Spent(1, int(figures.get("final_images", 0)), seconds)
+        of_teacher = int(figures.get("final_teacher_images", 0))
+        images = int(figures.get("final_images", 0)) + of_teacher
+        stages[FINAL] = Spent(2 if of_teacher else 1, images, float(figures.get("final_seconds", 0.0)))
     return stages
 
 
