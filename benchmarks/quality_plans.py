@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import Any
 
 from augsearch.policies import Policy, PolicyFile, Training
 from augsearch.search.space import BASELINES
@@ -16,6 +17,8 @@ from benchmarks.quality_runs import Job
 EXPORTED = "exported policy"
 WITHOUT_TEACHER = "the same without its teacher"
 RUNNER_UP = "best policy of the search"
+LONGER = "twice the epochs"
+"""Of a policy without a teacher: about as many passes as one takes together with its teacher."""
 
 
 @dataclass(frozen=True)
@@ -80,16 +83,27 @@ class Rows:
         return [self._row(name, policy, Training()) for name, policy in BASELINES.items()]
 
     def searched(self, exported: PolicyFile, runner_up: PolicyFile | None = None) -> list[Row]:
-        """What was exported; without its teacher, if it has one; the best candidate, if that is another."""
+        """What was exported; without its teacher, if it has one; the best candidate, if that is another.
+
+        Where there is a teacher, whose training takes as long, the policy without it and the baseline that
+        came closest in the search are trained for as many passes too.
+        """
         rows = [self._row(EXPORTED, exported.policy, exported.training)]
         if exported.training.distillation is not None:
-            rows.append(self._row(WITHOUT_TEACHER, exported.policy, Training()))
+            closest = _closest_baseline(exported)
+            rows += [
+                self._row(WITHOUT_TEACHER, exported.policy, Training()),
+                self._row(f"{WITHOUT_TEACHER}, {LONGER}", exported.policy, Training(), times=2),
+                self._row(f"{closest}, {LONGER}", BASELINES[closest], Training(), times=2),
+            ]
         if runner_up is not None:
             rows.append(self._row(RUNNER_UP, runner_up.policy, runner_up.training))
         return rows
 
-    def _row(self, name: str, policy: Policy, training: Training) -> Row:
+    def _row(self, name: str, policy: Policy, training: Training, times: int = 1) -> Row:
         plan = self.sizes.plan(self.data)
+        recipe = plan.recipe.model_copy(update={"epochs": times * plan.recipe.epochs})
+        plan = plan.model_copy(update={"recipe": recipe})
         first = Job(
             data=self.data.name,
             division=self.data.division,
@@ -101,6 +115,14 @@ class Rows:
         )
         seeds = range(self.sizes.seeds)
         return Row(name, tuple(first.model_copy(update={"seed": seed}) for seed in seeds))
+
+
+def _closest_baseline(file: PolicyFile) -> str:
+    """The one of the smallest lead in the confirmation of the search that ``file`` is from."""
+    evidence: Any = file.evidence
+    name = next(row["name"] for row in evidence["confirmation"] if row["number"] == evidence["recommended"])
+    leads = [lead for lead in evidence["differences"] if lead["better"] == name]
+    return str(min(leads, key=lambda lead: lead["mean"])["worse"])
 
 
 def seed_by_seed(rows: Iterable[Row]) -> list[Job]:

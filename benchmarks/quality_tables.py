@@ -24,11 +24,11 @@ EXPLAINED = """\
 
 Every training is `augsearch`'s own final training (`train_final`, then `test_final`): on train and
 validation together, the epoch chosen on the confirmation part, the test part read once. All policies of a
-data set have the same network, schedule and number of image passes, and share the seeds of weights and
-order. A data set is divided once, for the search as for all seeds, so no image that a policy was searched on
-is a test image of any row. The exported policy is what `augsearch run` exports with default settings. Where
-that distils, the teacher is part of it: it is trained with each seed, on its student's images for as many
-epochs, and its passes and seconds are its row's.
+data set have the same network, schedule and number of image passes, but where a row says otherwise, and
+share the seeds of weights and order. A data set is divided once, for the search as for all seeds, so no
+image that a policy was searched on is a test image of any row. The exported policy is what `augsearch run`
+exports with default settings. Where that distils, the teacher is part of it: it is trained with each seed,
+on its student's images for as many epochs, and its passes and seconds are its row's.
 
 *± sd* is between seeds. Differences are paired by seed and image; their 95 % intervals take seeds and test
 images both for samples, as the verdict of a search does (`search/statistics.py`)."""
@@ -208,7 +208,7 @@ def costs(results: Sequence[Result]) -> Table:
     rows = []
     for result in results:
         ledger: Any = (result.exported.evidence if result.exported else {}).get("ledger") or {}
-        final = [one for row in result.begun for one in result.outcomes(row)]
+        final = [one for row in result.baselines for one in result.outcomes(row)]
         stages = [ledger.get(stage) or {} for stage in ("search", "confirmation")]
         rows.append(
             (
@@ -219,7 +219,7 @@ def costs(results: Sequence[Result]) -> Table:
         )
     return Table(
         "What it cost",
-        ("data", "search", "confirmation", "one final training"),
+        ("data", "search", "confirmation", "one final training of a baseline"),
         rows,
         notes="Image passes, and seconds of one worker, of a final training those of the processor. No "
         "baseline needs the first two.",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -105,32 +108,30 @@ def _draw_blocks(blocks: list[_Block], title: str) -> Image.Image:
     rows = -(-len(blocks) // 2)
     picture = Image.new("RGB", (2 * width, head + rows * height), _PAPER)
     pen = ImageDraw.Draw(picture)
-    small, middle = ImageFont.load_default(11), ImageFont.load_default(14)
-    pen.text((_MARGIN, _MARGIN), title, fill=_INK, font=ImageFont.load_default(16))
+    pen.text((_MARGIN, _MARGIN), title, fill=_INK, font=_font(16))
     for number, block in enumerate(blocks):
         column, row = divmod(number, rows)
         left, top = column * width + _MARGIN, head + row * height
-        pen.text((left, top), block.title, fill=_INK, font=middle)
+        pen.text((left, top), block.title, fill=_INK, font=_font(14))
         for place, (image, lines) in enumerate(block.cells):
             at = left + place * (_SMALL_CELL + gap), top + title_height
-            _put(picture, image, lines, at, _SMALL_CELL, small, _FAINT)
+            _put(picture, image, lines, at, _SMALL_CELL, 11, _FAINT)
     return picture
 
 
 def _draw(rows: list[list[tuple[NDArray[np.uint8], list[str]]]], title: str) -> Image.Image:
-    font, heading = ImageFont.load_default(12), ImageFont.load_default(16)
     cell_height = _CELL + _LINES * _LINE + _MARGIN
     head = _MARGIN * 2 + 20 if title else _MARGIN
     width = _MARGIN + len(rows[0]) * (_CELL + _MARGIN)
     picture = Image.new("RGB", (width, head + len(rows) * cell_height + _MARGIN), _PAPER)
     if title:
-        ImageDraw.Draw(picture).text((_MARGIN, _MARGIN), title, fill=_INK, font=heading)
+        ImageDraw.Draw(picture).text((_MARGIN, _MARGIN), title, fill=_INK, font=_font(16, title))
     for row, cells in enumerate(rows):
         for column, (image, names) in enumerate(cells):
             more = len(names) - _LINES
             lines = names if more <= 0 else [*names[: _LINES - 1], f"+ {more + 1} more"]
             at = _MARGIN + column * (_CELL + _MARGIN), head + row * cell_height
-            _put(picture, image, lines, at, _CELL, font, _FAINT if column else _INK)
+            _put(picture, image, lines, at, _CELL, 12, _FAINT if column else _INK)
     return picture
 
 
@@ -140,14 +141,15 @@ def _put(
     lines: list[str],
     at: tuple[int, int],
     cell: int,
-    font: _Font,
+    size: int,
     ink: tuple[int, int, int],
 ) -> None:
-    """One image with words under it."""
+    """One image with words of ``size`` under it."""
     left, top = at
     picture.paste(_shown(image, cell), at)
     pen = ImageDraw.Draw(picture)
     for number, line in enumerate(lines):
+        font = _font(size, line)
         pen.text((left, top + cell + 3 + number * _LINE), _fit(line, font, cell), fill=ink, font=font)
 
 
@@ -160,6 +162,16 @@ def _shown(image: NDArray[np.uint8], cell: int) -> Image.Image:
         return picture
     factor = cell // longest
     return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
+
+
+@lru_cache
+def _font(size: int, text: str = "") -> _Font:
+    """Pillow's own, or for what it has no letters for, such as an α or a class named café, Matplotlib's."""
+    package = None if text.translate({ord("…"): None, ord("°"): None}).isascii() else find_spec("matplotlib")
+    if package is not None and package.origin is not None:
+        path = Path(package.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
+        return ImageFont.truetype(path, size)
+    return ImageFont.load_default(size)
 
 
 def _fit(text: str, font: _Font, width: int) -> str:

@@ -95,13 +95,17 @@ def _without_verdict(facts: Facts) -> Headline:
 
 def _how_much(facts: Facts) -> list[str]:
     verdict, chosen, closest = facts.verdict or {}, facts.chosen, _over_the_best_baseline(facts)
+    which = "best"
+    if verdict.get("kind") == "better":
+        # As the verdict says it: who had fewer folds may have the lower mean and still be closer on those.
+        closest, which = min(facts.leads, key=lambda lead: lead.mean), "closest"
     parts = []
     if closest is not None:
         # Where a baseline is recommended, the reader asks what became of the search.
         of_search = "the best searched policy, " if chosen and chosen.entry.baseline else ""
         who = f"{of_search}{closest.better}"
         words = lead_in_words(facts.metric, closest)
-        parts.append(f"{who}: {words} over {called(closest.worse)}, the best baseline.")
+        parts.append(f"{who}: {words} over {called(closest.worse)}, the {which} baseline.")
     gain = verdict.get("gain")
     if gain is not None and (
         closest is None or (gain["better"], gain["worse"]) != (closest.better, closest.worse)

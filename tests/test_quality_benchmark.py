@@ -106,12 +106,27 @@ def test_flowers_are_divided_as_a_run_would(benchmarks: Any, cifar: Path, tmp_pa
 def test_rows_differ_in_the_policy_alone(benchmarks: Any, data: Any) -> None:
     plans = benchmarks.plans
     distils = Training(distillation=Distillation(temperature=4.0, alpha=0.5))
-    exported = PolicyFile(policy=Policy(num_ops=3, magnitude=5), training=distils)
+    evidence = {
+        "recommended": 4,
+        "confirmation": [{"name": "trial 4", "number": 4}, {"name": "trial 5", "number": 5}],
+        "differences": [
+            {"better": "trial 4", "worse": "none", "mean": 0.3},
+            {"better": "trial 4", "worse": "flip + crop", "mean": 0.1},
+            {"better": "trial 5", "worse": "RandAugment (2, 9)", "mean": 0.05},
+        ],
+    }
+    exported = PolicyFile(policy=Policy(num_ops=3, magnitude=5), training=distils, evidence=evidence)
     rows = plans.Rows(data, plans.Sizes())
     baselines, searched = rows.baselines(), rows.searched(exported, PolicyFile(policy=Policy(num_ops=1)))
     assert [row.name for row in baselines] == list(BASELINES)
-    assert [row.name for row in searched] == [plans.EXPORTED, plans.WITHOUT_TEACHER, plans.RUNNER_UP]
-    for jobs in zip(*(row.jobs for row in (*baselines, *searched)), strict=True):
+    names = [plans.EXPORTED, plans.WITHOUT_TEACHER, f"{plans.WITHOUT_TEACHER}, {plans.LONGER}"]
+    assert [row.name for row in searched] == [*names, f"flip + crop, {plans.LONGER}", plans.RUNNER_UP]
+    longer = searched[2:4]
+    assert [row.jobs[0].policy for row in longer] == [exported.policy, BASELINES["flip + crop"]]
+    assert {row.jobs[0].plan.recipe.epochs for row in longer} == {300}
+    assert {row.jobs[0].teacher for row in longer} == {None}
+    others = [row for row in searched if row not in longer]
+    for jobs in zip(*(row.jobs for row in (*baselines, *others)), strict=True):
         alike = [job.model_dump(exclude={"policy", "training", "teacher"}) for job in jobs]
         assert all(one == alike[0] for one in alike)
     first = searched[0].jobs[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from sklearn.datasets import load_sample_image
 
 from augsearch.policies import Policy
@@ -51,3 +52,13 @@ def test_the_operations_sheet_shows_every_operation_and_most_differ_from_the_ori
 def test_the_operations_sheet_takes_grey_and_tiny_images() -> None:
     for shape in ((1, 1, 3), (40, 3, 1), (16, 200, 3)):
         assert operations_sheet(np.full(shape, 90, np.uint8)).mode == "RGB"
+
+
+@pytest.mark.parametrize(("one", "other"), [("α", "β"), ("и", "к"), ("é", "è"), ("a", "b")])
+def test_letters_of_other_scripts_are_drawn_as_themselves(one: str, other: str) -> None:
+    # What a font lacks it shows as one and the same box.
+    def drawn(letter: str) -> bytes:
+        image = np.zeros((8, 8, 3), np.uint8)
+        return sheet(Policy(num_ops=0), [image], labels=[letter], title=f"T=4.0 {letter}=0.5").tobytes()
+
+    assert drawn(one) != drawn(other)
