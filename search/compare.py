@@ -185,7 +185,8 @@ class _Arena:
         self, role: str, settings: Settings, name: str, folds: int, budget: int | None = None
     ) -> optuna.Study:
         """Run a contestant's search; it takes about so many ``folds``."""
-        study = study_of(settings, self.data, name)
+        # Random search knows nothing of augmentation, so not what is usual either.
+        study = study_of(settings, self.data, name, warm_start=role != RANDOM)
         done = sum(len(entry.results) for entry in entries(study))
         with self.display.bar(f"seed {settings.seed}, {role}", max(folds, done), done) as bar:
             for event in Race(study, self.engine, self.data.workspace, settings, budget):

@@ -39,15 +39,18 @@ def only_driver(study: str) -> Iterator[None]:
         lock.release()
 
 
-def study_of(settings: Settings, data: Data, name: str) -> optuna.Study:
+def study_of(settings: Settings, data: Data, name: str, *, warm_start: bool = True) -> optuna.Study:
     """The study ``name`` of these settings and data, made now or taken up where it stands.
+
+    ``warm_start``: it begins with the baselines.
 
     Raises:
         UserError: it was made from other data or settings.
     """
     pruner = pruner_of(settings.pruner, settings.folds)
     storage = open_storage(settings.storage)
-    study = open_study(storage, name, identity_of(settings, data), settings.space, pruner)
+    identity = identity_of(settings, data)
+    study = open_study(storage, name, identity, settings.space, pruner, warm_start=warm_start)
     seal_test(study, settings.data, data)
     return study
 

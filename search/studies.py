@@ -80,8 +80,10 @@ def open_study(
     identity: dict[str, Any],
     space: Space,
     pruner: BasePruner | None = None,
+    *,
+    warm_start: bool = True,
 ) -> optuna.Study:
-    """The study ``name``, made now with its baselines waiting, or taken up where it stands.
+    """The study ``name``, made now, or taken up where it stands; at a warm start its baselines wait first.
 
     Raises:
         UserError: it was made from other data or settings; says what differs.
@@ -107,7 +109,7 @@ def open_study(
         raise UserError(
             f"study {name!r} was made from other data or settings: {differences}; use another --study"
         )
-    for name_of, baseline in space.baselines.items():
+    for name_of, baseline in space.baselines.items() if warm_start else ():
         params = baseline_params(baseline, space)
         study.enqueue_trial(params, user_attrs={"baseline": name_of}, skip_if_exists=True)
     return study
