@@ -5,8 +5,8 @@ RandAugment (2, 9), TrivialAugment and the exported policy, each through the lib
 with the same network, schedule and number of image passes, on five paired seeds, and tested once.
 
 First come the baselines of all data sets, seed by seed; then the searches, one ``augsearch run`` with default
-settings for each data set; then what they exported. On two free cores (AMD EPYC, Zen 5) some 20 minutes for
-the baselines, 15 for the searches and 10 for the rest. Every result is written at once, and a later call with
+settings for each data set; then what they exported. On two cores (AMD EPYC, Zen 5) some 20 minutes for the
+baselines, 30 for the searches and 20 for the rest. Every result is written at once, and a later call with
 the same ``--output`` and ``--work`` trains only what is missing.
 
     make bench-quality BENCH_ARGS="--cifar cifar --flowers flowers --workers 2 --markdown page.md"
