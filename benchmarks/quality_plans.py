@@ -10,7 +10,7 @@ from typing import Any
 from augsearch.policies import Policy, PolicyFile, Training
 from augsearch.search.space import BASELINES
 from augsearch.trainers import FinalPlan, Recipe
-from augsearch.trainers.folds import default_final_epochs
+from augsearch.trainers.folds import SELF, default_final_epochs
 from benchmarks.quality_data import DataSet
 from benchmarks.quality_runs import Job
 
@@ -29,7 +29,7 @@ class Sizes:
     network: str = "medium"
     epochs: int | None = None
     """None: as ``augsearch run`` has them by default."""
-    teacher: str = "self"
+    teacher: str = SELF
     cifar_labels: int = 400
     """Of each class, train, validation and confirmation together."""
     cifar_tested: int | None = None

@@ -43,11 +43,6 @@ class Candidate(BaseModel):
         """What a policy file says of how to train."""
         return Training(distillation=self.distillation, transfer=self.transfer, semi=self.semi)
 
-    @property
-    def asks_teacher(self) -> bool:
-        """Whether it needs a teacher."""
-        return self.training.asks_teacher
-
 
 Metric = Literal["accuracy", "macro-f1", "log-loss", "balanced-accuracy"]
 """What a search optimises."""

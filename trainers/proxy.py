@@ -34,7 +34,7 @@ def evaluate(folder: Path, candidate: Candidate, fold: Fold) -> FoldResult:
     if not len(workspace.unlabeled):
         candidate = candidate.model_copy(update={"semi": None})
     with one_thread():
-        teacher = fold_teacher(workspace, fold, device) if candidate.asks_teacher else None
+        teacher = fold_teacher(workspace, fold, device) if candidate.training.asks_teacher else None
         return _evaluate(workspace, candidate, fold, device, teacher)
 
 
