@@ -25,8 +25,8 @@ from typing import Any
 
 import click
 
-from augsearch.search.metrics import name_of, shown, shown_difference, shown_spread
-from augsearch.trainers.folds import Metric
+from augsearch.search.statistics.units import name_of, shown, shown_difference, shown_spread
+from augsearch.trainers.evaluation.metrics import Metric
 from benchmarks import environment
 from benchmarks.tables import Table
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from augsearch.policies import OPERATIONS, Policy
-from augsearch.policies.kinds import Kernel, Size, Table
+from augsearch.policies.effects import Kernel, Size, Table
 from benchmarks import peers
 from benchmarks.images import Images
 from benchmarks.peers import BILINEAR, NEAREST, Strengths, Ways

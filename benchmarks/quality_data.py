@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from augsearch.policies import UserError
-from augsearch.search.data import digest
 from augsearch.trainers import ImageData, Splits, open_images, split
-from augsearch.trainers.images import Part, load_cache
+from augsearch.trainers.data.dataset import Part, load_cache
+from augsearch.trainers.system.hashing import digest
 from benchmarks.technique_runs import POOL_SEED, Indices, stratified
 
 CACHE = Path("mlruns/cache")

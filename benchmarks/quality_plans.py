@@ -8,9 +8,10 @@ from itertools import chain
 from typing import Any
 
 from augsearch.policies import Policy, PolicyFile, Training
-from augsearch.search.space import BASELINES
+from augsearch.search.space.space import BASELINES
 from augsearch.trainers import FinalPlan, Recipe
-from augsearch.trainers.folds import SELF, default_final_epochs
+from augsearch.trainers.training.recipe import default_final_epochs
+from augsearch.trainers.workspace.candidate import SELF
 from benchmarks.quality_data import DataSet
 from benchmarks.quality_runs import Job
 

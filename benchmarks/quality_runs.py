@@ -13,18 +13,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from augsearch.policies import Policy, PolicyFile, Training
-from augsearch.search.wording import describe
-from augsearch.trainers import (
-    Candidate,
-    FinalModel,
-    FinalPlan,
-    ProxySettings,
-    test_final,
-    train_final,
-)
-from augsearch.trainers.final import Following
-from augsearch.trainers.folds import FoldResult, Workspace, write_workspace
-from augsearch.trainers.pixels import Decoded
+from augsearch.search.space.describe import describe
+from augsearch.trainers import Candidate, FinalModel, FinalPlan, ProxySettings, test_final, train_final
+from augsearch.trainers.data.views import Decoded
+from augsearch.trainers.tasks.final import Following
+from augsearch.trainers.workspace.folder import Workspace, write_workspace
+from augsearch.trainers.workspace.folds import FoldResult
 from benchmarks.quality_data import DataSet
 from benchmarks.technique_runs import Outcome as Trained
 

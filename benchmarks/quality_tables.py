@@ -9,9 +9,9 @@ from statistics import fmean
 from typing import Any
 
 from augsearch.policies import PolicyFile
-from augsearch.search.space import BASELINES
-from augsearch.search.statistics import Difference, compare
-from augsearch.search.wording import describe
+from augsearch.search.space.describe import describe
+from augsearch.search.space.space import BASELINES
+from augsearch.search.statistics.paired import Difference, compare
 from augsearch.trainers import Candidate
 from benchmarks.quality_data import DataSet
 from benchmarks.quality_plans import EXPORTED, Row

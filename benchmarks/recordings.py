@@ -25,14 +25,19 @@ import optuna
 from numpy.typing import NDArray
 
 from augsearch.policies import UserError
-from augsearch.search.data import open_data
-from augsearch.search.display import Display
-from augsearch.search.engines import Engine, LocalEngine
+from augsearch.search.console import Display
+from augsearch.search.engines.engine import Engine
+from augsearch.search.engines.local import LocalEngine
+from augsearch.search.engines.workers import evaluate
+from augsearch.search.inputs.prepare import open_data
 from augsearch.search.settings import Settings, available_cores
-from augsearch.search.space import Space, baseline_params, neighbour, suggest
-from augsearch.search.work import evaluate
-from augsearch.trainers.folds import Candidate, Fold, FoldResult, Stage
-from augsearch.trainers.images import Part
+from augsearch.search.space.neighbours import neighbour
+from augsearch.search.space.params import baseline_params
+from augsearch.search.space.space import Space
+from augsearch.search.space.suggest import suggest
+from augsearch.trainers.data.dataset import Part
+from augsearch.trainers.workspace.candidate import Candidate
+from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
 from benchmarks.environment import facts
 from benchmarks.unlabeled_images import FASHION, cifar10, fashion_mnist
 

@@ -16,12 +16,14 @@ from numpy.typing import NDArray
 from optuna.pruners import BasePruner
 from optuna.trial import TrialState
 
-from augsearch.search.race import Race, TrialDone
+from augsearch.search.engines.workers import evaluate
+from augsearch.search.race.race import Race, TrialDone
 from augsearch.search.settings import Settings
-from augsearch.search.space import Space
-from augsearch.search.studies import open_study
-from augsearch.search.work import evaluate
-from augsearch.trainers.folds import Candidate, Fold, FoldResult, Workspace
+from augsearch.search.space.space import Space
+from augsearch.search.studies.study import open_study
+from augsearch.trainers.workspace.candidate import Candidate
+from augsearch.trainers.workspace.folder import Workspace
+from augsearch.trainers.workspace.folds import Fold, FoldResult
 from benchmarks.recordings import Recording, candidates_of
 
 Answer = Callable[[Candidate, int], tuple[float, float]]

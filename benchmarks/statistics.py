@@ -20,13 +20,13 @@ import click
 import numpy as np
 import optuna
 
-from augsearch.search.pruner import pruner_of
 from augsearch.search.settings import Settings, available_cores
-from augsearch.search.space import BASELINES
-from augsearch.search.standings import Standing, settle
-from augsearch.search.statistics import leads_over
-from augsearch.search.verdict import judge
-from augsearch.trainers.folds import FoldResult
+from augsearch.search.space.space import BASELINES
+from augsearch.search.statistics.paired import leads_over
+from augsearch.search.statistics.sequential import Standing, settle
+from augsearch.search.statistics.verdict import judge
+from augsearch.search.studies.pruner import pruner_of
+from augsearch.trainers.workspace.folds import FoldResult
 from benchmarks import statistics_report
 from benchmarks.environment import facts
 from benchmarks.recordings import recordings

@@ -26,8 +26,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from augsearch.policies import MAX_MAGNITUDE
-from augsearch.search.space import TRANSFORMS, Space, neighbour, suggest
-from augsearch.trainers.folds import Candidate
+from augsearch.search.space.neighbours import neighbour
+from augsearch.search.space.space import TRANSFORMS, Space
+from augsearch.search.space.suggest import suggest
+from augsearch.trainers.workspace.candidate import Candidate
 from benchmarks.replays import Answer, FoldTable
 
 Kind = Literal["both", "process", "trees"]

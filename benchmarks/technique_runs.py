@@ -29,9 +29,9 @@ from augsearch.trainers import (
     score,
     train,
 )
-from augsearch.trainers.folders import read_folder
-from augsearch.trainers.images import Part
-from augsearch.trainers.models import channel_statistics
+from augsearch.trainers.data.dataset import Part
+from augsearch.trainers.data.sources.folders import read_folder
+from augsearch.trainers.models.build import channel_statistics
 
 CPU = torch.device("cpu")
 POOL_SEED = 4

@@ -133,7 +133,7 @@ def make_job(network: str, count: int, batch: int, photos: Path | None, device: 
     import torch
 
     from augsearch.trainers import ModelSpec
-    from augsearch.trainers.models import channel_statistics
+    from augsearch.trainers.models.build import channel_statistics
     from benchmarks import images
     from benchmarks.recipes import Job
 

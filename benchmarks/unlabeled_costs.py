@@ -18,16 +18,16 @@ from torch import nn
 
 from augsearch.policies import Semi
 from augsearch.trainers import LabeledImages, Learner, Recipe, design, prepared, train
-from augsearch.trainers.devices import resolve_device
-from augsearch.trainers.guesses import Guesses
-from augsearch.trainers.label_store import LabelStore
-from augsearch.trainers.labeling import label
-from augsearch.trainers.loop import EpochResult
-from augsearch.trainers.models import channel_statistics
-from augsearch.trainers.pixels import Decoded
-from augsearch.trainers.rounds import guessed
-from augsearch.trainers.semi import Pool, class_shares
-from augsearch.trainers.unlabeled import Unlabeled
+from augsearch.trainers.data.unlabeled.dataset import Unlabeled
+from augsearch.trainers.data.views import Decoded
+from augsearch.trainers.models.build import channel_statistics
+from augsearch.trainers.semi.label_store import LabelStore
+from augsearch.trainers.semi.labeling import label
+from augsearch.trainers.semi.pool import Pool, class_shares
+from augsearch.trainers.semi.predictions import Guesses
+from augsearch.trainers.semi.pseudo_labels import guessed
+from augsearch.trainers.system.devices import resolve_device
+from augsearch.trainers.training.loop import EpochResult
 from benchmarks.tables import Table, rounded
 from benchmarks.technique_runs import Tell
 from benchmarks.technique_tables import CONFIDENCE, half_width

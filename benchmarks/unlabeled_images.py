@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from augsearch.policies import UserError
 from augsearch.trainers import open_images
-from augsearch.trainers.images import Part
+from augsearch.trainers.data.dataset import Part
 from benchmarks.technique_runs import POOL_SEED, Indices, stratified
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")

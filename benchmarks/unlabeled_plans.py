@@ -12,12 +12,15 @@ import numpy as np
 import optuna
 
 from augsearch.policies import RANDAUGMENT, Policy, Semi
-from augsearch.search.space import Baseline, Space, baseline_params, neighbour, suggest
+from augsearch.search.space.neighbours import neighbour
+from augsearch.search.space.params import baseline_params
+from augsearch.search.space.space import Baseline, Space
+from augsearch.search.space.suggest import suggest
 from augsearch.trainers import Recipe
-from augsearch.trainers.batches import batch_size_of as labeled_of_batch
-from augsearch.trainers.batches import steps_of
-from augsearch.trainers.recipe import usual_label_smoothing
-from augsearch.trainers.rounds import labelings
+from augsearch.trainers.semi.pseudo_labels import labelings
+from augsearch.trainers.training.loader import batch_size_of as labeled_of_batch
+from augsearch.trainers.training.loader import steps_of
+from augsearch.trainers.training.recipe import usual_label_smoothing
 from benchmarks.unlabeled_images import Division
 from benchmarks.unlabeled_runs import Job, Outcome
 

@@ -15,12 +15,13 @@ from torch import nn
 
 from augsearch.policies import Policy, Semi
 from augsearch.trainers import LabeledImages, Learner, Recipe, design, predict, prepared, score
-from augsearch.trainers.devices import resolve_device
-from augsearch.trainers.loop import EpochResult
-from augsearch.trainers.models import channel_statistics
-from augsearch.trainers.noise import add_noise
-from augsearch.trainers.rounds import Labeler, Labeling, guessed, learn, rightly_labeled
-from augsearch.trainers.semi import Pool, class_shares, select
+from augsearch.trainers.models.build import channel_statistics
+from augsearch.trainers.models.drop import add_noise
+from augsearch.trainers.semi.learn import learn
+from augsearch.trainers.semi.pool import Pool, class_shares, select
+from augsearch.trainers.semi.pseudo_labels import Labeler, Labeling, guessed, rightly_labeled
+from augsearch.trainers.system.devices import resolve_device
+from augsearch.trainers.training.loop import EpochResult
 from benchmarks.technique_runs import Indices, stratified
 from benchmarks.technique_runs import Outcome as Trained
 from benchmarks.unlabeled_images import Division, Pools, Stored

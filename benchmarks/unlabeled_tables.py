@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from statistics import fmean
 
 from augsearch.policies import RANDAUGMENT, Policy
-from augsearch.search.wording import describe
+from augsearch.search.space.describe import describe
 from augsearch.trainers import Candidate as Described
 from benchmarks.tables import Table
 from benchmarks.technique_tables import (

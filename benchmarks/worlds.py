@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from augsearch.trainers.folds import FoldResult
+from augsearch.trainers.workspace.folds import FoldResult
 from benchmarks.recordings import Recording
 
 POINT = 0.01

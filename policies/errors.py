@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
+
+if TYPE_CHECKING:
+    pass
 
 
 class UserError(ValueError):
@@ -74,3 +78,10 @@ def _one(field: str, detail: ErrorDetails) -> str:
     bounds = {name: f"{bound:g}" if isinstance(bound, float) else bound for name, bound in context.items()}
     rule = _RULES[kind].format(**bounds) if kind in _RULES else detail["msg"].lower()
     return f"{field} {rule}, got {detail['input']!r}"
+
+
+def shown(value: Any) -> str:
+    """``float32 (3, 32, 32)``: what a wrong image is, for messages."""
+    return (
+        f"{getattr(value, 'dtype', type(value).__name__)} {tuple(getattr(value, 'shape', ())) or ''}".strip()
+    )

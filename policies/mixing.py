@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from augsearch.policies.errors import UserError
-from augsearch.policies.transforms import Stream, shown
+from augsearch.policies.errors import UserError, shown
+from augsearch.policies.streams import Stream
 
 Targets = TypeVar("Targets", bound=Any)
 

@@ -10,15 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, field_validator, model_validator
 
-from augsearch.policies.errors import UserError
-from augsearch.policies.kinds import Size, fuse
+from augsearch.policies.backends.opencv.runner import run, run_draws
+from augsearch.policies.describe import shown_value
+from augsearch.policies.effects import Size, fuse
+from augsearch.policies.errors import UserError, shown
 from augsearch.policies.mixing import Mixing
-from augsearch.policies.opencv import run, run_draws
-from augsearch.policies.operations import MAX_MAGNITUDE, OPERATIONS, RANDAUGMENT, Ranges
-from augsearch.policies.plan import Drawn, Draws, Recipe, effect_of, encode
+from augsearch.policies.operations import RANDAUGMENT
+from augsearch.policies.planner import Drawn, Draws, Recipe, effect_of, encode
+from augsearch.policies.registry import MAX_MAGNITUDE, OPERATIONS, Ranges
 from augsearch.policies.sampling import Border, Interpolation, Sampling
-from augsearch.policies.transforms import BatchTransform, ImageTransform, shown
-from augsearch.policies.wording import shown_value
+from augsearch.policies.transforms import BatchTransform, ImageTransform
 
 Images = NDArray[np.uint8]
 
@@ -147,7 +148,7 @@ class Policy(BaseModel):
         Raises:
             UserError: there is no such file, or it is no valid policy file; the message names the field.
         """
-        from augsearch.policies.files import read_policy  # files.py is about policies, so it imports this
+        from augsearch.policies.document import read_policy  # files.py is about policies, so it imports this
 
         return read_policy(path).policy
 

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from augsearch.policies.kinds import Size
-from augsearch.policies.operations import OPERATIONS, Operation
-from augsearch.policies.plan import Drawn
+from augsearch.policies.describe import shown_magnitude
+from augsearch.policies.effects import Size
+from augsearch.policies.planner import Drawn
 from augsearch.policies.policy import Policy
-from augsearch.policies.wording import shown_magnitude
+from augsearch.policies.registry import OPERATIONS, Operation
 
 SHOWN_MAGNITUDES = (6, 12, 18, 24, 30)
 

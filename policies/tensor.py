@@ -12,19 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from augsearch.policies.errors import UserError
-from augsearch.policies.mixing import (
-    Mix,
-    Mixing,
-    check_labels,
-    checked_classes,
-    draw_mix,
-    probabilities,
-)
+from augsearch.policies.backends.torch.kernels import Cargo
+from augsearch.policies.backends.torch.runner import run_draws
+from augsearch.policies.errors import UserError, shown
+from augsearch.policies.mixing import Mix, Mixing, check_labels, checked_classes, draw_mix, probabilities
 from augsearch.policies.policy import Policy
-from augsearch.policies.torch_batches import run_draws
-from augsearch.policies.torch_steps import Cargo
-from augsearch.policies.transforms import Stream, shown
+from augsearch.policies.streams import Stream
 
 _DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
 

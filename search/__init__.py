@@ -9,11 +9,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from augsearch.search.display import Display
-    from augsearch.search.pipeline import Outcome, run
+    from augsearch.search.commands.run import Outcome, run
+    from augsearch.search.console import Display
     from augsearch.search.settings import Settings
 
-_HOME_OF = {"Display": "display", "Outcome": "pipeline", "Settings": "settings", "run": "pipeline"}
+_HOME_OF = {"Display": "console", "Outcome": "commands.run", "Settings": "settings", "run": "commands.run"}
 
 __all__ = ["Display", "Outcome", "Settings", "run"]
 

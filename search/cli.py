@@ -100,9 +100,9 @@ def run(config: Path | None, show_config: bool, **flags: Any) -> None:
     if show_config:
         click.echo(show_settings(settings), nl=False)
         return
-    from augsearch.search.display import Display
-    from augsearch.search.pipeline import next_steps
-    from augsearch.search.pipeline import run as run_search
+    from augsearch.search.commands.run import next_steps
+    from augsearch.search.commands.run import run as run_search
+    from augsearch.search.console import Display
 
     display = Display()
     display.line(next_steps(settings, run_search(settings, display)))
@@ -123,8 +123,8 @@ def compare(config: Path | None, seeds: int, json_file: Path | None, **flags: An
     Example:
       augsearch compare photos/ --seeds 3
     """
-    from augsearch.search.compare import compare_searches
-    from augsearch.search.display import Display
+    from augsearch.search.commands.compare import compare_searches
+    from augsearch.search.console import Display
     from augsearch.search.settings import load_settings
 
     compare_searches(load_settings(config, flags), seeds, json_file, Display())
@@ -145,7 +145,7 @@ def export(study: str, output: Path, trial: int | None, storage: str | None) -> 
     Example:
       augsearch export photos-1a2b3c -o policy.json
     """
-    from augsearch.search.export import export_policy
+    from augsearch.search.commands.export import export_policy
 
     click.echo(export_policy(study, output, trial, storage))
 
@@ -167,7 +167,7 @@ def report(study: str, output: Path, storage: str | None) -> None:
     Example:
       augsearch report photos-1a2b3c -o report.html
     """
-    from augsearch.search.report import report_study
+    from augsearch.search.report.page import report_study
 
     click.echo(report_study(study, output, storage))
 
@@ -194,8 +194,8 @@ def train(policy_file: Path, **flags: Any) -> None:
       augsearch train photos/ --policy policy.json
       augsearch train photos/ --policy policy.json --model torchvision:resnet50 --transfer full
     """
-    from augsearch.search.display import Display
-    from augsearch.search.finals import train_from_file
+    from augsearch.search.commands.train import train_from_file
+    from augsearch.search.console import Display
     from augsearch.search.settings import load_settings
 
     overrides = {name: flags.pop(name) for name in ("mixing", "temperature", "alpha")}
@@ -221,7 +221,7 @@ def predict(model: str, images: tuple[Path, ...], **options: Any) -> None:
     Example:
       augsearch predict mlruns/STUDY/model.safetensors holiday/ --json | jq -r .label
     """
-    from augsearch.search.predictions import print_predictions
+    from augsearch.search.commands.predict import print_predictions
 
     print_predictions(model, images, **options)
 
@@ -248,7 +248,7 @@ def export_model(model: str, output: Path, kind: str | None, tracking_uri: str |
     Example:
       augsearch export-model mlruns/STUDY -o model.onnx
     """
-    from augsearch.search.model_files import write_model
+    from augsearch.search.commands.export_model import write_model
 
     click.echo(write_model(model, output, kind, tracking_uri))
 
@@ -269,7 +269,7 @@ def preview(policy_file: Path, data: str | None, output: Path, image_size: int |
     Example:
       augsearch preview policy.json photos/ -o sheet.png
     """
-    from augsearch.search.previews import draw_preview
+    from augsearch.search.commands.preview import draw_preview
 
     click.echo(draw_preview(policy_file, data, output, image_size, seed))
 
@@ -286,7 +286,7 @@ def operations(as_json: bool, sheet: Path | None, image: Path | None) -> None:
     Example:
       augsearch operations --sheet operations.png --image cat.jpg
     """
-    from augsearch.search.listing import draw_operations, operations_json, print_operations
+    from augsearch.search.commands.operations import draw_operations, operations_json, print_operations
 
     if sheet or image:
         click.echo(draw_operations(sheet, image), err=as_json)
@@ -307,7 +307,7 @@ def ui(tracking_uri: str | None, port: int | None) -> None:
     Example:
       augsearch ui --port 8080
     """
-    from augsearch.search.ui import serve
+    from augsearch.search.commands.ui import serve
 
     click.echo("Starting the MLflow UI …", err=True)
     serve(tracking_uri, port, say=click.echo)

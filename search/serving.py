@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from augsearch.trainers.classifier import Classifier
+from augsearch.trainers.evaluation.classifier import Classifier
 
 if TYPE_CHECKING:
     from pandas import DataFrame

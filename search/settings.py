@@ -13,9 +13,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from augsearch.policies import OPERATION_SETS, OPERATIONS, RANDAUGMENT, Transfer, UserError
 from augsearch.policies.errors import explain
-from augsearch.search.space import BASELINES, TECHNIQUES, SemiSpace, Space
-from augsearch.trainers.folds import SELF, Metric
-from augsearch.trainers.networks import check_network, is_built_in, is_model_file
+from augsearch.search.space.space import BASELINES, TECHNIQUES, SemiSpace, Space
+from augsearch.trainers.evaluation.metrics import Metric
+from augsearch.trainers.models.names import check_network, is_built_in, is_model_file
+from augsearch.trainers.workspace.candidate import SELF
 
 HOME = Path("mlruns")
 """Where everything is kept unless told otherwise, relative to the working directory."""

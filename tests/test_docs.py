@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from augsearch.policies import OPERATIONS, read_policy
-from augsearch.policies.wording import sets_of, shown_range
+from augsearch.policies.describe import sets_of, shown_range
 from augsearch.search.cli import main
 
 ROOT = Path(__file__).parents[1]

@@ -25,9 +25,9 @@ from augsearch.policies import (
     read_policy,
     write_policy,
 )
-from augsearch.search.space import BASELINES
-from augsearch.search.statistics import Difference
-from augsearch.trainers.images import Part
+from augsearch.search.space.space import BASELINES
+from augsearch.search.statistics.paired import Difference
+from augsearch.trainers.data.dataset import Part
 
 ROOT = Path(__file__).parents[1]
 CLASSES, LEARNED, HELD = 3, 24, 6

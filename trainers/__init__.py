@@ -9,48 +9,66 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from augsearch.trainers.batches import LabeledImages
-    from augsearch.trainers.classifier import Classifier, Prediction
-    from augsearch.trainers.exporting import export_model
-    from augsearch.trainers.final import FinalEpoch, FinalModel, FinalPlan, test_final, train_final
-    from augsearch.trainers.folds import Candidate, Fold, FoldResult, ProxySettings, Stage, Workspace
-    from augsearch.trainers.images import ImageData, open_images
-    from augsearch.trainers.learner import Learner
-    from augsearch.trainers.loop import EpochResult, train
-    from augsearch.trainers.losses import Batch, distilled, supervised
-    from augsearch.trainers.models import ModelSpec, build_model, design, load_model, prepared, save_model
-    from augsearch.trainers.proxy import evaluate
-    from augsearch.trainers.recipe import Recipe
-    from augsearch.trainers.rounds import Labeler, Labeling, learn
-    from augsearch.trainers.scores import Scores, TrainingDivergedError, predict, score
-    from augsearch.trainers.semi import Pool
-    from augsearch.trainers.splits import Splits, fold_subset, split
-    from augsearch.trainers.students import RoundDone, train_students
-    from augsearch.trainers.teachers import Teacher, final_teacher, fold_teacher, load_teacher
-    from augsearch.trainers.unlabeled import Unlabeled, open_unlabeled
-    from augsearch.trainers.weights import Loaded, load_weights, read_weights
+    from augsearch.trainers.data.dataset import ImageData
+    from augsearch.trainers.data.images import open_images
+    from augsearch.trainers.data.splits import Splits, fold_subset, split
+    from augsearch.trainers.data.unlabeled.dataset import Unlabeled, open_unlabeled
+    from augsearch.trainers.data.views import LabeledImages
+    from augsearch.trainers.evaluation.classifier import Classifier, Prediction
+    from augsearch.trainers.evaluation.inference import predict
+    from augsearch.trainers.evaluation.metrics import Scores, TrainingDivergedError, score
+    from augsearch.trainers.models.build import build_model, design, prepared
+    from augsearch.trainers.models.export import export_model
+    from augsearch.trainers.models.saved import load_model, save_model
+    from augsearch.trainers.models.spec import ModelSpec
+    from augsearch.trainers.models.weights import Loaded, load_weights, read_weights
+    from augsearch.trainers.semi.learn import learn
+    from augsearch.trainers.semi.pool import Pool
+    from augsearch.trainers.semi.pseudo_labels import Labeler, Labeling
+    from augsearch.trainers.tasks.final import FinalEpoch, FinalModel, test_final, train_final
+    from augsearch.trainers.tasks.final_job import FinalPlan
+    from augsearch.trainers.tasks.fold import evaluate
+    from augsearch.trainers.tasks.self_training import RoundDone, train_students
+    from augsearch.trainers.tasks.teacher import Teacher, final_teacher, fold_teacher, load_teacher
+    from augsearch.trainers.training.batch import Batch
+    from augsearch.trainers.training.learner import Learner
+    from augsearch.trainers.training.loop import EpochResult, train
+    from augsearch.trainers.training.losses import distilled, supervised
+    from augsearch.trainers.training.recipe import Recipe
+    from augsearch.trainers.workspace.candidate import Candidate, ProxySettings
+    from augsearch.trainers.workspace.folder import Workspace
+    from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
 
 _HOMES = {
-    "batches": ["LabeledImages"],
-    "classifier": ["Classifier", "Prediction"],
-    "exporting": ["export_model"],
-    "final": ["FinalEpoch", "FinalModel", "FinalPlan", "test_final", "train_final"],
-    "folds": ["Candidate", "Fold", "FoldResult", "ProxySettings", "Stage", "Workspace"],
-    "images": ["ImageData", "open_images"],
-    "learner": ["Learner"],
-    "loop": ["EpochResult", "train"],
-    "losses": ["Batch", "distilled", "supervised"],
-    "models": ["ModelSpec", "build_model", "design", "load_model", "prepared", "save_model"],
-    "proxy": ["evaluate"],
-    "recipe": ["Recipe"],
-    "rounds": ["Labeler", "Labeling", "learn"],
-    "scores": ["Scores", "TrainingDivergedError", "predict", "score"],
-    "semi": ["Pool"],
-    "splits": ["Splits", "fold_subset", "split"],
-    "students": ["RoundDone", "train_students"],
-    "teachers": ["Teacher", "final_teacher", "fold_teacher", "load_teacher"],
-    "unlabeled": ["Unlabeled", "open_unlabeled"],
-    "weights": ["Loaded", "load_weights", "read_weights"],
+    "data.dataset": ["ImageData"],
+    "data.images": ["open_images"],
+    "data.splits": ["Splits", "fold_subset", "split"],
+    "data.unlabeled.dataset": ["Unlabeled", "open_unlabeled"],
+    "data.views": ["LabeledImages"],
+    "evaluation.classifier": ["Classifier", "Prediction"],
+    "evaluation.inference": ["predict"],
+    "evaluation.metrics": ["Scores", "TrainingDivergedError", "score"],
+    "models.build": ["build_model", "design", "prepared"],
+    "models.export": ["export_model"],
+    "models.saved": ["load_model", "save_model"],
+    "models.spec": ["ModelSpec"],
+    "models.weights": ["Loaded", "load_weights", "read_weights"],
+    "semi.learn": ["learn"],
+    "semi.pool": ["Pool"],
+    "semi.pseudo_labels": ["Labeler", "Labeling"],
+    "tasks.final": ["FinalEpoch", "FinalModel", "test_final", "train_final"],
+    "tasks.final_job": ["FinalPlan"],
+    "tasks.fold": ["evaluate"],
+    "tasks.self_training": ["RoundDone", "train_students"],
+    "tasks.teacher": ["Teacher", "final_teacher", "fold_teacher", "load_teacher"],
+    "training.batch": ["Batch"],
+    "training.learner": ["Learner"],
+    "training.loop": ["EpochResult", "train"],
+    "training.losses": ["distilled", "supervised"],
+    "training.recipe": ["Recipe"],
+    "workspace.candidate": ["Candidate", "ProxySettings"],
+    "workspace.folder": ["Workspace"],
+    "workspace.folds": ["Fold", "FoldResult", "Stage"],
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 

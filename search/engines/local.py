@@ -67,7 +67,7 @@ def _start_worker() -> None:
     import torch
     import torch._dynamo  # the first optimizer would import it, in the first fold's time
 
-    import augsearch.trainers.proxy  # noqa: F401
+    import augsearch.trainers.tasks.fold  # noqa: F401
 
     cv2.setNumThreads(1)
     torch.set_num_threads(1)

@@ -13,10 +13,10 @@ from sklearn.datasets import load_sample_image
 from torchvision.transforms import v2
 
 from augsearch.policies import OPERATIONS, RANDAUGMENT
-from augsearch.policies.kinds import Colour, Kernel, MeasuredTable, Patch, Size, Table, Warp, fuse
-from augsearch.policies.opencv import run
-from augsearch.policies.operations import Operation
-from augsearch.policies.parts import Image
+from augsearch.policies.backends.opencv.prepared import Image
+from augsearch.policies.backends.opencv.runner import run
+from augsearch.policies.effects import Colour, Kernel, MeasuredTable, Patch, Size, Table, Warp, fuse
+from augsearch.policies.registry import Operation
 from augsearch.policies.sampling import Sampling
 
 KINDS = {

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from augsearch.policies import OPERATIONS, RANDAUGMENT, TRIVIALAUGMENT, Mixing, Policy, UserError, draw_mix
+from augsearch.policies.backends.opencv.prepared import FITS_CACHE
+from augsearch.policies.backends.opencv.runner import run
+from augsearch.policies.effects import Size, Tables, Warp, fuse
 from augsearch.policies.errors import explain
-from augsearch.policies.kinds import Size, Tables, Warp, fuse
-from augsearch.policies.opencv import run
-from augsearch.policies.parts import FITS_CACHE
-from augsearch.policies.plan import Drawn, Recipe, effect_of
+from augsearch.policies.planner import Drawn, Recipe, effect_of
 from augsearch.policies.sampling import Sampling
 
 

@@ -18,10 +18,10 @@ from sklearn.datasets import load_sample_image
 from torchvision.transforms.v2 import functional
 
 from augsearch.policies import OPERATION_SETS, OPERATIONS, RANDAUGMENT
-from augsearch.policies.kinds import Colour, Kernel, Size, Warp, fuse
-from augsearch.policies.opencv import run
-from augsearch.policies.operations import LUMA, SHUFFLES
-from augsearch.policies.parts import Image
+from augsearch.policies.backends.opencv.prepared import Image
+from augsearch.policies.backends.opencv.runner import run
+from augsearch.policies.effects import LUMA, Colour, Kernel, Size, Warp, fuse
+from augsearch.policies.operations import SHUFFLES
 from augsearch.policies.sampling import Sampling
 
 

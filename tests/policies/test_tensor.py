@@ -25,15 +25,15 @@ from augsearch.policies import (
     Policy,
     PolicyFile,
     UserError,
-    opencv,
-    torch_batches,
-    torch_steps,
-    torch_tables,
     write_policy,
 )
-from augsearch.policies.kinds import Kernel, MeasuredTable, Size, Statistic, Warp
-from augsearch.policies.parts import Images
-from augsearch.policies.plan import Draws, effect_of, encode
+from augsearch.policies.backends.opencv import runner as opencv
+from augsearch.policies.backends.opencv.prepared import Images
+from augsearch.policies.backends.torch import kernels as torch_steps
+from augsearch.policies.backends.torch import runner as torch_batches
+from augsearch.policies.backends.torch import tables as torch_tables
+from augsearch.policies.effects import Kernel, MeasuredTable, Size, Statistic, Warp
+from augsearch.policies.planner import Draws, effect_of, encode
 from augsearch.policies.sampling import Sampling
 from augsearch.policies.tensor import TensorPolicy
 

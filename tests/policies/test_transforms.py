@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision import tv_tensors
 
 from augsearch.policies import OPERATIONS, TRIVIALAUGMENT, Policy, PolicyFile, UserError, write_policy
-from augsearch.policies.sampling import LONGEST_SIDE
+from augsearch.policies.backends.opencv.warps import LONGEST_SIDE
 
 POLICY = Policy(num_ops=3, operations=tuple(OPERATIONS), crop=1.0, flip_horizontal=0.5, border="reflect")
 

@@ -17,11 +17,13 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from augsearch.policies import Policy
-from augsearch.search.confirm import Confirmation, choose_finalists
+from augsearch.search.race.confirm import Confirmation, choose_finalists
 from augsearch.search.settings import Settings
-from augsearch.search.space import BASELINES
-from augsearch.search.studies import keep_confirmation, open_storage
-from augsearch.trainers.folds import Candidate, Fold, FoldResult, Metric, Stage
+from augsearch.search.space.space import BASELINES
+from augsearch.search.studies.study import keep_confirmation, open_storage
+from augsearch.trainers.evaluation.metrics import Metric
+from augsearch.trainers.workspace.candidate import Candidate
+from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
 
 
 @pytest.fixture(autouse=True)

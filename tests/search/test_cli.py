@@ -23,10 +23,10 @@ from rich.console import Console
 
 from augsearch.policies import Policy, PolicyFile, read_policy, write_policy
 from augsearch.search.cli import main
-from augsearch.search.data import open_data
-from augsearch.search.display import Display
+from augsearch.search.console import Display
+from augsearch.search.inputs.prepare import open_data
 from augsearch.search.settings import Settings
-from augsearch.trainers.models import load_model
+from augsearch.trainers.models.saved import load_model
 
 QUICK = [
     *("--trials", "6", "--folds", "2", "--epochs", "1", "--confirm-folds", "2", "--final-epochs", "1"),

@@ -27,7 +27,9 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from augsearch.policies import UserError
-from augsearch.search.tracking import Tracker, absolute, fetch_model
+from augsearch.search.tracking.database import absolute
+from augsearch.search.tracking.models import fetch_model
+from augsearch.search.tracking.runs import Tracker
 from augsearch.trainers import Classifier, ModelSpec, build_model, save_model
 
 URI = "sqlite:///mlruns/mlflow.db"

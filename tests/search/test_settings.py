@@ -9,8 +9,8 @@ import pytest
 
 from augsearch.policies import OPERATION_SETS, RANDAUGMENT, Transfer, UserError
 from augsearch.search.settings import Settings, load_settings, show_settings
-from augsearch.search.space import Space
-from augsearch.trainers import networks
+from augsearch.search.space.space import Space
+from augsearch.trainers.models import names as networks
 
 
 def test_flags_override_the_file_and_the_file_the_defaults(tmp_path: Path) -> None:

@@ -11,10 +11,12 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from augsearch.trainers.folds import ProxySettings, Workspace, write_workspace
-from augsearch.trainers.images import Part, open_images
-from augsearch.trainers.splits import Splits, split
-from augsearch.trainers.targets import open_target
+from augsearch.trainers.data.dataset import Part
+from augsearch.trainers.data.images import open_images
+from augsearch.trainers.data.splits import Splits, split
+from augsearch.trainers.data.target_domain import open_target
+from augsearch.trainers.workspace.candidate import ProxySettings
+from augsearch.trainers.workspace.folder import Workspace, write_workspace
 
 CLASSES = ("cat", "cow", "dog", "hen", "pig")
 COLOURS = np.array([[130, 60, 60], [60, 130, 60], [60, 60, 130], [120, 110, 40], [90, 90, 90]])

@@ -1,1 +1,1 @@
-"""The embedded data set."""
+"""Any images → one mapped, divided data set."""

@@ -1,0 +1,1 @@
+"""Where a policy's steps run: on arrays, or on tensors."""

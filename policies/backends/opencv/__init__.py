@@ -1,0 +1,1 @@
+"""Steps on uint8 arrays, in OpenCV."""

@@ -1,0 +1,1 @@
+"""Steps on batches of tensors, in torch."""

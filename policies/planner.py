@@ -1,0 +1,199 @@
+"""From what was drawn for a batch to the steps that do it: the part that both backends share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from typing import NamedTuple, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augsearch.policies.effects import Effect, Size, Step, join, runs
+from augsearch.policies.registry import MAX_MAGNITUDE, OPERATIONS, Noise, Ranges, into_cases
+
+MOST_REMEMBERED = 4096
+"""Recipes remembered for images of one size: RandAugment (2, 9) has about 500, TrivialAugment 900."""
+
+_NAMES = tuple(OPERATIONS)
+_STRENGTHS = MAX_MAGNITUDE + 1
+
+
+class Drawn(NamedTuple):
+    """One operation, drawn for one image."""
+
+    operation: str
+    magnitude: int
+    negative: bool
+    noise: tuple[float, ...]
+
+
+Recipe = tuple[Drawn, ...]
+"""What happens to one image, in order."""
+
+
+Codes = tuple[int, ...]
+"""K codes, see ``encode``."""
+Row = tuple[Codes, Sequence[Noise] | None]
+"""The codes of one image, and its noise (K, n)."""
+
+
+def encode(names: Sequence[str]) -> NDArray[np.int64]:
+    """The codes of operations at magnitude 0 and with a positive sign; that of ``identity`` is 0.
+
+    A code is one number for an operation, its magnitude and its sign: add twice the magnitude, and one
+    for the negative sign.
+    """
+    return np.array([2 * _STRENGTHS * _NAMES.index(name) for name in names], dtype=np.int64)
+
+
+def decode(code: int) -> tuple[str, int, bool]:
+    """Name, magnitude and whether negative, of one code."""
+    rest, negative = divmod(code, 2)
+    index, magnitude = divmod(rest, _STRENGTHS)
+    return _NAMES[index], magnitude, bool(negative)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draws:
+    """What happens to each of B images: up to K operations in order, as numbers."""
+
+    codes: NDArray[np.int64]
+    """(B, K), see ``encode``."""
+    noise: NDArray[np.float64] | None
+    """(B, K, n) from [0, 1), for operations that are random beyond their sign; None where none is."""
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def rows(self) -> Iterator[Row]:
+        """What was drawn for each image, as plain numbers."""
+        codes = map(tuple, self.codes.tolist())
+        return zip(codes, repeat(None) if self.noise is None else self.noise.tolist(), strict=False)
+
+    def recipe(self, index: int) -> Recipe:
+        """The draw of one image in words, without what leaves it as it is."""
+        drawn = []
+        for position, code in enumerate(self.codes[index].tolist()):
+            name, magnitude, negative = decode(code)
+            if code:
+                noise = () if self.noise is None else self.noise[index, position, : OPERATIONS[name].noise]
+                drawn.append(Drawn(name, magnitude, negative, tuple(map(float, noise))))
+        return tuple(drawn)
+
+
+def effect_of(drawn: Drawn, ranges: Ranges, size: Size) -> Effect | None:
+    """What a drawn operation does to an image of ``size``; None: nothing."""
+    operation = OPERATIONS[drawn.operation]
+    value = operation.value(drawn.magnitude, ranges, size)
+    noise = operation.settle(value, drawn.noise, size)
+    return operation.effect(-value if drawn.negative else value, noise, size)
+
+
+_Key = tuple[float, ...]
+"""A code, and the cases that its noise fell into."""
+
+
+class _Drawable(NamedTuple):
+    """What a code means for images of one size."""
+
+    code: int
+    effect: Callable[[float, Noise, Size], Effect | None]
+    value: float
+    noise: int
+    cases: tuple[int, ...] | None
+
+
+class Planner:
+    """Turns codes into fused steps for images of one size, each step made once and then the same object.
+
+    Being the same object is what lets a backend find the images that want the same work.
+    """
+
+    def __init__(self, ranges: Ranges, size: Size, *, fuse_tables: bool = True) -> None:
+        self._ranges, self._size, self._fuse_tables = ranges, size, fuse_tables
+        self._drawables: dict[int, _Drawable] = {}
+        self._effects: dict[_Key, Effect | None] = {}
+        self._steps: dict[tuple[_Key, ...], Step] = {}
+        self._recipes: dict[Codes, tuple[Step, ...]] = {}
+        self._remembered: set[Step] = set()
+
+    def steps(self, codes: Codes, noise: Sequence[Noise] | None) -> tuple[Step, ...]:
+        """The fused steps of one image, whose ``noise`` is (K, n)."""
+        known = self._recipes.get(codes)
+        if known is not None:
+            return known
+        effects: list[Effect] = []
+        keys: list[_Key | None] = []
+        noisy = False
+        for position, code in enumerate(codes):
+            if code:
+                drawable = self._drawables.get(code) or self._drawable(code)
+                noisy |= drawable.noise > 0
+                own = noise[position] if noise and drawable.noise else ()
+                effect, key = self._effect(drawable, own)
+                if effect is not None:
+                    effects.append(effect)
+                    keys.append(key)
+        steps = []
+        begin = 0
+        for run in runs(effects, tables=self._fuse_tables):
+            steps.append(self._step(run, keys[begin : begin + len(run)]))
+            begin += len(run)
+        fused = tuple(steps)
+        if not noisy and len(self._recipes) < MOST_REMEMBERED:
+            self._recipes[codes] = fused
+        return fused
+
+    def remembers(self, step: Step) -> bool:
+        """Whether ``step`` may come again, as the same object."""
+        return step in self._remembered
+
+    def stages(self, draws: Draws) -> list[dict[Step, list[int]]]:
+        """What to do to a batch: first steps, second steps, …, each with the images that want it."""
+        stages: list[dict[Step, list[int]]] = []
+        for index, (codes, noise) in enumerate(draws.rows()):
+            for depth, step in enumerate(self.steps(codes, noise)):
+                if depth == len(stages):
+                    stages.append({})
+                stages[depth].setdefault(step, []).append(index)
+        return stages
+
+    def _drawable(self, code: int) -> _Drawable:
+        name, magnitude, negative = decode(code)
+        operation = OPERATIONS[name]
+        value = operation.value(magnitude, self._ranges, self._size)
+        cases = operation.cases(value, self._size) if operation.cases else None
+        signed = -value if negative else value
+        drawable = _Drawable(code, operation.effect, signed, operation.noise, cases)
+        self._drawables[code] = drawable
+        return drawable
+
+    def _effect(self, drawable: _Drawable, noise: Noise) -> tuple[Effect | None, _Key | None]:
+        """An effect, and the key under which it is known; None: it never comes again."""
+        code, effect_of, value, wanted, cases = drawable
+        if cases:
+            noise = into_cases(noise[:wanted], cases)
+        elif wanted:
+            return effect_of(value, noise[:wanted], self._size), None
+        key = (code, *noise)
+        if key in self._effects:
+            return self._effects[key], key
+        effect = effect_of(value, noise, self._size)
+        if len(self._effects) < MOST_REMEMBERED:
+            self._effects[key] = effect
+        return effect, key
+
+    def _step(self, run: list[Effect], keys: list[_Key | None]) -> Step:
+        """The step of one run of effects."""
+        if None in keys:
+            return join(run)
+        key = cast(tuple[_Key, ...], tuple(keys))
+        step = self._steps.get(key)
+        if step is None:
+            step = join(run)
+            if len(self._steps) < MOST_REMEMBERED:
+                self._steps[key] = step
+                self._remembered.add(step)
+        return step

@@ -1,0 +1,152 @@
+"""The registry of operations: the decorator that declares one, its ranges, and what is known of each.
+
+Magnitudes: a user says 0–30; an operation sees the physical value. The operations that torchvision's
+``RandAugment`` and ``TrivialAugmentWide`` also have mean at every magnitude what torchvision's mean;
+their ranges are ``standard`` and ``wide``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import numpy as np
+
+from augsearch.policies.effects import (
+    Effect,
+    Size,
+)
+
+MAX_MAGNITUDE = 30
+"""Magnitudes are whole numbers from 0 to this, RandAugment's scale."""
+
+Ranges = Literal["standard", "wide"]
+"""``standard``: RandAugment's values for magnitudes 0–30. ``wide``: TrivialAugment's."""
+
+Noise = Sequence[float]
+"""Independent draws from [0, 1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Range:
+    """The values that magnitudes 0 and 30 stand for; those between are evenly spaced."""
+
+    weakest: float
+    strongest: float
+    side: Literal["height", "width"] | None = None
+    """Values are multiplied by this side of the image, to give pixels."""
+    whole: bool = False
+    """Values are rounded to whole numbers, halves to the even one, as torchvision does."""
+
+    def value(self, magnitude: int, size: Size) -> float:
+        """What ``magnitude`` (0–30) means for an image of ``size``."""
+        scale = getattr(size, self.side) if self.side else 1
+        return _spaced(self.weakest * scale, self.strongest * scale, self.whole)[magnitude]
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One entry of the registry."""
+
+    name: str
+    kind: str
+    """``warp``, ``table``, ``colour``, ``kernel`` or ``patch``."""
+    effect: Callable[[float, Noise, Size], Effect | None]
+    """``effect(value, settled noise, size)``; None where it would change nothing."""
+    standard: Range | None
+    """None: the operation has no magnitude."""
+    wide: Range | None
+    unit: str
+    signed: bool
+    """Half of the time the value is negated."""
+    noise: int
+    """How many independent random numbers it takes beside its value."""
+    cases: Callable[[float, Size], tuple[int, ...]] | None
+    """Where only so many cases differ: ``cases(value, size)`` for each random number, which then says one
+    of them, 0 to n − 1. Images that fall into the same case share what is made ready for them."""
+    identity: float | None
+    """The value at which it changes nothing, where there is one."""
+    summary: str
+
+    def value(self, magnitude: int, ranges: Ranges, size: Size) -> float:
+        """The physical value of ``magnitude`` (0–30), before its sign; 0 without a magnitude."""
+        chosen = self.wide if ranges == "wide" else self.standard
+        return chosen.value(magnitude, size) if chosen else 0.0
+
+    def settle(self, value: float, noise: Noise, size: Size) -> Noise:
+        """What of ``noise`` matters: the numbers themselves, or which case each one means."""
+        if self.cases is None:
+            return noise
+        return into_cases(noise, self.cases(value, size))
+
+
+OPERATIONS: dict[str, Operation] = {}
+"""Every operation by name, in the order in which they are declared below."""
+
+
+@cache
+def _spaced(weakest: float, strongest: float, whole: bool) -> tuple[float, ...]:
+    """31 evenly spaced values, in the arithmetic of ``torch.linspace``: float32, fused multiply-add.
+
+    The last bit matters: a translation is cut to whole pixels, and 16.0 and 15.999999 differ by one.
+    """
+    start, end = np.float32(weakest), np.float32(strongest)
+    step = np.float64((end - start) / np.float32(MAX_MAGNITUDE))
+    counts = np.arange(MAX_MAGNITUDE + 1, dtype=np.float64)
+    half = (MAX_MAGNITUDE + 1) // 2
+    values = np.where(counts < half, start + step * counts, end - step * counts[::-1]).astype(np.float32)
+    if whole:
+        values = np.round(values)
+    return tuple(float(value) for value in values)
+
+
+def into_cases(noise: Noise, counts: Sequence[int]) -> Noise:
+    """Which of so many cases each number from [0, 1) falls into."""
+    return [int(draw * count) for draw, count in zip(noise, counts, strict=True)]
+
+
+def operation(
+    kind: Literal["warp", "table", "colour", "kernel", "patch"],
+    standard: Range | None = None,
+    *,
+    wide: Range | None = None,
+    unit: str = "",
+    signed: bool = False,
+    noise: int = 0,
+    cases: Callable[[float, Size], tuple[int, ...]] | None = None,
+    identity: float | None = None,
+) -> Callable[[Callable[..., Effect | None]], Callable[..., Effect | None]]:
+    """Register the function below: it takes the value if there is a ``standard`` range, then the noise
+    if ``noise`` asks for any, then the image's size if it has a parameter ``size``.
+    """
+
+    def register(function: Callable[..., Effect | None]) -> Callable[..., Effect | None]:
+        wants_size = "size" in function.__code__.co_varnames[: function.__code__.co_argcount]
+
+        def effect(value: float, draws: Noise, size: Size) -> Effect | None:
+            arguments: list[Any] = [value] if standard else []
+            if noise:
+                arguments.append(draws)
+            if wants_size:
+                arguments.append(size)
+            return function(*arguments)
+
+        name = function.__name__
+        OPERATIONS[name] = Operation(
+            name=name,
+            kind=kind,
+            effect=effect,
+            standard=standard,
+            wide=wide or standard,
+            unit=unit,
+            signed=signed,
+            noise=noise,
+            cases=cases,
+            identity=identity,
+            summary=" ".join((function.__doc__ or "").split()),
+        )
+        return function
+
+    return register

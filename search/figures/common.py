@@ -1,0 +1,58 @@
+"""What the figures of models and labels share: an image in an axis, and saving."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+CLASSES_SHOWN = 20
+"""With more classes than these a confusion matrix shows only the most confused."""
+
+
+class Indexed(Protocol):
+    """Images by number: an array or memory map (N, H, W, C), a list of images."""
+
+    def __getitem__(self, index: int, /) -> NDArray[np.uint8]: ...
+
+
+Images = Indexed | Callable[[int], NDArray[np.uint8]]
+"""Image ``i`` is ``images[i]`` or ``images(i)``: uint8 (H, W, C), C is 1 or 3. Only those shown are read."""
+
+
+def _image(images: Images, index: int) -> NDArray[np.uint8]:
+    return images(index) if callable(images) else images[index]
+
+
+def _show(axes: Axes, image: NDArray[np.uint8]) -> None:
+    axes.axis("on")
+    axes.set(xticks=[], yticks=[])
+    axes.spines[:].set_visible(False)
+    axes.imshow(image if image.shape[2] == 3 else image[:, :, 0], cmap="gray", vmin=0, vmax=255)
+
+
+def _short(name: str, length: int) -> str:
+    """``name`` in ``length`` characters, for Matplotlib, to which dollars mean mathematics."""
+    name = " ".join(name.split())
+    if len(name) > length:
+        # The end is kept, because names that begin alike are told apart by it.
+        end = length // 3
+        name = f"{name[: length - end - 1].rstrip()}…{name[-end:].lstrip()}"
+    return name.replace("$", r"\$")
+
+
+def _compact(count: int) -> str:
+    return str(count) if count < 10_000 else f"{count / 1000:.0f}k"
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with warnings.catch_warnings():
+        # A class may be named in letters that the font lacks; they are drawn as boxes.
+        warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from font")
+        figure.savefig(path, dpi=130)

@@ -1,0 +1,85 @@
+"""Figures of a search, drawn with Matplotlib."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import optuna
+from matplotlib.figure import Figure
+from optuna.trial import TrialState
+
+from augsearch.search.statistics.units import name_of
+from augsearch.search.studies.study import Entry
+from augsearch.trainers.evaluation.metrics import Metric
+
+MOST_IMPORTANCES = 12
+"""Choices that are shown; those after them hardly matter."""
+_CANDIDATE, _BASELINE, _LINE = "#2563eb", "#d97706", "#64748b"
+
+
+def history(entries: Sequence[Entry], metric: Metric, path: Path) -> None:
+    """Every trial's mean score in order, the baselines marked, and the best so far as a line."""
+    figure = Figure(figsize=(8, 4.2), layout="constrained")
+    axes = figure.subplots()
+    factor = -1 if metric == "log-loss" else 100
+    groups: tuple[tuple[str, str, str, Callable[[Entry], bool]], ...] = (
+        ("candidate", _CANDIDATE, "o", lambda e: not e.baseline and e.state is TrialState.COMPLETE),
+        ("stopped early", _CANDIDATE, "x", lambda e: not e.baseline and e.state is TrialState.PRUNED),
+        ("baseline", _BASELINE, "D", lambda e: e.baseline is not None),
+    )
+    for label, colour, marker, belongs in groups:
+        chosen = [entry for entry in entries if belongs(entry)]
+        axes.scatter(
+            [entry.number for entry in chosen],
+            [factor * entry.score for entry in chosen],
+            color=colour,
+            marker=marker,
+            label=label,
+            zorder=3,
+        )
+    done = [entry for entry in entries if entry.state is TrialState.COMPLETE]
+    best = [factor * max(other.score for other in done[: index + 1]) for index in range(len(done))]
+    axes.step([entry.number for entry in done], best, where="post", color=_LINE, label="best so far")
+    unit = "" if metric == "log-loss" else ", %"
+    ylabel = f"{name_of(metric)} on validation images{unit}"
+    axes.set(xlabel="trial", ylabel=ylabel, title="The search, trial by trial")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=130)
+
+
+def importances(study: optuna.Study, path: Path) -> bool:
+    """How much each choice that every trial makes mattered; False where too few trials say anything."""
+    shares = importance_shares(study)
+    if not shares:
+        return False
+    trials = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
+    names = list(shares)[:MOST_IMPORTANCES][::-1]
+    figure = Figure(figsize=(8, 0.9 + 0.36 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    axes.barh([name.replace("_", " ") for name in names], [shares[name] for name in names], color=_CANDIDATE)
+    axes.set(
+        xlabel="share of importance (PED-ANOVA)",
+        title=f"Which choices mattered, from {trials} finished trials",
+    )
+    axes.grid(axis="x", alpha=0.3)
+    figure.savefig(path, dpi=130)
+    return True
+
+
+def importance_shares(study: optuna.Study) -> dict[str, float]:
+    """The share of each choice that every trial makes, the largest first; empty where too few say anything.
+
+    PED-ANOVA (Watanabe, Bansal and Hutter 2023, arXiv:2304.10255).
+    """
+    trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    # Choices that only some trials make (the α of CutMix, say) rest on too few of them to be shown.
+    common = set.intersection(*(set(trial.params) for trial in trials)) if trials else set()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # few trials make it uncertain, which is said beside it
+            return optuna.importance.get_param_importances(study, params=sorted(common))
+    except (RuntimeError, ValueError):
+        return {}

@@ -1,0 +1,118 @@
+"""The pictures of a final training: its test, its teacher, its labels."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from augsearch.policies import Distillation, Semi
+from augsearch.search.inputs.run_data import Data
+
+if TYPE_CHECKING:
+    from augsearch.trainers.data.unlabeled.dataset import Unlabeled
+    from augsearch.trainers.data.views import Pixels
+    from augsearch.trainers.tasks.final import FinalModel, Tested
+
+
+SOFTENED_AT = (1.0, 2.0, 4.0, 10.0)
+"""The temperatures at which the figure shows what the teacher knows."""
+
+MOST_DRAWN = 5_000
+"""Unlabeled images that a final model is asked about for the sheet, where its training labeled none."""
+
+
+def _draw(data: Data, pixels: Pixels, tested: Tested, output: Path) -> list[Path]:
+    """The final model's figures: what it confuses, how sure it is, where it errs."""
+    from augsearch.search.figures import model as model_figures
+
+    images, classes = data.images, data.images.classes
+    test = data.splits.test
+    labels = images.labels[test]
+    paths = {name: output / f"{name}.png" for name in ("confusion", "reliability", "mistakes")}
+    model_figures.confusion(labels, tested.logits.argmax(axis=1), classes, paths["confusion"])
+    model_figures.reliability(tested.logits, labels, paths["reliability"])
+
+    def shown(index: int) -> Any:
+        return next(iter(pixels.clean(test[index : index + 1])))[0]
+
+    model_figures.worst_mistakes(shown, labels, tested.logits, classes, paths["mistakes"])
+    return list(paths.values())
+
+
+def _draw_teacher(data: Data, teacher: Path, distillation: Distillation, output: Path) -> Path:
+    """Draw what the teacher says, softened, of images that it has not learned from."""
+    from augsearch.search.figures import model as model_figures
+    from augsearch.trainers.evaluation.inference import predict
+    from augsearch.trainers.system.devices import resolve_device
+    from augsearch.trainers.tasks.teacher import load_teacher
+
+    images, chosen = data.images.images, data.splits.confirmation
+    device = resolve_device(data.workspace.proxy.device)
+    network = load_teacher(teacher, data.images.classes).to(device)
+    path = output / "teacher.png"
+    model_figures.softened(
+        lambda index: images[chosen[index]],
+        data.images.labels[chosen],
+        predict(network, images[chosen], device),
+        data.images.classes,
+        sorted({*SOFTENED_AT, round(distillation.temperature, 1)}),
+        path,
+    )
+    return path
+
+
+def draw_labels(unlabeled: Unlabeled, final: FinalModel, semi: Semi, data: Data, output: Path) -> list[Path]:
+    """The sheet and the list of what was made of unlabeled images, and how that changed; returns the files.
+
+    Where the training labeled none by itself, they show what the final model says of a sample.
+    """
+    from augsearch.search.figures.labels import gained, pseudo_labels, write_labels
+    from augsearch.trainers.models.saved import load_model
+    from augsearch.trainers.semi.labeling import label
+    from augsearch.trainers.system.devices import resolve_device
+
+    classes, chosen = data.images.classes, unlabeled.chosen
+    files = [output / "pseudo-labels.png", output / "pseudo-labels.csv"]
+    # Each student learned from the labeling of its number; those after the best one were in vain.
+    in_rounds = semi.technique == "self-training"
+    labelings = final.labelings[: final.round] if in_rounds else final.labelings
+    title = "What the training learned from in the end"
+    threshold: float | None = semi.threshold
+    if labelings:
+        last = labelings[-1]
+        labels, confidence, learned = last.labels, last.confidence, last.chosen
+    else:
+        if len(chosen) > MOST_DRAWN:
+            chosen = np.sort(np.random.default_rng(0).choice(chosen, MOST_DRAWN, replace=False))
+        device = resolve_device(data.workspace.proxy.device)
+        model, _ = load_model(final.path)
+        readable, guesses = label(model.to(device), replace(unlabeled, chosen=chosen), device)
+        chosen = readable
+        labels, confidence = guesses.hard, guesses.confidence
+        if semi.technique == "distillation":
+            threshold = None
+        learned = np.flatnonzero(confidence >= (threshold or 0.0))
+        title = "What the final model says of unlabeled images"
+    truth = unlabeled.truth[chosen]
+
+    def shown(index: int) -> Any:
+        return next(iter(unlabeled.pixels.clean(chosen[index : index + 1])))[0]
+
+    pseudo_labels(
+        shown, labels, confidence, learned, classes, files[0], truth=truth, threshold=threshold, title=title
+    )
+    write_labels(
+        files[1],
+        lambda index: unlabeled.files(int(chosen[index])),
+        labels,
+        confidence,
+        learned,
+        classes,
+        truth=truth if (truth >= 0).any() else None,
+    )
+    if gained(labelings, classes, output / "pseudo-labels-rounds.png"):
+        files.append(output / "pseudo-labels-rounds.png")
+    return files

@@ -1,0 +1,220 @@
+"""What a final training is to be: from the policy file, the settings, and flags that overrule it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pydantic import ValidationError
+
+from augsearch.policies import Distillation, Mixing, PolicyFile, Semi, Training, UserError, read_policy
+from augsearch.policies.errors import explain
+from augsearch.search.inputs.run_data import Data
+from augsearch.search.settings import HOME, Settings
+from augsearch.search.space.space import TECHNIQUES
+from augsearch.trainers.data.dataset import SMALL_SIDE, ImageData, image_paths
+from augsearch.trainers.data.images import open_images
+from augsearch.trainers.system.hashing import content_of, digest
+from augsearch.trainers.training.recipe import default_final_epochs
+
+if TYPE_CHECKING:
+    from augsearch.trainers.data.views import Pixels
+    from augsearch.trainers.tasks.final_job import FinalPlan, Yardstick
+
+
+def final_epochs(settings: Settings, trained_on: int, training: Training) -> int:
+    """The length of the final training's schedule; weights that are good already want a third of it."""
+    epochs = default_final_epochs(trained_on, beside=training.semi is not None)
+    return settings.final_epochs or (max(10, epochs // 3) if training.transfer else epochs)
+
+
+def final_key(policy_file: Path, settings: Settings, data: Data) -> str:
+    """A hash of all that decides the final model."""
+    file = with_transfer(read_policy(policy_file), settings)
+    decisive = settings.model_dump(
+        mode="json",
+        include={
+            *("input_size", "final_size", "final_epochs", "patience", "batch_size", "accumulation"),
+            *("learning_rate", "label_smoothing", "warm_up", "ema", "precision", "crop_scale"),
+            *("processes", "teacher", "teacher_weights", "limit", "first_teacher"),
+        },
+    )
+    parts = (
+        file.policy.model_dump_json(),
+        file.training.model_dump_json(),
+        settings.network,
+        content_of(settings.weights_of(settings.network)),
+        decisive,
+        data.workspace.folder.name,
+        data.unlabeled.fingerprint if data.unlabeled else "",
+    )
+    return digest(parts)
+
+
+def with_transfer(file: PolicyFile, settings: Settings) -> PolicyFile:
+    """``file`` with the transfer that the final network can do.
+
+    A network without weights has nothing to transfer; one with weights whose proxies had none follows the
+    settings.
+    """
+    possible = settings.transfer_of(settings.network)
+    transfer = possible and (file.training.transfer or possible)
+    return file.model_copy(update={"training": file.training.model_copy(update={"transfer": transfer})})
+
+
+def with_weights(settings: Settings, file: PolicyFile) -> Settings:
+    """``settings`` with the weights that the file's transfer needs: the hub's where nothing else is said.
+
+    Raises:
+        UserError: the network has none.
+    """
+    transfer = file.training.transfer
+    if transfer is None or settings.transfer == "none":
+        return settings
+    if settings.weights is None:
+        settings = settings.model_copy(update={"weights": "hub"})
+    if settings.weights_of(settings.network) == "none":
+        raise UserError(
+            f"the policy asks for transfer {transfer.mode}, and network {settings.network} has no weights; "
+            "give --final-model torchvision:NAME, timm:NAME or a .safetensors file, or --transfer none"
+        )
+    return settings
+
+
+def plan_of(settings: Settings, file: PolicyFile, trained_on: int) -> FinalPlan:
+    """What the settings say of the final training."""
+    from augsearch.trainers.tasks.final_job import FinalPlan
+    from augsearch.trainers.training.recipe import Recipe, usual_label_smoothing
+
+    recipe = Recipe(
+        epochs=final_epochs(settings, trained_on, file.training),
+        batch_size=settings.batch_size,
+        learning_rate=settings.learning_rate,
+        label_smoothing=usual_label_smoothing(file.training.semi)
+        if settings.label_smoothing is None
+        else settings.label_smoothing,
+        warm_up=settings.warm_up,
+        accumulation=settings.accumulation,
+        ema=settings.ema,
+        precision=settings.precision,
+    )
+    return FinalPlan(
+        model=settings.network,
+        weights=settings.weights_of(settings.network),
+        input_size=settings.input_size,
+        recipe=recipe,
+        patience=settings.patience,
+        processes=settings.processes,
+        first_teacher=settings.first_teacher,
+    )
+
+
+def final_pixels(settings: Settings, data: Data) -> Pixels:
+    """The final training's images: above 64 pixels from the files themselves, else decoded."""
+    from augsearch.trainers.data.views import Decoded, OnDisk
+
+    _, cached, _, channels = data.images.images.shape
+    wanted = settings.final_size or _native_side(settings) or cached
+    paths = image_paths(settings.data, data.images)
+    if paths is not None and wanted > SMALL_SIDE:
+        return OnDisk(paths, wanted, channels, settings.crop_scale)
+    return Decoded(_at(wanted, settings.data, data.images, settings).images)
+
+
+def final_yardstick(settings: Settings, data: Data, side: int) -> Yardstick | None:
+    """The target's images of ``side`` pixels by which the best epoch is known; None: there is no target."""
+    from augsearch.trainers.data.views import Decoded, OnDisk
+    from augsearch.trainers.tasks.final_job import Yardstick
+
+    target = data.target
+    if target is None:
+        return None
+    rows, labels = target.confirmation, target.labels(target.confirmation)
+    paths = image_paths(target.source, target.data)
+    if paths is not None and side > SMALL_SIDE:
+        return Yardstick(OnDisk(paths, side, target.channels), rows, labels)
+    images = replace(target, data=_at(side, target.source, target.data, settings)).images(rows)
+    return Yardstick(Decoded(images), np.arange(len(rows)), labels)
+
+
+def _at(side: int, source: str | None, images: ImageData, settings: Settings) -> ImageData:
+    """``images``, which were opened from ``source``, of ``side`` pixels."""
+    if side == images.images.shape[1]:
+        return images
+    return open_images(
+        source, image_size=side, cache=HOME / "cache", skip_bad_images=settings.skip_bad_images
+    )
+
+
+def _native_side(settings: Settings) -> int | None:
+    """The side at which the final network's weights were trained, if it has any."""
+    if settings.weights_of(settings.network) == "none":
+        return None
+    if settings.input_size is not None:
+        return settings.input_size
+    from augsearch.trainers.models.build import native_side
+
+    return native_side(settings.network)
+
+
+def overridden(file: PolicyFile, settings: Settings, flags: dict[str, Any]) -> PolicyFile:
+    """``file`` with what the command's flags say instead; a flag that was not given is None.
+
+    Raises:
+        UserError: a value breaks its rule.
+    """
+    policy, training = file.policy, file.training
+    try:
+        if flags["mixing"] is not None:
+            fields = policy.mixing.model_dump() if policy.mixing else {}
+            fields |= {"kind": flags["mixing"]}
+            mixing = None if flags["mixing"] == "none" else Mixing(**fields)
+            policy = policy.model_copy(update={"mixing": mixing})
+        said = {
+            name: flags[name] for name in ("temperature", "alpha", "teacher_view") if flags[name] is not None
+        }
+        distillation = training.distillation
+        if said or ("teacher" in settings.model_fields_set and distillation is None):
+            usual = {"temperature": 4.0, "alpha": 0.5}
+            distillation = Distillation(**(distillation.model_dump() if distillation else usual) | said)
+        if not settings.with_teacher:
+            distillation = None
+    except ValidationError as error:
+        raise UserError(explain(error, separator="-")) from None
+    transfer = training.transfer
+    rates = {"backbone_lr_scale", "layer_decay"} & settings.model_fields_set
+    if settings.transfer in ("head", "full"):
+        transfer = settings.transfer_of(settings.network)
+    elif transfer is not None and rates:
+        transfer = transfer.model_copy(update={name: getattr(settings, name) for name in rates})
+    semi = wanted_semi(file, settings)
+    training = training.model_copy(update={"distillation": distillation, "transfer": transfer, "semi": semi})
+    return file.model_copy(update={"policy": policy, "training": training})
+
+
+def wanted_semi(file: PolicyFile, settings: Settings) -> Semi | None:
+    """How a final training uses unlabeled images: as the file says, but where a flag says otherwise.
+
+    Raises:
+        UserError: a value breaks its rule, or nothing says how.
+    """
+    semi, asked = file.training.semi, settings.semi
+    if asked == "none":
+        return None
+    fields: dict[str, Any] = semi.model_dump() if semi else {}
+    if asked is not None and (semi is None or semi.technique != asked):
+        fields = {"technique": asked}
+    if not fields:
+        given = ["unlabeled"] if settings.unlabeled else list(settings.semi_fields)
+        if given:
+            raise UserError(
+                f"--{given[0].replace('_', '-')}: the policy file says nothing of unlabeled images; "
+                f"give --semi {', '.join(TECHNIQUES)}"
+            )
+        return None
+    try:
+        return Semi.model_validate(fields | settings.semi_fields)
+    except ValidationError as error:
+        raise UserError(explain(error, separator="-")) from None

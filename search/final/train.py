@@ -1,0 +1,161 @@
+"""The final training, shown and logged as it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from augsearch.policies import PolicyFile, UserError, read_policy
+from augsearch.search.console import Display
+from augsearch.search.final.drawings import _draw, _draw_teacher, draw_labels
+from augsearch.search.final.follow import Follower
+from augsearch.search.final.plan import (
+    final_pixels,
+    final_yardstick,
+    plan_of,
+    with_transfer,
+)
+from augsearch.search.inputs.run_data import Data
+from augsearch.search.inputs.sealed_test import record_test_read
+from augsearch.search.inputs.unlabeled import open_for_final
+from augsearch.search.settings import Settings, available_cores
+from augsearch.search.tracking.runs import Tracker
+from augsearch.trainers.system.hashing import digest
+from augsearch.trainers.workspace.candidate import SELF
+
+if TYPE_CHECKING:
+    import optuna
+
+    from augsearch.search.final.follow import Following
+    from augsearch.trainers.data.unlabeled.dataset import Unlabeled
+    from augsearch.trainers.data.views import Pixels
+    from augsearch.trainers.tasks.final import FinalModel
+
+
+def train_and_test(
+    data: Data,
+    settings: Settings,
+    policy_file: Path,
+    output: Path,
+    display: Display,
+    tracker: Tracker | None,
+    by: str,
+    study: optuna.Study | None = None,
+) -> dict[str, Any]:
+    """Train the final model from ``policy_file``, test it once, log both; returns its path and figures.
+
+    That the test part is read ``by`` it is on record, in ``study`` too if there is one.
+    """
+    file = with_transfer(read_policy(policy_file), settings)
+    pixels = final_pixels(settings, data)
+    unlabeled = open_for_final(settings, data, file, pixels, display)
+    final = _train(data, settings, file, policy_file, pixels, unlabeled, output, display, tracker)
+    # On record before it happens: a read that was cut short was a read too.
+    before = record_test_read(settings.data, data, by, study)
+    from augsearch.trainers.tasks.final import test_final
+
+    tested = test_final(data.workspace, data.splits, final, pixels)
+    test = tested.scores
+    seen = f"; this test part had been read {before} times before" if before else ""
+    display.line(
+        f"final model: test accuracy {100 * test.accuracy:.1f} % on {len(data.splits.test)} images "
+        f"(macro-F1 {100 * test.macro_f1:.1f} %, log-loss {test.log_loss:.3f}, ECE {test.ece:.3f}){seen}"
+    )
+    display.line(f"saved as {final.path} (best epoch {final.best_epoch}, {final.seconds:.0f} s)")
+    drawn = _draw(data, pixels, tested, output)
+    if final.teacher is not None and file.training.distillation is not None:
+        drawn.append(_draw_teacher(data, final.teacher, file.training.distillation, output))
+    if unlabeled is not None and file.training.semi is not None:
+        drawn += draw_labels(unlabeled, final, file.training.semi, data, output)
+    figures = {
+        "test_accuracy": test.accuracy,
+        "test_macro_f1": test.macro_f1,
+        "test_log_loss": test.log_loss,
+        "test_ece": test.ece,
+        "final_best_epoch": final.best_epoch,
+        "final_epochs": final.epochs,
+        "final_trained_on": final.trained_on,
+        "final_images": final.images,
+        "final_teacher_images": final.teacher_images,
+        "final_unlabeled_images": final.unlabeled,
+        "final_seconds": round(final.seconds, 1),
+    }
+    result = {
+        "model": str(final.path),
+        "network": settings.network,
+        "figures": figures,
+        "drawn": [str(path) for path in drawn],
+    }
+    if tracker is not None:
+        log_final(tracker, data, result)
+    return result
+
+
+def log_final(tracker: Tracker, data: Data, final: dict[str, Any]) -> None:
+    """Log the final model, its figures and its scores on the parent run."""
+    tracker.parent(metrics=final["figures"])
+    for path in final.get("drawn", []):
+        if Path(path).exists():
+            tracker.artifact(Path(path), "figures")
+    tracker.model(Path(final["model"]), data.images.images[int(data.splits.train[0])])
+
+
+def _train(
+    data: Data,
+    settings: Settings,
+    file: PolicyFile,
+    policy_file: Path,
+    pixels: Pixels,
+    unlabeled: Unlabeled | None,
+    output: Path,
+    display: Display,
+    tracker: Tracker | None,
+) -> FinalModel:
+    import torch
+
+    from augsearch.trainers.evaluation.metrics import TrainingDivergedError
+    from augsearch.trainers.tasks.final import train_final
+    from augsearch.trainers.tasks.final_job import final_training_part
+    from augsearch.trainers.tasks.self_training import train_students
+
+    torch.set_num_threads(max(1, available_cores() // settings.processes))
+    trained_on = len(final_training_part(data.splits, settings.limit))
+    plan = plan_of(settings, file, trained_on)
+    key = digest([file.policy.model_dump_json(), file.training.model_dump_json(), plan.model_dump_json()])
+    follower = Follower(plan, display, tracker, key, data.images.classes)
+    path = output / "model.safetensors"
+    semi = file.training.semi
+    in_rounds = semi is not None and semi.technique == "self-training"
+    train: Callable[..., Following] = train_students if in_rounds else train_final
+    training = train(
+        data.workspace,
+        data.splits,
+        file,
+        plan,
+        pixels=pixels,
+        limit=settings.limit,
+        path=path,
+        card={"policy_file": policy_file.name, "data": data.label},
+        unlabeled=unlabeled,
+        target=final_yardstick(settings, data, pixels.side),
+        progress=follower.labeled,
+    )
+    transfer = file.training.transfer
+    how = f", {transfer.mode} transfer" if transfer else ""
+    display.line(
+        f"final training: {plan.model}{how}, {trained_on} images of {pixels.side} px, "
+        f"{plan.recipe.epochs} epochs, from {policy_file}"
+    )
+    listens = file.training.model_copy(update={} if unlabeled is not None else {"semi": None}).asks_teacher
+    if listens and data.workspace.given_teacher is None:
+        teacher = plan.model if settings.teacher == SELF else settings.teacher
+        display.line(f"its teacher, {teacher}, is trained before it")
+    try:
+        return follower.follow(training)
+    except TrainingDivergedError as error:
+        rate = plan.recipe.top_rate(transfer)
+        kept = f"; the best model until then is kept as {path}" if follower.epochs else ""
+        raise UserError(
+            f"the final training stopped: {error} (--learning-rate is {rate:g}; try {rate / 4:g}){kept}"
+        ) from None

@@ -1,0 +1,84 @@
+"""What makes a study the one it is: its data and the settings that decide its scores."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from augsearch.policies import Transfer
+from augsearch.search.inputs.run_data import Data
+from augsearch.search.settings import Settings
+from augsearch.trainers.system.hashing import content_of, digest
+from augsearch.trainers.workspace.folder import Workspace
+
+if TYPE_CHECKING:
+    pass
+
+
+def identity_of(settings: Settings, data: Data) -> dict[str, Any]:
+    """What must be the same for a study to be taken up again."""
+    proxy = data.workspace.proxy
+    return {
+        "data": data.label,
+        "splits": digest(data.splits.digests())[:12],
+        "image size": int(data.images.images.shape[1]),
+        "seed": settings.seed,
+        "folds": settings.folds,
+        "limit": settings.limit,
+        "operations": ", ".join(settings.operations),
+        "epochs": proxy.epochs,
+        "fold size": proxy.fold_size,
+        "transfer": _transfer_in_words(settings),
+        "teacher view": settings.teacher_view if settings.with_teacher else None,
+        "semi": _semi_in_words(settings),
+        "unlabeled": f"{data.unlabeled.name} {data.unlabeled.fingerprint[:12]}" if data.unlabeled else None,
+        **_content(
+            {
+                "proxy model": proxy.model,
+                "weights": proxy.weights,
+                "input size": proxy.input_size,
+                "teacher": proxy.teacher,
+                "teacher weights": proxy.teacher_weights,
+            }
+        ),
+        **_named_where_set(settings, data),
+    }
+
+
+def _named_where_set(settings: Settings, data: Data) -> dict[str, str]:
+    """Fields that studies of old don't have: left out where they say nothing, or those got other names."""
+    fields = {
+        "metric": settings.metric if settings.metric != "accuracy" else None,
+        "sampler": settings.sampler if settings.sampler != "tpe" else None,
+        "pruner": settings.pruner if settings.pruner != "wilcoxon" else None,
+        "validation": data.target.fingerprint[:12] if data.target else None,
+        # Until there was one for each fold, it was trained once, on the whole training part.
+        "trained teacher": "of each fold" if _trains_teacher(data.workspace) else None,
+    }
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+def _trains_teacher(workspace: Workspace) -> bool:
+    return workspace.proxy.teacher is not None and workspace.given_teacher is None
+
+
+def study_name(settings: Settings, data: Data) -> str:
+    """As it was given, or after the data and a hash of what must be the same."""
+    return settings.study or f"{data.images.name}-{digest(identity_of(settings, data))[:6]}"
+
+
+def _content(fields: dict[str, Any]) -> dict[str, Any]:
+    """``fields`` with the content of a file in the place of its path."""
+    return {name: content_of(value) if isinstance(value, str) else value for name, value in fields.items()}
+
+
+def _transfer_in_words(settings: Settings) -> str | None:
+    transfer = settings.space.transfer
+    return transfer.model_dump_json() if isinstance(transfer, Transfer) else transfer
+
+
+def _semi_in_words(settings: Settings) -> str | None:
+    space = settings.space.semi
+    if space is None:
+        return None
+    given = "".join(f", {name} {value}" for name, value in space.fixed)
+    return f"{'search' if space.searched else space.techniques[0]}{given}"

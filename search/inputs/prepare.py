@@ -1,0 +1,141 @@
+"""The images of a run: opened, divided, and written down for the workers; and what identifies a study."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from augsearch.policies import UserError
+from augsearch.search.console import Display
+from augsearch.search.inputs.identity import _content
+from augsearch.search.inputs.run_data import Data
+from augsearch.search.inputs.target_domain import find_target
+from augsearch.search.inputs.unlabeled import (
+    _decoded_file,
+    _has_unlabeled_folder,
+    _sample_of_unlabeled,
+    _unlabeled_in_words,
+)
+from augsearch.search.settings import HOME, TRACKED, Settings
+from augsearch.trainers.data.dataset import SMALL_SIDE, ImageData
+from augsearch.trainers.data.images import open_images
+from augsearch.trainers.data.splits import Splits, split
+from augsearch.trainers.data.target_domain import Target
+from augsearch.trainers.models.names import is_built_in, is_model_file
+from augsearch.trainers.system.hashing import digest
+from augsearch.trainers.training.recipe import default_epochs
+from augsearch.trainers.workspace.candidate import SELF, ProxySettings
+from augsearch.trainers.workspace.folder import write_workspace
+from augsearch.trainers.workspace.folds import default_fold_size
+
+if TYPE_CHECKING:
+    from augsearch.trainers.data.unlabeled.dataset import Unlabeled
+
+
+def open_data(settings: Settings, display: Display) -> Data:
+    """Decode or map the images, divide them, and write down what workers may see."""
+    with display.bar("decoding images", total=1) as bar:
+        images = open_images(
+            settings.data,
+            image_size=settings.image_size,
+            cache=HOME / "cache",
+            largest=_largest_side(settings),
+            skip_bad_images=settings.skip_bad_images,
+            progress=bar.reach,
+        )
+    for skipped in images.skipped:
+        display.line(f"skipped {skipped}")
+    splits = split(
+        images.labels, images.given, classes=images.classes, seed=settings.seed, limit=settings.limit
+    )
+    fold_size = min(settings.fold_size or default_fold_size(len(splits.train)), len(splits.train))
+    proxy = ProxySettings(
+        model=settings.proxy_model,
+        weights=settings.weights_of(settings.proxy_model),
+        input_size=settings.input_size,
+        epochs=settings.epochs or default_epochs(fold_size),
+        fold_size=fold_size,
+        seed=settings.seed,
+        device=settings.device,
+        teacher=_teacher(settings),
+        teacher_weights=_teacher_weights(settings),
+        metric=settings.metric,
+    )
+    target, about_target = find_target(settings, images, splits, display) or (None, "")
+    unlabeled = None
+    if settings.with_unlabeled:
+        unlabeled = _sample_of_unlabeled(settings, images, splits, target, display)
+    key = _workspace_key(images, splits, proxy, unlabeled, target)
+    beside = (_decoded_file(unlabeled), unlabeled.chosen) if unlabeled else None
+    workspace = write_workspace(HOME / "work" / key, images, splits, proxy, beside, target)
+    _, side, _, channels = images.images.shape
+    parts = {
+        name: len(getattr(splits, name))
+        for name in ("train", "validation", "confirmation", "test", "unlabeled")
+    }
+    counts = ", ".join(f"{count} {name}" for name, count in parts.items() if count)
+    counts = counts.replace(" test", " test (sealed)")
+    colour = "grey" if channels == 1 else "RGB"
+    display.line(f"{images.name}: {len(images.classes)} classes, {side} px {colour}; {counts}")
+    if target is not None:
+        display.line(about_target)
+    if unlabeled is not None:
+        display.line(_unlabeled_in_words(unlabeled))
+    elif settings.semi is None and (len(splits.unlabeled) or _has_unlabeled_folder(settings)):
+        display.line("images without labels are not used; --semi search finds out whether they help")
+    return Data(images, splits, workspace, unlabeled, target)
+
+
+def _workspace_key(
+    images: ImageData,
+    splits: Splits,
+    proxy: ProxySettings,
+    unlabeled: Unlabeled | None,
+    target: Target | None,
+) -> str:
+    # The metric came later: with the usual one the folder stays where it was, and a final model up to date.
+    left_out = {"device", "metric"} if proxy.metric == "accuracy" else {"device"}
+    return digest(
+        [
+            *(images.fingerprint, splits.digests(), _content(proxy.model_dump(exclude=left_out))),
+            *([unlabeled.fingerprint] if unlabeled else []),
+            *([target.fingerprint] if target else []),
+        ]
+    )
+
+
+def _largest_side(settings: Settings) -> int:
+    """The largest side that is taken without being asked for: what the proxy's weights were trained at."""
+    if settings.weights_of(settings.proxy_model) == "none" or is_model_file(settings.proxy_model):
+        return SMALL_SIDE
+    from augsearch.trainers.models.hubs import native
+
+    return settings.input_size or native(settings.proxy_model).side
+
+
+def _teacher_weights(settings: Settings) -> str:
+    own = settings.teacher == SELF or is_built_in(settings.teacher)
+    return "none" if own else settings.teacher_weights
+
+
+def _teacher(settings: Settings) -> str | None:
+    """The teacher's network or file; one in MLflow is fetched."""
+    if not settings.with_teacher:
+        return None
+    if not settings.teacher.startswith(TRACKED):
+        return settings.teacher
+    from augsearch.search.tracking.models import fetch_model
+
+    return str(fetch_model(settings.teacher, settings.tracking_uri))
+
+
+def make_folder(folder: Path) -> None:
+    """Have ``folder`` ready before hours of work are to be kept in it.
+
+    Raises:
+        UserError: it can't be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{folder}: can't be made ({error.strerror}); give another --output") from None

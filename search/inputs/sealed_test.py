@@ -1,0 +1,93 @@
+"""The sealed test part: known by its content, and every read of it on record."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+
+from augsearch.policies import UserError
+from augsearch.search.inputs.run_data import Data
+from augsearch.search.settings import HOME
+from augsearch.trainers.data.dataset import ImageData, image_paths
+from augsearch.trainers.system.hashing import NO_KEY, content_key, digest, hashed_files
+
+ATTRIBUTE = "test"
+"""Of a study: the hash of its test part, and when it read it."""
+
+
+def hash_of_test(source: str | None, data: Data) -> str:
+    """A hex hash of the test part's images and classes, in whatever order and among whatever others they are.
+
+    Of files it is the bytes that count, so that the side to which they are decoded does not; else the pixels.
+    """
+    rows = data.splits.test
+    # The folder is another one when a file changes, so what was found out once holds.
+    kept = data.images.cache / f"test-{data.splits.digests()['test']}"
+    if kept.exists():
+        return kept.read_text(encoding="utf-8")
+    paths = image_paths(source, data.images)
+    keys = _of_pixels(data.images, rows) if paths is None else _of_files([paths[row] for row in rows])
+    classes = [data.images.classes[label] for label in data.images.labels[rows]]
+    lines = sorted(f"{key.hex()} {name}" for key, name in zip(keys, classes, strict=True))
+    found = hashlib.blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()
+    temporary = kept.with_name(f".{kept.name}.part")
+    temporary.write_text(found, encoding="utf-8")
+    temporary.replace(kept)
+    return found
+
+
+def _of_files(paths: list[Path]) -> list[bytes]:
+    keys = hashed_files(paths)
+    if NO_KEY in keys:
+        raise UserError(f"cannot read {paths[keys.index(NO_KEY)]}, which could be read before")
+    return keys
+
+
+def _of_pixels(images: ImageData, rows: NDArray[np.int64]) -> list[bytes]:
+    keys = []
+    for row in rows:
+        image = images.images[row]
+        # A grey image has three channels as soon as another one of the data set is coloured.
+        image = image[..., :1] if (image == image[..., :1]).all() else image
+        keys.append(content_key(str(image.shape).encode() + image.tobytes()))
+    return keys
+
+
+def seal_test(study: optuna.Study, source: str | None, data: Data) -> None:
+    """Write into ``study`` which test part is its own; one that has another is not taken up.
+
+    Raises:
+        UserError: it was made with another test part.
+    """
+    found, known = hash_of_test(source, data), study.user_attrs.get(ATTRIBUTE)
+    if known is None:
+        study.set_user_attr(ATTRIBUTE, {"hash": found, "reads": []})
+    elif known["hash"] != found:
+        raise UserError(
+            f"study {study.study_name!r} was made from other data or settings: test part was "
+            f"{known['hash'][:12]}, is {found[:12]}; use another --study"
+        )
+
+
+def record_test_read(source: str | None, data: Data, by: str, study: optuna.Study | None = None) -> int:
+    """Write down that the test part is about to be read, in ``study`` too; returns how often it had been."""
+    folder = HOME / "test-reads"
+    folder.mkdir(parents=True, exist_ok=True)
+    found = hash_of_test(source, data)
+    path = folder / f"{found}.jsonl"
+    # Reads used to be kept by the whole data set and the places of the test images in it.
+    old = folder / f"{digest([data.images.fingerprint, data.splits.digests()['test']])}.jsonl"
+    before = sum(len(file.read_text(encoding="utf-8").splitlines()) for file in (old, path) if file.exists())
+    read = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "by": by}
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(read) + "\n")
+    if study is not None:
+        known = study.user_attrs.get(ATTRIBUTE, {"hash": found, "reads": []})
+        study.set_user_attr(ATTRIBUTE, {**known, "reads": [*known["reads"], read]})
+    return before

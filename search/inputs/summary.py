@@ -1,0 +1,131 @@
+"""What a run's data is made of: a dictionary for the report, and a warning where parts share images."""
+
+from __future__ import annotations
+
+from collections import Counter
+from contextlib import suppress
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+from numpy.typing import NDArray
+
+from augsearch.search.inputs.run_data import Data
+from augsearch.trainers.data.dataset import ImageData, image_paths
+from augsearch.trainers.data.decode import BadImageError, pillow_without_warnings, size_of
+from augsearch.trainers.data.duplicates import groups_of_copies
+from augsearch.trainers.data.images import find_source
+from augsearch.trainers.data.sources.arrays import ArrayStream
+from augsearch.trainers.system.threads import in_order
+
+ATTRIBUTE = "data summary"
+"""Of a study."""
+
+PARTS = ("train", "validation", "confirmation", "test")
+
+MOST_SIZES = 10
+MOST_MEASURED = 10_000
+"""Files whose headers are read to see how large the images are; of 60,000 that would take seconds."""
+
+EXAMPLES = 3
+
+
+def keep_summary(study: optuna.Study, source: str | None, data: Data) -> dict[str, Any]:
+    """The summary of ``data``, which was opened from ``source``; made where ``study`` has none yet."""
+    known: dict[str, Any] | None = study.user_attrs.get(ATTRIBUTE)
+    if known is None:
+        known = summary_of(source, data)
+        study.set_user_attr(ATTRIBUTE, known)
+    return known
+
+
+def summary_of(source: str | None, data: Data) -> dict[str, Any]:
+    """Plain values.
+
+    ``counts``: images by part and class, those of a target's halves too. ``sizes``: the most frequent ones,
+    ``[width, height, count]``, as the images lie on disk, of at most 10,000 files spread evenly over all;
+    None where they are not known. ``duplicates``: images with exactly the same pixels, once decoded.
+    """
+    images, target = data.images, data.target
+    _, side, _, channels = images.images.shape
+    counts = {part: _counts(images.labels[getattr(data.splits, part)], images.classes) for part in PARTS}
+    if target is not None:
+        for half in ("validation", "confirmation"):
+            labels = target.labels(getattr(target, half))
+            counts[f"target {half}"] = _counts(labels, images.classes)
+    return {
+        "name": images.name,
+        "side": int(side),
+        "channels": int(channels),
+        "classes": list(images.classes),
+        "counts": counts,
+        "sizes": _sizes(source, images),
+        "duplicates": _duplicates(data),
+        "unlabeled": data.unlabeled.found if data.unlabeled else len(data.splits.unlabeled),
+        "target": target.source if target else None,
+    }
+
+
+def overlap_in_words(summary: dict[str, Any]) -> str | None:
+    """One line on held-out images that are trained on too; None: there are none."""
+    found = {
+        one["parts"][1]: one
+        for one in summary["duplicates"]
+        if len(one["parts"]) > 1 and one["parts"][0] == "train"
+    }
+    if not found:
+        return None
+    *counts, last = [f"{one['count']:,} {part}" for part, one in found.items()]
+    counted = f"{', '.join(counts)} and {last}" if counts else last
+    images = "image is" if sum(one["count"] for one in found.values()) == 1 else "images are"
+    example = next(iter(found.values()))["examples"][0]
+    return f"{counted} {images} also in train ({example}, say): figures on them flatter; remove the copies"
+
+
+def _counts(labels: NDArray[np.int64], classes: tuple[str, ...]) -> dict[str, int]:
+    numbers = np.bincount(labels, minlength=len(classes))
+    return {name: int(number) for name, number in zip(classes, numbers, strict=True)}
+
+
+def _sizes(source: str | None, images: ImageData) -> list[list[int]] | None:
+    paths = image_paths(source, images)
+    if paths is None:
+        if source is not None and not source.lower().endswith(".npz"):
+            return None
+        stream = find_source(source).open()
+        assert isinstance(stream, ArrayStream)
+        return [[stream.shape[2], stream.shape[1], stream.total]]
+
+    def measured(path: Path) -> tuple[int, int] | None:
+        with suppress(BadImageError):
+            return size_of(path)
+        return None
+
+    some = np.unique(np.linspace(0, len(paths) - 1, MOST_MEASURED).astype(int))
+    with pillow_without_warnings():
+        sizes = Counter(size for size in in_order(measured, [paths[index] for index in some]) if size)
+    return [[*size, count] for size, count in sizes.most_common(MOST_SIZES)]
+
+
+def _duplicates(data: Data) -> list[dict[str, Any]]:
+    """``parts``: two of them and how many images of the second are in the first; or one, and how many of its
+    images repeat others of it. ``examples``: some of those counted, as a person finds them."""
+    rows = {part: getattr(data.splits, part) for part in PARTS}
+    numbers = groups_of_copies(data.images.images, np.concatenate(list(rows.values())))
+    groups = dict(
+        zip(PARTS, np.split(numbers, np.cumsum([len(own) for own in rows.values()])[:-1]), strict=True)
+    )
+    found = []
+    for parts in [*((part,) for part in PARTS), *combinations(PARTS, 2)]:
+        last = parts[-1]
+        if len(parts) > 1:
+            copies = np.isin(groups[last], groups[parts[0]])
+        else:
+            copies = np.ones(len(groups[last]), bool)
+            copies[np.unique(groups[last], return_index=True)[1]] = False
+        if copies.any():
+            examples = [data.images.files[row] for row in rows[last][copies][:EXAMPLES]]
+            found.append({"parts": list(parts), "count": int(copies.sum()), "examples": examples})
+    return found

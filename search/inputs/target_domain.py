@@ -1,0 +1,49 @@
+"""Images from where the model will be used (``--validation``): opened and told of."""
+
+from __future__ import annotations
+
+from augsearch.policies.errors import some
+from augsearch.search.console import Display
+from augsearch.search.settings import HOME, Settings
+from augsearch.trainers.data.dataset import ImageData
+from augsearch.trainers.data.splits import Splits
+from augsearch.trainers.data.target_domain import LeftOut, Target, open_target
+
+
+def find_target(
+    settings: Settings, images: ImageData, splits: Splits, display: Display
+) -> tuple[Target, str] | None:
+    """The target that the settings name, and what to say of it; None: they name none.
+
+    Raises:
+        UserError: it is bad, or its classes don't fit.
+    """
+    if settings.validation is None:
+        return None
+    with display.bar("decoding validation images", total=1) as bar:
+        target, left_out = open_target(
+            str(settings.validation),
+            images,
+            splits,
+            cache=HOME / "cache",
+            seed=settings.seed,
+            skip_bad_images=settings.skip_bad_images,
+            progress=bar.reach,
+        )
+    for skipped in target.data.skipped:
+        display.line(f"skipped {skipped}")
+    return target, _in_words(target, left_out)
+
+
+def _in_words(target: Target, left_out: LeftOut) -> str:
+    words = (
+        f"optimising for {target.source}: {len(target.validation):,} images for the search, "
+        f"{len(target.confirmation):,} for the confirmation"
+    )
+    if left_out.copies:
+        words += f"; {left_out.copies:,} left out that are also in train, validation or test"
+    if left_out.repeats:
+        words += f"; {left_out.repeats:,} left out that repeat others"
+    if target.absent:
+        words += f"; of some classes there are none ({some(target.absent, 5)})"
+    return words

@@ -1,0 +1,1 @@
+"""The driver: race and confirmation."""

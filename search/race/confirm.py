@@ -1,0 +1,138 @@
+"""The finalists and the baselines on fresh seeds and images, until it is known who is better."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+
+import optuna
+
+from augsearch.policies import UserError
+from augsearch.search.engines.engine import Engine, WorkerLostError
+from augsearch.search.engines.workers import evaluate
+from augsearch.search.race.race import TRIES
+from augsearch.search.statistics.paired import leads_over
+from augsearch.search.statistics.sequential import Field, Standing, settle
+from augsearch.search.statistics.verdict import Verdict, judge
+from augsearch.search.studies.study import Entry, confirmation_results, entries, finished, keep_confirmation
+from augsearch.trainers.evaluation.metrics import Metric
+from augsearch.trainers.workspace.folder import Workspace
+from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
+
+
+def choose_finalists(study: optuna.Study, count: int) -> list[Entry]:
+    """The baselines, then the ``count`` best candidates that no baseline or better candidate equals."""
+    done = finished(study)
+    baselines = [entry for entry in done if entry.baseline]
+    chosen: list[Entry] = []
+    for entry in sorted(done, key=lambda entry: -entry.score):
+        same = any(entry.candidate == other.candidate for other in (*baselines, *chosen))
+        if not entry.baseline and not same and len(chosen) < count:
+            chosen.append(entry)
+    return baselines + chosen
+
+
+class Confirmation:
+    """The finalists' confirmation as far as the study knows it; ``folds`` a finalist at most."""
+
+    def __init__(
+        self, study: optuna.Study, finalists: Sequence[Entry], folds: int, margin: float, metric: Metric
+    ) -> None:
+        self._study, self.finalists, self.folds = study, finalists, folds
+        self._margin, self._metric = margin, metric
+        # Read once, and written through: it is asked after every fold what is known.
+        self._results = confirmation_results(study)
+        self._standings: dict[tuple[int, int], Standing] = {}
+        if not any(entry.baseline for entry in finalists):
+            raise UserError("no baseline could be trained; see the trials' reasons in the MLflow UI")
+
+    def progress(self) -> tuple[int, int]:
+        """How many folds are run, and how many there may come to be; those who stopped take no more."""
+        field, wanting = self._settled()
+        done = sum(len(one.results) for one in field.standings)
+        going = {number for number, _ in wanting}
+        left = sum(self.folds - len(one.results) for one in field.standings if one.number in going)
+        return done, done + left
+
+    def missing(self) -> list[tuple[Entry, int]]:
+        """The folds that are to be run until it is looked again, fold by fold; none: all is known."""
+        wanted = dict(self._settled()[1])
+        return [
+            (entry, fold)
+            for fold in range(max(wanted.values(), default=0))
+            for entry in self.finalists
+            if fold < wanted.get(entry.number, 0) and fold not in self._results[entry.number]
+        ]
+
+    def keep(self, entry: Entry, fold: Fold, result: FoldResult) -> None:
+        """Record what a fold of ``entry`` came to."""
+        keep_confirmation(self._study, entry.number, fold, result)
+        self._results[entry.number][fold.index] = result
+
+    def verdict(self) -> Verdict:
+        """What it found, once nothing is missing."""
+        field, wanting = self._settled()
+        assert not wanting
+        return judge(field, field.level(self.folds), self._leads_of_search(field))
+
+    def _settled(self) -> tuple[Field, list[tuple[int, int]]]:
+        numbers = [entry.number for entry in self.finalists]
+        return settle(self._standing, numbers, self.folds, self._margin, self._metric)
+
+    def _standing(self, number: int, folds: int) -> Standing:
+        known = self._results[number]
+        results = [known[fold] for fold in range(folds) if fold in known]
+        # Kept, because its statistics take a while and this is asked after every fold.
+        if (number, len(results)) not in self._standings:
+            entry = next(entry for entry in self.finalists if entry.number == number)
+            self._standings[number, len(results)] = Standing(
+                number, entry.name, entry.baseline is not None, results, entry.candidate.semi is not None
+            )
+        return self._standings[number, len(results)]
+
+    def _leads_of_search(self, field: Field) -> list[tuple[float, float]]:
+        """What the search says of all its candidates' leads over the best baseline, and how surely.
+
+        Of those too that it stopped: the ones it didn't are those that were lucky.
+        """
+        baseline = next(entry for entry in self.finalists if entry.number == field.best_baseline.number)
+        others = [entry.results for entry in entries(self._study) if not entry.baseline]
+        return leads_over(baseline.results, others)
+
+
+def confirm(confirmation: Confirmation, engine: Engine, workspace: Workspace) -> Iterator[None]:
+    """Train every finalist on the confirmation folds that are missing, look by look; yields after each.
+
+    Raises:
+        UserError: a fold can't be run.
+    """
+    while missing := confirmation.missing():
+        for entry, fold, result in run_folds(missing, engine, workspace):
+            confirmation.keep(entry, fold, result)
+            yield
+
+
+def run_folds(
+    missing: Sequence[tuple[Entry, int]], engine: Engine, workspace: Workspace
+) -> Iterator[tuple[Entry, Fold, FoldResult]]:
+    """Train entries on folds of the confirmation, by their numbers.
+
+    Raises:
+        UserError: a fold can't be run.
+    """
+    running: dict[Future[FoldResult], tuple[Entry, Fold, int]] = {}
+    queue = [(entry, Fold(Stage.CONFIRMATION, fold), 0) for entry, fold in reversed(missing)]
+    while queue or running:
+        while queue and len(running) < engine.slots:
+            entry, fold, tries = queue.pop()
+            running[engine.submit(evaluate, workspace.folder, entry.candidate, fold)] = (entry, fold, tries)
+        done, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in [future for future in running if future in done]:
+            entry, fold, tries = running.pop(future)
+            error = future.exception()
+            if error is None:
+                yield entry, fold, future.result()
+            elif isinstance(error, WorkerLostError) and tries + 1 < TRIES:
+                queue.append((entry, fold, tries + 1))
+            else:
+                raise UserError(f"{entry.name} could not be confirmed: {error}; run the same command again")

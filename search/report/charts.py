@@ -1,0 +1,243 @@
+"""The charts of a report."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from matplotlib.figure import Figure
+from optuna.trial import TrialState
+
+from augsearch.search.report.facts import Row
+from augsearch.search.report.svg import BASELINE, CANDIDATE, GOOD, GRID, INK, MUTED, SURFACE, Chart, draw
+from augsearch.search.statistics.paired import Difference
+from augsearch.search.statistics.units import name_of, shown, shown_difference
+from augsearch.search.studies.study import Entry
+from augsearch.trainers.evaluation.metrics import Metric
+
+ROW = 22
+"""Height of a line of a chart that lists entries."""
+MOST_ROWS = 24
+"""Trials that the race shows one by one."""
+
+
+def shown_in_race(entries: Sequence[Entry]) -> list[Entry]:
+    """All trials if they are few; else the baselines and the best, in the order of their numbers."""
+    if len(entries) <= MOST_ROWS:
+        return list(entries)
+    best = sorted(entries, key=lambda entry: (entry.baseline is None, -len(entry.results), -entry.score))
+    return sorted(best[:MOST_ROWS], key=lambda entry: entry.number)
+
+
+def race(entries: Sequence[Entry], folds: int, metric: Metric) -> Chart:
+    """A line a trial: the score of every fold it ran, their mean, and how many folds it came to run."""
+    rows = shown_in_race(entries)
+    scale = _Scale(metric, [result.score for entry in rows for result in entry.results])
+
+    def paint(figure: Figure) -> None:
+        scores, run = figure.subplots(1, 2, sharey=True, width_ratios=(4, 1))
+        scores.set_yticks(range(len(rows)), [shorten(entry.name) for entry in rows])
+        scores.set(xlim=scale.limits, ylim=(len(rows) - 0.5, -0.5))
+        scores.set_title(scale.title, loc="left", fontsize=12, color=MUTED)
+        scores.xaxis.set_major_formatter(scale.tick)
+        scores.locator_params(axis="x", nbins=5)
+        scores.grid(axis="x", linewidth=0.8)
+        baselines = [entry for entry in rows if entry.baseline]
+        if baselines:
+            best = max(entry.score for entry in baselines)
+            scores.axvline(scale.value(best), color=BASELINE, linewidth=1, linestyle=(0, (3, 3)))
+        for row, entry in enumerate(rows):
+            look = _look(entry)
+            values = [scale.value(result.score) for result in entry.results]
+            scores.plot(values, [row] * len(values), "o", color=look.colour, markersize=4, alpha=0.45, mew=0)
+            scores.plot([scale.value(entry.score)], [row], markersize=8, **look.style, clip_on=False)
+            run.barh([row] * folds, [1] * folds, left=range(folds), height=0.5, color=GRID)
+            done = len(entry.results)
+            run.barh([row] * done, [1] * done, left=range(done), height=0.5, color=look.colour)
+        for fold in range(1, folds):
+            run.axvline(fold, color=SURFACE, linewidth=2 if folds <= 10 else 1)
+        run.set_title("folds", loc="left", fontsize=12, color=MUTED)
+        run.set(xlim=(0, folds), xticks=[])
+        run.spines["bottom"].set_visible(False)
+
+    words, height = _race_in_words(entries, metric), 54 + ROW * len(rows)
+    return draw("race", "The race, trial by trial", words, height, paint, scale.note)
+
+
+def _race_in_words(entries: Sequence[Entry], metric: Metric) -> str:
+    stopped = [entry for entry in entries if entry.state is TrialState.PRUNED]
+    best = sorted(entries, key=lambda entry: (-len(entry.results), -entry.score))[:3]
+    words = f"{len(entries)} trials. Of those with most folds the best are " + ", ".join(
+        f"{entry.name} with {shown(metric, entry.score)}" for entry in best
+    )
+    if len(stopped) <= MOST_ROWS:
+        those = ", ".join(f"{entry.name} after {_folds(len(entry.results))}" for entry in stopped)
+    else:
+        counts = Counter(len(entry.results) for entry in stopped)
+        those = ", ".join(f"{counts[folds]} after {_folds(folds)}" for folds in sorted(counts))
+    return f"{words}. Stopped early: {those or 'none'}."
+
+
+def history(entries: Sequence[Entry], metric: Metric) -> Chart:
+    """Every trial's mean score in order, and the best so far."""
+    done = [entry for entry in entries if entry.state is TrialState.COMPLETE]
+    best: list[Entry] = []
+    for entry in done:
+        best.append(entry if not best or entry.score > best[-1].score else best[-1])
+    scale = _Scale(metric, [entry.score for entry in entries])
+    size = 6 if len(entries) <= 60 else 4
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        numbers = [*(entry.number for entry in done), entries[-1].number]
+        line = [scale.value(entry.score) for entry in best]
+        if line:
+            axes.step(numbers, [*line, line[-1]], where="post", color=MUTED, linewidth=1.5)
+        for look, group in _by_look(entries).items():
+            values = [scale.value(entry.score) for entry in group]
+            axes.plot([entry.number for entry in group], values, markersize=size, **look.style, clip_on=False)
+        axes.set(xlabel="trial", ylim=scale.limits)
+        axes.set_title(scale.title, loc="left", fontsize=12, color=MUTED)
+        axes.yaxis.set_major_formatter(scale.tick)
+        axes.tick_params(axis="y", labelcolor=MUTED)
+        axes.locator_params(axis="x", integer=True, nbins=8)
+        axes.grid(axis="y", linewidth=0.8)
+
+    leaders = {entry.number: entry for entry in best}
+    words = "; then ".join(f"{e.name} with {shown(metric, e.score)}" for e in leaders.values())
+    words = f"In the lead: {words or 'nobody yet'}."
+    return draw("history", "The best so far, trial by trial", words, 240, paint, scale.note)
+
+
+def importances(shares: Mapping[str, float]) -> Chart:
+    """How much each choice mattered, the most important on top."""
+    names = [name.replace("_", " ") for name in shares]
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        bars = axes.barh(
+            range(len(shares)), [100 * share for share in shares.values()], color=CANDIDATE, height=0.6
+        )
+        axes.bar_label(bars, [f"{100 * share:.0f} %" for share in shares.values()], padding=4, color=MUTED)
+        axes.set_yticks(range(len(shares)), [shorten(name) for name in names])
+        axes.set(ylim=(len(shares) - 0.5, -0.5), xlim=(0, 118 * max(shares.values())), xticks=[])
+        axes.spines["bottom"].set_visible(False)
+
+    words = ", ".join(
+        f"{name} {100 * share:.0f} %" for name, share in zip(names, shares.values(), strict=True)
+    )
+    height = 14 + ROW * len(shares)
+    return draw("importances", "Which choices mattered", f"Shares of importance: {words}.", height, paint)
+
+
+def leads(differences: Sequence[Difference], metric: Metric, margin: float | None) -> Chart:
+    """The best candidate's lead over every baseline, with its interval; the band is what hardly matters."""
+    factor, unit = (1.0, "nats") if metric == "log-loss" else (100.0, "points")
+    better = differences[0].better
+
+    def paint(figure: Figure) -> None:
+        axes = figure.subplots()
+        if margin is not None:
+            axes.axvspan(-factor * margin, factor * margin, color=GRID, alpha=0.5, linewidth=0)
+        axes.axvline(0, color=INK, linewidth=1)
+        for row, one in enumerate(differences):
+            colour = GOOD if one.low > 0 else CANDIDATE
+            axes.plot([factor * one.low, factor * one.high], [row, row], color=colour, linewidth=3)
+            axes.plot([factor * one.mean], [row], "o", color=colour, markersize=9, mew=0)
+        axes.set_yticks(range(len(differences)), [shorten(one.worse) for one in differences])
+        axes.set(ylim=(len(differences) - 0.5, -0.5), xlabel=f"← worse · {unit} · better →")
+        axes.locator_params(axis="x", nbins=5)
+        axes.grid(axis="x", linewidth=0.8)
+
+    words = "; ".join(
+        f"over {one.worse} {shown_difference(metric, one.mean, one.low, one.high)}" for one in differences
+    )
+    title = f"The lead of {better} over each baseline"
+    return draw("leads", title, f"{better}: {words}.", 58 + 26 * len(differences), paint)
+
+
+def calibration(rows: Sequence[Row]) -> Chart:
+    """A line an entry: log-loss and ECE of every fold, small, and their means; less is better."""
+    figures = {"log_loss": "log-loss", "ece": "ECE"}
+
+    def paint(figure: Figure) -> None:
+        panels = figure.subplots(1, len(figures), sharey=True)
+        for axes, (field, label) in zip(panels, figures.items(), strict=True):
+            for place, row in enumerate(rows):
+                look = _look(row.entry)
+                values = [getattr(result, field) for result in row.results]
+                axes.plot(
+                    values, [place] * len(values), "o", color=look.colour, markersize=4, alpha=0.45, mew=0
+                )
+                axes.plot([statistics.fmean(values)], [place], markersize=8, **look.style)
+            axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel=label)
+            axes.set_yticks(range(len(rows)), [shorten(row.entry.name) for row in rows])
+            axes.locator_params(axis="x", nbins=3)
+            axes.grid(axis="x", linewidth=0.8)
+
+    words = " ".join(
+        f"Mean {label}: {', '.join(f'{row.entry.name} {row.average(field):.3f}' for row in rows)}."
+        for field, label in figures.items()
+    )
+    return draw("calibration", "How far their confidence can be trusted", words, 62 + ROW * len(rows), paint)
+
+
+def shorten(name: str, most: int = 19) -> str:
+    """``name``, without its middle where it is too long for a chart."""
+    return name if len(name) <= most else f"{name[: most // 2]}…{name[len(name) - most // 2 :]}"
+
+
+def _folds(count: int) -> str:
+    return f"{count} fold{'' if count == 1 else 's'}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """How an entry is marked, so that no one needs its colour to know what it is."""
+
+    colour: str
+    marker: str
+
+    @property
+    def style(self) -> dict[str, Any]:
+        """For Matplotlib's ``plot``."""
+        edge = 2 if self.marker == "x" else 0
+        return {"color": self.colour, "marker": self.marker, "markeredgewidth": edge, "linestyle": "none"}
+
+
+def _look(entry: Entry) -> _Look:
+    colour, whole = (BASELINE, "D") if entry.baseline else (CANDIDATE, "o")
+    return _Look(colour, "x" if entry.state is TrialState.PRUNED else whole)
+
+
+def _by_look(entries: Sequence[Entry]) -> dict[_Look, list[Entry]]:
+    groups: dict[_Look, list[Entry]] = {}
+    for entry in entries:
+        groups.setdefault(_look(entry), []).append(entry)
+    return groups
+
+
+class _Scale:
+    """Scores on an axis: better is right or up, whatever the metric; what is hopeless stands at its edge."""
+
+    def __init__(self, metric: Metric, scores: Sequence[float]) -> None:
+        self._metric: Metric = metric
+        self._factor = 1.0 if metric == "log-loss" else 100.0
+        top, middle, bottom = max(scores), statistics.median(scores), min(scores)
+        # One candidate that learned nothing would press all the others together.
+        self._floor = max(bottom, top - 4 * (top - middle) - 1e-9)
+        edge = 0.04 * (top - self._floor) or 0.01
+        self.limits = self._factor * (self._floor - edge), self._factor * (top + edge)
+        self.title = f"{name_of(metric)}{'' if metric == 'log-loss' else ', %'}"
+        self.note = "Marks at the edge of the axis are worse than it shows." if bottom < self._floor else ""
+
+    def value(self, score: float) -> float:
+        """Where ``score`` is on the axis."""
+        return self._factor * max(score, self._floor)
+
+    def tick(self, value: float, _: float) -> str:
+        """What is written at ``value``: of log-loss the score is the negative."""
+        return f"{-value:g}" if self._metric == "log-loss" else f"{value:g}"

@@ -1,0 +1,224 @@
+"""All that a report shows, gathered from a study at whatever stage it is; what is not known yet is None."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+
+from augsearch.search.figures.search import MOST_IMPORTANCES, importance_shares
+from augsearch.search.inputs.sealed_test import ATTRIBUTE as TEST
+from augsearch.search.inputs.summary import ATTRIBUTE as DATA
+from augsearch.search.settings import HOME, Settings
+from augsearch.search.statistics.paired import Difference, compare
+from augsearch.search.studies.costs import Spent, ledger
+from augsearch.search.studies.policy_file import provenance
+from augsearch.search.studies.study import Entry, confirmation_results, entries
+from augsearch.trainers.evaluation.metrics import Metric
+from augsearch.trainers.workspace.folds import FoldResult
+
+MOST_UNCONFIRMED = 5
+"""Candidates in the table before anything is confirmed."""
+PICTURES = ("preview", "preview-unlabeled", "reliability", "confusion", "mistakes", "pseudo-labels")
+"""Of those that a run leaves in its folder, the ones that a report shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line of the table: a baseline, or a candidate that was confirmed or may come to be."""
+
+    entry: Entry
+    recommended: bool
+    results: tuple[FoldResult, ...]
+    """Of the confirmation."""
+    scores: tuple[float, ...]
+    """The same, by the search's metric."""
+    lead: Difference | None
+    """Over the best baseline; None for that itself, and where nothing is confirmed."""
+    beside: float | None
+    """Mean score on the data's own images, where those of a target are what counts."""
+
+    @property
+    def mean(self) -> float | None:
+        """Mean confirmed score."""
+        return statistics.fmean(self.scores) if self.scores else None
+
+    @property
+    def sd(self) -> float | None:
+        """Its standard deviation between folds."""
+        return statistics.stdev(self.scores) if len(self.scores) > 1 else None
+
+    def average(self, figure: str) -> float | None:
+        """Mean of another figure over the confirmation's folds, such as ``ece``."""
+        values = [getattr(result, figure) for result in self.results]
+        return statistics.fmean(values) if values else None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A study as a report shows it."""
+
+    study: str
+    metric: Metric
+    identity: dict[str, Any]
+    settings: Settings | None
+    """Of the study's last run; None where they were not kept yet."""
+    entries: tuple[Entry, ...]
+    """All trials with at least one fold, oldest first."""
+    states: Counter[TrialState]
+    failures: tuple[tuple[int, str], ...]
+    """Trials that failed, and why."""
+    span: tuple[datetime, datetime] | None
+    """From the first trial's beginning to the last one's end."""
+    verdict: dict[str, Any] | None
+    rows: tuple[Row, ...]
+    """Best first."""
+    leads: tuple[Difference, ...]
+    """The best candidate against each baseline."""
+    importances: dict[str, float]
+    costs: dict[str, Spent]
+    final: dict[str, Any] | None
+    data: dict[str, Any] | None
+    test: dict[str, Any] | None
+    pictures: dict[str, Path]
+    """Those that are there, by name."""
+    versions: dict[str, str]
+
+    @property
+    def folds(self) -> int:
+        """The most folds that a trial may run."""
+        return int(self.identity.get("folds") or max(len(entry.results) for entry in self.entries))
+
+    @property
+    def ended(self) -> int:
+        """Trials that are over."""
+        return sum(count for state, count in self.states.items() if state.is_finished())
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether the search is to go on."""
+        if any(not state.is_finished() for state in self.states):
+            return True
+        if self.verdict is not None:
+            return False
+        return not self.entries or (self.settings is not None and self.ended < self.settings.trials)
+
+    @property
+    def chosen(self) -> Row | None:
+        """The row that the verdict recommends."""
+        return next((row for row in self.rows if row.recommended), None)
+
+    @property
+    def best_baseline(self) -> Row | None:
+        """The baseline of the highest confirmed mean."""
+        return next((row for row in self.rows if row.entry.baseline), None)
+
+
+def gather(study: optuna.Study, folder: Path | None = None) -> Facts:
+    """All of ``study``; its pictures are in ``folder``, or where its run left them."""
+    known = study.user_attrs
+    found = entries(study)
+    trials = study.get_trials(deepcopy=False)
+    verdict = known.get("verdict")
+    rows = _confirmed(study, verdict, found) if verdict else _not_confirmed(found)
+    chosen = next((row.entry for row in rows if row.recommended), None)
+    times = [trial.datetime_start for trial in trials if trial.datetime_start]
+    times += [trial.datetime_complete for trial in trials if trial.datetime_complete]
+    where = folder or folder_of(study)
+    return Facts(
+        study=study.study_name,
+        metric=(verdict or {}).get("metric") or known["identity"].get("metric") or "accuracy",
+        identity=known["identity"],
+        settings=_settings_of(study),
+        entries=tuple(found),
+        states=Counter(trial.state for trial in trials),
+        failures=tuple(
+            (trial.number, trial.user_attrs.get("reason", "no reason was kept"))
+            for trial in trials
+            if trial.state is TrialState.FAIL
+        ),
+        span=(min(times), max(times)) if times else None,
+        verdict=verdict,
+        rows=tuple(rows),
+        leads=_leads(verdict),
+        importances=dict(list(importance_shares(study).items())[:MOST_IMPORTANCES]),
+        costs=ledger(study),
+        final=known.get("final"),
+        data=known.get(DATA),
+        test=known.get(TEST),
+        pictures={name: path for name in PICTURES if (path := where / f"{name}.png").is_file()},
+        versions=provenance(study, chosen or found[0])["versions"] if found else {},
+    )
+
+
+def folder_of(study: optuna.Study) -> Path:
+    """Where the study's run left its results."""
+    known = study.user_attrs
+    if "output" in known:
+        return Path(known["output"])
+    return Path(known["final"]["model"]).parent if "final" in known else HOME / study.study_name
+
+
+def _settings_of(study: optuna.Study) -> Settings | None:
+    """The last run's settings, unchecked: what they name may be gone by now, and fields come and go."""
+    said = study.user_attrs.get("settings") or study.user_attrs.get("tracked")
+    if said is None:
+        return None
+    fields = Settings.model_fields
+    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
+    return Settings.model_construct(None, **{name: plain[name] for name in plain if name in fields})
+
+
+def _confirmed(study: optuna.Study, verdict: dict[str, Any], found: Sequence[Entry]) -> list[Row]:
+    by_number = {entry.number: entry for entry in found}
+    documents = [one for one in verdict["confirmation"] if one["number"] in by_number]
+    results = confirmation_results(study)
+    said = {(lead.better, lead.worse): lead for lead in _leads(verdict)}
+    best = next((by_number[one["number"]] for one in documents if one["baseline"]), None)
+
+    def lead_of(entry: Entry) -> Difference | None:
+        if best is None or entry is best:
+            return None
+        if (known := said.get((entry.name, best.name))) is not None:
+            return known
+        own, others = results[entry.number], results[best.number]
+        both = sorted(own.keys() & others.keys())
+        if not both:
+            return None
+        return compare(entry.name, [own[fold] for fold in both], best.name, [others[fold] for fold in both])
+
+    rows = []
+    for document in documents:
+        number = document["number"]
+        scores = tuple(document.get("scores") or document["accuracies"])  # verdicts of old
+        folds = [results[number][fold] for fold in sorted(results[number])]
+        entry, chosen = by_number[number], number == verdict["recommended"]
+        rows.append(Row(entry, chosen, tuple(folds), scores, lead_of(entry), document.get("beside")))
+    return rows
+
+
+def _not_confirmed(found: Sequence[Entry]) -> list[Row]:
+    """The baselines and the best of the others by what the search says of them, most folds first."""
+    ranked = sorted(found, key=lambda entry: (-len(entry.results), -entry.score))
+    candidates = [entry for entry in ranked if not entry.baseline][:MOST_UNCONFIRMED]
+    shown = [entry for entry in ranked if entry.baseline or entry in candidates]
+    return [Row(entry, False, (), (), None, None) for entry in shown]
+
+
+def _leads(verdict: dict[str, Any] | None) -> tuple[Difference, ...]:
+    return tuple(difference_of(one) for one in (verdict or {}).get("differences", []))
+
+
+def difference_of(document: dict[str, Any]) -> Difference:
+    """A difference that a verdict tells; those of old say less."""
+    folds, p = document.get("folds", 0), document.get("p", math.nan)
+    better, worse = document["better"], document["worse"]
+    return Difference(better, worse, document["mean"], document["low"], document["high"], folds, p)

@@ -1,0 +1,155 @@
+"""The report: one page about a study, from its verdict to the commands that make it anew.
+
+It is one file without scripts that asks nothing of any network; a browser is told to hold it to that.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import optuna
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+from PIL import Image
+
+from augsearch.policies import UserError
+from augsearch.search.report import charts as charts
+from augsearch.search.report import sentences as words
+from augsearch.search.report.facts import Facts, gather
+from augsearch.search.report.svg import Chart
+from augsearch.search.settings import Settings
+from augsearch.search.space.describe import describe
+from augsearch.search.statistics.units import name_of
+from augsearch.search.studies.study import load_study, open_storage
+
+WIDEST = 1100
+"""Pixels of an embedded picture: what a wide screen shows of it, twice as sharp as a phone needs."""
+
+
+def report_study(name: str, output: Path, storage: str | None) -> str:
+    """``augsearch report``: write the page about study ``name``; returns a line that says where.
+
+    Raises:
+        UserError: there is no such study, or the page can't be written.
+    """
+    study = load_study(open_storage(storage or Settings().storage), name)
+    write_report(study, output)
+    return f"{output}: {output.stat().st_size / 1000:,.0f} kB, open it in a browser"
+
+
+def write_report(study: optuna.Study, output: Path, folder: Path | None = None) -> bool:
+    """Write the page about ``study``, whose pictures are in ``folder``; False if it stood there already.
+
+    Raises:
+        UserError: the study is not augsearch's, or the page can't be written.
+    """
+    if "identity" not in study.user_attrs:
+        raise UserError(f"study {study.study_name!r} was not made by augsearch run")
+    page = render(gather(study, folder))
+    try:
+        if output.is_file() and output.read_text(encoding="utf-8") == page:
+            return False
+        output.parent.mkdir(parents=True, exist_ok=True)
+        temporary = output.with_name(f".{output.name}.part")
+        temporary.write_text(page, encoding="utf-8")
+        temporary.replace(output)
+    except (OSError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{output}: can't be written ({reason}); give another --output") from None
+    return True
+
+
+def render(facts: Facts) -> str:
+    """The page."""
+    here = resources.files("augsearch.search.report")
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters |= {
+        "score": lambda mean, sd=None: words.score_in_words(facts.metric, mean, sd),
+        "lead": lambda lead: words.lead_in_words(facts.metric, lead),
+        "duration": words.duration,
+        "picture": data_uri,
+        "describe": describe,
+        "unbroken": unbroken,
+    }
+    template = environment.from_string((here / "page.html.jinja").read_text(encoding="utf-8"))
+    return template.render(
+        facts=facts,
+        style=Markup((here / "page.css").read_text(encoding="utf-8")),
+        headline=words.headline(facts),
+        go_on=words.run_again(facts),
+        draw_preview=words.draw_preview(facts),
+        reproduce=words.reproduce(facts),
+        race_in_words=words.race_in_words(facts),
+        metric=name_of(facts.metric),
+        margin=words.margin_in_words(facts),
+        changed=changed_settings(facts.settings),
+        charts=_charts(facts),
+        most_rows=charts.MOST_ROWS,
+    )
+
+
+def _charts(facts: Facts) -> dict[str, Chart]:
+    """Those that there is something to draw of, by name."""
+    drawn = {}
+    if facts.entries:
+        drawn["race"] = charts.race(facts.entries, facts.folds, facts.metric)
+        drawn["history"] = charts.history(facts.entries, facts.metric)
+    if facts.importances:
+        drawn["importances"] = charts.importances(facts.importances)
+    if facts.leads:
+        drawn["leads"] = charts.leads(facts.leads, facts.metric, words.margin_of(facts))
+    if confirmed := [row for row in facts.rows if row.results]:
+        drawn["calibration"] = charts.calibration(confirmed)
+    return drawn
+
+
+def changed_settings(settings: Settings | None) -> list[tuple[str, str, str]]:
+    """What was set otherwise than by default: the flag, its value, the default."""
+    if settings is None:
+        return []
+    defaults = {name: field.default for name, field in Settings.model_fields.items()}
+    return [
+        (name.replace("_", "-"), _plain(getattr(settings, name)), _plain(default))
+        for name, default in defaults.items()
+        if getattr(settings, name) != default
+    ]
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "automatic"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
+
+
+def unbroken(sentence: str) -> str:
+    """``sentence`` without line breaks inside ``(2, 9)`` and ``[-0.4, +1.2]``."""
+    return re.sub(r"(?<=\d), (?=[-+\d])", ",\N{NO-BREAK SPACE}", sentence)
+
+
+def data_uri(path: Path) -> Markup:
+    """The picture at ``path`` as a link that holds it: the smaller of a PNG with a palette and a JPEG."""
+    with Image.open(path) as opened:
+        picture = opened.convert("RGB")
+    if picture.width > WIDEST:
+        picture = picture.resize((WIDEST, round(picture.height * WIDEST / picture.width)))
+    kinds = {
+        "png": _encoded(picture.quantize(256, dither=Image.Dither.NONE), "PNG", optimize=True),
+        "jpeg": _encoded(picture, "JPEG", quality=85, optimize=True),
+    }
+    kind = min(kinds, key=lambda kind: len(kinds[kind]))
+    return Markup(f"data:image/{kind};base64,{base64.b64encode(kinds[kind]).decode()}")
+
+
+def _encoded(picture: Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()

@@ -1,0 +1,100 @@
+"""What a search may choose from; and the baselines, which are trials too."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from augsearch.policies import TRIVIALAUGMENT, Policy, Semi, Transfer
+
+if TYPE_CHECKING:
+    pass
+
+
+MAX_OPS = 4
+TRANSFORMS = {"crop": 0.1, "flip_horizontal": 0.1, "flip_vertical": 0.03, "quarter_turns": 0.03}
+"""The basic transforms, and how often a neighbour switches each."""
+ON = 0.5
+"""The probability of a flip or quarter turn that is switched on."""
+
+BASELINES: dict[str, Policy] = {
+    "none": Policy(num_ops=0),
+    "flip + crop": Policy(num_ops=0, flip_horizontal=ON, crop=1.0),
+    "RandAugment (2, 9)": Policy(num_ops=2, magnitude=9),
+    "TrivialAugment": TRIVIALAUGMENT,
+}
+"""What anyone can have without a search, the simplest first."""
+
+USUAL = "RandAugment (2, 9)"
+"""The policy of the baselines that stand for a way to learn, and not for a policy."""
+
+Technique = Literal["pseudo", "self-training", "fixmatch", "distillation"]
+TECHNIQUES: dict[Technique, str] = {
+    "pseudo": "pseudo-labels",
+    "self-training": "self-training",
+    "fixmatch": "FixMatch",
+    "distillation": "distillation",
+}
+"""Ways to learn from unlabeled images, and what people call them."""
+
+MAX_RATIO = 4
+"""Unlabeled images to a labeled one: each costs as much as a labeled one does."""
+
+
+@dataclass(frozen=True, slots=True)
+class SemiSpace:
+    """What a search may choose from to learn from unlabeled images."""
+
+    techniques: tuple[Technique, ...]
+    searched: bool
+    """Whether to use one is searched, and which; else all candidates use the only one."""
+    fixed: tuple[tuple[str, Any], ...] = ()
+    """Fields of ``Semi`` that are as a person wants them, and so aren't searched."""
+
+    def usual(self, technique: Technique) -> Semi:
+        """``technique`` as anyone would use it."""
+        return Semi.model_validate({"technique": technique, **dict(self.fixed)})
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """What a search may choose from."""
+
+    operations: tuple[str, ...]
+    teacher_view: Literal["same", "clean"] | None = None
+    """What the teacher looks at; None: there is no teacher."""
+    transfer: Transfer | Literal["search"] | None = None
+    """How the proxies' weights are used: always so, or searched; None: they have none."""
+    semi: SemiSpace | None = None
+    """How unlabeled images are used; None: there are none."""
+
+    @property
+    def baselines(self) -> dict[str, Baseline]:
+        """What anyone can have without this search, by name.
+
+        With unlabeled images all policies are tried under the technique, and one on the labels alone; where
+        the technique is searched, all policies on the labels alone, and one under each technique.
+        """
+        alone = {name: Baseline(policy) for name, policy in BASELINES.items()}
+        if self.semi is None:
+            return alone
+        usual = {technique: self.semi.usual(technique) for technique in self.semi.techniques}
+        if self.semi.searched:
+            # None with a teacher: that is no baseline's.
+            return alone | {
+                f"{USUAL}, {TECHNIQUES[technique]}": Baseline(BASELINES[USUAL], semi)
+                for technique, semi in usual.items()
+                if not semi.asks_teacher
+            }
+        (semi,) = usual.values()
+        return {name: Baseline(policy, semi) for name, policy in BASELINES.items()} | {
+            f"{USUAL}, labels alone": alone[USUAL]
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """What anyone can have without a search."""
+
+    policy: Policy
+    semi: Semi | None = None

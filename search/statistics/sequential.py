@@ -1,0 +1,245 @@
+"""Who stands for confirmation, who is better than whom, and who is worth another fold.
+
+Pure functions of results: ``benchmarks/statistics.py`` runs them on thousands of made worlds, to see how
+often what they say is wrong.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+
+import numpy as np
+from scipy import stats
+
+from augsearch.search.statistics.paired import Difference, Spread, compare, folds_needed, holm, spread
+from augsearch.trainers.evaluation.metrics import Metric
+from augsearch.trainers.workspace.folds import FoldResult
+
+LEVEL = 0.05
+"""How often a candidate may be called better than every baseline where none is."""
+EARLY_LEVEL = 0.01
+"""The same before the last fold: looking often must not make it likely (Haybittle 1971, Peto 1976)."""
+EARLY_TAIL = 0.01
+"""How often, before the last fold, a lead of the margin may be taken for less, instead of 2.5 %."""
+FUTILE = 0.05
+"""A candidate whose chance to win by the last fold is smaller stops."""
+LOOK = 8
+"""Folds between two looks, at least: with fewer the signed-rank test can't reach the early level."""
+
+
+@dataclass(frozen=True, eq=False)
+class Standing:
+    """An entry and its results on the confirmation's folds so far, in their order."""
+
+    number: int
+    name: str
+    baseline: bool
+    results: Sequence[FoldResult]
+    unlabeled: bool = False
+    """Whether it learns from unlabeled images."""
+
+    @cached_property
+    def mean(self) -> float:
+        """Mean score."""
+        return float(np.mean([result.score for result in self.results]))
+
+    def over(self, other: Standing) -> Difference:
+        """Its lead over ``other``, on the folds that both have."""
+        key = self._key(other)
+        if key not in self._leads:
+            self._leads[key] = compare(self.name, self.results, other.name, other.results)
+        return self._leads[key]
+
+    def noise_over(self, other: Standing) -> Spread:
+        """What that lead is uncertain by."""
+        key = self._key(other)
+        if key not in self._noises:
+            self._noises[key] = spread(self.results, other.results)
+        return self._noises[key]
+
+    def _key(self, other: Standing) -> tuple[int, int]:
+        return other.number, min(len(self.results), len(other.results))
+
+    @cached_property
+    def _leads(self) -> dict[tuple[int, int], Difference]:
+        return {}
+
+    @cached_property
+    def _noises(self) -> dict[tuple[int, int], Spread]:
+        return {}
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """All that stand for confirmation; the baselines the simplest first."""
+
+    standings: Sequence[Standing]
+    margin: float
+    metric: Metric = "accuracy"
+
+    @cached_property
+    def candidates(self) -> list[Standing]:
+        """Best first; before them all those that were trained on more folds."""
+        candidates = [one for one in self.standings if not one.baseline]
+        return sorted(candidates, key=lambda one: (-len(one.results), -one.mean))
+
+    @cached_property
+    def baselines(self) -> list[Standing]:
+        """The simplest first: what takes no unlabeled images before what does."""
+        return sorted((one for one in self.standings if one.baseline), key=lambda one: one.unlabeled)
+
+    @property
+    def best_baseline(self) -> Standing:
+        """That of the highest mean."""
+        return max(self.baselines, key=lambda one: one.mean)
+
+    @cached_property
+    def claims(self) -> list[float]:
+        """p of each of ``candidates`` that it is better than every baseline.
+
+        Against all baselines at once the largest p counts (intersection–union: Berger 1982); among
+        several candidates it is adjusted by Holm's method.
+        """
+        return holm([max(own.over(baseline).p for baseline in self.baselines) for own in self.candidates])
+
+    def beats_all(self, level: float) -> Standing | None:
+        """The candidate that is better than every baseline, if one is."""
+        for candidate, p in zip(self.candidates, self.claims, strict=True):
+            if p <= level and all(self._leads(candidate, baseline) for baseline in self.baselines):
+                return candidate
+        return None
+
+    def _leads(self, candidate: Standing, baseline: Standing) -> bool:
+        """Whether the interval of its lead lies above zero, being as wide as it must be for the best of
+        several candidates (Bonferroni): the test knows of folds alone, and images are luck as well."""
+        lead = candidate.over(baseline)
+        return lead.mean - _factor(lead.folds, LEVEL / 2 / len(self.candidates)) * (lead.mean - lead.low) > 0
+
+    def as_good(self, level: float) -> Standing | None:
+        """The simplest baseline that nothing leads by the margin or more, if one is known to be it."""
+        for baseline in self.baselines:
+            others = [one for one in self.standings if one is not baseline]
+            if all(_highest(one.over(baseline), level) < self.margin for one in others):
+                return baseline
+        return None
+
+    def level(self, folds: int) -> float:
+        """How wrong a claim may be: before the last of ``folds`` it must be surer."""
+        return LEVEL if max(len(one.results) for one in self.standings) == folds else EARLY_LEVEL
+
+    def decided(self, level: float) -> bool:
+        """Whether more folds would change nothing."""
+        return self.beats_all(level) is not None or self.as_good(level) is not None
+
+    def worth_more(self, folds: int) -> list[Standing]:
+        """Who is worth training on more folds, ``folds`` in all at most; none: the question is closed."""
+        live = [one for one in self.candidates if self._may_win(one, folds)]
+        if live:
+            level = EARLY_LEVEL / len(self.candidates)
+            return live + [
+                one
+                for one in self.baselines
+                if not all((lead := own.over(one)).p <= level and lead.low > 0 for own in live)
+            ]
+        # No candidate will win. Which is the simplest baseline that is as good as anything?
+        best = max(self.standings, key=lambda one: one.mean)
+        in_play = [
+            one
+            for one in self.baselines
+            if (one is best or best.over(one).low <= 0) and self._may_be_as_good(one, folds)
+        ]
+        return [
+            one
+            for one in self.standings
+            if one in in_play or any(one.over(own).high >= self.margin for own in in_play)
+        ]
+
+    def _may_win(self, candidate: Standing, folds: int) -> bool:
+        return all(self._chance(candidate, baseline, folds) >= FUTILE for baseline in self.baselines)
+
+    def _chance(self, candidate: Standing, baseline: Standing, folds: int) -> float:
+        """Predictive power: that the lead after ``folds`` will be clear, going by what is known of it now
+        (Spiegelhalter, Freedman and Blackburn 1986)."""
+        lead, noise = candidate.over(baseline), candidate.noise_over(baseline)
+        left = folds - lead.folds
+        if left <= 0 or noise.by_fold == 0:
+            return float(lead.low > 0)
+        wanted = stats.norm.ppf(1 - LEVEL / 2) * noise.error(folds)
+        will_vary = noise.by_fold * math.sqrt(left / (folds * lead.folds))
+        return float(stats.norm.cdf((lead.mean - wanted) / will_vary))
+
+    def _may_be_as_good(self, baseline: Standing, folds: int) -> bool:
+        """Whether twice the folds might show it, going by the leads over it as they are now."""
+        for other in self.standings:
+            if other is not baseline and (lead := other.over(baseline)).high >= self.margin:
+                wanted = needed(self.margin - lead.mean, other, baseline)
+                if wanted is None or wanted > 2 * folds:
+                    return False
+        return True
+
+
+def _highest(lead: Difference, level: float) -> float:
+    """The upper end of the lead's interval; before the last fold of a wider one."""
+    if level == LEVEL:
+        return lead.high
+    return lead.mean + _factor(lead.folds, EARLY_TAIL) * (lead.high - lead.mean)
+
+
+@lru_cache
+def _factor(folds: int, tail: float) -> float:
+    """By how much wider an interval is whose tails are so small, instead of 2.5 % each."""
+    return (
+        float(stats.t.ppf(1 - tail, folds - 1) / stats.t.ppf(1 - LEVEL / 2, folds - 1)) if folds > 1 else 1.0
+    )
+
+
+def needed(half_width: float, first: Standing, second: Standing) -> int | None:
+    """Folds until the interval of their difference is as narrow; None: no number of folds does it."""
+    if half_width <= 0:
+        return None
+    return folds_needed(half_width, first.noise_over(second))
+
+
+def look_after(done: int, folds: int) -> int:
+    """How many folds there are when it is next looked at what they say."""
+    step = max(LOOK, math.ceil(folds / 4))
+    return min(folds, (done // step + 1) * step)
+
+
+def settle(
+    standing: Callable[[int, int], Standing],
+    numbers: Sequence[int],
+    folds: int,
+    margin: float,
+    metric: Metric,
+) -> tuple[Field, list[tuple[int, int]]]:
+    """The field as it stands, and what it takes to get on.
+
+    All begin; after every eighth fold or so those go on by whom the verdict may still change, until it
+    can't or all of ``folds`` are run.
+
+    Args:
+        standing: of an entry's number, with at most so many folds.
+        numbers: of the entries.
+        folds: an entry's, at most.
+        margin: see ``Field``.
+        metric: see ``Field``.
+
+    Returns:
+        The field, and who (by number) needs how many folds before it is looked again; none: it is settled.
+    """
+    reached = dict.fromkeys(numbers, 0)
+    going, done = set(numbers), 0
+    while True:
+        done = look_after(done, folds)
+        reached |= dict.fromkeys(going, done)
+        field = Field([standing(number, reached[number]) for number in numbers], margin, metric)
+        wanting = [(one.number, done) for one in field.standings if len(one.results) < reached[one.number]]
+        if wanting or done == folds or field.decided(EARLY_LEVEL):
+            return field, wanting
+        going = {one.number for one in field.worth_more(folds)}
+        if not going:
+            return field, []

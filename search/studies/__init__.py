@@ -1,0 +1,1 @@
+"""The study, which is the only truth."""

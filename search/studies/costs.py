@@ -1,0 +1,82 @@
+"""What a study cost: search, confirmation and final training apart, so that none hides in another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+
+from augsearch.search.studies.study import Entry, confirmation_results, entries
+from augsearch.trainers.workspace.folds import FoldResult, Stage
+
+FINAL = "final training"
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What something took."""
+
+    trainings: int
+    """Those of teachers are among them."""
+    images: int
+    """Image passes."""
+    seconds: float
+    """Of one worker; of the final training, which uses all cores, from beginning to end."""
+
+
+def spent(candidates: Iterable[Mapping[int, FoldResult]]) -> Spent:
+    """What candidates took, each one's results by the fold; a fold's teacher counts once."""
+    trainings, images, seconds = 0, 0, 0.0
+    teachers: dict[int, FoldResult] = {}
+    for results in candidates:
+        for fold, result in results.items():
+            trainings, images, seconds = trainings + 1, images + result.images, seconds + result.seconds
+            if result.teacher_images:
+                teachers[fold] = result
+    return Spent(
+        trainings + len(teachers),
+        images + sum(result.teacher_images for result in teachers.values()),
+        round(seconds + sum(result.teacher_seconds for result in teachers.values()), 1),
+    )
+
+
+def searched(trials: Iterable[Entry]) -> Spent:
+    """What the trials of a search took."""
+    return spent(dict(enumerate(entry.results)) for entry in trials)
+
+
+def ledger(study: optuna.Study) -> dict[str, Spent]:
+    """By stage; the final training only where there was one."""
+    confirmed = confirmation_results(study)
+    stages = {
+        Stage.SEARCH.value: searched(entries(study)),
+        Stage.CONFIRMATION.value: spent(confirmed.values()),
+    }
+    final: dict[str, Any] | None = study.user_attrs.get("final")
+    if final is not None:
+        figures = final["figures"]
+        of_teacher = int(figures.get("final_teacher_images", 0))
+        images = int(figures.get("final_images", 0)) + of_teacher
+        stages[FINAL] = Spent(2 if of_teacher else 1, images, float(figures.get("final_seconds", 0.0)))
+    return stages
+
+
+def in_words(stages: dict[str, Spent]) -> str:
+    """``cost: search 52 trainings, 1.2 million images, 3 min; confirmation …``: seconds are of one worker."""
+    parts = [
+        f"{name} {one.trainings:,} training{'' if one.trainings == 1 else 's'}, {_millions(one.images)}, "
+        f"{_minutes(one.seconds)}"
+        for name, one in stages.items()
+        if one.trainings
+    ]
+    return f"cost (time of one worker): {'; '.join(parts)}"
+
+
+def _millions(images: int) -> str:
+    return f"{images / 1e6:.2g} million images" if images >= 100_000 else f"{images:,} images"
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.0f} min" if seconds >= 120 else f"{seconds:.0f} s"

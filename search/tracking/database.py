@@ -1,0 +1,53 @@
+"""The SQLite database that MLflow writes to: made whole, checked, named by an absolute path."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import filelock
+
+from augsearch.policies.errors import first_line
+
+if TYPE_CHECKING:
+    pass
+
+
+SQLITE = "sqlite:///"
+
+
+def absolute(uri: str) -> str:
+    """``uri`` with the path of an SQLite file made absolute: MLflow keeps connections by URI."""
+    return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}" if uri.startswith(SQLITE) else uri
+
+
+def _make_database(path: Path) -> None:
+    """Have MLflow's tables in an SQLite file at ``path``, all of them or no file at all.
+
+    MLflow makes them one by one for seconds, and refuses a file in which a kill left only some.
+    """
+    from mlflow import MlflowClient
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(path.with_name(f".{path.name}.lock")):
+        if path.exists():
+            _check_database(path)
+            return
+        part = path.with_name(f".{path.name}.part")
+        part.unlink(missing_ok=True)
+        MlflowClient(f"{SQLITE}{part}").search_experiments(max_results=1)
+        part.replace(path)
+
+
+def _check_database(path: Path) -> None:
+    """Refuse what is no SQLite file at once; MLflow would try it again and again for two minutes."""
+    with path.open("rb") as file:
+        head = file.read(16)
+    if head not in (b"", b"SQLite format 3\0"):
+        raise ValueError("not an SQLite database")
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of what MLflow says, which may be very long."""
+    line = first_line(error)
+    return line if len(line) < 160 else line[:160].rsplit(" ", 1)[0] + " …"

@@ -1,0 +1,272 @@
+"""MLflow: the only place that imports it.
+
+What is logged is a projection of the study: a child run is written whole when its trial ends, keyed by the
+trial's number, so whatever is missing after a kill can be written again. Everything goes through one
+thread, because importing MLflow and making its database take ten seconds, in which folds can be trained.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from optuna.trial import TrialState
+
+from augsearch.policies import UserError
+from augsearch.search.settings import HOME
+from augsearch.search.studies.study import Entry
+from augsearch.search.tracking.database import SQLITE, _make_database, _reason, absolute
+from augsearch.search.tracking.models import MODEL, _save_model
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+
+STUDY_TAG, KEY_TAG, TRIAL_TAG = "augsearch.study", "augsearch.key", "augsearch.trial"
+CHILD_TAG = "augsearch.child"
+SOURCE = {"mlflow.source.name": "augsearch", "mlflow.source.type": "LOCAL"}
+_FIGURES = ("accuracy", "macro_f1", "balanced_accuracy", "log_loss", "ece")
+_STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "FINISHED", TrialState.FAIL: "FAILED"}
+
+
+class Tracker:
+    """One study's parent run and its children. Methods return at once; ``close`` waits for all of them.
+
+    ``key`` tells the study from others of the same name.
+    """
+
+    def __init__(self, uri: str, experiment: str, study: str, key: str, description: str) -> None:
+        self._uri, self._experiment, self._study = absolute(uri), experiment, study
+        self._key, self._description = key, description
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mlflow")
+        self._pending: list[Future[None]] = []
+        self._client: MlflowClient
+        self._experiment_id = self._parent = ""
+        self._children: dict[int, str] = {}
+        self._unreachable = False
+        self._connected = self._thread.submit(self._connect)
+
+    def _connect(self) -> None:
+        # MLflow's own exports would put runs elsewhere, or take one that is not ours as the parent.
+        for variable in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
+            os.environ.pop(variable, None)
+        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+        from mlflow import MlflowClient
+
+        for chatty in ("mlflow", "alembic"):
+            logging.getLogger(chatty).setLevel(logging.ERROR)
+        if self._uri.startswith(SQLITE):
+            _make_database(Path(self._uri.removeprefix(SQLITE)))
+
+        self._client = MlflowClient(self._uri)
+        self._experiment_id = self._find_experiment()
+        self._parent = self._find_parent()
+        self._children = {
+            int(run.data.tags[TRIAL_TAG]): run.info.run_id
+            for run in self._search(f"tags.`mlflow.parentRunId` = '{self._parent}'")
+            if TRIAL_TAG in run.data.tags and run.info.status != "RUNNING"
+        }
+
+    def _find_experiment(self) -> str:
+        found = self._client.get_experiment_by_name(self._experiment)
+        if found is None:
+            local = self._uri.startswith(SQLITE)
+            place = (HOME / "artifacts").resolve().as_uri() if local else None
+            # The kind tells MLflow's UI to open its pages for model training, not those for language models.
+            tags = {"mlflow.experimentKind": "custom_model_development"}
+            return str(self._client.create_experiment(self._experiment, place, tags))
+        if found.lifecycle_stage == "deleted":
+            self._client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)
+
+    def _find_parent(self) -> str:
+        for run in self._search(f"tags.`{KEY_TAG}` = '{self._key}'"):
+            self._client.update_run(run.info.run_id, status="RUNNING")
+            return str(run.info.run_id)
+        tags = {
+            STUDY_TAG: self._study,
+            KEY_TAG: self._key,
+            "mlflow.note.content": self._description,
+            **SOURCE,
+        }
+        run = self._client.create_run(self._experiment_id, run_name=self._study, tags=tags)
+        return str(run.info.run_id)
+
+    def _search(self, condition: str) -> list[Any]:
+        runs: list[Any] = []
+        token = None
+        while True:
+            page = self._client.search_runs(
+                [self._experiment_id], condition, order_by=["attributes.start_time"], page_token=token
+            )
+            runs += page
+            token = page.token
+            if not token:
+                return runs
+
+    def _later(self, work: Callable[..., None], *args: Any) -> None:
+        self._pending.append(self._thread.submit(work, *args))
+
+    def check(self) -> None:
+        """Raise now if MLflow could not be reached.
+
+        Raises:
+            UserError: the tracking URI does not lead to MLflow.
+        """
+        if self._connected.done() and (error := self._connected.exception()) is not None:
+            self._unreachable = True
+            raise UserError(f"MLflow at {self._uri}: {_reason(error)}; give another --tracking-uri") from None
+
+    def trials(self, entries: Iterable[Entry], params: dict[int, dict[str, Any]]) -> None:
+        """Log every ended trial that has no child run yet."""
+        for entry in entries:
+            if entry.state in _STATUS:
+                self._later(self._trial, entry, params.get(entry.number, {}))
+
+    def _trial(self, entry: Entry, params: dict[str, Any]) -> None:
+        if entry.number in self._children:
+            return
+        from mlflow.entities import Metric, Param, RunTag
+
+        seconds = sum(result.seconds for result in entry.results)
+        end = int(time.time() * 1000)
+        start = end - int(seconds * 1000)
+        metrics = [
+            Metric(f"fold_{name}", getattr(result, name), end, fold)
+            for fold, result in enumerate(entry.results)
+            for name in _FIGURES
+            if not math.isnan(getattr(result, name))
+        ]
+        means = {
+            name: sum(getattr(result, name) for result in entry.results) / len(entry.results)
+            for name in _FIGURES
+            if not math.isnan(getattr(entry.results[0], name))
+        }
+        means |= {"folds": len(entry.results), "seconds": seconds}
+        means |= {"images": sum(result.images for result in entry.results)}
+        metrics += [Metric(name, float(value), end, 0) for name, value in means.items()]
+        tags = {
+            "mlflow.parentRunId": self._parent,
+            TRIAL_TAG: str(entry.number),
+            "state": entry.state.name.lower(),
+        }
+        tags |= SOURCE | ({"baseline": entry.baseline} if entry.baseline else {})
+        run = self._client.create_run(self._experiment_id, start_time=start, run_name=entry.name, tags=tags)
+        self._client.log_batch(
+            run.info.run_id,
+            metrics=metrics,
+            params=[Param(name, str(value)) for name, value in params.items()],
+            tags=[RunTag("policy", entry.candidate.model_dump_json())],
+        )
+        self._client.set_terminated(run.info.run_id, status=_STATUS[entry.state], end_time=end)
+        self._children[entry.number] = run.info.run_id
+
+    def parent(
+        self,
+        metrics: dict[str, float] | None = None,
+        params: dict[str, Any] | None = None,
+        tags: dict[str, str] | None = None,
+    ) -> None:
+        """Log on the parent run; a parameter that is there already stays."""
+        self._later(self._log_parent, metrics or {}, params or {}, tags or {})
+
+    def _log_parent(self, metrics: dict[str, float], params: dict[str, Any], tags: dict[str, str]) -> None:
+        from mlflow.entities import Metric, Param, RunTag
+
+        now = int(time.time() * 1000)
+        known = self._client.get_run(self._parent).data.params if params else {}
+        self._client.log_batch(
+            self._parent,
+            metrics=[Metric(name, float(value), now, 0) for name, value in metrics.items()],
+            params=[Param(name, str(value)) for name, value in params.items() if name not in known],
+            tags=[RunTag(name, value) for name, value in tags.items()],
+        )
+
+    def epoch(self, step: int, metrics: dict[str, float]) -> None:
+        """Log one epoch of the final training on the parent run."""
+        self._later(self._log_epoch, step, metrics)
+
+    def _log_epoch(self, step: int, metrics: dict[str, float]) -> None:
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        self._client.log_batch(
+            self._parent, metrics=[Metric(name, value, now, step) for name, value in metrics.items()]
+        )
+
+    def child(
+        self,
+        name: str,
+        key: str,
+        metrics: dict[str, float],
+        tags: dict[str, str] | None = None,
+        params: dict[str, Any] | None = None,
+    ) -> None:
+        """Log a run below the parent that is no trial, such as a round of self-training; ``key`` tells it
+        from others, and one that is there already stays as it is."""
+        self._later(self._child, name, key, metrics, tags or {}, params or {})
+
+    def _child(
+        self, name: str, key: str, metrics: dict[str, float], tags: dict[str, str], params: dict[str, Any]
+    ) -> None:
+        from mlflow.entities import Metric, Param
+
+        condition = f"tags.`mlflow.parentRunId` = '{self._parent}' and tags.`{CHILD_TAG}` = '{key}'"
+        for known in self._search(condition):
+            if known.info.status != "RUNNING":
+                return
+            self._client.delete_run(known.info.run_id)  # a kill left it half written
+        end = int(time.time() * 1000)
+        start = end - int(metrics.get("seconds", 0) * 1000)
+        all_tags = {"mlflow.parentRunId": self._parent, CHILD_TAG: key, **SOURCE, **tags}
+        run = self._client.create_run(self._experiment_id, start_time=start, run_name=name, tags=all_tags)
+        self._client.log_batch(
+            run.info.run_id,
+            metrics=[Metric(metric, float(value), end, 0) for metric, value in metrics.items()],
+            params=[Param(param, str(value)) for param, value in params.items()],
+        )
+        self._client.set_terminated(run.info.run_id, status="FINISHED", end_time=end)
+
+    def artifact(self, path: Path, folder: str | None = None) -> None:
+        """Keep a copy of the file at ``path`` with the parent run."""
+        self._later(lambda: self._client.log_artifact(self._parent, str(path), folder))
+
+    def model(self, path: Path, example: NDArray[np.uint8]) -> None:
+        """Keep the model at ``path``, and the card beside it, with the parent run, ready to be served.
+
+        ``example``, (H, W, C), grey or RGB, is the input example that MLflow shows.
+        """
+        self._later(self._log_model, path, example)
+
+    def _log_model(self, path: Path, example: NDArray[np.uint8]) -> None:
+        from mlflow.models import Model
+
+        # Among the run's artifacts: MLflow's own log_model, and finding what it logged, need a global URI.
+        described = Model(artifact_path=MODEL, run_id=self._parent)
+        with tempfile.TemporaryDirectory() as temporary:
+            folder = Path(temporary) / MODEL
+            _save_model(path, example, folder, described)
+            self._client.log_artifacts(self._parent, str(folder), MODEL)
+        # By this tag MLflow's UI knows a run's models, and offers to register them.
+        self._client.set_tag(
+            self._parent, "mlflow.log-model.history", json.dumps([described.get_tags_dict()])
+        )
+
+    def close(self, status: str) -> str | None:
+        """Wait for everything, end the parent run with ``status``; returns what went wrong, if anything."""
+        self._later(lambda: self._client.set_terminated(self._parent, status=status))
+        self._thread.shutdown(wait=True)
+        for future in (self._connected, *self._pending):
+            if (error := future.exception()) is not None:
+                return None if self._unreachable else _reason(error)
+        return None

@@ -1,0 +1,82 @@
+"""Contracts that every engine keeps; a worker's death costs its task and nothing else."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import wait
+from pathlib import Path
+
+import pytest
+
+from augsearch.policies import UserError
+from augsearch.search.engines.engine import Engine, WorkerLostError
+from augsearch.search.engines.inline import InlineEngine
+from augsearch.search.engines.local import LocalEngine
+
+ENGINES: dict[str, Callable[[], Engine]] = {
+    "inline": InlineEngine,
+    "local": lambda: LocalEngine(workers=2, time_limit=60),
+}
+
+
+@pytest.fixture(scope="module", params=ENGINES)
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    made = ENGINES[request.param]()
+    yield made
+    made.close()
+
+
+def test_results_and_errors_come_back(engine: Engine) -> None:
+    futures = [engine.submit(pow, number, 2) for number in range(6)]
+    wait(futures, timeout=60)
+    assert [future.result() for future in futures] == [0, 1, 4, 9, 16, 25]
+    with pytest.raises(ZeroDivisionError):
+        engine.submit(divmod, 1, 0).result(60)
+    with pytest.raises(UserError, match="a bad thing"):
+        engine.submit(UserErrorRaiser(), "a bad thing").result(60)
+
+
+class UserErrorRaiser:
+    """A task that finds the user's input bad."""
+
+    def __call__(self, message: str) -> None:
+        raise UserError(message)
+
+
+@pytest.fixture(scope="module")
+def local() -> Iterator[LocalEngine]:
+    engine = LocalEngine(workers=2, time_limit=4)
+    engine.submit(abs, 1).result(60)
+    yield engine
+    engine.close()
+
+
+def test_a_dying_worker_costs_only_its_task(local: LocalEngine) -> None:
+    doomed = local.submit(os._exit, 3)
+    others = [local.submit(abs, -number) for number in range(8)]
+    with pytest.raises(WorkerLostError, match="exit code 3"):
+        doomed.result(60)
+    assert [future.result(60) for future in others] == list(range(8))
+
+
+def test_a_task_that_overruns_its_time_is_stopped(local: LocalEngine) -> None:
+    with pytest.raises(WorkerLostError, match="longer than 4 s"):
+        local.submit(time.sleep, 600).result(60)
+    assert local.submit(abs, -5).result(60) == 5
+
+
+def test_closing_ends_busy_workers(tmp_path: Path) -> None:
+    engine = LocalEngine(workers=1, time_limit=600)
+    pid = engine.submit(os.getpid).result(60)
+    engine.submit(time.sleep, 600)
+    engine.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_workers_use_one_thread_each(local: LocalEngine) -> None:
+    import torch
+
+    assert [local.submit(torch.get_num_threads).result(60) for _ in range(2)] == [1, 1]

@@ -1,0 +1,125 @@
+"""What is said of the data, and of images that are in two parts at once."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import optuna
+import pytest
+from PIL import Image
+
+from augsearch.search.console import Display
+from augsearch.search.inputs.prepare import open_data
+from augsearch.search.inputs.run_data import Data
+from augsearch.search.inputs.summary import keep_summary, overlap_in_words, summary_of
+from augsearch.search.settings import load_settings
+from augsearch.trainers.data.dataset import image_paths
+
+
+def opened(data: str | None, **fields: Any) -> Data:
+    return open_data(load_settings(None, {"data": data, "teacher": "none", **fields}), Display())
+
+
+def picture(path: Path, seed: int, size: tuple[int, int] = (24, 16)) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    shape = (size[1], size[0], 3)
+    Image.fromarray(np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)).save(path)
+
+
+@pytest.fixture
+def pets(workplace: Path) -> Path:
+    """20 cats and 10 dogs to train on, 4 and 2 to validate, 2 and 2 to test."""
+    seed = 0
+    for part, counts in (("train", (20, 10)), ("val", (4, 2)), ("test", (2, 2))):
+        for name, count in zip(("cats", "dogs"), counts, strict=True):
+            for number in range(count):
+                size = (16, 20) if part == "test" else (24, 16)
+                picture(workplace / "pets" / part / name / f"{number}.png", seed := seed + 1, size)
+    return workplace / "pets"
+
+
+def test_the_summary_says_what_there_is(pets: Path) -> None:
+    summary = summary_of(str(pets), opened(str(pets)))
+    assert summary == json.loads(json.dumps(summary))
+    assert (summary["name"], summary["side"], summary["channels"]) == ("pets", 16, 3)
+    assert summary["classes"] == ["cats", "dogs"]
+    assert summary["counts"] == {
+        "train": {"cats": 20, "dogs": 10},
+        "validation": {"cats": 2, "dogs": 1},
+        "confirmation": {"cats": 2, "dogs": 1},
+        "test": {"cats": 2, "dogs": 2},
+    }
+    assert summary["sizes"] == [[24, 16, 36], [16, 20, 4]]
+    assert summary["duplicates"] == []
+    assert (summary["unlabeled"], summary["target"]) == (0, None)
+    assert overlap_in_words(summary) is None
+
+
+def test_a_target_is_part_of_it(pets: Path, workplace: Path) -> None:
+    for number in range(6):
+        picture(workplace / "night" / ("cats" if number < 4 else "dogs") / f"{number}.png", 900 + number)
+    summary = summary_of(str(pets), opened(str(pets), validation="night"))
+    assert summary["target"] == "night"
+    halves = [summary["counts"][f"target {half}"] for half in ("validation", "confirmation")]
+    assert halves == [{"cats": 2, "dogs": 1}] * 2
+
+
+def test_copies_within_and_between_parts_are_counted_and_named(pets: Path) -> None:
+    shutil.copy(pets / "train" / "cats" / "3.png", pets / "train" / "cats" / "again.png")
+    shutil.copy(pets / "train" / "cats" / "3.png", pets / "test" / "cats" / "leak.png")
+    with Image.open(pets / "train" / "dogs" / "5.png") as image:
+        image.save(pets / "test" / "dogs" / "leak.bmp")  # the same pixels in another file
+    summary = summary_of(str(pets), opened(str(pets)))
+    within, between = summary["duplicates"]
+    assert within == {"parts": ["train"], "count": 1, "examples": ["train/cats/again.png"]}
+    assert between["parts"] == ["train", "test"]
+    assert (between["count"], between["examples"]) == (2, ["test/cats/leak.png", "test/dogs/leak.bmp"])
+    assert overlap_in_words(summary) == (
+        "2 test images are also in train (test/cats/leak.png, say): figures on them flatter; "
+        "remove the copies"
+    )
+
+
+def test_copies_in_several_parts_are_one_line(pets: Path) -> None:
+    shutil.copy(pets / "train" / "cats" / "3.png", pets / "test" / "cats" / "leak.png")
+    for number in range(4):
+        shutil.copy(pets / "train" / "cats" / f"{number}.png", pets / "val" / "cats" / f"{number}.png")
+    said = overlap_in_words(summary_of(str(pets), opened(str(pets))))
+    assert said is not None
+    assert said.startswith("2 validation, 2 confirmation and 1 test images are also in train (val/cats/")
+    shutil.rmtree(pets / "val")
+    said = overlap_in_words(summary_of(str(pets), opened(str(pets))))
+    assert said is not None
+    assert said.startswith("1 test image is also in train")
+
+
+def test_copies_that_are_held_out_alone_are_no_leak(pets: Path) -> None:
+    shutil.copy(pets / "test" / "cats" / "0.png", pets / "test" / "cats" / "again.png")
+    summary = summary_of(str(pets), opened(str(pets)))
+    assert [one["parts"] for one in summary["duplicates"]] == [["test"]]
+    assert overlap_in_words(summary) is None
+
+
+def test_sizes_of_files_that_cannot_be_read_are_left_out(pets: Path) -> None:
+    data = opened(str(pets))
+    (paths := image_paths(str(pets), data.images)) and paths[0].write_text("broken since")
+    assert summary_of(str(pets), data)["sizes"] == [[24, 16, 35], [16, 20, 4]]
+
+
+def test_arrays_have_one_size_and_unlabeled_images_are_counted(stripes: str) -> None:
+    summary = summary_of(stripes, opened(stripes, image_size=8))
+    assert (summary["side"], summary["sizes"]) == (8, [[16, 16, 120]])
+    embedded = summary_of(None, opened(None))
+    assert (embedded["sizes"], embedded["unlabeled"]) == ([[28, 28, 6000]], 1500)
+
+
+def test_a_study_keeps_its_summary(stripes: str) -> None:
+    study, data = optuna.create_study(), opened(stripes)
+    made = keep_summary(study, stripes, data)
+    assert study.user_attrs["data summary"] == made == summary_of(stripes, data)
+    study.set_user_attr("data summary", {"kept": True})
+    assert keep_summary(study, stripes, data) == {"kept": True}

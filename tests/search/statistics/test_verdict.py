@@ -1,0 +1,207 @@
+"""The verdict's three sentences, what they recommend, and who is worth another fold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from augsearch.search.statistics.sequential import EARLY_LEVEL, Field, Standing, look_after
+from augsearch.search.statistics.units import shown, shown_difference
+from augsearch.search.statistics.verdict import Verdict, judge
+from augsearch.trainers.evaluation.metrics import Metric
+from augsearch.trainers.workspace.folds import FoldResult
+
+FOLDS = 32
+
+
+def standing(
+    number: int, name: str, scores: Sequence[float], metric: Metric = "accuracy", unlabeled: bool = False
+) -> Standing:
+    baseline = not name.startswith("trial")
+    results = [
+        FoldResult(
+            *(0.5 if metric == "log-loss" else score, -score, 0.05, 1.0, 100),
+            correct=np.empty(0, dtype=bool),
+            metric=metric,
+            values=None if metric == "accuracy" else np.empty(0, dtype=np.float16),
+        )
+        for score in scores
+    ]
+    return Standing(number, name, baseline, results, unlabeled)
+
+
+def field_of(
+    means: dict[str, float], sd: float = 0.005, folds: int = FOLDS, margin: float = 0.01, seed: int = 0
+) -> Field:
+    rng = np.random.default_rng(seed)
+    return Field(
+        [standing(n, name, mean + rng.normal(0, sd, folds)) for n, (name, mean) in enumerate(means.items())],
+        margin,
+    )
+
+
+def verdict_of(means: dict[str, float], **how: float) -> Verdict:
+    return judge(field_of(means, **how))  # type: ignore[arg-type]
+
+
+def test_a_clear_winner_is_recommended_with_its_lead_over_the_closest() -> None:
+    verdict = verdict_of({"none": 0.70, "TrivialAugment": 0.75, "trial 7": 0.80})
+    assert (verdict.kind, verdict.recommended) == ("better", 2)
+    assert verdict.sentence.startswith("Trial 7 is better than every baseline: +5.")
+    assert "points over TrivialAugment, the closest" in verdict.sentence
+    assert verdict.gain is not None
+    assert verdict.gain.worse == "none"
+    assert verdict.gain.low > 0.08
+
+
+def test_of_baselines_that_are_alike_the_simplest_is_recommended() -> None:
+    verdict = verdict_of({"none": 0.800, "TrivialAugment": 0.801, "trial 7": 0.802})
+    assert (verdict.kind, verdict.recommended) == ("as good", 0)
+    assert verdict.sentence.startswith("No augmentation is as good as anything that was tried (")
+    assert verdict.sentence.endswith("use that.")
+    assert verdict.gain is None
+    assert verdict.more_seeds is None
+
+
+def test_a_baseline_that_is_behind_is_not_the_simplest() -> None:
+    verdict = verdict_of({"none": 0.77, "flip + crop": 0.80, "TrivialAugment": 0.80, "trial 7": 0.80})
+    assert (verdict.kind, verdict.recommended) == ("as good", 1)
+
+
+def test_what_noise_hides_is_undecided_and_so_many_seeds_would_tell() -> None:
+    verdict = verdict_of({"none": 0.78, "TrivialAugment": 0.80, "trial 7": 0.806}, sd=0.02)
+    assert (verdict.kind, verdict.recommended) == ("undecided", 1)
+    assert verdict.more_seeds is not None
+    assert verdict.more_seeds > 0
+    assert f"about {verdict.more_seeds} more seeds would decide" in verdict.sentence
+    assert verdict.sentence.endswith("Until then use TrivialAugment.")
+
+
+def test_so_many_more_seeds_do_decide() -> None:
+    means = {"none": 0.76, "TrivialAugment": 0.80, "trial 7": 0.808}
+    decided = 0
+    for seed in range(10):
+        verdict = verdict_of(means, sd=0.02, seed=seed)
+        if verdict.more_seeds is None:
+            decided += 1
+            continue
+        more = verdict_of(means, sd=0.02, folds=FOLDS + verdict.more_seeds, seed=seed)
+        decided += more.kind != "undecided"
+    assert decided >= 7  # an estimate: it decides more often than not
+
+
+def test_without_candidates_the_simplest_of_the_best_is_recommended() -> None:
+    verdict = verdict_of({"none": 0.70, "flip + crop": 0.80})
+    assert verdict.recommended == 1
+    assert verdict.differences == ()
+
+
+def test_luck_against_one_baseline_is_not_enough() -> None:
+    verdict = verdict_of({"none": 0.70, "TrivialAugment": 0.80, "trial 7": 0.79})
+    assert verdict.kind != "better"
+
+
+def test_of_log_loss_less_is_better() -> None:
+    rng = np.random.default_rng(0)
+    field = Field(
+        [
+            standing(0, "none", -0.6 + rng.normal(0, 0.02, FOLDS), "log-loss"),
+            standing(1, "trial 1", -0.5 + rng.normal(0, 0.02, FOLDS), "log-loss"),
+        ],
+        0.02,
+        "log-loss",
+    )
+    verdict = judge(field)
+    assert verdict.kind == "better"
+    assert "+0.1" in verdict.sentence
+    assert "nats over no augmentation" in verdict.sentence
+    assert shown("log-loss", -0.461) == "0.461"
+    assert shown_difference("accuracy", 0.012, 0.003, 0.021) == "+1.2 [+0.3, +2.1] points"
+
+
+def test_the_evidence_has_every_score_and_n() -> None:
+    evidence = verdict_of({"none": 0.70, "trial 1": 0.75}).to_json()
+    assert evidence["confirmation"][0]["n"] == len(evidence["confirmation"][0]["scores"]) == FOLDS
+    assert evidence["differences"][0]["worse"] == "none"
+    assert evidence["differences"][0]["p"] < 0.001
+    assert evidence["kind"] == "better"
+    assert evidence["p"] == evidence["differences"][0]["p"]  # one finalist, one baseline
+
+
+def test_what_unlabeled_images_bring_is_said_apart() -> None:
+    rng = np.random.default_rng(0)
+    field = Field(
+        [
+            standing(0, "none", 0.7 + rng.normal(0, 0.005, FOLDS)),
+            standing(1, "pseudo", 0.75 + rng.normal(0, 0.005, FOLDS), unlabeled=True),
+        ],
+        0.01,
+    )
+    verdict = judge(field)
+    assert verdict.recommended == 1
+    assert verdict.gain is None
+    assert verdict.unlabeled_gain is not None
+    assert verdict.unlabeled_gain.mean == pytest.approx(0.05, abs=0.01)
+
+
+def test_the_corrected_lead_needs_what_the_search_says_of_others() -> None:
+    field = field_of({"none": 0.80, "trial 7": 0.803})
+    assert judge(field).shrunken is None
+    corrected = judge(field, leads=[(0.001, 0.003), (-0.002, 0.003), (0.0, 0.003), (0.002, 0.003)]).shrunken
+    assert corrected is not None
+    assert corrected[0] < field.candidates[0].over(field.best_baseline).mean
+
+
+def test_who_is_hopeless_stops_and_who_may_win_goes_on() -> None:
+    means = {"none": 0.70, "TrivialAugment": 0.80, "trial 7": 0.803, "trial 8": 0.75}
+    field = field_of(means, 0.01, folds=8, seed=1)
+    assert [one.name for one in field.worth_more(FOLDS)] == ["trial 7", "TrivialAugment"]
+
+
+def test_a_lead_before_the_last_fold_must_be_surer() -> None:
+    for seed in range(50):
+        field = field_of({"none": 0.80, "trial 7": 0.804}, folds=8, seed=seed)
+        if field.beats_all(0.05) and not field.beats_all(EARLY_LEVEL):
+            return
+    pytest.fail("no field that is clear enough at the end, and not before")
+
+
+def test_two_finalists_share_the_chance_of_an_error() -> None:
+    for seed in range(200):
+        field = field_of({"none": 0.80, "trial 7": 0.803, "trial 8": 0.78}, folds=12, seed=seed)
+        alone = Field([one for one in field.standings if one.name != "trial 8"], field.margin)
+        assert not (field.beats_all(0.05) and not alone.beats_all(0.05))
+        if alone.beats_all(0.05) and not field.beats_all(0.05):
+            return
+    pytest.fail("a second finalist never mattered")
+
+
+def test_the_best_of_several_must_be_clear_of_what_other_images_would_say() -> None:
+    """The signed-rank test over folds knows nothing of images, so the interval must."""
+    rng = np.random.default_rng(0)
+    luck = rng.normal(0, 1, 400)  # of a candidate on these images, the same in every fold
+    luck = 0.035 * ((luck - luck.mean()) / luck.std() + 2.1 / np.sqrt(400))  # 2.1 standard errors
+
+    def on_images(number: int, name: str, shift: np.ndarray) -> Standing:
+        rows = [(0.8 + shift + rng.normal(0, 0.003)).astype(np.float16) for _ in range(FOLDS)]
+        results = [
+            FoldResult(float(row.mean()), 0, 0, 1, 1, np.empty(0, dtype=bool), values=row) for row in rows
+        ]
+        return Standing(number, name, name == "none", results)
+
+    nothing, lucky = on_images(0, "none", np.zeros(400)), on_images(1, "trial 1", luck)
+    third = on_images(2, "trial 2", luck - 0.02)
+    assert lucky.over(nothing).p < 0.001
+    assert lucky.over(nothing).low > 0
+    alone, beside = Field([nothing, lucky], 0.01), Field([nothing, lucky, third], 0.01)
+    assert alone.beats_all(0.05) is lucky
+    assert beside.beats_all(0.05) is None
+
+
+def test_looks_come_every_eight_folds_or_in_quarters_and_at_the_end() -> None:
+    assert [look_after(done, 32) for done in (0, 8, 16, 24)] == [8, 16, 24, 32]
+    assert [look_after(done, 100) for done in (0, 25, 75)] == [25, 50, 100]
+    assert look_after(0, 2) == 2
+    assert look_after(8, 10) == 10

@@ -1,0 +1,252 @@
+"""Hubs' networks: known by name, fitted to small images, and their weights fetched or missed in one line."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+from urllib.error import URLError
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torchvision import models as torchvision_models
+
+from augsearch.policies import UserError
+from augsearch.trainers.models.hubs import (
+    Native,
+    halvings_to_take_out,
+    hub_weights,
+    native,
+    plain_network,
+    takes,
+)
+
+needs_timm = pytest.mark.skipif(
+    importlib.util.find_spec("timm") is None, reason="timm is not installed; pip install 'augsearch[timm]'"
+)
+IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
+
+
+def timm_network(*values: Any) -> Any:
+    return pytest.param(*values, marks=needs_timm)
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "fixed_side", "levels"),
+    [
+        ("torchvision:resnet18", 224, False, IMAGENET),
+        ("torchvision:efficientnet_b3", 300, False, IMAGENET),
+        ("torchvision:vit_b_16", 224, True, IMAGENET),
+        ("torchvision:maxvit_t", 224, True, IMAGENET),
+        timm_network("timm:resnet18.a1_in1k", 224, False, IMAGENET),
+        timm_network("timm:test_vit", 160, True, ((127.5,) * 3, (127.5,) * 3)),
+        timm_network("timm:vit_tiny_patch16_384", 384, True, ((127.5,) * 3, (127.5,) * 3)),
+    ],
+)
+def test_a_network_is_known_with_how_it_was_trained(
+    name: str, side: int, fixed_side: bool, levels: tuple[tuple[float, ...], tuple[float, ...]]
+) -> None:
+    mean, std = levels
+    assert native(name) == Native(side=side, mean=mean, std=std, fixed_side=fixed_side)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("torchvision:resnt18", "torchvision has no classifier 'resnt18'; did you mean resnet18 or "),
+        ("torchvision:ResNet18", "torchvision has no classifier 'ResNet18'; did you mean resnet18?"),
+        ("torchvision:fcn_resnet50", "torchvision has no classifier 'fcn_resnet50'; did you mean resnet50"),
+        ("torchvision:xyz", "torchvision has no classifier 'xyz'"),
+        timm_network("timm:resnt18", "timm has no model 'resnt18'; did you mean resnet18 or "),
+        timm_network("timm:hf-hub:someone/code", "timm has no model 'hf-hub:someone/code'"),
+        timm_network(
+            "timm:resnet18.a1_in2k", "timm has no weights 'resnet18.a1_in2k'; did you mean resnet18.a1_in1k"
+        ),
+    ],
+)
+@pytest.mark.parametrize("ask", [native, hub_weights, lambda name: plain_network(name, 2, 0)])
+def test_an_unknown_network_is_refused_with_names_like_it(ask: Any, name: str, message: str) -> None:
+    with pytest.raises(UserError) as error:
+        ask(name)
+    assert str(error.value).startswith(message)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "image_size", "halvings"),
+    [
+        ("torchvision:resnet18", 224, 0),
+        ("torchvision:resnet18", 113, 0),
+        ("torchvision:resnet18", 112, 1),
+        ("torchvision:resnet18", 57, 1),
+        ("torchvision:resnet18", 56, 2),
+        ("torchvision:resnet18", 32, 2),
+        ("torchvision:resnet18", 8, 2),
+        ("torchvision:resnet18", 640, 0),
+        ("torchvision:mobilenet_v3_small", 20, 2),
+        # Its stem has one stride; the next two are of branches that meet again.
+        ("torchvision:regnet_y_400mf", 32, 1),
+        timm_network("timm:test_resnet", 32, 2),
+        timm_network("timm:repvgg_a0", 96, 0),
+    ],
+)
+def test_as_many_strides_are_taken_out_as_the_image_is_smaller(
+    name: str, image_size: int, halvings: int
+) -> None:
+    before = torch.get_rng_state()
+    halvings_to_take_out.cache_clear()
+    assert halvings_to_take_out(name, image_size) == halvings
+    assert torch.equal(torch.get_rng_state(), before)
+    assert takes(plain_network(name, 3, halvings), image_size)
+
+
+def last_map(network: nn.Module, side: int) -> int:
+    """The side of what the last convolution that looks beyond one pixel gives."""
+    sides: list[int] = []
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d) and max(module.kernel_size) > 1:
+            module.register_forward_hook(lambda _, __, output: sides.append(output.shape[-1]))
+    assert takes(network, side)
+    return sides[-1]
+
+
+@pytest.mark.parametrize("side", [32, 64, 100])
+@pytest.mark.parametrize("name", ["torchvision:resnet18", "torchvision:mobilenet_v3_small"])
+def test_a_small_image_leaves_the_network_at_least_half_as_large_as_a_native_one(
+    name: str, side: int
+) -> None:
+    usual = last_map(plain_network(name, 3, 0), 224)
+    fitted = last_map(plain_network(name, 3, halvings_to_take_out(name, side)), side)
+    assert usual // 2 <= fitted <= usual + 1
+
+
+def test_a_resnet_for_32_pixels_has_neither_stride_nor_pooling_in_its_stem() -> None:
+    network: Any = plain_network("torchvision:resnet18", 3, 2)
+    usual: Any = plain_network("torchvision:resnet18", 3, 0)
+    assert (network.conv1.stride, network.maxpool.stride) == ((1, 1), 1)
+    assert (usual.conv1.stride, usual.maxpool.stride) == ((2, 2), 2)
+    assert strides_of(network.layer2) == strides_of(usual.layer2)
+
+
+def strides_of(network: nn.Module) -> list[int]:
+    return [module.stride[0] for module in network.modules() if isinstance(module, nn.Conv2d)]
+
+
+@needs_timm
+@pytest.mark.parametrize("halvings", [0, 1, 2])
+def test_a_stride_of_4_counts_as_two(halvings: int) -> None:
+    stem, *rest = strides_of(plain_network("timm:test_convnext", 3, halvings))
+    assert stem == 4 // 2**halvings
+    assert rest == strides_of(plain_network("timm:test_convnext", 3, 0))[1:]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "torchvision:squeezenet1_1",
+        "torchvision:googlenet",
+        "torchvision:mobilenet_v3_small",
+        timm_network("timm:test_vit"),
+        timm_network("timm:test_byobnet"),
+    ],
+)
+def test_a_network_has_one_output_for_each_class_and_follows_the_generator(name: str) -> None:
+    side = 160 if "vit" in name else 64
+    outputs, images = [], torch.rand(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    for seed in (1, 1, 2):
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            torch.manual_seed(seed)
+            outputs.append(plain_network(name, 7, 0).eval()(images))
+    assert outputs[0].shape == (2, 7)
+    assert torch.equal(outputs[0], outputs[1])
+    assert not torch.equal(outputs[0], outputs[2])
+
+
+@needs_timm
+def test_a_network_that_is_no_classifier_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    # As timm's encoders for language models, which have hundreds of millions of weights.
+    network = nn.Sequential(nn.Flatten(), nn.Linear(12, 768))
+    monkeypatch.setattr("timm.create_model", lambda *_, **__: network)
+    with pytest.raises(UserError, match="model timm:test_vit is no plain classifier"):
+        plain_network("timm:test_vit", 5, 0)
+
+
+def test_whether_a_network_takes_a_side_is_tried_without_changing_it() -> None:
+    network = plain_network("torchvision:mobilenet_v3_small", 2, 0).train()
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    assert takes(network, 32)
+    assert network.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in network.state_dict().items())
+    assert not takes(nn.Sequential(nn.Conv2d(3, 2, 9)), 8)
+    assert takes(nn.Sequential(nn.Conv2d(3, 2, 9)), 9)
+
+
+@needs_timm
+def test_a_vision_transformer_takes_its_own_side_alone() -> None:
+    network = plain_network("timm:vit_tiny_patch16_224", 2, 0)
+    assert takes(network, 224)
+    assert not takes(network, 32)
+
+
+def no_network(*_: Any, **__: Any) -> Any:
+    raise URLError("no route to host")
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty cache of torchvision's weights, and no network."""
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("torch.hub._hub_dir", None)
+    monkeypatch.setattr("torch.hub.urlopen", no_network)
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def cached(hub: Path, name: str) -> Path:
+    url = torchvision_models.get_model_weights(name).DEFAULT.url
+    return hub / url.rsplit("/")[-1]
+
+
+def test_weights_come_from_the_hubs_cache_as_they_are(hub: Path) -> None:
+    state: dict[str, Tensor] = torchvision_models.squeezenet1_1().state_dict()
+    torch.save(state, cached(hub, "squeezenet1_1"))
+    found = hub_weights("torchvision:squeezenet1_1")
+    assert found.keys() == state.keys()
+    assert all(torch.equal(tensor, state[name]) for name, tensor in found.items())
+
+
+REMEDY = "give a file of them instead of hub, or none to train from scratch"
+
+
+def test_weights_that_cannot_be_fetched_are_missed_in_one_line(hub: Path) -> None:
+    with pytest.raises(UserError) as error:
+        hub_weights("torchvision:squeezenet1_1")
+    reason = "<urlopen error no route to host>"
+    assert str(error.value) == (
+        f"the weights of torchvision:squeezenet1_1 could not be fetched ({reason}); {REMEDY}"
+    )
+
+
+def test_spoilt_weights_in_the_cache_are_missed_in_one_line(hub: Path) -> None:
+    cached(hub, "squeezenet1_1").write_bytes(b"PK\x03\x04 and then nothing")
+    with pytest.raises(UserError, match="squeezenet1_1 could not be fetched") as error:
+        hub_weights("torchvision:squeezenet1_1")
+    assert "\n" not in str(error.value)
+
+
+@needs_timm
+def test_timms_weights_that_cannot_be_fetched_are_missed_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", no_network)
+    with pytest.raises(UserError) as error:
+        hub_weights("timm:test_vit")
+    reason = "<urlopen error no route to host>"
+    assert str(error.value) == f"the weights of timm:test_vit could not be fetched ({reason}); {REMEDY}"
+
+
+@needs_timm
+def test_a_network_that_timm_has_no_weights_for_is_missed_in_one_line() -> None:
+    with pytest.raises(UserError, match=r"could not be fetched \(No pretrained weights exist") as error:
+        hub_weights("timm:lcnet_035")
+    assert "\n" not in str(error.value)

@@ -1,0 +1,54 @@
+"""Where to compute: named, there, and with as many threads as it takes to repeat oneself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from augsearch.policies import UserError
+from augsearch.trainers.system.devices import one_thread, quickest_threads, resolve_device
+
+
+@pytest.mark.parametrize("name", ["gpu", "", "cuda:first", "cuda:-1", "mps", "meta"])
+def test_a_device_that_is_none_is_refused(name: str) -> None:
+    with pytest.raises(UserError, match="device must be auto, cpu, cuda or cuda:NUMBER, got") as error:
+        resolve_device(name)
+    assert "\n" not in str(error.value)
+
+
+def test_a_device_that_is_not_there_is_refused() -> None:
+    with pytest.raises(UserError, match="device cuda:99: this machine has"):
+        resolve_device("cuda:99")
+    assert resolve_device("cpu") == torch.device("cpu")
+    assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def test_one_thread_is_one_and_as_many_as_before_after_it() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        with one_thread():
+            assert torch.get_num_threads() == 1
+        assert torch.get_num_threads() == 3
+        with pytest.raises(KeyError), one_thread():
+            raise KeyError
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_number_of_threads_is_the_one_that_is_quicker() -> None:
+    def slower_with(threads: int) -> Callable[[], None]:
+        return lambda: time.sleep(0.1 if torch.get_num_threads() == threads else 0)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        assert quickest_threads(slower_with(3)) == 1
+        assert quickest_threads(slower_with(1)) == 3
+        assert torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)

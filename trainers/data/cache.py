@@ -1,0 +1,238 @@
+"""Writing a decoded data set so that it is there whole, or not at all."""
+
+import hashlib
+import io
+import json
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from augsearch.policies import UserError
+from augsearch.trainers.data.dataset import CACHE_FORMAT, load_cache
+from augsearch.trainers.data.decode import pillow_without_warnings
+from augsearch.trainers.data.sources.base import Sample, Stream, check_classes
+from augsearch.trainers.system.aliases import Progress
+from augsearch.trainers.system.text import printable
+
+PARTIAL = ".partial-"
+ABANDONED_AFTER = 24 * 3600.0
+"""Seconds without a write after which a partial folder is taken for that of a process that was killed."""
+
+PROGRESS_EVERY = 64
+
+
+def write_cache(
+    stream: Stream,
+    name: str,
+    target: Path,
+    image_size: int | None,
+    largest: int,
+    skip_bad_images: bool,
+    progress: Progress | None,
+) -> None:
+    """Decode a stream into the folder ``target``, for ``load_cache`` to map.
+
+    Raises:
+        UserError: images cannot be read, or the cache cannot be written.
+    """
+    with written_whole(target, load_cache) as partial, pillow_without_warnings():
+        size = image_size or stream.side(largest)
+        _decode(stream, name, partial, size, skip_bad_images, progress)
+
+
+@contextmanager
+def written_whole(target: Path, load: Callable[[Path], object]) -> Iterator[Path]:
+    """Give a hidden folder to write into, which becomes ``target`` when all of it is written.
+
+    A process that is killed leaves only that hidden folder, which a later call removes. Of two processes that
+    write the same target, the first to finish wins and the other's work is dropped.
+
+    Args:
+        target: made if the block ends well, and not at all otherwise.
+        load: raises UserError if what another process meanwhile wrote as ``target`` is damaged.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    partial = target.with_name(f"{PARTIAL}{target.name}-{secrets.token_hex(4)}")
+    try:
+        partial.mkdir(parents=True)
+        _remove_abandoned(target.parent)
+        yield partial
+        for path in partial.iterdir():
+            _sync(path)
+        _take_the_name(partial, target, load)
+    except OSError as error:
+        raise UserError(
+            f"cannot write the cache of decoded images in {target.parent}: {error.strerror or error}; "
+            "free some space there, or choose another folder"
+        ) from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _decode(
+    stream: Stream, name: str, folder: Path, size: int, skip_bad_images: bool, progress: Progress | None
+) -> None:
+    """Write everything that makes a cache."""
+    kept: list[Sample] = []
+    bad: list[Sample] = []
+    with PixelFile(folder / "images.npy", size) as pixels:
+        for done, sample in enumerate(stream.samples(size), 1):
+            if sample.pixels is None:
+                bad.append(sample)
+            # After a first bad image the rest are decoded only to count the bad ones among them.
+            elif skip_bad_images or not bad:
+                pixels.append(sample.pixels)
+                kept.append(Sample(sample.file, None, sample.label, sample.part))
+            if progress is not None and (done % PROGRESS_EVERY == 0 or done == stream.total):
+                progress(done, stream.total)
+    if bad and not skip_bad_images:
+        raise UserError(_complaint(name, bad, stream.total))
+
+    labels = np.array([sample.label for sample in kept], np.int64)
+    given = np.array([sample.part for sample in kept], np.int8)
+    numbers = range(int(labels.max(initial=-1)) + 1)
+    named = len(stream.classes) >= len(numbers)
+    classes = stream.classes if named else tuple(str(number) for number in numbers)
+    check_classes(name, classes, labels)
+    np.save(folder / "labels.npy", labels)
+    np.save(folder / "given.npy", given)
+    index = {
+        "format": CACHE_FORMAT,
+        "name": name,
+        "classes": classes,
+        "fingerprint": _fingerprint(pixels.digest, labels, given, classes),
+        "files": [printable(sample.file) for sample in kept],
+        "skipped": [f"{printable(sample.file)}: {sample.reason}" for sample in bad],
+    }
+    (folder / "index.json").write_text(json.dumps(index), "utf-8")
+
+
+class PixelFile:
+    """An ``.npy`` file of ``size`` × ``size`` images that grows by one image at a time.
+
+    It has ``channels``, 1 or 3, but three as soon as a coloured image comes.
+
+    It is appended to, not memory-mapped: a full disk is then an error and not the death of the process.
+
+    Attributes:
+        digest: hash of the pixels.
+    """
+
+    def __init__(self, path: Path, size: int, channels: int = 1) -> None:
+        self._path = path
+        self._shape = (0, size, size, channels)
+        self._hash = hashlib.blake2b(f"{size}".encode())
+        self._file = path.open("wb")
+        self._file.write(self._header())
+
+    def __enter__(self) -> "PixelFile":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.seek(0)
+        self._file.write(self._header())
+        self._file.close()
+
+    @property
+    def digest(self) -> bytes:
+        """Of the pixels so far."""
+        return self._hash.digest()
+
+    def append(self, pixels: npt.NDArray[np.uint8]) -> None:
+        """Add an image, uint8 (S, S, 1) or (S, S, 3)."""
+        channels = pixels.shape[-1]
+        self._hash.update(bytes([channels]))
+        self._hash.update(np.ascontiguousarray(pixels).data)
+        if channels > self._shape[-1]:
+            self._widen()
+        self._write(pixels)
+        self._shape = (self._shape[0] + 1, *self._shape[1:])
+
+    def _write(self, pixels: npt.NDArray[np.uint8]) -> None:
+        row = np.broadcast_to(pixels, self._shape[1:])
+        self._file.write(np.ascontiguousarray(row).data)
+
+    def _widen(self) -> None:
+        """Write the grey images so far again, with three channels."""
+        self.__exit__()
+        grey = self._path.with_name("grey.npy")
+        self._path.rename(grey)
+        self._shape = (*self._shape[:-1], 3)
+        self._file = self._path.open("wb")
+        self._file.write(self._header())
+        for image in np.load(grey, mmap_mode="r") if self._shape[0] else ():
+            self._write(image)
+        grey.unlink()
+
+    def _header(self) -> bytes:
+        """Return the header, which NumPy pads so that its length does not depend on the number of images."""
+        buffer = io.BytesIO()
+        np.lib.format.write_array_header_1_0(
+            buffer, {"descr": "|u1", "fortran_order": False, "shape": self._shape}
+        )
+        return buffer.getvalue()
+
+
+def _complaint(name: str, bad: list[Sample], total: int) -> str:
+    """Say in one line which images cannot be read and what to do."""
+    first = f"{printable(bad[0].file)} ({bad[0].reason})"
+    if len(bad) == 1:
+        return f"{name}: cannot read {first}: repair or remove it, or go on without it with --skip-bad-images"
+    return (
+        f"{name}: cannot read {len(bad)} of {total} images, the first is {first}: "
+        "repair or remove them, or go on without them with --skip-bad-images"
+    )
+
+
+def _fingerprint(
+    pixels: bytes, labels: npt.NDArray[np.int64], given: npt.NDArray[np.int8], classes: tuple[str, ...]
+) -> str:
+    """Hash the content of a data set: pixels, labels, parts and class names."""
+    content = hashlib.blake2b(pixels, digest_size=16)
+    content.update(labels.astype("<i8").tobytes())
+    content.update(given.tobytes())
+    content.update(json.dumps(classes).encode())
+    return content.hexdigest()
+
+
+def _take_the_name(partial: Path, target: Path, load: Callable[[Path], object]) -> None:
+    """Move a complete cache into place."""
+    try:
+        partial.rename(target)
+    except OSError:
+        with suppress(UserError):
+            load(target)
+            return
+        # What is there is damaged, or it would have been a hit.
+        damaged = target.with_name(f"{partial.name}-damaged")
+        target.rename(damaged)
+        shutil.rmtree(damaged, ignore_errors=True)
+        partial.rename(target)
+
+
+def _remove_abandoned(cache: Path) -> None:
+    """Remove the partial folders of processes that were killed."""
+    for folder in cache.glob(f"{PARTIAL}*"):
+        # It may be moved into place or removed by its owner while it is looked at.
+        with suppress(OSError):
+            touched = max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
+            if time.time() - touched > ABANDONED_AFTER:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _sync(path: Path) -> None:
+    """Wait until a file is on disk, so that after a power cut the cache is not complete in name only."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""The embedded part of Fashion-MNIST."""

@@ -1,0 +1,262 @@
+"""Images in arrays: an ``.npz`` file, the embedded data set among them."""
+
+import hashlib
+import io
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from augsearch.policies import UserError
+from augsearch.trainers.data.dataset import Part
+from augsearch.trainers.data.decode import BadImageError, fit_array
+from augsearch.trainers.data.sources.base import Sample, automatic_side, check_classes
+from augsearch.trainers.system.hashing import hashed, stamp
+from augsearch.trainers.system.threads import in_order
+
+EMBEDDED = "fashion_mnist_small.npz"
+CHUNK_BYTES = 16 * 2**20
+
+
+@dataclass(frozen=True)
+class ArraySource:
+    """An ``.npz`` file that was found but not opened."""
+
+    name: str
+    where: str
+    stamp: str
+    file: Callable[[], IO[bytes]]
+
+    def signature(self) -> str:
+        """Hash of the path, size and time of the file, or of the content where it is embedded."""
+        return self.stamp
+
+    def open(self) -> "ArrayStream":
+        """Read and check everything but the pixels.
+
+        Raises:
+            UserError: an array is missing, or they do not fit together.
+        """
+        with _reading(self.where), self.file() as file, zipfile.ZipFile(file) as archive:
+            missing = {"images.npy", "labels.npy"} - set(archive.namelist())
+            if missing:
+                names = " and ".join(sorted(name.removesuffix(".npy") for name in missing))
+                raise UserError(f"{self.where} lacks {names}: save it with np.savez(images=..., labels=...)")
+            with archive.open("images.npy") as member:
+                shape, _, dtype = _header(member)
+            _check_images(self.where, shape, dtype)
+            labels, classes = _labels(
+                self.where, _array(archive, "labels"), _array(archive, "classes"), shape[0]
+            )
+            labels, parts = _parts(self.where, labels, _array(archive, "parts"))
+        check_classes(self.where, classes, labels)
+        return ArrayStream(self, shape, classes, labels, parts)
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayStream:
+    """The images of an ``.npz`` file."""
+
+    source: ArraySource
+    shape: tuple[int, ...]
+    classes: tuple[str, ...]
+    labels: npt.NDArray[np.int64]
+    parts: npt.NDArray[np.int8]
+
+    @property
+    def total(self) -> int:
+        """How many images there are."""
+        return self.shape[0]
+
+    def side(self, largest: int) -> int:
+        """Choose the side from the shape of the array."""
+        return automatic_side([min(self.shape[1:3])], largest)
+
+    def samples(self, size: int) -> Iterator[Sample]:
+        """Decode every image; of an array in C order only a few megabytes are in memory at a time."""
+
+        def sample(numbered: tuple[int, npt.NDArray[Any]]) -> Sample:
+            index, values = numbered
+            file, label, part = f"index {index}", int(self.labels[index]), Part(self.parts[index])
+            try:
+                return Sample(file, fit_array(values, size), label, part)
+            except BadImageError as error:
+                return Sample(file, None, label, part, str(error))
+
+        return in_order(sample, enumerate(self._rows()))
+
+    def _rows(self) -> Iterator[npt.NDArray[Any]]:
+        with (
+            _reading(self.source.where),
+            self.source.file() as file,
+            zipfile.ZipFile(file) as archive,
+            archive.open("images.npy") as member,
+        ):
+            shape, fortran, dtype = _header(member)
+            if fortran:
+                yield from _array(archive, "images")
+                return
+            row = dtype.itemsize * int(np.prod(shape[1:]))
+            rows = max(1, CHUNK_BYTES // row)
+            for start in range(0, shape[0], rows):
+                count = min(rows, shape[0] - start)
+                # Of a file that is shorter than its header says, reshape raises ValueError.
+                values = np.frombuffer(member.read(count * row), dtype)
+                yield from values.reshape(count, *shape[1:])
+
+
+def npz_file(path: Path) -> ArraySource:
+    """Find the arrays of an ``.npz`` file: ``images`` (N, H, W[, C]), ``labels``, perhaps ``classes``.
+
+    It may also have ``parts``, (N,), codes of ``Part``, and ``unlabeled_truth``, as the embedded file does.
+    """
+    resolved = path.resolve()
+    signature = hashed(["npz", str(resolved), *stamp(resolved)])
+    return ArraySource(path.stem, str(path), signature, lambda: resolved.open("rb"))
+
+
+def embedded() -> ArraySource:
+    """Find the data set that comes with this package: 6,000 images of Fashion-MNIST, see its notice."""
+    content = resources.files("augsearch.trainers.data.embedded").joinpath(EMBEDDED).read_bytes()
+    signature = hashed(["embedded", hashlib.blake2b(content).hexdigest()])
+    return ArraySource("fashion-mnist-small", "the embedded data set", signature, lambda: io.BytesIO(content))
+
+
+def unlabeled_truth(source: ArraySource) -> npt.NDArray[np.int64] | None:
+    """The array ``unlabeled_truth``: the labels of the unlabeled part, kept apart from those to learn from.
+
+    Returns:
+        int64, (N,): of every row of the file, -1 where it is labeled or its class is not known; None if there
+        is no such array.
+
+    Raises:
+        UserError: it does not fit the unlabeled part, or the classes.
+    """
+    with _reading(source.where), source.file() as file, zipfile.ZipFile(file) as archive:
+        truth = _array(archive, "unlabeled_truth")
+    if truth is None:
+        return None
+    stream = source.open()
+    unlabeled = np.flatnonzero(stream.labels < 0)
+    fits = truth.shape == unlabeled.shape and truth.dtype.kind in "iu"
+    if not fits or ((truth < -1) | (truth >= len(stream.classes))).any():
+        raise UserError(
+            f"unlabeled_truth of {source.where} must be {len(unlabeled)} whole numbers from -1 to "
+            f"{len(stream.classes) - 1}, one for each image without a label: correct it, or leave it out"
+        )
+    every = np.full(stream.total, -1, np.int64)
+    every[unlabeled] = truth
+    return every
+
+
+@contextmanager
+def _reading(where: str) -> Iterator[None]:
+    """Say of whatever a damaged file raises that the file is damaged."""
+    try:
+        yield
+    except UserError:
+        raise
+    except zipfile.BadZipFile as error:
+        raise UserError(f"{where} is not an .npz file, or is damaged ({error})") from error
+    except (OSError, ValueError, EOFError, zlib.error, RuntimeError) as error:
+        raise UserError(f"{where} cannot be read: {error}") from error
+
+
+def _header(member: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Read shape, whether it is in Fortran order, and type from the start of an ``.npy`` stream."""
+    version = np.lib.format.read_magic(member)
+    read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+    return read(member)
+
+
+def _array(archive: zipfile.ZipFile, name: str) -> Any:
+    """Read a whole array, or None if the file has no such array."""
+    if f"{name}.npy" not in archive.namelist():
+        return None
+    with archive.open(f"{name}.npy") as member:
+        try:
+            return np.lib.format.read_array(member, allow_pickle=False)
+        except ValueError as error:
+            raise ValueError(f"array {name}: {error}") from error
+
+
+def _check_images(where: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    if dtype.kind not in "fub" or (dtype.kind == "u" and dtype.itemsize > 2):
+        raise UserError(f"images of {where} must be uint8, uint16, bool or floats in 0..1, got {dtype}")
+    if len(shape) not in {3, 4} or (len(shape) == 4 and shape[3] not in {1, 3, 4}) or 0 in shape:
+        channels_first = len(shape) == 4 and shape[1] in {1, 3, 4}
+        advice = "; move the channels last with images.transpose(0, 2, 3, 1)" if channels_first else ""
+        raise UserError(
+            f"images of {where} must have the shape (N, H, W) or (N, H, W, 1, 3 or 4), got {shape}{advice}"
+        )
+
+
+def _labels(
+    where: str, labels: npt.NDArray[Any], names: npt.NDArray[Any] | None, total: int
+) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+    """Turn numbers or names into labels 0..K-1, with -1 for unlabeled, and the names of the classes."""
+    if labels.shape not in {(total,), (total, 1)}:
+        raise UserError(f"{where} has {total} images, but its labels have the shape {labels.shape}")
+    labels = labels.reshape(total)
+    classes = None if names is None else tuple(_text(name) for name in names.ravel())
+    if classes is not None and len(set(classes)) != len(classes):
+        raise UserError(f"classes of {where} must have different names, got {', '.join(classes)}")
+    if labels.dtype.kind in "US":
+        return _named(where, [_text(label) for label in labels], classes)
+    if labels.dtype.kind not in "iub":
+        raise UserError(f"labels of {where} must be whole numbers or names, got {labels.dtype}")
+
+    known = np.inf if classes is None else len(classes)
+    outside = (labels < -1) | (labels >= known)
+    if outside.any():
+        index = int(np.argmax(outside))
+        raise UserError(
+            f"labels out of range: {where} has the label {labels[index]} at index {index}, "
+            + ("the least is -1" if classes is None else f"its {len(classes)} classes are 0..{known - 1}")
+        )
+    numbers = np.unique(labels[labels >= 0])
+    if classes is None and len(numbers) and numbers[-1] != len(numbers) - 1:
+        gap = int(np.argmax(numbers != np.arange(len(numbers))))
+        index = int(np.argmax(labels == numbers[gap]))
+        raise UserError(
+            f"labels out of range: {where} has the label {numbers[gap]} at index {index} but no label {gap}: "
+            "number the classes from 0 without gaps"
+        )
+    return labels.astype(np.int64), classes or tuple(str(number) for number in numbers)
+
+
+def _named(
+    where: str, labels: list[str], classes: tuple[str, ...] | None
+) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+    """Number labels that are names of classes."""
+    classes = classes or tuple(sorted(set(labels)))
+    numbers = {name: number for number, name in enumerate(classes)}
+    for index, label in enumerate(labels):
+        if label not in numbers:
+            raise UserError(
+                f"{where} has the label '{label}' at index {index}, which is not among its classes"
+            )
+    return np.array([numbers[label] for label in labels], np.int64), classes
+
+
+def _parts(
+    where: str, labels: npt.NDArray[np.int64], codes: npt.NDArray[Any] | None
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int8]]:
+    """Read the parts, and see to it that the unlabeled part and the label -1 are the same images."""
+    if codes is None:
+        codes = np.full(len(labels), Part.ANY, np.int8)
+    if codes.shape != labels.shape or codes.dtype.kind not in "iu" or not np.isin(codes, list(Part)).all():
+        raise UserError(f"parts of {where} must be {len(labels)} numbers in 0..{max(Part)}")
+    unlabeled = (labels < 0) | (codes == Part.UNLABELED)
+    return np.where(unlabeled, -1, labels), np.where(unlabeled, Part.UNLABELED, codes).astype(np.int8)
+
+
+def _text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

@@ -1,0 +1,189 @@
+"""Data sets that torchvision knows by name."""
+
+import importlib.metadata
+import inspect
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from augsearch.policies import UserError
+from augsearch.trainers.data.dataset import Part
+from augsearch.trainers.data.decode import BadImageError, fit
+from augsearch.trainers.data.sources.base import Sample, automatic_side, spread
+from augsearch.trainers.system.hashing import hashed, stamp
+from augsearch.trainers.system.threads import in_order
+
+SPLITS = (
+    (Part.TRAIN, ("train", "trainval")),
+    (Part.VALIDATION, ("val", "valid")),
+    (Part.TEST, ("test",)),
+    (Part.UNLABELED, ("unlabeled",)),
+)
+"""What torchvision's data sets call the parts; the first name that a data set knows is taken."""
+
+BROKEN = (BadImageError, OSError, SyntaxError, ValueError)
+"""What reading a broken image file raises."""
+
+
+@dataclass(frozen=True)
+class TorchvisionSource:
+    """A data set of ``torchvision.datasets``, below ``./data`` or the folder that AUGSEARCH_DATA names."""
+
+    name: str
+
+    @property
+    def root(self) -> Path:
+        """Where the files lie, or will lie after a download."""
+        return Path(os.environ.get("AUGSEARCH_DATA") or "data").expanduser().absolute()
+
+    def signature(self) -> str:
+        """Hash of the name and of all files below the root, for which of them are its own nobody says."""
+        stamps = []
+        for folder, folders, files in os.walk(self.root):
+            if {"index.json", "images.npy"} <= set(files):
+                continue  # A decoded cache of our own: written after this, and so always changed.
+            folders[:] = sorted(name for name in folders if not name.startswith("."))
+            stamps += [(f"{folder}/{name}", *stamp(f"{folder}/{name}")) for name in sorted(files)]
+        version = importlib.metadata.version("torchvision")
+        return hashed(["torchvision", self.name, version, str(self.root), stamps])
+
+    def open(self) -> "TorchvisionStream":
+        """Open what is on disk, or download it.
+
+        Raises:
+            UserError: there is no such data set, it is not for classification, or it could not be downloaded.
+        """
+        parts = _parts(self.name, self.root)
+        first = _target(parts[0][1])
+        if isinstance(first, bool) or not hasattr(first, "__index__"):
+            raise UserError(
+                f"torchvision:{self.name} is not for classification: its targets are not class numbers"
+            )
+        names = getattr(parts[0][1], "classes", None) or ()
+        classes = tuple(name if isinstance(name, str) else ", ".join(name) for name in names)
+        return TorchvisionStream(classes, parts)
+
+
+@dataclass(frozen=True)
+class TorchvisionStream:
+    """The parts of a torchvision data set, one after the other."""
+
+    classes: tuple[str, ...]
+    parts: tuple[tuple[Part, Any], ...]
+
+    @property
+    def total(self) -> int:
+        """How many images there are."""
+        return sum(len(dataset) for _, dataset in self.parts)
+
+    def side(self, largest: int) -> int:
+        """Choose the side from at most 200 images of the first part."""
+        _, dataset = self.parts[0]
+        sides = []
+        for index in spread(len(dataset)):
+            with suppress(*BROKEN):
+                sides.append(min(dataset[int(index)][0].size))
+        return automatic_side(sides, largest)
+
+    def samples(self, size: int) -> Iterator[Sample]:
+        """Decode every image."""
+
+        def sample(place: tuple[Part, Any, int]) -> Sample:
+            part, dataset, index = place
+            file = f"index {index}" if part is Part.ANY else f"{part.name.lower()} index {index}"
+            try:
+                image, target = dataset[index]
+                pixels = fit(image, size)
+            except BROKEN as error:
+                return Sample(file, None, -1, part, str(error))
+            if part is Part.UNLABELED or target < 0:
+                return Sample(file, pixels, -1, Part.UNLABELED)
+            return Sample(file, pixels, int(target), part)
+
+        places = ((part, dataset, index) for part, dataset in self.parts for index in range(len(dataset)))
+        return in_order(sample, places)
+
+
+def _target(dataset: Any) -> Any:
+    """Return the target of the first image that can be read."""
+    for index in range(len(dataset)):
+        with suppress(*BROKEN):
+            return dataset[index][1]
+    return None
+
+
+def _parts(name: str, root: Path) -> tuple[tuple[Part, Any], ...]:
+    """Open every part that the data set has."""
+    import torchvision
+
+    dataset = getattr(torchvision.datasets, name, None)
+    if not (inspect.isclass(dataset) and issubclass(dataset, torchvision.datasets.VisionDataset)):
+        raise UserError(
+            f"torchvision has no data set {name}: write its class's name, as in torchvision:CIFAR10"
+        )
+    parameters = inspect.signature(dataset).parameters
+    needed = [
+        parameter.name
+        for parameter in parameters.values()
+        if parameter.default is parameter.empty and parameter.kind is parameter.POSITIONAL_OR_KEYWORD
+    ]
+    if needed != ["root"]:
+        raise UserError(
+            f"torchvision:{name} does not open by name alone, it takes {', '.join(needed) or 'no root'}: "
+            "save it as an .npz file or as class folders"
+        )
+    if "train" in parameters:
+        return tuple(
+            (part, _open(name, dataset, root, train=part is Part.TRAIN)) for part in (Part.TRAIN, Part.TEST)
+        )
+    if "split" not in parameters:
+        return ((Part.ANY, _open(name, dataset, root)),)
+    found = [(part, _first_split(name, dataset, root, names)) for part, names in SPLITS]
+    parts = tuple((part, opened) for part, opened in found if opened is not None)
+    if not parts or parts[0][0] is not Part.TRAIN:
+        raise UserError(
+            f"torchvision:{name} has no split named train: save it as an .npz file or as class folders"
+        )
+    return parts
+
+
+def _first_split(name: str, dataset: Any, root: Path, splits: tuple[str, ...]) -> Any:
+    """Open the first of these splits that the data set knows, or return None."""
+    for split in splits:
+        try:
+            return _open(name, dataset, root, split=split)
+        except _UnknownSplitError:
+            continue
+    return None
+
+
+def _open(name: str, dataset: Any, root: Path, **part: Any) -> Any:
+    """Open one part from disk, and only if it is not there, download it."""
+    can_download = "download" in inspect.signature(dataset).parameters
+    try:
+        return dataset(root=str(root), **({"download": False} if can_download else {}), **part)
+    except ValueError as error:
+        if "Valid values are" in str(error):
+            raise _UnknownSplitError from error
+        raise UserError(f"torchvision:{name} in {root} cannot be read: {error}") from error
+    except ImportError as error:
+        raise UserError(f"torchvision:{name} needs a package that is not installed: {error}") from error
+    except (OSError, RuntimeError) as error:
+        absent = error
+    try:
+        if not can_download:
+            raise absent
+        return dataset(root=str(root), download=True, **part)
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"torchvision:{name} is not in {root} and could not be downloaded ({reason}): put its files "
+            "there, or set AUGSEARCH_DATA to the folder that has them"
+        ) from error
+
+
+class _UnknownSplitError(Exception):
+    """The data set has no split of this name."""

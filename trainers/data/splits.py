@@ -1,0 +1,239 @@
+"""Dividing a data set: train, validation, confirmation, test and unlabeled images, and the folds of training.
+
+Everything is stratified by class and follows from the seed alone. Which images are for testing does not
+depend on how many are trained on.
+"""
+
+import hashlib
+import heapq
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+import numpy.typing as npt
+
+from augsearch.policies import UserError
+from augsearch.trainers.data.dataset import Part
+from augsearch.trainers.system.aliases import IndexArray
+
+TEST_PERCENT = 20
+VALIDATION_PERCENT = 15
+CONFIRMATION_PERCENT = 15
+
+SPLITTING, FOLDING, HALVING = 0, 1, 3
+"""Part of the seed of what is shuffled, so that no two shuffles share their random numbers.
+
+2 is that of the sample of unlabeled images.
+"""
+
+
+@dataclass(frozen=True, eq=False)
+class Splits:
+    """Which images are for what: int64 indices into the data set, sorted, read-only and disjoint.
+
+    Attributes:
+        train: what students and teachers learn from.
+        validation: what the search scores on.
+        confirmation: what the finalists are compared on; the search has not seen it.
+        test: what the final model is measured on, once.
+        unlabeled: images without labels.
+    """
+
+    train: IndexArray
+    validation: IndexArray
+    confirmation: IndexArray
+    test: IndexArray
+    unlabeled: IndexArray
+
+    def digests(self) -> dict[str, str]:
+        """Return a short hex hash of each part, to tell later whether it is still the same."""
+        return {
+            field.name: hashlib.blake2b(
+                getattr(self, field.name).astype("<i8").tobytes(), digest_size=8
+            ).hexdigest()
+            for field in fields(self)
+        }
+
+
+def split(
+    labels: IndexArray,
+    given: npt.NDArray[np.int8],
+    *,
+    classes: Sequence[str],
+    seed: int,
+    limit: int | None = None,
+) -> Splits:
+    """Divide a data set.
+
+    A given test part is kept. A given validation part is halved into validation and confirmation. What is
+    not given is carved from the other labeled images: 20 % for testing, 15 % each for validation and
+    confirmation; what remains is for training. Totals are as asked to within rounding, except that every
+    part gets an image of every class.
+
+    Args:
+        labels: int64, (N,), in 0..len(classes)-1, or -1 where unlabeled.
+        given: int8, (N,), codes of ``Part``.
+        classes: names of the classes.
+        seed: 0 or more; decides which images go where.
+        limit: train on at most this many images; the others are dropped, not moved to another part.
+
+    Raises:
+        UserError: a class has too few images, or ``limit`` is less than the number of classes.
+    """
+    unlabeled = (labels < 0) | (given == Part.UNLABELED)
+
+    def shuffled(part: Part, *others: Part) -> list[IndexArray]:
+        among = np.flatnonzero(~unlabeled & np.isin(given, [part, *others]))
+        return [
+            np.random.default_rng([seed, SPLITTING, part, label]).permutation(own)
+            for label, own in enumerate(_by_class(among, labels, len(classes)))
+        ]
+
+    pool, held, test = shuffled(Part.TRAIN, Part.ANY), shuffled(Part.VALIDATION), shuffled(Part.TEST)
+    test_given, validation_given = any(map(len, test)), any(map(len, held))
+
+    shares = [] if test_given else [TEST_PERCENT]
+    shares += [] if validation_given else [VALIDATION_PERCENT, CONFIRMATION_PERCENT]
+    _check_counts(classes, pool, "to train on", len(shares) + 1)
+    carved = _carve(pool, shares)
+    if test_given:
+        _check_counts(classes, test, "given for testing", 1)
+    else:
+        test = carved.pop(0)
+    if validation_given:
+        _check_counts(classes, held, "given for validation", 2)
+        confirmation, validation = _carve(held, [50])
+    else:
+        validation, confirmation = carved.pop(0), carved.pop(0)
+    (train,) = carved
+    if limit is not None:
+        train = _limited(train, limit)
+    return Splits(
+        train=_joined(train),
+        validation=_joined(validation),
+        confirmation=_joined(confirmation),
+        test=_joined(test),
+        unlabeled=_joined([np.flatnonzero(unlabeled)]),
+    )
+
+
+def fold_subset(
+    train: IndexArray, labels: npt.NDArray[np.int64], *, fold: int, size: int, seed: int
+) -> IndexArray:
+    """Choose the images that a fold trains on, the same for every candidate.
+
+    Of each class, folds take one stretch after another of a shuffled order, and when it has run out, of a
+    new one: folds share no image for as long as there are enough, because what they then say of a candidate
+    is as independent as it can be.
+
+    Args:
+        train: int64, indices of training images.
+        labels: int64, (N,), labels of all images.
+        fold: 0 or more.
+        size: how many images; all of ``train`` if it has no more than that.
+        seed: 0 or more.
+
+    Returns:
+        int64, (size,), sorted, stratified by class.
+
+    Raises:
+        UserError: ``size`` is less than the number of classes.
+    """
+    # A class may have no training image here: not all labels occur in every array of them.
+    members = [own for own in _by_class(np.sort(train), labels, 1) if len(own)]
+    if size < len(members):
+        raise UserError(f"a fold must have an image of each of the {len(members)} classes, got size {size}")
+    counts = [len(images) for images in members]
+    chosen = []
+    for label, (images, number) in enumerate(zip(members, _apportion(counts, size, 1), strict=True)):
+        stretches = len(images) // number
+        turn, stretch = divmod(fold, stretches)
+        order = np.random.default_rng([seed, FOLDING, turn, label]).permutation(images)
+        chosen.append(order[stretch * number : (stretch + 1) * number])
+    return _joined(chosen)
+
+
+def halves(images: IndexArray, labels: npt.NDArray[np.int64], *, seed: int) -> tuple[IndexArray, IndexArray]:
+    """Divide images into two halves, stratified by class; each has one of every class.
+
+    Args:
+        images: int64, indices into ``labels``, two or more of every class that occurs.
+        labels: int64, (N,), 0 or more where ``images`` point.
+        seed: 0 or more.
+    """
+    members = [
+        np.random.default_rng([seed, HALVING, label]).permutation(own)
+        for label, own in enumerate(_by_class(np.sort(images), labels, 1))
+    ]
+    first, second = _carve([own for own in members if len(own)], [50])
+    return _joined(first), _joined(second)
+
+
+def _by_class(images: IndexArray, labels: IndexArray, classes: int) -> list[IndexArray]:
+    """Divide indices by the class of their image; sorted ones stay sorted."""
+    own = labels[images]
+    ordered = images[np.argsort(own, kind="stable")]
+    return np.split(ordered, np.cumsum(np.bincount(own, minlength=classes))[:-1])
+
+
+def _carve(pool: list[IndexArray], shares: list[int]) -> list[list[IndexArray]]:
+    """Cut ``shares`` (in percent of the whole) off the front of every class; last in the list is the rest."""
+    whole = sum(map(len, pool))
+    carved = []
+    for number, share in enumerate(shares):
+        # What comes after, the rest included, needs an image of each class too.
+        spare = [len(images) - (len(shares) - number) for images in pool]
+        total = (whole * share + 50) // 100
+        sizes = _apportion([len(images) for images in pool], total, 1, spare)
+        carved.append([images[:size] for images, size in zip(pool, sizes, strict=True)])
+        pool = [images[size:] for images, size in zip(pool, sizes, strict=True)]
+    return [*carved, pool]
+
+
+def _limited(train: list[IndexArray], limit: int) -> list[IndexArray]:
+    """Keep at most ``limit`` images, of every class its share."""
+    if limit < len(train):
+        raise UserError(f"limit must be at least the number of classes, {len(train)}, got {limit}")
+    sizes = _apportion([len(images) for images in train], limit, 1)
+    return [images[:size] for images, size in zip(train, sizes, strict=True)]
+
+
+def _apportion(counts: Sequence[int], total: int, least: int, most: Sequence[int] | None = None) -> list[int]:
+    """Divide ``total`` in proportion to ``counts`` by largest remainder, each from ``least`` to ``most``.
+
+    In whole numbers throughout, so that no machine rounds differently; of equals the first is served.
+    """
+    most = counts if most is None else most
+    whole = sum(counts)
+    total = min(max(total, least * len(counts)), sum(most))
+    sizes = [min(max(count * total // whole, least), top) for count, top in zip(counts, most, strict=True)]
+    step = 1 if sum(sizes) < total else -1
+    # First comes the class that lacks most, or has most too many, counted in units of 1 / whole.
+    queue = [
+        (step * (size * whole - count * total), index)
+        for index, (count, size) in enumerate(zip(counts, sizes, strict=True))
+    ]
+    heapq.heapify(queue)
+    for _ in range(abs(total - sum(sizes))):
+        while True:
+            excess, index = heapq.heappop(queue)
+            if least <= sizes[index] + step <= most[index]:
+                break
+        sizes[index] += step
+        heapq.heappush(queue, (excess + whole, index))
+    return sizes
+
+
+def _check_counts(classes: Sequence[str], images: list[IndexArray], purpose: str, needed: int) -> None:
+    """Check that every class has the images it needs."""
+    for name, own in zip(classes, images, strict=True):
+        if len(own) < needed:
+            plural = "image" if len(own) == 1 else "images"
+            raise UserError(f"class '{name}' has {len(own)} {plural} {purpose}, it needs at least {needed}")
+
+
+def _joined(images: list[IndexArray]) -> IndexArray:
+    """Join indices, sorted and read-only."""
+    joined = np.sort(np.concatenate(images).astype(np.int64))
+    joined.flags.writeable = False
+    return joined

@@ -1,0 +1,168 @@
+"""Labeled images from where the model will be used, which candidates are then scored on."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augsearch.policies import UserError
+from augsearch.policies.errors import some
+from augsearch.trainers.data.dataset import ImageData, Part, image_paths, load_cache
+from augsearch.trainers.data.images import open_images
+from augsearch.trainers.data.splits import Splits, halves
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Target:
+    """Images from where the model will be used.
+
+    Attributes:
+        source: what they were opened from.
+        data: all of them, at the side of the data set that they belong to, with classes of their own.
+        channels: of that data set.
+        classes: of that data set.
+        validation: int64, sorted: what the search scores on.
+        confirmation: int64, sorted: what the finalists are compared on, and the final model's epochs.
+    """
+
+    source: str
+    data: ImageData
+    channels: int
+    classes: tuple[str, ...]
+    validation: Indices
+    confirmation: Indices
+
+    @property
+    def fingerprint(self) -> str:
+        """Hex; another one when the images change, or what they are used for."""
+        content = hashlib.blake2b(self.data.fingerprint.encode(), digest_size=16)
+        for half in (self.validation, self.confirmation):
+            content.update(len(half).to_bytes(8) + half.astype("<i8").tobytes())
+        return content.hexdigest()
+
+    @property
+    def used(self) -> Indices:
+        """Both halves."""
+        return np.sort(np.concatenate([self.validation, self.confirmation]))
+
+    def images(self, rows: Indices) -> NDArray[np.uint8]:
+        """(len(rows), S, S, C): those images with as many channels as the data set's."""
+        images = self.data.images[rows]
+        if images.shape[-1] == self.channels:
+            return images
+        # Here and not above, because a worker that needs no Pillow need not wait for it.
+        from augsearch.trainers.data.decode import with_channels
+
+        shape = (*images.shape[:-1], self.channels)
+        return np.array([with_channels(image, self.channels) for image in images], np.uint8).reshape(shape)
+
+    def labels(self, rows: Indices) -> NDArray[np.int64]:
+        """(len(rows),): their numbers among the classes of the data set."""
+        numbers = np.array([self.classes.index(name) for name in self.data.classes], np.int64)
+        return numbers[self.data.labels[rows]]
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """Classes of the data set of which there is no image."""
+        return tuple(name for name in self.classes if name not in self.data.classes)
+
+    @property
+    def paths(self) -> tuple[Path, ...]:
+        """The files of ``used``; none if they are no files."""
+        every = image_paths(self.source, self.data)
+        return () if every is None else tuple(every[row] for row in self.used)
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """How many images of a target are not used."""
+
+    copies: int
+    """Also in the data set's train, validation or test part: known to the model, or sealed."""
+    repeats: int
+    """Also among the target's images before them."""
+
+
+def open_target(
+    source: str,
+    data: ImageData,
+    splits: Splits,
+    *,
+    cache: Path,
+    seed: int,
+    skip_bad_images: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Target, LeftOut]:
+    """Open a target for ``data``: decoded to its side, and divided into two halves, stratified by class.
+
+    A test part that the source brings stays sealed.
+
+    Args:
+        source: as for ``open_images``; its classes have the names of those of ``data``, some may lack.
+        data: what is trained on.
+        splits: how it is divided; the final training learns from its validation part too.
+        cache: the folder that holds the decoded caches; made if need be.
+        seed: decides which image goes into which half.
+        skip_bad_images: go on without the images that cannot be read.
+        progress: called with (images done, images in all) while decoding.
+
+    Raises:
+        UserError: the source is bad, a class is not one of ``data``'s, or has too few images.
+    """
+    from augsearch.trainers.data.duplicates import copies_among, groups_of_copies  # loads Pillow, as above
+
+    side, channels = int(data.images.shape[1]), int(data.images.shape[-1])
+    try:
+        found = open_images(
+            source, image_size=side, cache=cache, skip_bad_images=skip_bad_images, progress=progress
+        )
+    except UserError as error:
+        raise UserError(f"validation images: {error}") from None
+    strangers = [name for name in found.classes if name not in data.classes]
+    if strangers:
+        raise UserError(
+            f"validation images: {source} has classes that {data.name} does not have ({some(strangers, 3)}; "
+            f"it has {some(data.classes, 10)}): give the same names to the same classes, and remove others"
+        )
+    labeled = np.flatnonzero((found.labels >= 0) & (found.given != Part.TEST))
+    # As the data's pixels are, or a grey image would not be known among coloured ones.
+    pixels = Target(source, found, channels, data.classes, labeled, labeled).images(labeled)
+    every = np.arange(len(labeled))
+    known = np.concatenate([splits.train, splits.validation, splits.test])
+    copies = copies_among(pixels, every, data.images, known)
+    first = np.zeros(len(labeled), bool)
+    first[np.unique(groups_of_copies(pixels, every), return_index=True)[1]] = True
+    rows = labeled[first & ~copies]
+    _check_counts(source, data, found, rows, int(copies.sum()))
+    validation, confirmation = halves(rows, found.labels, seed=seed)
+    target = Target(source, found, channels, data.classes, validation, confirmation)
+    return target, LeftOut(int(copies.sum()), int((~first & ~copies).sum()))
+
+
+def _check_counts(source: str, data: ImageData, found: ImageData, rows: Indices, copies: int) -> None:
+    """Check that there is an image of every class for each half."""
+    counts = np.bincount(found.labels[rows], minlength=len(found.classes))
+    if (counts >= 2).all():
+        return
+    label = int(np.argmin(counts))
+    left_out = f" but for copies of images that {data.name} trains or tests on" if copies else ""
+    images = "1 image" if counts[label] == 1 else "no image"
+    raise UserError(
+        f"validation images: class '{found.classes[label]}' of {source} has {images}{left_out}, "
+        "it needs at least 2: add some, or remove the class"
+    )
+
+
+def load_target(
+    data: ImageData, validation: Indices, confirmation: Indices, *, source: str, cache: str
+) -> Target:
+    """Map a target that was opened for ``data`` into this process; ``cache`` is its ``data.cache``."""
+    channels = int(data.images.shape[-1])
+    return Target(source, load_cache(Path(cache)), channels, data.classes, validation, confirmation)

@@ -1,0 +1,1 @@
+"""Images without labels: found, sampled, kept apart from held-out ones."""

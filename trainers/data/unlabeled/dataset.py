@@ -1,0 +1,316 @@
+"""Opening images that nobody labeled: where they lie, which of them may be learned from."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augsearch.policies import UserError
+from augsearch.trainers.data.cache import PROGRESS_EVERY, written_whole
+from augsearch.trainers.data.dataset import SMALL_SIDE, ImageData, in_cache
+from augsearch.trainers.data.images import open_images
+from augsearch.trainers.data.sources.arrays import embedded, npz_file, unlabeled_truth
+from augsearch.trainers.data.sources.folders import Listing, find_unlabeled_folder, list_images
+from augsearch.trainers.data.splits import Splits
+from augsearch.trainers.data.target_domain import Target
+from augsearch.trainers.data.unlabeled.cache import DecodedFiles, ListedFiles, decode_files
+from augsearch.trainers.data.unlabeled.files import Names, UnlabeledFiles
+from augsearch.trainers.data.unlabeled.held_out import HeldOut
+from augsearch.trainers.data.views import Decoded, Pixels
+from augsearch.trainers.system.aliases import Progress
+from augsearch.trainers.system.hashing import content_key, hashed, hashed_files
+from augsearch.trainers.system.text import printable
+
+MOST_DECODED = 50_000
+"""Images up to which all are decoded at once, if they are small; of 64 pixels that is 600 MB."""
+
+FORMAT = 1
+"""Of what is kept in the cache."""
+
+SAMPLING = 2
+"""Part of the seed of the sample, so that it shares its random numbers with no shuffle of ``splits``."""
+
+Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Unlabeled:
+    """Images that nobody labeled, ready to learn from.
+
+    Attributes:
+        name: what people call them.
+        pixels: all of them and perhaps others, at one side, with as many channels as the labeled ones.
+        chosen: int64, sorted indices into ``pixels``: those that may be learned from.
+        truth: int64, (number in ``pixels``,), labels where they are known, else -1; for reports alone.
+        refused: how many were left out because they are also in validation, confirmation or test.
+        found: how many there are, before sampling and refusing.
+        fingerprint: hex; another one when the images to learn from change.
+    """
+
+    name: str
+    pixels: Pixels
+    chosen: Indices
+    truth: Indices
+    refused: int
+    found: int
+    fingerprint: str
+    _places: Sequence[str] = field(repr=False)
+    """How a person finds each image: its path in ``_root``, or its index."""
+    _root: Path | None = field(repr=False)
+    _keys: NDArray[np.uint8] | None = field(repr=False)
+    """(number in ``pixels``, 16): the files' keys, where they are known."""
+    _left_out: tuple[str, ...] = field(default=(), repr=False)
+
+    @property
+    def unreadable(self) -> tuple[str, ...]:
+        """``path: reason`` of those left out because they can't be read, as far as this process knows."""
+        later = self.pixels.unreadable if isinstance(self.pixels, UnlabeledFiles) else ()
+        return self._left_out + later
+
+    def files(self, index: int) -> str:
+        """How a person finds image ``index`` of ``pixels``: its path, or its place in the source."""
+        place = self._places[index]
+        return printable(place if self._root is None else str(self._root / place))
+
+    def keys(self, indices: Indices) -> list[bytes]:
+        """What tells images by content, 16 bytes each: BLAKE2b of the file's bytes, or of shape and pixels.
+
+        Empty for a file that can't be opened.
+        """
+        if self._keys is not None:
+            return [row.tobytes() for row in self._keys[indices]]
+        if isinstance(self.pixels, UnlabeledFiles):
+            return self.pixels.keys(indices)
+        shape = str(self._images.shape[1:]).encode()
+        return [content_key(shape + self._images[index].tobytes()) for index in indices]
+
+    def readable(self, groups: Iterable[Indices]) -> Iterator[tuple[Indices, NDArray[np.uint8]]]:
+        """Of each of ``groups`` of indices, which can be read, and those as they are, uint8 (B, S, S, C).
+
+        Where files are read, that is done in threads that run a little ahead.
+        """
+        if isinstance(self.pixels, UnlabeledFiles):
+            yield from self.pixels.readable(groups)
+        else:
+            for indices in groups:
+                yield indices, self._images[indices]
+
+    @property
+    def _images(self) -> NDArray[np.uint8]:
+        assert isinstance(self.pixels, Decoded)
+        return self.pixels.images
+
+
+def open_unlabeled(
+    source: str | None,
+    data: ImageData,
+    splits: Splits,
+    *,
+    folder: Path | None,
+    cache: Path,
+    side: int | None = None,
+    crop_scale: float = 0.35,
+    most: int | None = None,
+    seed: int = 0,
+    target: Target | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Unlabeled | None:
+    """Find the unlabeled images that belong to a data set, and open them.
+
+    They are those anywhere below ``folder``; without one, the rows of ``data`` that have no label; without
+    those, what is in ``unlabeled/`` in the source folder. Images whose content is that of a validation,
+    confirmation or test image, or of one of the target's, are left out: files are compared by their bytes,
+    and what is decoded at the labeled images' side by its pixels too. Copies of training images stay.
+
+    Args:
+        source: what ``data`` was opened from.
+        data: the labeled images.
+        splits: how they are divided.
+        folder: where to look instead.
+        cache: the folder that holds the decoded caches; made if need be.
+        side: in pixels; None: that of ``data``.
+        crop_scale: smallest share of a file's area that a training's crop may have, where files are read.
+        most: take a sample of at most this many, and decode it; None: all of them, which are decoded only
+            if they are no more than 50,000 and no larger than 64 pixels, and else read when they are wanted.
+        seed: of the sample.
+        target: what is scored on instead of the validation and confirmation images, if there is one.
+        progress: called with (images done, images in all) while decoding, and not at all on a cache hit.
+
+    Returns:
+        None where there are none.
+
+    Raises:
+        UserError: a folder is missing or has no images, none can be read, or the cache cannot be written.
+    """
+    wanted = side or int(data.images.shape[1])
+    if folder is not None:
+        folder = folder.expanduser()
+        _check_folder(folder)
+    elif len(splits.unlabeled):
+        held_out = HeldOut.of(None, data, splits, target)
+        return _of_rows(source, data, splits.unlabeled, held_out, cache, wanted, most, seed)
+    elif source is not None and Path(source).expanduser().is_dir():
+        folder = find_unlabeled_folder(Path(source).expanduser())
+    if folder is None:
+        return None
+    listing = list_images(folder)
+    if not len(listing):
+        raise UserError(f"{folder} has no images: add some, or remove it")
+    files = _Files(folder, listing, data, HeldOut.of(source, data, splits, target), cache, wanted)
+    if most is not None or (len(listing) <= MOST_DECODED and wanted <= SMALL_SIDE):
+        return files.decoded(_sample(np.arange(len(listing)), most, seed), progress)
+    return files.on_disk(crop_scale, progress)
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.is_dir():
+        wrong = "is no folder" if folder.exists() else "does not exist"
+        raise UserError(f"the folder of unlabeled images {folder} {wrong}: give one that has images")
+
+
+def _sample(rows: Indices, most: int | None, seed: int) -> Indices:
+    """At most ``most`` of ``rows``, in their order; the same each time."""
+    if most is None or len(rows) <= most:
+        return rows
+    return np.sort(np.random.default_rng([seed, SAMPLING]).choice(rows, most, replace=False))
+
+
+def _of_rows(
+    source: str | None,
+    data: ImageData,
+    rows: Indices,
+    held_out: HeldOut,
+    cache: Path,
+    side: int,
+    most: int | None,
+    seed: int,
+) -> Unlabeled:
+    """The rows of a data set that have no label."""
+    copies = held_out.same_pixels(data.images, rows)
+    chosen = _sample(rows[~copies], most, seed)
+    held = data
+    if side != data.images.shape[1]:
+        held = open_images(source, image_size=side, cache=cache, skip_bad_images=bool(data.skipped))
+    return Unlabeled(
+        name=f"the unlabeled part of {data.name}",
+        pixels=Decoded(held.images),
+        chosen=chosen,
+        truth=_truth_of_rows(source, data),
+        refused=int(copies.sum()),
+        found=len(rows),
+        fingerprint=_fingerprint(held.fingerprint, chosen),
+        _places=data.files,
+        _root=None,
+        _keys=None,
+    )
+
+
+def _truth_of_rows(source: str | None, data: ImageData) -> Indices:
+    """What the archive says of the images that it gives no label."""
+    truth = np.full(len(data.labels), -1, np.int64)
+    if source is not None and not source.lower().endswith(".npz"):
+        return truth
+    of_file = unlabeled_truth(embedded() if source is None else npz_file(Path(source).expanduser()))
+    if of_file is not None:
+        # Not all rows of the file need be here: some may have been skipped.
+        truth[:] = of_file[[int(file.removeprefix("index ")) for file in data.files]]
+    return truth
+
+
+def _fingerprint(content: str, chosen: Indices) -> str:
+    return hashlib.blake2b(content.encode() + chosen.astype("<i8").tobytes(), digest_size=16).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class _Files:
+    """Unlabeled image files, and what they are to be opened for."""
+
+    folder: Path
+    listing: Listing
+    data: ImageData
+    held_out: HeldOut
+    cache: Path
+    side: int
+
+    def decoded(self, rows: Indices, progress: Progress | None) -> Unlabeled:
+        """Those of ``rows``, decoded."""
+        listing = self.listing if len(rows) == len(self.listing) else self.listing.take(rows)
+        key = hashed(["unlabeled", FORMAT, listing.signature(), self.side, self._channels])[:24]
+        target = self.cache.absolute() / key
+        held = in_cache(target, DecodedFiles)
+        if held is None:
+            with written_whole(target, DecodedFiles) as partial:
+                decode_files(listing, self.side, self._channels, partial, progress)
+            held = DecodedFiles(target)
+        every = np.arange(len(held.files))
+        refused = self.held_out.same_pixels(held.images, every) | self._same_bytes(listing, held)
+        return Unlabeled(
+            name=str(self.folder),
+            pixels=Decoded(held.images),
+            chosen=every[~refused],
+            truth=self._truth(held.files),
+            refused=int(refused.sum()),
+            found=len(self.listing),
+            fingerprint=_fingerprint(held.fingerprint, every[~refused]),
+            _places=held.files,
+            _root=listing.root,
+            _keys=held.keys,
+            _left_out=held.unreadable,
+        )
+
+    def on_disk(self, crop_scale: float, progress: Progress | None) -> Unlabeled:
+        """All of them, to be read when they are wanted."""
+        held_out = [*map(str, self.held_out.paths), self.held_out.stamps.tolist()]
+        signature = self.listing.signature()
+        target = self.cache.absolute() / hashed(["unlabeled files", FORMAT, signature, held_out])[:24]
+        held = in_cache(target, ListedFiles)
+        if held is None:
+            with written_whole(target, ListedFiles) as partial:
+                Names.write(self.listing.files, partial)
+                np.save(partial / "refused.npy", self._copies(progress))
+            held = ListedFiles(target)
+        chosen = np.delete(np.arange(len(self.listing)), held.refused)
+        return Unlabeled(
+            name=str(self.folder),
+            pixels=UnlabeledFiles(self.listing.root, held.names, self.side, self._channels, crop_scale),
+            chosen=chosen,
+            truth=self._truth(self.listing.files),
+            refused=len(held.refused),
+            found=len(self.listing),
+            fingerprint=_fingerprint(signature, chosen),
+            _places=held.names,
+            _root=self.listing.root,
+            _keys=None,
+        )
+
+    @property
+    def _channels(self) -> int:
+        return int(self.data.images.shape[-1])
+
+    def _same_bytes(self, listing: Listing, held: DecodedFiles) -> NDArray[np.bool_]:
+        """Which of the decoded files are copies of held-out ones."""
+        keys = self.held_out.keys(listing.sizes)
+        return np.array([row.tobytes() in keys for row in held.keys], bool)
+
+    def _copies(self, progress: Progress | None) -> Indices:
+        """Rows of all files that are copies of held-out ones; only those of the same size are read."""
+        alike = self.held_out.same_size(self.listing)
+        keys = self.held_out.keys(self.listing.sizes[alike])
+        copies: list[int] = []
+        for start in range(0, len(alike), PROGRESS_EVERY):
+            rows = alike[start : start + PROGRESS_EVERY]
+            found = hashed_files([self.listing.root / self.listing.files[row] for row in rows])
+            copies += [int(row) for row, key in zip(rows, found, strict=True) if key in keys]
+            if progress is not None:
+                progress(min(start + PROGRESS_EVERY, len(alike)), len(alike))
+        return np.array(copies, np.int64)
+
+    def _truth(self, files: Sequence[str]) -> Indices:
+        """The class of each file whose first folder has the name of one."""
+        numbers = {name: number for number, name in enumerate(self.data.classes)}
+        return np.array([numbers.get(file.partition("/")[0], -1) for file in files], np.int64)

@@ -1,0 +1,58 @@
+"""What a network says of images: logits, in chunks that fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from augsearch.trainers.system.aliases import Logits
+
+
+def predict(
+    model: nn.Module,
+    images: NDArray[np.uint8] | Iterable[NDArray[np.uint8]],
+    device: torch.device,
+    batch_size: int = 256,
+) -> Logits:
+    """Logits (N, K) of ``images``, in evaluation mode; every module's mode is put back.
+
+    Args:
+        model: takes uint8 (B, C, H, W).
+        images: uint8 (N, H, W, C); or batches of them, uint8 (B, H, W, C), each taken when it is needed.
+        device: where ``model`` is.
+        batch_size: images at a time; batches are taken as they come.
+
+    Raises:
+        ValueError: there are no images.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    rows = []
+    try:
+        for batch in _chunks(images, batch_size) if isinstance(images, np.ndarray) else images:
+            # A memory map is read-only, which torch takes ill: only such a batch is copied.
+            pixels = np.require(batch, requirements=["C", "W"])
+            # Here and not around the loop, where it would reach into a generator of batches.
+            with torch.inference_mode():
+                rows.append(model(to_tensor(pixels, device)).float().cpu().numpy())
+    finally:
+        # One by one: in a network that is partly frozen they differ.
+        for module, mode in modes:
+            module.training = mode
+    if not rows:
+        raise ValueError("there are no images to predict")
+    return np.concatenate(rows)
+
+
+def _chunks(images: NDArray[np.uint8], size: int) -> Iterator[NDArray[np.uint8]]:
+    for start in range(0, len(images), size):
+        yield images[start : start + size]
+
+
+def to_tensor(images: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
+    """uint8 (B, H, W, C) as a (B, C, H, W) tensor of the same memory, on ``device``."""
+    return torch.from_numpy(images).to(device, non_blocking=True).permute(0, 3, 1, 2)

@@ -1,0 +1,1 @@
+"""A name → a network; its weights, its card, its layers."""

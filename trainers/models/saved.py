@@ -1,0 +1,45 @@
+"""Trained models in files: written whole, and loaded by their card."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import JsonValue
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from augsearch.policies import UserError
+from augsearch.policies.errors import first_line
+from augsearch.trainers.models.build import build_model
+from augsearch.trainers.models.spec import ModelSpec, _write_card, read_card
+
+
+def save_model(model: nn.Module, spec: ModelSpec, path: Path, card: dict[str, JsonValue]) -> None:
+    """Write the weights to ``path`` (``.safetensors``) and a card beside it (``.json``).
+
+    The card holds the spec under ``model`` and, beside it, whatever ``card`` says of the training.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
+    temporary = path.with_name(f".{path.name}.part")
+    save_file(state, temporary)
+    temporary.replace(path)
+    _write_card(path, {**card, "model": spec.model_dump(mode="json")})
+
+
+def load_model(path: Path) -> tuple[nn.Module, ModelSpec]:
+    """Read a model that ``save_model`` wrote; no code in the file is run.
+
+    Raises:
+        UserError: a file is missing or does not fit.
+    """
+    spec = read_card(path)
+    try:
+        model = build_model(spec, seed=0)
+        model.load_state_dict(load_file(path))
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except (ValueError, RuntimeError, OSError, SafetensorError) as error:
+        raise UserError(f"{path}: not a model that augsearch saved ({first_line(error)})") from None
+    return model.eval(), spec

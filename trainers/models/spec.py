@@ -1,0 +1,78 @@
+"""What a network is: all that it takes to build it again, and the card beside its weights."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from augsearch.policies import UserError
+from augsearch.policies.errors import explain, first_line
+
+
+class ModelSpec(BaseModel):
+    """All that is needed to build a network again."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: str
+    channels: int = Field(ge=1, le=4)
+    image_size: int = Field(ge=1, le=8192)
+    """Side in pixels of the images it is trained on."""
+    classes: tuple[str, ...] = Field(min_length=1)
+    mean: tuple[float, ...]
+    """Per channel, in grey levels."""
+    std: tuple[float, ...]
+    input_size: int | None = Field(default=None, ge=1, le=8192)
+    """Side to which the network resizes them; None: ``image_size``."""
+    stem_halvings: int = Field(default=0, ge=0, le=2)
+    """Strides of 2 that were taken out of the stem of a network made for larger images."""
+
+    @property
+    def side(self) -> int:
+        """Side in pixels at which the network works."""
+        return self.input_size or self.image_size
+
+
+def card_of(path: Path) -> dict[str, Any]:
+    """All that the card of the model at ``path`` says."""
+    return _card(path.with_suffix(".json"))
+
+
+def add_to_card(path: Path, more: dict[str, JsonValue]) -> None:
+    """Write ``more`` on the card of the model at ``path``."""
+    _write_card(path, {**card_of(path), **more})
+
+
+def _write_card(path: Path, document: dict[str, Any]) -> None:
+    card = path.with_suffix(".json")
+    temporary = card.with_name(f".{card.name}.part")
+    temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    temporary.replace(card)
+
+
+def read_card(path: Path) -> ModelSpec:
+    """What the card beside the model at ``path`` says of its network.
+
+    Raises:
+        UserError: the model or its card is missing, or is none.
+    """
+    card = path.with_suffix(".json")
+    for file in (path, card):
+        if not file.is_file():
+            raise UserError(
+                f"{file}: no such file; a model is a .safetensors file with its .json card beside it"
+            )
+    try:
+        return ModelSpec.model_validate(_card(card).get("model"))
+    except ValidationError as error:
+        raise UserError(f"{card}: no model card ({explain(error)})") from None
+    except ValueError as error:
+        raise UserError(f"{card}: no model card ({first_line(error)})") from None
+
+
+def _card(path: Path) -> dict[str, Any]:
+    document = json.loads(path.read_text(encoding="utf-8"))
+    return document if isinstance(document, dict) else {}

@@ -1,0 +1,1 @@
+"""Images without labels, one file a technique."""

@@ -1,0 +1,1 @@
+"""What can be trained: a fold, a teacher, a final model, self-training."""

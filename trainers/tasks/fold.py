@@ -1,0 +1,134 @@
+"""A fold's score: train a small network under a candidate's policy, look at validation images once."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from augsearch.trainers.evaluation.inference import predict
+from augsearch.trainers.evaluation.metrics import score, values_by
+from augsearch.trainers.models.build import prepared
+from augsearch.trainers.models.drop import add_noise
+from augsearch.trainers.semi.learn import learn
+from augsearch.trainers.semi.pool import Pool, class_shares
+from augsearch.trainers.semi.pseudo_labels import Labeler, guessed
+from augsearch.trainers.system.devices import one_thread, resolve_device
+from augsearch.trainers.tasks.inputs import labeled, spec_for, unlabeled
+from augsearch.trainers.tasks.teacher import Teacher, fold_teacher
+from augsearch.trainers.training.learner import Learner
+from augsearch.trainers.training.loop import EpochResult
+from augsearch.trainers.training.recipe import Recipe, usual_label_smoothing
+from augsearch.trainers.workspace.candidate import Candidate
+from augsearch.trainers.workspace.folder import Workspace, open_workspace
+from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
+
+
+def evaluate(folder: Path, candidate: Candidate, fold: Fold) -> FoldResult:
+    """Train a proxy on ``fold`` under ``candidate`` and score it; the same on any worker.
+
+    Raises:
+        TrainingDivergedError: the loss became no number.
+    """
+    workspace = open_workspace(folder)
+    device = resolve_device(workspace.proxy.device)
+    if not len(workspace.unlabeled):
+        candidate = candidate.model_copy(update={"semi": None})
+    with one_thread():
+        teacher = fold_teacher(workspace, fold, device) if candidate.training.asks_teacher else None
+        return _evaluate(workspace, candidate, fold, device, teacher)
+
+
+def _evaluate(
+    workspace: Workspace, candidate: Candidate, fold: Fold, device: torch.device, teacher: Teacher | None
+) -> FoldResult:
+    started = time.perf_counter()
+    asked = teacher.network if teacher else None
+    model, passes = _trained(workspace, candidate, fold, device, asked)
+    if candidate.semi is not None and candidate.semi.technique == "self-training":
+        # One student: with as many as the final training has, a fold would cost several times as much.
+        model, more = _trained(workspace, candidate, fold, device, asked, labels_of=model)
+        passes += more
+    images, labels = workspace.judged_by(fold.stage)
+    logits = predict(model, images, device)
+    scores, metric = score(logits, labels), workspace.proxy.metric
+    return FoldResult(
+        accuracy=scores.accuracy,
+        log_loss=scores.log_loss,
+        ece=scores.ece,
+        seconds=time.perf_counter() - started,
+        images=passes,
+        correct=scores.correct,
+        macro_f1=scores.macro_f1,
+        balanced_accuracy=scores.balanced_accuracy,
+        metric=metric,
+        values=None if metric == "accuracy" else values_by(metric, logits, labels).astype(np.float16),
+        beside=None if workspace.target is None else _beside(workspace, model, fold.stage, device),
+        teacher_images=teacher.images if teacher else 0,
+        teacher_seconds=teacher.seconds if teacher else 0.0,
+    )
+
+
+def _beside(workspace: Workspace, model: nn.Module, stage: Stage, device: torch.device) -> float:
+    """The score on the data's own images, by the metric of the search."""
+    own = workspace.scored_on(stage)
+    logits = predict(model, workspace.data.images[own], device)
+    return float(values_by(workspace.proxy.metric, logits, workspace.data.labels[own]).mean())
+
+
+def _trained(
+    workspace: Workspace,
+    candidate: Candidate,
+    fold: Fold,
+    device: torch.device,
+    teacher: nn.Module | None,
+    labels_of: nn.Module | None = None,
+) -> tuple[nn.Module, int]:
+    """A network trained on ``fold``, and the image passes it took.
+
+    In self-training it is the first teacher, or the student that learns from what ``labels_of`` says.
+    """
+    proxy, semi = workspace.proxy, candidate.semi
+    weights_seed, training_seed = fold.seeds(proxy.seed)
+    if labels_of is not None:
+        seeds = np.random.SeedSequence([weights_seed, 1]).generate_state(2)
+        weights_seed, training_seed = (int(seed) for seed in seeds)
+    chosen = workspace.training_subset(fold)
+    logits = None
+    if teacher is not None and candidate.distillation and candidate.distillation.teacher_view == "clean":
+        logits = predict(teacher, workspace.data.images[chosen], device)
+    data = labeled(workspace, chosen, logits)
+    spec = spec_for(workspace, proxy.model, proxy.weights, proxy.input_size)
+    model, _ = prepared(spec, proxy.weights, weights_seed)
+    recipe = Recipe(epochs=proxy.epochs, label_smoothing=usual_label_smoothing(semi))
+    learner = Learner.prepare(model, recipe, candidate.transfer, device)
+    pool = labeler = None
+    if semi is not None and (semi.technique != "self-training" or labels_of is not None):
+        pool = Pool(unlabeled(workspace), semi, semi.policy or candidate.policy)
+        labeler = Labeler(
+            lambda model, _: guessed(model, workspace.unlabeled, device),
+            class_shares(data.labels, data.num_classes),
+        )
+        if labels_of is not None:
+            add_noise(model, semi.dropout, semi.stochastic_depth)
+            labeler.label(pool, labels_of, "teacher")
+    passes = sum(
+        epoch.images
+        for epoch in learn(
+            learner,
+            data,
+            candidate.policy,
+            recipe,
+            seed=training_seed,
+            device=device,
+            distillation=candidate.distillation,
+            teacher=teacher,
+            pool=pool,
+            labeler=labeler,
+        )
+        if isinstance(epoch, EpochResult)
+    )
+    return model, passes

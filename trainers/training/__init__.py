@@ -1,0 +1,1 @@
+"""The one loop, and the protocol that techniques keep."""

@@ -1,0 +1,116 @@
+"""A network in training: everything about it that changes, so everything that a checkpoint holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from augsearch.policies import Transfer
+from augsearch.trainers.training.optimizers import build_optimizers
+from augsearch.trainers.training.recipe import Recipe
+from augsearch.trainers.training.transfer import freeze
+
+
+@dataclass(eq=False)
+class Learner:
+    """A model with its optimizers, its average, and how far it has come."""
+
+    model: nn.Module
+    """Trained in place."""
+    optimizers: list[torch.optim.Optimizer]
+    full_rates: list[list[float]]
+    """Of each optimizer's groups, the learning rate at the top of the schedule."""
+    transfer: Transfer | None = None
+    average: AveragedModel | None = None
+    """The exponential moving average of the weights (EMA), if the recipe keeps one."""
+    scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler(enabled=False))
+    accumulation: int = 1
+    """Into how many parts each batch is divided for want of memory."""
+    precision: torch.dtype = torch.float32
+    """What convolutions and products are computed in."""
+    epoch: int = 0
+    """Epochs trained."""
+    predicted: torch.Tensor | None = None
+    """int64 (N,): of each unlabeled image the class of its last confident prediction, −1 before the first."""
+    mean_prediction: torch.Tensor | None = None
+    """float32 (K,): the mean of its predictions on unlabeled images until now."""
+    parallel: nn.Module | None = None
+    """The model wrapped so that several processes share their gradients."""
+
+    @classmethod
+    def prepare(
+        cls,
+        model: nn.Module,
+        recipe: Recipe,
+        transfer: Transfer | None = None,
+        device: torch.device | None = None,
+    ) -> Learner:
+        """A learner at its start: ``model`` moved to ``device``, what ``transfer`` freezes frozen."""
+        device = device or next(model.parameters()).device
+        model.to(device)
+        freeze(model, transfer)
+        optimizers = build_optimizers(
+            model, recipe.top_rate(transfer), recipe.momentum, recipe.weight_decay, transfer
+        )
+        average = None
+        if recipe.ema is not None:
+            averaging = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
+            average = AveragedModel(model, multi_avg_fn=averaging, use_buffers=True)
+        precision = recipe.precision_on(device, model)
+        return cls(
+            model=model,
+            optimizers=optimizers,
+            full_rates=[[group["lr"] for group in one.param_groups] for one in optimizers],
+            transfer=transfer,
+            average=average,
+            scaler=torch.amp.GradScaler(device.type, enabled=precision == torch.float16),
+            accumulation=recipe.accumulation,
+            precision=precision,
+        )
+
+    @property
+    def forward(self) -> nn.Module:
+        """What to compute gradients through."""
+        return self.parallel or self.model
+
+    @property
+    def best(self) -> nn.Module:
+        """What to evaluate and to keep: the average, if there is one."""
+        return self.average.module if self.average is not None else self.model
+
+    def rates(self) -> dict[str, float]:
+        """The learning rate of each group at this moment, by the group's name."""
+        return {
+            str(group["name"]): float(group["lr"]) for one in self.optimizers for group in one.param_groups
+        }
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that changes, as tensors and plain values."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizers": [one.state_dict() for one in self.optimizers],
+            "average": self.average.state_dict() if self.average is not None else None,
+            "scaler": self.scaler.state_dict(),
+            "accumulation": self.accumulation,
+            "epoch": self.epoch,
+            "predicted": self.predicted,
+            "mean_prediction": self.mean_prediction,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from what ``state_dict`` gave, bit for bit."""
+        self.model.load_state_dict(state["model"])
+        for one, kept in zip(self.optimizers, state["optimizers"], strict=True):
+            one.load_state_dict(kept)
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.scaler.load_state_dict(state["scaler"])
+        self.accumulation, self.epoch = state["accumulation"], state["epoch"]
+        device = next(self.model.parameters()).device
+        for name in ("predicted", "mean_prediction"):
+            kept = state.get(name)  # kept only since unlabeled images are learned from
+            setattr(self, name, None if kept is None else kept.to(device))

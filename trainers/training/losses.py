@@ -1,0 +1,62 @@
+"""Losses: functions of the student's logits and the batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from augsearch.policies import Distillation
+from augsearch.trainers.training.batch import Batch
+
+Loss = Callable[[Tensor, Batch], Tensor]
+"""``loss(logits, batch)`` → the mean over the batch; logits (B, K)."""
+
+
+def supervised(label_smoothing: float) -> Loss:
+    """Cross-entropy with the labels."""
+
+    def loss(logits: Tensor, batch: Batch) -> Tensor:
+        return F.cross_entropy(logits, batch.targets, label_smoothing=label_smoothing)
+
+    return loss
+
+
+def distilled(distillation: Distillation, label_smoothing: float) -> Loss:
+    """α·T²·KL(teacher at T ‖ student at T) + (1 − α)·CE(labels).
+
+    T² keeps the gradient's size when T changes (Hinton, Vinyals and Dean 2015, arXiv:1503.02531, §2).
+    """
+    temperature, alpha = distillation.temperature, distillation.alpha
+    hard = supervised(label_smoothing)
+
+    def loss(logits: Tensor, batch: Batch) -> Tensor:
+        if batch.teacher is None:
+            raise ValueError("distillation needs a batch with the teacher's probabilities")
+        student = F.log_softmax(logits / temperature, dim=1)
+        soft = F.kl_div(student, batch.teacher.detach(), reduction="batchmean")
+        return alpha * temperature**2 * soft + (1 - alpha) * hard(logits, batch)
+
+    return loss
+
+
+def unsupervised(logits: Tensor, targets: Tensor, temperature: float = 1.0) -> Tensor:
+    """T² · mean of H(targets, student at T) over the unlabeled images; those without weight count as nought.
+
+    With T = 1 and targets 1(max q ≥ τ) · argmax q it is FixMatch's ℓ_u (arXiv:2001.07685, eq. 4). With a
+    teacher's probabilities at T its gradient is that of T²·KL(teacher ‖ student).
+
+    Args:
+        logits: (U, K).
+        targets: (U, K), probabilities times each image's weight; no gradient goes through them.
+        temperature: T.
+    """
+    student = F.log_softmax(logits / temperature, dim=1)
+    return -(targets.detach() * student).sum(dim=1).mean() * temperature**2
+
+
+def softened(logits: Tensor, temperature: float) -> Tensor:
+    """The teacher's probabilities (B, K) at ``temperature``: float32, without a gradient."""
+    return torch.softmax(logits.detach().float() / temperature, dim=1)

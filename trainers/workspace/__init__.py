@@ -1,0 +1,1 @@
+"""What a search's driver and its workers exchange."""

@@ -1,0 +1,52 @@
+"""What is compared, and how every proxy of a study is trained."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict
+
+from augsearch.policies import Distillation, Policy, Semi, Training, Transfer
+from augsearch.trainers.evaluation.metrics import Metric
+
+
+class Candidate(BaseModel):
+    """What is compared: a policy; with a teacher, how much to listen to it; with weights, how to use them;
+    with unlabeled images, how to learn from those."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    policy: Policy
+    distillation: Distillation | None = None
+    transfer: Transfer | None = None
+    semi: Semi | None = None
+
+    @property
+    def training(self) -> Training:
+        """What a policy file says of how to train."""
+        return Training(distillation=self.distillation, transfer=self.transfer, semi=self.semi)
+
+
+SELF = "self"
+"""A teacher that is the student's network, trained before it: self-distillation (Furlanello et al. 2018)."""
+
+
+class ProxySettings(BaseModel):
+    """How every proxy of a study is trained."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str
+    weights: str = "none"
+    """``none``, ``hub`` or a file."""
+    input_size: int | None = None
+    """Side to which the network resizes the images; None: what suits it."""
+    epochs: int
+    fold_size: int
+    """Training images of a fold."""
+    seed: int
+    device: str
+    teacher: str | None = None
+    """A network to train as the teacher, or a model file; ``SELF``: the student's own network."""
+    teacher_weights: str = "none"
+    """What that network starts from: ``none``, ``hub`` or a file."""
+    metric: Metric = "accuracy"
+    """What candidates are scored by."""

@@ -1,0 +1,97 @@
+"""Folds and their results: what the driver asks of workers and what they answer."""
+
+from __future__ import annotations
+
+import base64
+import math
+from dataclasses import asdict, dataclass
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augsearch.trainers.evaluation.metrics import Metric
+
+
+class Stage(StrEnum):
+    """The two times when candidates are scored, on different validation images and seeds."""
+
+    SEARCH = "search"
+    CONFIRMATION = "confirmation"
+
+
+@dataclass(frozen=True, slots=True)
+class Fold:
+    """A training subset and a seed: the same for every candidate that is scored on it."""
+
+    stage: Stage
+    index: int
+
+    def seeds(self, seed: int) -> tuple[int, int]:
+        """Seeds of the weights and of the training."""
+        stage = list(Stage).index(self.stage)
+        weights, training = np.random.SeedSequence([seed, stage, self.index]).generate_state(2)
+        return int(weights), int(training)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FoldResult:
+    """How a candidate did on a fold."""
+
+    accuracy: float
+    log_loss: float
+    ece: float
+    seconds: float
+    """Of training and scoring."""
+    images: int
+    """Image passes of the training."""
+    correct: NDArray[np.bool_]
+    """(N,): which validation images were classified rightly."""
+    macro_f1: float = math.nan
+    """This and the next are missing from results of old."""
+    balanced_accuracy: float = math.nan
+    metric: Metric = "accuracy"
+    """What the search optimises."""
+    values: NDArray[np.float16] | None = None
+    """(N,): what each validation image adds to the score, see ``scores.values_by``; None: ``correct``."""
+    beside: float | None = None
+    """The score on the data's own images, where the target's images are what counts."""
+    teacher_images: int = 0
+    """This and the next: what training the fold's teacher took. All who ask it share it, so of all results
+    on a fold it counts once."""
+    teacher_seconds: float = 0.0
+
+    @property
+    def score(self) -> float:
+        """By the metric of the search: higher is better, so of log-loss the negative."""
+        if self.metric == "log-loss":
+            return -self.log_loss
+        return float(getattr(self, self.metric.replace("-", "_")))
+
+    @property
+    def by_image(self) -> NDArray[np.float64]:
+        """(N,): what each validation image adds to the score, which is their mean."""
+        return (self.correct if self.values is None else self.values).astype(float)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; ``correct`` as one bit an image."""
+        bits = base64.b64encode(np.packbits(self.correct).tobytes()).decode()
+        values = None if self.values is None else base64.b64encode(self.values.tobytes()).decode()
+        return {**asdict(self), "correct": bits, "scored": len(self.correct), "values": values}
+
+    @classmethod
+    def from_json(cls, document: dict[str, Any]) -> FoldResult:
+        """What ``to_json`` made."""
+        values = dict(document)
+        scored = values.pop("scored")
+        packed = np.frombuffer(base64.b64decode(values["correct"]), dtype=np.uint8)
+        values["correct"] = np.unpackbits(packed, count=scored).astype(bool)
+        if values.get("values") is not None:
+            values["values"] = np.frombuffer(base64.b64decode(values["values"]), dtype=np.float16)
+        return cls(**values)
+
+
+def default_fold_size(train: int) -> int:
+    """Four fifths of the training part, so that folds differ, but at most 1,000 images."""
+    return max(1, min(1000, math.ceil(0.8 * train)))
