@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from augsearch.policies.errors import UserError, explain
-from augsearch.policies.json_files import LARGEST_FILE, _refuse_constant
+from augsearch.policies.json_files import LARGEST_FILE, refuse_constant
 from augsearch.policies.policy import Policy
 from augsearch.policies.training import Training
 
@@ -43,7 +43,7 @@ def read_policy(path: str | os.PathLike[str]) -> PolicyFile:
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise UserError(f"{path}: larger than {LARGEST_FILE >> 20} MiB, so no policy file")
-        document = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse_constant)
+        document = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse_constant)
     except OSError as error:
         raise UserError(f"{path}: {(error.strerror or str(error)).lower()}; give a policy file") from None
     except (ValueError, RecursionError) as error:

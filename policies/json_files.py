@@ -8,5 +8,5 @@ LARGEST_FILE = 16 * 2**20
 """Bytes; a policy file with all its evidence has some kilobytes."""
 
 
-def _refuse_constant(name: str) -> NoReturn:
+def refuse_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is not a number in JSON")

@@ -26,18 +26,18 @@ Images = Indexed | Callable[[int], NDArray[np.uint8]]
 """Image ``i`` is ``images[i]`` or ``images(i)``: uint8 (H, W, C), C is 1 or 3. Only those shown are read."""
 
 
-def _image(images: Images, index: int) -> NDArray[np.uint8]:
+def show_image(images: Images, index: int) -> NDArray[np.uint8]:
     return images(index) if callable(images) else images[index]
 
 
-def _show(axes: Axes, image: NDArray[np.uint8]) -> None:
+def show_grid(axes: Axes, image: NDArray[np.uint8]) -> None:
     axes.axis("on")
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
     axes.imshow(image if image.shape[2] == 3 else image[:, :, 0], cmap="gray", vmin=0, vmax=255)
 
 
-def _short(name: str, length: int) -> str:
+def short(name: str, length: int) -> str:
     """``name`` in ``length`` characters, for Matplotlib, to which dollars mean mathematics."""
     name = " ".join(name.split())
     if len(name) > length:
@@ -47,11 +47,11 @@ def _short(name: str, length: int) -> str:
     return name.replace("$", r"\$")
 
 
-def _compact(count: int) -> str:
+def compact(count: int) -> str:
     return str(count) if count < 10_000 else f"{count / 1000:.0f}k"
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_figure(figure: Figure, path: Path) -> None:
     with warnings.catch_warnings():
         # A class may be named in letters that the font lacks; they are drawn as boxes.
         warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from font")

@@ -21,7 +21,7 @@ from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 
-from augsearch.search.figures.common import CLASSES_SHOWN, Images, _compact, _image, _save, _short
+from augsearch.search.figures.common import CLASSES_SHOWN, Images, compact, save_figure, short, show_image
 from augsearch.trainers.semi.pseudo_labels import Labeling, rightly_labeled
 
 Rows = NDArray[np.int64]
@@ -138,7 +138,7 @@ def pseudo_labels(
     top = _MARGIN
     for number, (line, size) in enumerate(head):
         weight = "normal" if number else "bold"
-        axes.text(_MARGIN, top, _short(line, len(line)), size=size, weight=weight, va="top")
+        axes.text(_MARGIN, top, short(line, len(line)), size=size, weight=weight, va="top")
         top += _line(size)
     if any(row.pictures for row in rows):
         order = "In each row from the surest to the least sure, evenly spread over all images of the class"
@@ -148,7 +148,7 @@ def pseudo_labels(
     for row in rows:
         _draw(axes, row, top, width, images)
         top += row.height
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def said(
@@ -251,7 +251,7 @@ def _draw(axes: Axes, row: _Row, top: float, width: float, images: Images) -> No
     """One class, from ``top`` down."""
     axes.plot([_MARGIN, width - _MARGIN], [top, top], color=_RULE, linewidth=0.8)
     top += 0.1
-    axes.text(_MARGIN, top, _short(row.name, 22), size=11, weight="bold", va="top")
+    axes.text(_MARGIN, top, short(row.name, 22), size=11, weight="bold", va="top")
     axes.text(_MARGIN, top + 0.21, "\n".join(row.said()), size=8, va="top", linespacing=1.35)
     below = top + _SIDE + 0.08
     for place, picture in enumerate(row.pictures):
@@ -268,7 +268,7 @@ def _draw(axes: Axes, row: _Row, top: float, width: float, images: Images) -> No
 
 def _draw_picture(axes: Axes, picture: _Picture, x: float, y: float, images: Images) -> None:
     """In a square of ``_SIDE`` at (x, y), as wide or as high as that."""
-    pixels = _image(images, picture.index)
+    pixels = show_image(images, picture.index)
     drawn = Image.fromarray(np.ascontiguousarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0]))
     # Of two hundred large photos Matplotlib would hold every pixel, as floats.
     drawn.thumbnail((200, 200))
@@ -351,14 +351,14 @@ def gained(labelings: Sequence[Labeling], classes: Sequence[str], path: Path) ->
         bars = axes.bar(range(len(counts)), counts, color=_LEARNED)
         # Of many bars only the last has room for its number.
         unsaid = 0 if len(counts) <= 4 else len(counts) - 1
-        axes.bar_label(bars, [*unsaid * [""], *map(_compact, counts[unsaid:])], size=7, padding=1)
-        axes.set_title(_short(classes[label], 20), size=8)
+        axes.bar_label(bars, [*unsaid * [""], *map(compact, counts[unsaid:])], size=7, padding=1)
+        axes.set_title(short(classes[label], 20), size=8)
         _number_rounds(axes, labelings, 5)
         axes.tick_params(labelsize=7)
         axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
         axes.margins(y=0.25)
         axes.spines[["top", "right"]].set_visible(False)
-    _save(figure, path)
+    save_figure(figure, path)
     return True
 
 
@@ -458,7 +458,7 @@ def _corrected(name: str) -> list[str]:
     lines = textwrap.wrap(name, 11) or [""]
     if len(lines) > 2:
         lines = [lines[0], " ".join(lines[1:])]
-    return [_short(line, 13) for line in (f"✗ {lines[0]}", *lines[1:])]
+    return [short(line, 13) for line in (f"✗ {lines[0]}", *lines[1:])]
 
 
 def _line(size: float) -> float:

@@ -15,7 +15,15 @@ from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from augsearch.search.figures.common import CLASSES_SHOWN, Images, _compact, _image, _save, _short, _show
+from augsearch.search.figures.common import (
+    CLASSES_SHOWN,
+    Images,
+    compact,
+    save_figure,
+    short,
+    show_grid,
+    show_image,
+)
 from augsearch.trainers.evaluation.metrics import calibration_bins, log_probabilities
 from augsearch.trainers.system.aliases import Logits
 
@@ -43,7 +51,7 @@ def confusion(
     if whole:
         counts = counts[:, :-1]
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    names = [_short(classes[index], 22) for index in shown]
+    names = [short(classes[index], 22) for index in shown]
 
     figure = Figure(figsize=(8, 3.2 + 0.26 * len(shown)), layout="constrained")
     axes = figure.subplots()
@@ -53,7 +61,7 @@ def confusion(
     size = 8 if len(shown) > 10 else 10
     for (row, column), count in np.ndenumerate(counts):
         ink = "white" if shade(shares[row, column]) > 0.6 else "black" if count else "#94a3b8"
-        axes.text(column, row, _compact(int(count)), color=ink, size=size - 1, ha="center", va="center")
+        axes.text(column, row, compact(int(count)), color=ink, size=size - 1, ha="center", va="center")
     axes.set_xticks(
         range(counts.shape[1]),
         names if whole else [*names, "any other"],
@@ -76,7 +84,7 @@ def confusion(
         format=lambda share, _: f"{100 * share:.0f} %",
     )
     bar.set_label("share of the row's class")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def most_confused(
@@ -157,11 +165,11 @@ def reliability(logits: Logits, labels: NDArray[np.int64], path: Path) -> None:
     upper.grid(alpha=0.3)
     upper.set_axisbelow(True)
     bars = lower.bar(middles, bins.counts, width, color=_LINE)
-    lower.bar_label(bars, [_compact(count) if count else "" for count in bins.counts.tolist()], size=8)
+    lower.bar_label(bars, [compact(count) if count else "" for count in bins.counts.tolist()], size=8)
     lower.set(
         ylim=(0, 1.25 * bins.counts.max()), xlabel="confidence: probability of the answer, %", ylabel="images"
     )
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _verdict(gap: float) -> str:
@@ -197,7 +205,7 @@ def worst_mistakes(
     if not wrong:
         figure = Figure(figsize=(8, 2))
         figure.text(0.5, 0.5, f"No mistakes on {total:,} images", size=16, ha="center", va="center")
-        _save(figure, path)
+        save_figure(figure, path)
         return
     rows = -(-len(chosen) // _COLUMNS)
     figure = Figure(figsize=(8, 0.6 + 1.8 * rows), layout="constrained")
@@ -211,10 +219,10 @@ def worst_mistakes(
     for axes in grid:
         axes.axis("off")
     for axes, index, sure in zip(grid, chosen.tolist(), confidence, strict=False):
-        said, true = (_short(classes[label], 15) for label in (logits[index].argmax(), labels[index]))
-        _show(axes, _image(images, index))
+        said, true = (short(classes[label], 15) for label in (logits[index].argmax(), labels[index]))
+        show_grid(axes, show_image(images, index))
         axes.set_xlabel(f"said {said}\nis {true}\n{100 * sure:.0f} % sure", size=8)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def surest_mistakes(logits: Logits, labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
@@ -254,8 +262,8 @@ def softened(
         axes.axis("off")
     for (picture, bars), index in zip(grid, chosen.tolist(), strict=False):
         true = int(labels[index])
-        _show(picture, _image(images, index))
-        picture.set_xlabel(f"is {_short(classes[true], 16)}" if true >= 0 else "class not known", size=8)
+        show_grid(picture, show_image(images, index))
+        picture.set_xlabel(f"is {short(classes[true], 16)}" if true >= 0 else "class not known", size=8)
         _softened_bars(bars, logits[index], true, classes, temperatures)
     for _, bars in grid[: len(chosen)][-2:]:
         bars.set_xlabel("probability, %", size=8)
@@ -265,7 +273,7 @@ def softened(
         loc="outside lower center",
         ncols=len(temperatures),
     )
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _softened_bars(
@@ -285,7 +293,7 @@ def _softened_bars(
             color=colour,
             label=f"T = {temperature:g}",
         )
-    axes.set_yticks(range(len(top)), [_short(classes[index], 15) for index in top], size=8)
+    axes.set_yticks(range(len(top)), [short(classes[index], 15) for index in top], size=8)
     for name, index in zip(axes.get_yticklabels(), top, strict=True):
         name.set_fontweight("bold" if index == true else "normal")
     axes.set(xlim=(0, 100), ylim=(len(top) - 0.5, -0.5))

@@ -24,7 +24,7 @@ MOST_DRAWN = 5_000
 """Unlabeled images that a final model is asked about for the sheet, where its training labeled none."""
 
 
-def _draw(data: Data, pixels: Pixels, tested: Tested, output: Path) -> list[Path]:
+def draw_test(data: Data, pixels: Pixels, tested: Tested, output: Path) -> list[Path]:
     """The final model's figures: what it confuses, how sure it is, where it errs."""
     from augsearch.search.figures import model as model_figures
 
@@ -42,7 +42,7 @@ def _draw(data: Data, pixels: Pixels, tested: Tested, output: Path) -> list[Path
     return list(paths.values())
 
 
-def _draw_teacher(data: Data, teacher: Path, distillation: Distillation, output: Path) -> Path:
+def draw_teacher(data: Data, teacher: Path, distillation: Distillation, output: Path) -> Path:
     """Draw what the teacher says, softened, of images that it has not learned from."""
     from augsearch.search.figures import model as model_figures
     from augsearch.trainers.evaluation.inference import predict

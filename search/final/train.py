@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from augsearch.policies import PolicyFile, UserError, read_policy
 from augsearch.search.console import Display
-from augsearch.search.final.drawings import _draw, _draw_teacher, draw_labels
+from augsearch.search.final.drawings import draw_labels, draw_teacher, draw_test
 from augsearch.search.final.follow import Follower
 from augsearch.search.final.plan import (
     final_pixels,
@@ -63,9 +63,9 @@ def train_and_test(
         f"(macro-F1 {100 * test.macro_f1:.1f} %, log-loss {test.log_loss:.3f}, ECE {test.ece:.3f}){seen}"
     )
     display.line(f"saved as {final.path} (best epoch {final.best_epoch}, {final.seconds:.0f} s)")
-    drawn = _draw(data, pixels, tested, output)
+    drawn = draw_test(data, pixels, tested, output)
     if final.teacher is not None and file.training.distillation is not None:
-        drawn.append(_draw_teacher(data, final.teacher, file.training.distillation, output))
+        drawn.append(draw_teacher(data, final.teacher, file.training.distillation, output))
     if unlabeled is not None and file.training.semi is not None:
         drawn += draw_labels(unlabeled, final, file.training.semi, data, output)
     figures = {

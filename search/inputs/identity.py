@@ -31,7 +31,7 @@ def identity_of(settings: Settings, data: Data) -> dict[str, Any]:
         "teacher view": settings.teacher_view if settings.with_teacher else None,
         "semi": _semi_in_words(settings),
         "unlabeled": f"{data.unlabeled.name} {data.unlabeled.fingerprint[:12]}" if data.unlabeled else None,
-        **_content(
+        **by_content(
             {
                 "proxy model": proxy.model,
                 "weights": proxy.weights,
@@ -66,7 +66,7 @@ def study_name(settings: Settings, data: Data) -> str:
     return settings.study or f"{data.images.name}-{digest(identity_of(settings, data))[:6]}"
 
 
-def _content(fields: dict[str, Any]) -> dict[str, Any]:
+def by_content(fields: dict[str, Any]) -> dict[str, Any]:
     """``fields`` with the content of a file in the place of its path."""
     return {name: content_of(value) if isinstance(value, str) else value for name, value in fields.items()}
 

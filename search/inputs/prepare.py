@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 from augsearch.policies import UserError
 from augsearch.search.console import Display
-from augsearch.search.inputs.identity import _content
+from augsearch.search.inputs.identity import by_content
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.inputs.target_domain import find_target
 from augsearch.search.inputs.unlabeled import (
-    _decoded_file,
-    _has_unlabeled_folder,
-    _sample_of_unlabeled,
-    _unlabeled_in_words,
+    decoded_file,
+    has_unlabeled_folder,
+    sample_unlabeled,
+    unlabeled_in_words,
 )
 from augsearch.search.settings import HOME, TRACKED, Settings
 from augsearch.trainers.data.dataset import SMALL_SIDE, ImageData
@@ -64,9 +64,9 @@ def open_data(settings: Settings, display: Display) -> Data:
     target, about_target = find_target(settings, images, splits, display) or (None, "")
     unlabeled = None
     if settings.with_unlabeled:
-        unlabeled = _sample_of_unlabeled(settings, images, splits, target, display)
+        unlabeled = sample_unlabeled(settings, images, splits, target, display)
     key = _workspace_key(images, splits, proxy, unlabeled, target)
-    beside = (_decoded_file(unlabeled), unlabeled.chosen) if unlabeled else None
+    beside = (decoded_file(unlabeled), unlabeled.chosen) if unlabeled else None
     workspace = write_workspace(HOME / "work" / key, images, splits, proxy, beside, target)
     _, side, _, channels = images.images.shape
     parts = {
@@ -80,8 +80,8 @@ def open_data(settings: Settings, display: Display) -> Data:
     if target is not None:
         display.line(about_target)
     if unlabeled is not None:
-        display.line(_unlabeled_in_words(unlabeled))
-    elif settings.semi is None and (len(splits.unlabeled) or _has_unlabeled_folder(settings)):
+        display.line(unlabeled_in_words(unlabeled))
+    elif settings.semi is None and (len(splits.unlabeled) or has_unlabeled_folder(settings)):
         display.line("images without labels are not used; --semi search finds out whether they help")
     return Data(images, splits, workspace, unlabeled, target)
 
@@ -97,7 +97,7 @@ def _workspace_key(
     left_out = {"device", "metric"} if proxy.metric == "accuracy" else {"device"}
     return digest(
         [
-            *(images.fingerprint, splits.digests(), _content(proxy.model_dump(exclude=left_out))),
+            *(images.fingerprint, splits.digests(), by_content(proxy.model_dump(exclude=left_out))),
             *([unlabeled.fingerprint] if unlabeled else []),
             *([target.fingerprint] if target else []),
         ]

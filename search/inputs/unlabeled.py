@@ -44,7 +44,7 @@ def find_unlabeled(
         )
 
 
-def _sample_of_unlabeled(
+def sample_unlabeled(
     settings: Settings, images: ImageData, splits: Splits, target: Target | None, display: Display
 ) -> Unlabeled:
     found = find_unlabeled(settings, images, splits, display, target=target, most=MOST_UNLABELED)
@@ -56,7 +56,7 @@ def _sample_of_unlabeled(
     return found
 
 
-def _decoded_file(unlabeled: Unlabeled) -> Path:
+def decoded_file(unlabeled: Unlabeled) -> Path:
     """The ``.npy`` file of a sample's pixels."""
     from augsearch.trainers.data.views import Decoded
 
@@ -65,7 +65,7 @@ def _decoded_file(unlabeled: Unlabeled) -> Path:
     return Path(str(unlabeled.pixels.images.filename))
 
 
-def _unlabeled_in_words(unlabeled: Unlabeled) -> str:
+def unlabeled_in_words(unlabeled: Unlabeled) -> str:
     words = f"unlabeled: {unlabeled.found:,} images ({unlabeled.name})"
     if unlabeled.refused:
         words += f"; {unlabeled.refused:,} left out that are also in validation, confirmation or test"
@@ -76,7 +76,7 @@ def _unlabeled_in_words(unlabeled: Unlabeled) -> str:
     return words
 
 
-def _has_unlabeled_folder(settings: Settings) -> bool:
+def has_unlabeled_folder(settings: Settings) -> bool:
     if settings.data is None or not Path(settings.data).is_dir():
         return False
     from augsearch.trainers.data.sources.folders import find_unlabeled_folder

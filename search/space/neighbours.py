@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from augsearch.policies import MAX_MAGNITUDE
-from augsearch.search.space.params import _params_of_semi
+from augsearch.search.space.params import params_of_semi
 from augsearch.search.space.space import MAX_OPS, MAX_RATIO, TRANSFORMS, SemiSpace, Space
 from augsearch.search.space.suggest import OWN
 
@@ -72,7 +72,7 @@ def _near_distillation(params: dict[str, Any], rng: np.random.Generator) -> dict
 def _near_semi(
     params: dict[str, Any], space: SemiSpace, operations: tuple[str, ...], rng: np.random.Generator
 ) -> dict[str, Any]:
-    usual = _params_of_semi(space.usual(space.techniques[0]))
+    usual = params_of_semi(space.usual(space.techniques[0]))
     near = usual | {name: params[name] for name in usual if name in params}
     alone = near["semi"] == "none"
     if rng.random() < (0.6 if alone else 0.3):

@@ -25,7 +25,7 @@ def baseline_params(baseline: Baseline, space: Space) -> dict[str, Any]:
         }
     if space.semi:
         semi = baseline.semi
-        params |= _params_of_semi(semi) if semi else {"semi": "none"}
+        params |= params_of_semi(semi) if semi else {"semi": "none"}
     return params
 
 
@@ -41,7 +41,7 @@ def _params_of(policy: Policy, operations: tuple[str, ...]) -> dict[str, Any]:
     return params
 
 
-def _params_of_semi(semi: Semi) -> dict[str, Any]:
+def params_of_semi(semi: Semi) -> dict[str, Any]:
     return {
         "semi": semi.technique,
         "unlabeled_weight": semi.weight,

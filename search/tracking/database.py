@@ -21,7 +21,7 @@ def absolute(uri: str) -> str:
     return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}" if uri.startswith(SQLITE) else uri
 
 
-def _make_database(path: Path) -> None:
+def make_database(path: Path) -> None:
     """Have MLflow's tables in an SQLite file at ``path``, all of them or no file at all.
 
     MLflow makes them one by one for seconds, and refuses a file in which a kill left only some.
@@ -31,7 +31,7 @@ def _make_database(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(path.with_name(f".{path.name}.lock")):
         if path.exists():
-            _check_database(path)
+            check_database(path)
             return
         part = path.with_name(f".{path.name}.part")
         part.unlink(missing_ok=True)
@@ -39,7 +39,7 @@ def _make_database(path: Path) -> None:
         part.replace(path)
 
 
-def _check_database(path: Path) -> None:
+def check_database(path: Path) -> None:
     """Refuse what is no SQLite file at once; MLflow would try it again and again for two minutes."""
     with path.open("rb") as file:
         head = file.read(16)
@@ -47,7 +47,7 @@ def _check_database(path: Path) -> None:
         raise ValueError("not an SQLite database")
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """The first line of what MLflow says, which may be very long."""
     line = first_line(error)
     return line if len(line) < 160 else line[:160].rsplit(" ", 1)[0] + " …"

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from augsearch.policies import UserError
-from augsearch.search.tracking.database import SQLITE, _reason, absolute
+from augsearch.search.tracking.database import SQLITE, absolute, reason_of
 
 if TYPE_CHECKING:
     from mlflow.models import Model
@@ -84,11 +84,11 @@ def fetch_model(uri: str, tracking_uri: str) -> Path:
     folder = tempfile.mkdtemp(prefix="augsearch-model-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     try:
-        with _few_retries():
+        with few_retries():
             download_artifacts(artifact_uri=_located(uri, where), dst_path=folder, tracking_uri=where)
     except Exception as error:  # of MLflow, of its database, of the store of its artifacts
         hint = f"a run's final model is runs:/RUN_ID/{MODEL}"
-        raise UserError(f"{uri}: not to be had from {tracking_uri} ({_reason(error)}); {hint}") from None
+        raise UserError(f"{uri}: not to be had from {tracking_uri} ({reason_of(error)}); {hint}") from None
     for path in sorted(Path(folder).rglob("*.safetensors")):
         if path.with_suffix(".json").is_file():
             return path
@@ -96,7 +96,7 @@ def fetch_model(uri: str, tracking_uri: str) -> Path:
 
 
 @contextmanager
-def _few_retries() -> Iterator[None]:
+def few_retries() -> Iterator[None]:
     """Give a server that is not there up at once: a person waits, and MLflow would try for four minutes."""
     name = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
     given = os.environ.get(name)

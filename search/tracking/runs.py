@@ -25,7 +25,7 @@ from optuna.trial import TrialState
 from augsearch.policies import UserError
 from augsearch.search.settings import HOME
 from augsearch.search.studies.study import Entry
-from augsearch.search.tracking.database import SQLITE, _make_database, _reason, absolute
+from augsearch.search.tracking.database import SQLITE, absolute, make_database, reason_of
 from augsearch.search.tracking.models import MODEL, _save_model
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Tracker:
         for chatty in ("mlflow", "alembic"):
             logging.getLogger(chatty).setLevel(logging.ERROR)
         if self._uri.startswith(SQLITE):
-            _make_database(Path(self._uri.removeprefix(SQLITE)))
+            make_database(Path(self._uri.removeprefix(SQLITE)))
 
         self._client = MlflowClient(self._uri)
         self._experiment_id = self._find_experiment()
@@ -125,7 +125,7 @@ class Tracker:
         """
         if self._connected.done() and (error := self._connected.exception()) is not None:
             self._unreachable = True
-            raise UserError(f"MLflow at {self._uri}: {_reason(error)}; give another --tracking-uri") from None
+            raise UserError(f"MLflow at {self._uri}: {reason_of(error)}; give another --tracking-uri") from None
 
     def trials(self, entries: Iterable[Entry], params: dict[int, dict[str, Any]]) -> None:
         """Log every ended trial that has no child run yet."""
@@ -268,5 +268,5 @@ class Tracker:
         self._thread.shutdown(wait=True)
         for future in (self._connected, *self._pending):
             if (error := future.exception()) is not None:
-                return None if self._unreachable else _reason(error)
+                return None if self._unreachable else reason_of(error)
         return None

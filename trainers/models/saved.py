@@ -12,7 +12,7 @@ from torch import nn
 from augsearch.policies import UserError
 from augsearch.policies.errors import first_line
 from augsearch.trainers.models.build import build_model
-from augsearch.trainers.models.spec import ModelSpec, _write_card, read_card
+from augsearch.trainers.models.spec import ModelSpec, read_card, write_card
 
 
 def save_model(model: nn.Module, spec: ModelSpec, path: Path, card: dict[str, JsonValue]) -> None:
@@ -25,7 +25,7 @@ def save_model(model: nn.Module, spec: ModelSpec, path: Path, card: dict[str, Js
     temporary = path.with_name(f".{path.name}.part")
     save_file(state, temporary)
     temporary.replace(path)
-    _write_card(path, {**card, "model": spec.model_dump(mode="json")})
+    write_card(path, {**card, "model": spec.model_dump(mode="json")})
 
 
 def load_model(path: Path) -> tuple[nn.Module, ModelSpec]:

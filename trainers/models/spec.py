@@ -43,10 +43,10 @@ def card_of(path: Path) -> dict[str, Any]:
 
 def add_to_card(path: Path, more: dict[str, JsonValue]) -> None:
     """Write ``more`` on the card of the model at ``path``."""
-    _write_card(path, {**card_of(path), **more})
+    write_card(path, {**card_of(path), **more})
 
 
-def _write_card(path: Path, document: dict[str, Any]) -> None:
+def write_card(path: Path, document: dict[str, Any]) -> None:
     card = path.with_suffix(".json")
     temporary = card.with_name(f".{card.name}.part")
     temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

@@ -10,14 +10,14 @@ from augsearch.policies import Semi
 from augsearch.trainers.training.batch import UnlabeledBatch
 from augsearch.trainers.training.learner import Learner
 from augsearch.trainers.training.losses import softened
-from augsearch.trainers.training.technique import Find, _looked_at
+from augsearch.trainers.training.technique import Find, logits_of
 
 
-def _asking(teacher: nn.Module, semi: Semi, learner: Learner) -> Find:
+def ask_teacher(teacher: nn.Module, semi: Semi, learner: Learner) -> Find:
     """The teacher says, of the very views that the student learns from."""
 
     def find(batch: UnlabeledBatch, parts: int) -> UnlabeledBatch:
-        logits = _looked_at(teacher, batch.images, parts, learner.precision)
+        logits = logits_of(teacher, batch.images, parts, learner.precision)
         return replace(batch, targets=softened(logits, semi.temperature))
 
     return find

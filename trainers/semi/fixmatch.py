@@ -14,7 +14,7 @@ from augsearch.trainers.semi.pool import Pool
 from augsearch.trainers.training.batch import UnlabeledBatch
 from augsearch.trainers.training.learner import Learner
 from augsearch.trainers.training.losses import softened
-from augsearch.trainers.training.technique import Find, _looked_at
+from augsearch.trainers.training.technique import Find, logits_of
 from augsearch.trainers.training.transfer import training_mode
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ MEMORY = 0.99
 """How slowly the mean of a model's predictions forgets, each step (FixMatch's code: 128 batches)."""
 
 
-def _matching(learner: Learner, pool: Pool, shares: torch.Tensor, device: torch.device) -> Find:
+def match_views(learner: Learner, pool: Pool, shares: torch.Tensor, device: torch.device) -> Find:
     """The model itself says, of the weak views.
 
     In evaluation mode: without dropout, and with the statistics of all images instead of one batch's.
@@ -41,7 +41,7 @@ def _matching(learner: Learner, pool: Pool, shares: torch.Tensor, device: torch.
         assert batch.weak is not None
         assert batch.rows is not None
         learner.model.eval()
-        logits = _looked_at(learner.model, batch.weak, parts, learner.precision)
+        logits = logits_of(learner.model, batch.weak, parts, learner.precision)
         training_mode(learner.model, learner.transfer)
         probabilities = softened(logits, 1.0)
         if learner.mean_prediction is not None:

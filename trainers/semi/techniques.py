@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from augsearch.trainers.semi.distillation import _asking
-from augsearch.trainers.semi.fixmatch import _matching
+from augsearch.trainers.semi.distillation import ask_teacher
+from augsearch.trainers.semi.fixmatch import match_views
 from augsearch.trainers.semi.pool import Pool
 from augsearch.trainers.training.learner import Learner
 from augsearch.trainers.training.technique import Judge
@@ -34,7 +34,7 @@ def judging(
     if semi.technique == "distillation":
         if teacher is None:
             raise ValueError("distillation on unlabeled images needs a teacher")
-        return Judge(_asking(teacher, semi, learner), semi.weight, semi.temperature)
+        return Judge(ask_teacher(teacher, semi, learner), semi.weight, semi.temperature)
     if semi.technique == "fixmatch":
-        return Judge(_matching(learner, pool, shares, device), semi.weight, 1.0)
+        return Judge(match_views(learner, pool, shares, device), semi.weight, 1.0)
     return Judge(lambda batch, _: batch, semi.weight, 1.0)

@@ -25,7 +25,7 @@ class Judge:
     temperature: float
 
 
-def _looked_at(model: nn.Module, images: torch.Tensor, parts: int, precision: torch.dtype) -> torch.Tensor:
+def logits_of(model: nn.Module, images: torch.Tensor, parts: int, precision: torch.dtype) -> torch.Tensor:
     """Logits (U, K) of ``images``, without a gradient."""
     with torch.no_grad(), autocast(images.device, precision):
         return torch.cat([model(part).float() for part in images.tensor_split(parts) if len(part)])

@@ -13,7 +13,6 @@ from augsearch.trainers.tasks.fold import evaluate
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folder import Workspace, write_workspace
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
-
 from tests.trainers.conftest import Source
 
 FOLD = Fold(Stage.SEARCH, 0)
