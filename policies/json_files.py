@@ -9,4 +9,9 @@ LARGEST_FILE = 16 * 2**20
 
 
 def refuse_constant(name: str) -> NoReturn:
+    """NaN and infinities are Python's, not JSON's.
+
+    Raises:
+        ValueError: always.
+    """
     raise ValueError(f"{name} is not a number in JSON")

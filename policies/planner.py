@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import repeat
 from typing import NamedTuple, cast
 
@@ -16,7 +17,13 @@ from augsearch.policies.registry import MAX_MAGNITUDE, OPERATIONS, Noise, Ranges
 MOST_REMEMBERED = 4096
 """Recipes remembered for images of one size: RandAugment (2, 9) has about 500, TrivialAugment 900."""
 
-_NAMES = tuple(OPERATIONS)
+
+@cache
+def _names() -> tuple[str, ...]:
+    """All operations in order; asked for when they are all declared."""
+    return tuple(OPERATIONS)
+
+
 _STRENGTHS = MAX_MAGNITUDE + 1
 
 
@@ -45,14 +52,14 @@ def encode(names: Sequence[str]) -> NDArray[np.int64]:
     A code is one number for an operation, its magnitude and its sign: add twice the magnitude, and one
     for the negative sign.
     """
-    return np.array([2 * _STRENGTHS * _NAMES.index(name) for name in names], dtype=np.int64)
+    return np.array([2 * _STRENGTHS * _names().index(name) for name in names], dtype=np.int64)
 
 
 def decode(code: int) -> tuple[str, int, bool]:
     """Name, magnitude and whether negative, of one code."""
     rest, negative = divmod(code, 2)
     index, magnitude = divmod(rest, _STRENGTHS)
-    return _NAMES[index], magnitude, bool(negative)
+    return _names()[index], magnitude, bool(negative)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

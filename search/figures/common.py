@@ -27,10 +27,12 @@ Images = Indexed | Callable[[int], NDArray[np.uint8]]
 
 
 def show_image(images: Images, index: int) -> NDArray[np.uint8]:
+    """Image ``index``, uint8 (H, W, C)."""
     return images(index) if callable(images) else images[index]
 
 
 def show_grid(axes: Axes, image: NDArray[np.uint8]) -> None:
+    """Draw ``image`` into ``axes``, without ticks."""
     axes.axis("on")
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
@@ -48,10 +50,12 @@ def short(name: str, length: int) -> str:
 
 
 def compact(count: int) -> str:
+    """``12k``: a count in few characters."""
     return str(count) if count < 10_000 else f"{count / 1000:.0f}k"
 
 
 def save_figure(figure: Figure, path: Path) -> None:
+    """Write ``figure`` as a picture."""
     with warnings.catch_warnings():
         # A class may be named in letters that the font lacks; they are drawn as boxes.
         warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from font")

@@ -47,6 +47,7 @@ def find_unlabeled(
 def sample_unlabeled(
     settings: Settings, images: ImageData, splits: Splits, target: Target | None, display: Display
 ) -> Unlabeled:
+    """The unlabeled images that a search learns from: a sample where there are many."""
     found = find_unlabeled(settings, images, splits, display, target=target, most=MOST_UNLABELED)
     if found is None:
         raise UserError(
@@ -66,6 +67,7 @@ def decoded_file(unlabeled: Unlabeled) -> Path:
 
 
 def unlabeled_in_words(unlabeled: Unlabeled) -> str:
+    """One line: how many there are, and what was left out."""
     words = f"unlabeled: {unlabeled.found:,} images ({unlabeled.name})"
     if unlabeled.refused:
         words += f"; {unlabeled.refused:,} left out that are also in validation, confirmation or test"
@@ -77,6 +79,7 @@ def unlabeled_in_words(unlabeled: Unlabeled) -> str:
 
 
 def has_unlabeled_folder(settings: Settings) -> bool:
+    """Whether the data brings a folder of images without labels."""
     if settings.data is None or not Path(settings.data).is_dir():
         return False
     from augsearch.trainers.data.sources.folders import find_unlabeled_folder

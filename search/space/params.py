@@ -42,6 +42,7 @@ def _params_of(policy: Policy, operations: tuple[str, ...]) -> dict[str, Any]:
 
 
 def params_of_semi(semi: Semi) -> dict[str, Any]:
+    """The trial parameters by which ``semi`` would be suggested."""
     return {
         "semi": semi.technique,
         "unlabeled_weight": semi.weight,

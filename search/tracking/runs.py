@@ -125,7 +125,9 @@ class Tracker:
         """
         if self._connected.done() and (error := self._connected.exception()) is not None:
             self._unreachable = True
-            raise UserError(f"MLflow at {self._uri}: {reason_of(error)}; give another --tracking-uri") from None
+            raise UserError(
+                f"MLflow at {self._uri}: {reason_of(error)}; give another --tracking-uri"
+            ) from None
 
     def trials(self, entries: Iterable[Entry], params: dict[int, dict[str, Any]]) -> None:
         """Log every ended trial that has no child run yet."""

@@ -47,6 +47,7 @@ def add_to_card(path: Path, more: dict[str, JsonValue]) -> None:
 
 
 def write_card(path: Path, document: dict[str, Any]) -> None:
+    """Write the card beside the weights at ``path``, whole or not at all."""
     card = path.with_suffix(".json")
     temporary = card.with_name(f".{card.name}.part")
     temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
