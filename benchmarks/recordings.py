@@ -30,12 +30,13 @@ from augsearch.search.engines.engine import Engine
 from augsearch.search.engines.local import LocalEngine
 from augsearch.search.engines.workers import evaluate
 from augsearch.search.inputs.prepare import open_data
-from augsearch.search.settings import Settings, available_cores
+from augsearch.search.settings.settings import Settings
 from augsearch.search.space.neighbours import neighbour
 from augsearch.search.space.params import baseline_params
 from augsearch.search.space.space import Space
 from augsearch.search.space.suggest import suggest
 from augsearch.trainers.data.dataset import Part
+from augsearch.trainers.system.threads import available_cores
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
 from benchmarks.environment import facts

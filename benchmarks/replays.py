@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 
 from augsearch.search.engines.workers import evaluate
 from augsearch.search.race.race import Race, TrialDone
-from augsearch.search.settings import Settings
+from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import Space
 from augsearch.search.studies.study import open_study
 from augsearch.trainers.workspace.candidate import Candidate

@@ -29,7 +29,7 @@ from typing import Any
 
 import click
 
-from augsearch.search.settings import available_cores
+from augsearch.trainers.system.threads import available_cores
 from benchmarks import environment
 from benchmarks.recordings import RECORDED
 from benchmarks.search_plans import (

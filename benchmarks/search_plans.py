@@ -12,7 +12,8 @@ from typing import Any, Literal, cast, get_args
 import optuna
 from optuna.pruners import BasePruner
 
-from augsearch.search.settings import Pruner, Sampler, Settings
+from augsearch.search.settings.sections import Pruner, Sampler
+from augsearch.search.settings.settings import Settings
 from augsearch.search.studies.pruner import pruner_of
 from benchmarks.recordings import read_recording
 from benchmarks.replays import FoldTable, ReplayEngine, new_study, race, replay

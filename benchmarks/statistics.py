@@ -20,12 +20,13 @@ import click
 import numpy as np
 import optuna
 
-from augsearch.search.settings import Settings, available_cores
+from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import BASELINES
 from augsearch.search.statistics.paired import leads_over
 from augsearch.search.statistics.sequential import Standing, settle
 from augsearch.search.statistics.verdict import judge
 from augsearch.search.studies.pruner import pruner_of
+from augsearch.trainers.system.threads import available_cores
 from augsearch.trainers.workspace.folds import FoldResult
 from benchmarks import statistics_report
 from benchmarks.environment import facts

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from scipy import stats
 
-from augsearch.search.settings import Settings
+from augsearch.search.settings.settings import Settings
 from benchmarks.environment import markdown
 from benchmarks.tables import Table
 from benchmarks.worlds import World

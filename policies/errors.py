@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -48,16 +49,21 @@ _RULES = {
 }
 
 
-def explain(error: ValidationError, separator: str = "_") -> str:
+def explain(
+    error: ValidationError, separator: str = "_", names: Mapping[str, str] = MappingProxyType({})
+) -> str:
     """One line for all of a model's errors: field, rule and value of each.
 
-    ``separator`` stands between the words of a field's name; a flag has a hyphen there.
+    ``separator`` stands between the words of a field's name; a flag has a hyphen there. ``names``: how a
+    person calls some fields of nested models, by ``section.field``.
     """
     details = error.errors(include_url=False)
     # A union reports an error per member; the first says enough of each field.
     first: dict[str, ErrorDetails] = {}
     for detail in details:
-        field = ".".join(str(part) for part in detail["loc"] if not _is_union_tag(part))
+        parts = [str(part) for part in detail["loc"] if not _is_union_tag(part)]
+        nested = ".".join(parts[:2])
+        field = ".".join([names[nested], *parts[2:]] if nested in names else parts)
         first.setdefault(field.replace("_", separator), detail)
     return "; ".join(_one(field, detail) for field, detail in first.items())
 

@@ -9,11 +9,16 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from augsearch.search.commands.run import Outcome, run
     from augsearch.search.console import Display
-    from augsearch.search.settings import Settings
+    from augsearch.search.pipelines.run import Outcome, run
+    from augsearch.search.settings.settings import Settings
 
-_HOME_OF = {"Display": "console", "Outcome": "commands.run", "Settings": "settings", "run": "commands.run"}
+_HOME_OF = {
+    "Display": "console",
+    "Outcome": "pipelines.run",
+    "Settings": "settings.settings",
+    "run": "pipelines.run",
+}
 
 __all__ = ["Display", "Outcome", "Settings", "run"]
 

@@ -6,7 +6,7 @@ import shlex
 from typing import Any
 
 from augsearch.policies import OPERATION_SETS, Training
-from augsearch.search.settings import Settings
+from augsearch.search.settings.settings import DEFAULTS, FLAT, Settings
 
 TRAINED_BY = (
     *("image_size", "seed", "validation", "limit", "skip_bad_images", "weights", "input_size", "final_size"),
@@ -18,7 +18,7 @@ TRAINED_BY = (
 
 def run_command(settings: Settings) -> str:
     """The command that a run was started with, and that takes it up again."""
-    fields = [name for name in Settings.model_fields if name != "data"]
+    fields = [name for name in FLAT if name != "data"]
     return f"augsearch run{_data(settings)}{flags(settings, *fields)}"
 
 
@@ -45,7 +45,7 @@ def train_command(settings: Settings, training: Training) -> str:
         trained_by += ["teacher", "teacher_weights"]
     if training.semi:
         trained_by += ["unlabeled", "first_teacher"]
-    if settings.transfer != "search":  # then the policy file says it
+    if settings.transfer.mode != "search":  # then the policy file says it
         trained_by += ["transfer", "backbone_lr_scale", "layer_decay"]
     network = "" if settings.network == "medium" else f" --model {shlex.quote(settings.network)}"
     how = f"{network}{flags(settings, *trained_by)}"
@@ -55,9 +55,7 @@ def train_command(settings: Settings, training: Training) -> str:
 def flags(settings: Settings, *names: str) -> str:
     """The flags that set these fields, where they are not as by default."""
     return "".join(
-        _flag(name, getattr(settings, name))
-        for name in names
-        if getattr(settings, name) != Settings.model_fields[name].default
+        _flag(name, settings.value(name)) for name in names if settings.value(name) != DEFAULTS[name]
     )
 
 
@@ -71,4 +69,4 @@ def _flag(name: str, value: Any) -> str:
 
 
 def _data(settings: Settings) -> str:
-    return f" {shlex.quote(settings.data)}" if settings.data else ""
+    return f" {shlex.quote(settings.data.source)}" if settings.data.source else ""

@@ -16,13 +16,6 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
-
-from augsearch.search.space.describe import describe
-from augsearch.search.statistics.paired import Difference
-from augsearch.search.statistics.units import name_of, shown, shown_difference, shown_spread
-from augsearch.search.statistics.verdict import Verdict, called
-from augsearch.search.studies.study import Entry
 
 _PLAIN_WIDTH = 110
 
@@ -56,48 +49,6 @@ class Display:
         )
         with progress:
             yield Bar(progress, progress.add_task(what, total=total, completed=done, note=""))
-
-    def summary(self, verdict: Verdict, entries: list[Entry]) -> None:
-        """The table of baselines and finalists, and the verdict."""
-        by_number = {entry.number: entry for entry in entries}
-        metric = verdict.metric
-        unit = "" if metric == "log-loss" else " %"
-        table = Table(
-            title=f"Confirmed on fresh folds and images the search had not scored: {name_of(metric)}",
-            title_justify="left",
-        )
-        table.add_column("")
-        table.add_column("policy")
-        for column in (f"search{unit}", f"confirmed{unit}", "folds", "log-loss", "ECE"):
-            table.add_column(column, justify="right", no_wrap=True)
-        for row in verdict.confirmed:
-            entry = by_number[row.number]
-            chosen = row.number == verdict.recommended
-            what = "" if entry.baseline else f": {describe(entry.candidate)}"
-            table.add_row(
-                "→" if chosen else "",
-                escape(f"{row.name}{what}"),
-                shown(metric, entry.score, unit=False),
-                f"{shown(metric, row.mean, unit=False)} ± {shown_spread(metric, row.sd)}",
-                str(len(row.scores)),
-                f"{row.log_loss:.3f}",
-                f"{row.ece:.3f}",
-                style="bold" if chosen else None,
-            )
-        self.console.print(table)
-        self.line(verdict.sentence)
-
-        def lead(difference: Difference) -> str:
-            return shown_difference(metric, difference.mean, difference.low, difference.high)
-
-        if verdict.more_seeds is not None:
-            folds = max(len(row.scores) for row in verdict.confirmed) + verdict.more_seeds
-            self.line(f"The same command with --confirm-folds {folds} goes on from here.")
-        if verdict.gain is not None:
-            better = called(verdict.gain.better, begins=True)
-            self.line(f"{better} over no augmentation: {lead(verdict.gain)}.")
-        if (beside := verdict.unlabeled_gain) is not None:
-            self.line(f"With unlabeled images over the labels alone ({beside.worse}): {lead(beside)}.")
 
 
 class Bar:

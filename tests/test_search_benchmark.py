@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner
 from optuna.pruners import NopPruner
 
-from augsearch.search.settings import Settings
+from augsearch.search.settings.settings import Settings
 
 ROOT = Path(__file__).parents[1]
 CANDIDATES, FOLDS, PASSES = 16, 6, 100

@@ -1,230 +1,35 @@
-"""``augsearch compare``: the default search, random search and the baselines alone, for as many images."""
+"""``augsearch compare``."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import ExitStack
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any
 
-import optuna
+import click
 
-from augsearch.policies import UserError
-from augsearch.search.commands.comparison import (
-    BASELINES,
-    DEFAULT,
-    RANDOM,
-    Comparison,
-    Contestant,
-    picked,
-    sentence,
-    table,
-    to_json,
-)
-from augsearch.search.console import Display
-from augsearch.search.engines.engine import Engine
-from augsearch.search.engines.workers import default_workers, evaluate, lazy_engine
-from augsearch.search.inputs.identity import study_name
-from augsearch.search.inputs.prepare import open_data
-from augsearch.search.inputs.run_data import Data
-from augsearch.search.race.confirm import run_folds
-from augsearch.search.race.race import FoldDone, Race
-from augsearch.search.race.resume import study_of
-from augsearch.search.settings import Settings
-from augsearch.search.studies.costs import searched
-from augsearch.search.studies.lock import only_driver
-from augsearch.search.studies.study import Entry, confirmation_results, entries, finished, keep_confirmation
-from augsearch.trainers.workspace.candidate import Candidate
-from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
+from augsearch.search.options.command import Command
+from augsearch.search.options.lists import compare_options
 
-P = ParamSpec("P")
-R = TypeVar("R")
-
-CONFIRM_FOLDS = 16
-"""Of each pick, if nothing else is said: what other images would change is then most of the uncertainty."""
-WITHOUT_END = 100_000
-"""Trials of a random search that its budget ends."""
-
-Known = dict[tuple[Candidate, Fold], FoldResult]
-"""What trainings came to; they are pure functions of the candidate and the fold."""
+PLACE = 20
+"""Of the command in the list of all."""
 
 
-def compare_searches(settings: Settings, seeds: int, json_file: Path | None, display: Display) -> None:
-    """Compare, print the table and a sentence, and write every figure to ``json_file``.
+@click.command("compare", cls=Command)
+@click.argument("data", required=False)
+@compare_options
+def command(config: Path | None, seeds: int, json_file: Path | None, **flags: Any) -> None:
+    """Is the search worth it on DATA? Compare it with random search and with the baselines alone.
 
-    Raises:
-        UserError: the input is bad; nothing is lost.
-        KeyboardInterrupt: stopped; the same call goes on.
+    Each spends as many image passes as the search of run takes, on the same folds; what each picks is then
+    trained again on fresh folds and scored on images that none has seen. All of it is kept in studies, not
+    in MLflow; the search's own is that of run. Stop it at any time: the same command goes on.
+
+    \b
+    Example:
+      augsearch compare photos/ --seeds 3
     """
-    found = compare(settings, seeds, display)
-    display.console.print(table(found))
-    display.line(sentence(found))
-    if json_file is not None:
-        text = json.dumps(to_json(found), indent=1, ensure_ascii=False)
-        json_file.write_text(text + "\n", encoding="utf-8")
+    from augsearch.search.console import Display
+    from augsearch.search.pipelines.compare import compare_searches
+    from augsearch.search.settings.files import load_settings
 
-
-def compare(settings: Settings, seeds: int, display: Display) -> list[Comparison]:
-    """Compare for ``settings.seed`` and those after it; whatever is done already is not done again.
-
-    Everything is in the studies: the default search's is that of ``run``, which goes on from it, and the
-    other two have studies of their own. Nothing is logged to MLflow, and the test part is not read.
-
-    Raises:
-        UserError: the input is bad; nothing is lost.
-        KeyboardInterrupt: stopped; the same call goes on.
-    """
-    if settings.sampler == "random":
-        raise UserError("compare runs random search beside the search: give another --sampler, or none")
-    if "confirm_folds" not in settings.model_fields_set:
-        settings = settings.model_copy(update={"confirm_folds": CONFIRM_FOLDS})
-    return [_compare(of_seed, display) for of_seed in _of_seeds(settings, seeds)]
-
-
-def _of_seeds(settings: Settings, seeds: int) -> Iterator[Settings]:
-    for further in range(seeds):
-        seed = settings.seed + further
-        # A name from data and settings is another one for each seed; one that was given is not.
-        named = f"{settings.study} seed {seed}" if settings.study and further else settings.study
-        yield settings.model_copy(update={"seed": seed, "study": named})
-
-
-def _compare(settings: Settings, display: Display) -> Comparison:
-    data = open_data(settings, display)
-    name = study_name(settings, data)
-    with ExitStack() as opened:
-        opened.enter_context(only_driver(name))
-        engine = _Remembering(opened.enter_context(lazy_engine(settings)), settings)
-        arena = _Arena(settings, data, name, engine, display)
-        studies = arena.searched()
-        arena.confirm(studies)
-    contestants = tuple(_contestant(role, study, settings.confirm_folds) for role, study in studies.items())
-    return Comparison(settings.seed, data.label, settings.metric, contestants)
-
-
-def _contestant(role: str, study: optuna.Study, folds: int) -> Contestant:
-    known, pick = entries(study), _pick(role, study)
-    confirmed = confirmation_results(study)[pick.number]
-    return Contestant(
-        role,
-        study.study_name,
-        len(known),
-        searched(known),
-        pick,
-        tuple(confirmed[fold] for fold in range(folds)),
-    )
-
-
-@dataclass(eq=False)
-class _Remembering:
-    """An engine that runs nothing again whose result is known from another contestant."""
-
-    engine: Callable[[], Engine]
-    settings: Settings
-    known: Known = field(default_factory=dict)
-
-    @property
-    def slots(self) -> int:
-        """As many as the engine has; asking starts no process."""
-        return self.settings.workers or default_workers(self.settings.device)
-
-    def learn_from(self, study: optuna.Study) -> None:
-        """Know all that ``study`` knows."""
-        confirmed = confirmation_results(study)
-        for entry in entries(study):
-            for index, result in enumerate(entry.results):
-                self.known[entry.candidate, Fold(Stage.SEARCH, index)] = result
-            for index, result in confirmed[entry.number].items():
-                self.known[entry.candidate, Fold(Stage.CONFIRMATION, index)] = result
-
-    def submit(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        """Have ``function`` run, if it is not ``evaluate`` on what is known."""
-        known = self.known.get(cast("Any", args[1:])) if function is evaluate else None
-        if known is None:
-            return self.engine().submit(function, *args, **kwargs)
-        future: Future[R] = Future()
-        future.set_result(cast("R", known))
-        return future
-
-    def close(self) -> None:
-        """Whoever started the engine closes it."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Arena:
-    """Where the contestants of one seed meet: the same data, folds and workers."""
-
-    settings: Settings
-    data: Data
-    name: str
-    engine: _Remembering
-    display: Display
-
-    def searched(self) -> dict[str, optuna.Study]:
-        """Each contestant's study, ended; what the default search takes is what the others get."""
-        settings = self.settings
-        default = self._search(DEFAULT, settings, self.name, settings.trials * settings.folds)
-        known = entries(default)
-        budget = searched(known)
-        endless = settings.model_copy(update={"sampler": "random", "trials": WITHOUT_END})
-        at_random = self._search(RANDOM, endless, f"{self.name} random", budget.trainings, budget.images)
-        baselines = [entry for entry in known if entry.baseline]
-        a_fold_of_each = sum(entry.results[0].images for entry in baselines)
-        folds = max(1, budget.images // a_fold_of_each)
-        more_folds = settings.model_copy(update={"trials": len(baselines), "folds": folds})
-        name = f"{self.name} baselines, {folds} folds"
-        alone = self._search(BASELINES, more_folds, name, len(baselines) * folds)
-        return {DEFAULT: default, RANDOM: at_random, BASELINES: alone}
-
-    def _search(
-        self, role: str, settings: Settings, name: str, folds: int, budget: int | None = None
-    ) -> optuna.Study:
-        """Run a contestant's search; it takes about so many ``folds``."""
-        # Random search knows nothing of augmentation, so not what is usual either.
-        study = study_of(settings, self.data, name, warm_start=role != RANDOM)
-        done = sum(len(entry.results) for entry in entries(study))
-        with self.display.bar(f"seed {settings.seed}, {role}", max(folds, done), done) as bar:
-            for event in Race(study, self.engine, self.data.workspace, settings, budget):
-                if isinstance(event, FoldDone):
-                    done += 1
-                    bar.reach(done, max(folds, done))
-        self.engine.learn_from(study)
-        known, pick = entries(study), _pick(role, study)
-        spent = searched(known)
-        self.display.line(
-            f"seed {settings.seed}, {role}: {len(known)} trials, {spent.images:,} image passes, "
-            f"{spent.seconds:,.0f} worker seconds; picks {picked(pick)}"
-        )
-        return study
-
-    def confirm(self, studies: dict[str, optuna.Study]) -> None:
-        """Train each pick on the confirmation's folds; one that several picked, once."""
-        pickers: dict[Candidate, list[tuple[optuna.Study, Entry]]] = {}
-        known: dict[Candidate, set[int]] = {}
-        for role, study in studies.items():
-            pick = _pick(role, study)
-            pickers.setdefault(pick.candidate, []).append((study, pick))
-            confirmed = confirmation_results(study)[pick.number].keys()
-            known[pick.candidate] = known.get(pick.candidate, set(confirmed)) & confirmed
-        missing = [
-            (same[0][1], fold)
-            for fold in range(self.settings.confirm_folds)
-            for candidate, same in pickers.items()
-            if fold not in known[candidate]
-        ]
-        total = self.settings.confirm_folds * len(pickers)
-        with self.display.bar(f"seed {self.settings.seed}, confirming", total, total - len(missing)) as bar:
-            for entry, fold, result in run_folds(missing, self.engine, self.data.workspace):
-                for study, pick in pickers[entry.candidate]:
-                    keep_confirmation(study, pick.number, fold, result)
-                bar.advance(1, entry.name)
-
-
-def _pick(role: str, study: optuna.Study) -> Entry:
-    done = finished(study)
-    if not done:
-        raise UserError(f"{role}: no trial could be trained; see the reasons in study {study.study_name!r}")
-    return max(done, key=lambda entry: entry.score)
+    compare_searches(load_settings(config, flags), seeds, json_file, Display())

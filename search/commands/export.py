@@ -1,42 +1,32 @@
-"""From a study to a policy file, with where it comes from and why to believe it."""
+"""``augsearch export``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from augsearch.policies import UserError, write_policy
-from augsearch.search.settings import Settings
-from augsearch.search.space.describe import describe
-from augsearch.search.studies.policy_file import policy_file_of
-from augsearch.search.studies.study import entries, finished, load_study, open_storage
+import click
+
+from augsearch.search.options.command import Command
+from augsearch.search.options.lists import EXISTING
+
+PLACE = 30
+"""Of the command in the list of all."""
 
 
-def export_policy(name: str, output: Path, trial: int | None, storage: str | None) -> str:
-    """Write the policy file of a trial, or of what the verdict recommends; returns a line that says which.
+@click.command("export", cls=Command)
+@click.argument("study")
+@click.option(
+    "-o", "--output", type=EXISTING, default=Path("policy.json"), show_default=True, help="File to write."
+)
+@click.option("--trial", type=click.INT, help="A trial's number, instead of what the verdict recommends.")
+@click.option("--storage", help="Database of the studies. [mlruns/studies.db]")
+def command(study: str, output: Path, trial: int | None, storage: str | None) -> None:
+    """Write the policy that STUDY recommends as a JSON file.
 
-    Raises:
-        UserError: there is no such study or trial, or nothing to export yet.
+    \b
+    Example:
+      augsearch export photos-1a2b3c -o policy.json
     """
-    study = load_study(open_storage(storage or Settings().storage), name)
-    known = {entry.number: entry for entry in entries(study)}
-    verdict = study.user_attrs.get("verdict")
-    note = ""
-    if trial is not None:
-        number = trial
-    elif verdict is not None:
-        number = verdict["recommended"]
-    else:
-        done = finished(study)
-        if not done:
-            raise UserError(f"study {name!r} has no finished trial yet; run it on with augsearch run")
-        number = max(done, key=lambda entry: entry.score).number
-        note = "; not confirmed yet, so its lead may be luck"
-    if number not in known:
-        raise UserError(f"study {name!r} has no trial {number} with results; it has {_ranges(list(known))}")
-    entry = known[number]
-    write_policy(policy_file_of(study, entry, verdict), output)
-    return f"{output}: {entry.name} ({describe(entry.candidate)}){note}"
+    from augsearch.search.pipelines.export import export_policy
 
-
-def _ranges(numbers: list[int]) -> str:
-    return ", ".join(map(str, sorted(numbers))) or "none"
+    click.echo(export_policy(study, output, trial, storage))

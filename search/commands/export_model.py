@@ -1,58 +1,39 @@
-"""Models as commands name them: a file, a folder, or one that MLflow keeps; and written for use elsewhere."""
+"""``augsearch export-model``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from augsearch.policies import UserError
-from augsearch.search.settings import Settings
+import click
 
-FILE = "model.safetensors"
+from augsearch.search.options.command import Command
+from augsearch.search.options.lists import EXISTING
+
+PLACE = 70
+"""Of the command in the list of all."""
 
 
-def find_model(model: str, tracking_uri: str | None = None) -> Path:
-    """The ``.safetensors`` file of ``model``, its card beside it.
+@click.command("export-model", cls=Command)
+@click.argument("model")
+@click.option("-o", "--output", type=EXISTING, required=True, help="File to write.")
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["onnx", "torchscript", "safetensors"]),
+    help="Of the file. [by its suffix: .onnx, .pt, .torchscript or .safetensors]",
+)
+@click.option("--tracking-uri", help="Where MLflow keeps MODEL. [mlruns/mlflow.db]")
+def command(model: str, output: Path, kind: str | None, tracking_uri: str | None) -> None:
+    """Write MODEL as a file that works without augsearch, checked against MODEL before it is there.
 
-    Args:
-        model: such a file, a folder with ``model.safetensors``, or ``runs:/RUN_ID/model`` or ``models:/…``
-            in MLflow, which is downloaded.
-        tracking_uri: where MLflow is; None: where runs log to by default.
+    ONNX and TorchScript take uint8 images (batch, channels, height, width) and normalise them themselves;
+    safetensors is the weights alone. Classes, mean and deviation are in each file's metadata. MODEL is as for
+    predict.
 
-    Raises:
-        UserError: there is no such model.
+    \b
+    Example:
+      augsearch export-model mlruns/STUDY -o model.onnx
     """
-    if model.startswith(("runs:", "models:")):
-        from augsearch.search.tracking.models import fetch_model
+    from augsearch.search.pipelines.export_model import write_model
 
-        return fetch_model(model, tracking_uri or Settings().tracking_uri)
-    path = Path(model)
-    if path.is_dir():
-        path /= FILE
-        if not path.is_file():
-            raise UserError(f"{model}: no {FILE} in this folder; give a folder where a training wrote one")
-    if path.suffix != ".safetensors":
-        raise UserError(
-            f"{model}: must be a .safetensors file, a folder with {FILE}, or runs:/RUN_ID/model in MLflow"
-        )
-    return path
-
-
-def write_model(model: str, output: Path, kind: str | None, tracking_uri: str | None) -> str:
-    """Write ``model`` as ``output`` in the format ``kind``; returns a line that says what it takes.
-
-    Raises:
-        UserError: there is no such model, or it can't be written so.
-    """
-    from augsearch.trainers.models.export import export_model
-    from augsearch.trainers.models.saved import load_model
-
-    path = find_model(model, tracking_uri)
-    if output.resolve() == path.resolve():
-        raise UserError(f"{output}: is the model itself; give another file to write")
-    network, spec = load_model(path)
-    difference = export_model(network, spec, output, kind)
-    colour = "grey" if spec.channels == 1 else "RGB"
-    return (
-        f"{output}: network {spec.name} for {colour} images of {spec.image_size} × {spec.image_size} pixels; "
-        f"its outputs differ from the model's by at most {difference:.1g}"
-    )
+    click.echo(write_model(model, output, kind, tracking_uri))

@@ -1,67 +1,38 @@
-"""``augsearch train``: the final training alone, from a policy file."""
+"""``augsearch train``."""
 
 from __future__ import annotations
 
-import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from augsearch.policies import UserError, read_policy, write_policy
-from augsearch.search.console import Display
-from augsearch.search.final.plan import (
-    overridden,
-    with_transfer,
-    with_weights,
-)
-from augsearch.search.final.train import train_and_test
-from augsearch.search.inputs.prepare import make_folder, open_data
-from augsearch.search.settings import Settings
-from augsearch.search.tracking.runs import Tracker
+import click
 
-if TYPE_CHECKING:
-    pass
+from augsearch.search.options.command import Command
+from augsearch.search.options.lists import train_options
+
+PLACE = 50
+"""Of the command in the list of all."""
 
 
-def _beside(policy_file: Path) -> Path:
-    """The folder of a policy file; one inside it where that is a study's, whose own model lies there."""
-    folder = policy_file.parent
-    return folder / "trained" if (folder / "settings.toml").exists() else folder
+@click.command("train", cls=Command)
+@click.argument("data", required=False)
+@train_options
+def command(policy_file: Path, **flags: Any) -> None:
+    """Train the final model on DATA from a policy file, and test it once.
 
+    Trains on all labeled images but the test part and a held-out part that picks the best epoch. Where the
+    policy file and a flag differ, the flag counts. Stop it at any time: the same command goes on after the
+    last epoch.
 
-def train_from_file(
-    settings: Settings, policy_file: Path, flags: dict[str, Any], display: Display
-) -> dict[str, Any]:
-    """``augsearch train``: the final training alone, in an MLflow run of its own; returns path and figures.
-
-    What was trained from, flags included, stands as ``model.policy.json`` beside the model.
-
-    Raises:
-        UserError: a file or the data is bad.
+    \b
+    Example:
+      augsearch train photos/ --policy policy.json
+      augsearch train photos/ --policy policy.json --model torchvision:resnet50 --transfer full
     """
-    file = overridden(read_policy(policy_file), settings, flags)
-    settings = with_weights(settings, file)
-    # The search's sample of unlabeled images is not wanted here: the final training takes all.
-    data = open_data(settings.model_copy(update={"semi": "none"}), display)
-    output = settings.output or _beside(policy_file)
-    make_folder(output)
-    effective = output / "model.policy.json"
-    write_policy(with_transfer(file, settings), effective)
-    by = f"augsearch train, policy {policy_file}"
-    run = output / ".model.run"
-    key = run.read_text(encoding="utf-8") if run.exists() else uuid.uuid4().hex
-    run.write_text(key, encoding="utf-8")
-    tracker = Tracker(settings.tracking_uri, data.experiment, f"train {policy_file.name}", key, by)
-    status = "KILLED"
-    try:
-        tracker.parent(params=settings.model_dump(mode="json"))
-        tracker.artifact(effective)
-        final = train_and_test(data, settings, effective, output, display, tracker, by)
-        status = "FINISHED"
-        run.unlink()  # a training that was stopped goes on in the run that it began
-    except UserError:
-        status = "FAILED"
-        raise
-    finally:
-        if (problem := tracker.close(status)) is not None:
-            display.line(f"MLflow did not take everything: {problem}")
-    return final
+    from augsearch.search.console import Display
+    from augsearch.search.pipelines.train import train_from_file
+    from augsearch.search.settings.files import load_settings
+
+    overrides = {name: flags.pop(name) for name in ("mixing", "temperature", "alpha")}
+    settings = load_settings(None, flags)
+    train_from_file(settings, policy_file, {**overrides, "teacher_view": flags["teacher_view"]}, Display())

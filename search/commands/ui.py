@@ -1,73 +1,26 @@
-"""``augsearch ui``: MLflow's own UI on the runs' own database."""
+"""``augsearch ui``."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import signal
-import socket
-import subprocess
-import sys
-import time
-from collections.abc import Callable
-from pathlib import Path
+import click
 
-from augsearch.policies import UserError
-from augsearch.search.settings import Settings
+from augsearch.search.options.command import Command
 
-FIRST_PORT = 5000
-PATIENCE = 5.0
-"""Seconds that the server has to end by itself."""
+PLACE = 100
+"""Of the command in the list of all."""
 
 
-def serve(tracking_uri: str | None, port: int | None, say: Callable[[str], object]) -> None:
-    """Run the MLflow UI until it is stopped.
+@click.command("ui", cls=Command)
+@click.option("--tracking-uri", help="Where MLflow logged to. [mlruns/mlflow.db]")
+@click.option("--port", type=click.IntRange(1, 65535), help="Port. [5000, or the next that is free]")
+def command(tracking_uri: str | None, port: int | None) -> None:
+    """Open the MLflow UI on the trials of all runs made in this folder.
 
-    Raises:
-        UserError: nothing was logged there yet, or the port is taken.
+    \b
+    Example:
+      augsearch ui --port 8080
     """
-    uri = tracking_uri or Settings().tracking_uri
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).exists():
-        raise UserError(f"{uri}: no runs logged there yet; do augsearch run first, in this folder")
-    if port is not None and not _is_free(port):
-        raise UserError(f"port {port} is taken; give another --port")
-    port = port or next((p for p in range(FIRST_PORT, FIRST_PORT + 100) if _is_free(p)), FIRST_PORT)
-    # One worker: each takes seconds to start, and there is one person to serve.
-    command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--workers", "1"]
-    server = subprocess.Popen(
-        [*command, "--port", str(port), "--backend-store-uri", uri],
-        stdout=subprocess.DEVNULL,
-        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-        start_new_session=True,
-    )
-    try:
-        while server.poll() is None and _is_free(port):  # a link that leads nowhere yet annoys
-            time.sleep(0.1)
-        if server.returncode is None:
-            say(f"MLflow UI: http://127.0.0.1:{port}  (Ctrl-C stops it)")
-        if server.wait():
-            raise UserError(f"the MLflow UI ended with status {server.returncode}; see its messages above")
-    except KeyboardInterrupt:  # SIGTERM too
-        say("stopped")
-    finally:
-        _end(server)
+    from augsearch.search.pipelines.ui import serve
 
-
-def _end(server: subprocess.Popen[bytes]) -> None:
-    """End the server and what it started."""
-    if not hasattr(os, "killpg"):
-        server.kill()
-        server.wait()
-        return
-    # MLflow's server does not always heed the first signal, so the second is one that can't be ignored.
-    for chosen in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(server.pid, chosen)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            server.wait(PATIENCE)
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        return probe.connect_ex(("127.0.0.1", port)) != 0
+    click.echo("Starting the MLflow UI …", err=True)
+    serve(tracking_uri, port, say=click.echo)

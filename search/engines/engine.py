@@ -1,4 +1,8 @@
-"""What every engine can do. A new engine is one file beside this one, and joins the contract tests."""
+"""What every engine can do.
+
+A new engine is one file beside this one with a function ``start(settings: EngineSettings) -> Engine``;
+``--engine`` and the contract tests find it by its name.
+"""
 
 from __future__ import annotations
 

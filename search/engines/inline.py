@@ -6,8 +6,24 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import ParamSpec, TypeVar
 
+from augsearch.policies import UserError
+from augsearch.search.settings.sections import EngineSettings
+
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+def start(settings: EngineSettings) -> InlineEngine:
+    """The engine; there is one place to run in.
+
+    Raises:
+        UserError: more than one worker is asked for.
+    """
+    if settings.workers not in (None, 1):
+        raise UserError(
+            f"workers {settings.workers}: engine inline runs one fold at a time; use --engine local"
+        )
+    return InlineEngine()
 
 
 class InlineEngine:

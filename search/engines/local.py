@@ -15,9 +15,22 @@ from typing import Any, ParamSpec, TypeVar
 from pebble import ProcessExpired, ProcessPool
 
 from augsearch.search.engines.engine import WorkerLostError
+from augsearch.search.settings.sections import EngineSettings
+from augsearch.trainers.system.threads import available_cores
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+def start(settings: EngineSettings) -> LocalEngine:
+    """The engine, with as many workers as are asked for or as suit the machine."""
+    return LocalEngine(settings.workers or default_workers(settings.device), settings.fold_timeout)
+
+
+def default_workers(device: str) -> int:
+    """One for every core this process may use; on a GPU at most four, which share it."""
+    cores = available_cores()
+    return min(cores, 4) if device.startswith("cuda") else cores
 
 
 class LocalEngine:
@@ -27,12 +40,12 @@ class LocalEngine:
         self.slots = workers
         self._time_limit = time_limit
         # spawn: a forked child of a process with threads (MLflow's, OpenCV's, torch's) may hang.
+        # No process is there before the first task: a run with nothing left to train starts none.
         self._pool = ProcessPool(
             max_workers=workers,
             initializer=_start_worker,
             context=multiprocessing.get_context("spawn"),
         )
-        self._pool.schedule(_nothing)  # processes start with the first task: let torch load meanwhile
 
     def submit(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Have a worker run ``function``, which must be importable by name, on picklable arguments."""
@@ -71,7 +84,3 @@ def _start_worker() -> None:
 
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-
-
-def _nothing() -> None:
-    pass

@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from augsearch.policies import Distillation, Mixing, PolicyFile, Semi, Training, UserError, read_policy
 from augsearch.policies.errors import explain
 from augsearch.search.inputs.run_data import Data
-from augsearch.search.settings import HOME, Settings
+from augsearch.search.settings.sections import HOME
+from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import TECHNIQUES
 from augsearch.trainers.data.dataset import SMALL_SIDE, ImageData, image_paths
 from augsearch.trainers.data.images import open_images
@@ -24,23 +25,25 @@ if TYPE_CHECKING:
     from augsearch.trainers.tasks.final_job import FinalPlan, Yardstick
 
 
+DECISIVE = (
+    *("input_size", "final_size", "final_epochs", "patience", "batch_size", "accumulation"),
+    *("learning_rate", "label_smoothing", "warm_up", "ema", "precision", "crop_scale"),
+    *("processes", "teacher", "teacher_weights", "limit", "first_teacher"),
+)
+"""The settings that make a final model another one, beside its network, its weights and the policy file."""
+
+
 def final_epochs(settings: Settings, trained_on: int, training: Training) -> int:
     """The length of the final training's schedule; weights that are good already want a third of it."""
     epochs = default_final_epochs(trained_on, beside=training.semi is not None)
-    return settings.final_epochs or (max(10, epochs // 3) if training.transfer else epochs)
+    return settings.final.epochs or (max(10, epochs // 3) if training.transfer else epochs)
 
 
 def final_key(policy_file: Path, settings: Settings, data: Data) -> str:
     """A hash of all that decides the final model."""
     file = with_transfer(read_policy(policy_file), settings)
-    decisive = settings.model_dump(
-        mode="json",
-        include={
-            *("input_size", "final_size", "final_epochs", "patience", "batch_size", "accumulation"),
-            *("learning_rate", "label_smoothing", "warm_up", "ema", "precision", "crop_scale"),
-            *("processes", "teacher", "teacher_weights", "limit", "first_teacher"),
-        },
-    )
+    flat = settings.flat()
+    decisive = {name: flat[name] for name in DECISIVE}
     parts = (
         file.policy.model_dump_json(),
         file.training.model_dump_json(),
@@ -71,10 +74,10 @@ def with_weights(settings: Settings, file: PolicyFile) -> Settings:
         UserError: the network has none.
     """
     transfer = file.training.transfer
-    if transfer is None or settings.transfer == "none":
+    if transfer is None or settings.transfer.mode == "none":
         return settings
-    if settings.weights is None:
-        settings = settings.model_copy(update={"weights": "hub"})
+    if settings.transfer.weights is None:
+        settings = settings.changed(weights="hub")
     if settings.weights_of(settings.network) == "none":
         raise UserError(
             f"the policy asks for transfer {transfer.mode}, and network {settings.network} has no weights; "
@@ -90,24 +93,24 @@ def plan_of(settings: Settings, file: PolicyFile, trained_on: int) -> FinalPlan:
 
     recipe = Recipe(
         epochs=final_epochs(settings, trained_on, file.training),
-        batch_size=settings.batch_size,
-        learning_rate=settings.learning_rate,
+        batch_size=settings.final.batch_size,
+        learning_rate=settings.final.learning_rate,
         label_smoothing=usual_label_smoothing(file.training.semi)
-        if settings.label_smoothing is None
-        else settings.label_smoothing,
-        warm_up=settings.warm_up,
-        accumulation=settings.accumulation,
-        ema=settings.ema,
-        precision=settings.precision,
+        if settings.final.label_smoothing is None
+        else settings.final.label_smoothing,
+        warm_up=settings.final.warm_up,
+        accumulation=settings.final.accumulation,
+        ema=settings.final.ema,
+        precision=settings.final.precision,
     )
     return FinalPlan(
         model=settings.network,
         weights=settings.weights_of(settings.network),
-        input_size=settings.input_size,
+        input_size=settings.transfer.input_size,
         recipe=recipe,
-        patience=settings.patience,
-        processes=settings.processes,
-        first_teacher=settings.first_teacher,
+        patience=settings.final.patience,
+        processes=settings.final.processes,
+        first_teacher=settings.unlabeled.first_teacher,
     )
 
 
@@ -116,11 +119,11 @@ def final_pixels(settings: Settings, data: Data) -> Pixels:
     from augsearch.trainers.data.views import Decoded, OnDisk
 
     _, cached, _, channels = data.images.images.shape
-    wanted = settings.final_size or _native_side(settings) or cached
-    paths = image_paths(settings.data, data.images)
+    wanted = settings.final.size or _native_side(settings) or cached
+    paths = image_paths(settings.data.source, data.images)
     if paths is not None and wanted > SMALL_SIDE:
-        return OnDisk(paths, wanted, channels, settings.crop_scale)
-    return Decoded(_at(wanted, settings.data, data.images, settings).images)
+        return OnDisk(paths, wanted, channels, settings.final.crop_scale)
+    return Decoded(_at(wanted, settings.data.source, data.images, settings).images)
 
 
 def final_yardstick(settings: Settings, data: Data, side: int) -> Yardstick | None:
@@ -144,7 +147,7 @@ def _at(side: int, source: str | None, images: ImageData, settings: Settings) ->
     if side == images.images.shape[1]:
         return images
     return open_images(
-        source, image_size=side, cache=HOME / "cache", skip_bad_images=settings.skip_bad_images
+        source, image_size=side, cache=HOME / "cache", skip_bad_images=settings.data.skip_bad_images
     )
 
 
@@ -152,8 +155,8 @@ def _native_side(settings: Settings) -> int | None:
     """The side at which the final network's weights were trained, if it has any."""
     if settings.weights_of(settings.network) == "none":
         return None
-    if settings.input_size is not None:
-        return settings.input_size
+    if settings.transfer.input_size is not None:
+        return settings.transfer.input_size
     from augsearch.trainers.models.build import native_side
 
     return native_side(settings.network)
@@ -176,7 +179,7 @@ def overridden(file: PolicyFile, settings: Settings, flags: dict[str, Any]) -> P
             name: flags[name] for name in ("temperature", "alpha", "teacher_view") if flags[name] is not None
         }
         distillation = training.distillation
-        if said or ("teacher" in settings.model_fields_set and distillation is None):
+        if said or ("teacher" in settings.given and distillation is None):
             usual = {"temperature": 4.0, "alpha": 0.5}
             distillation = Distillation(**(distillation.model_dump() if distillation else usual) | said)
         if not settings.with_teacher:
@@ -184,11 +187,11 @@ def overridden(file: PolicyFile, settings: Settings, flags: dict[str, Any]) -> P
     except ValidationError as error:
         raise UserError(explain(error, separator="-")) from None
     transfer = training.transfer
-    rates = {"backbone_lr_scale", "layer_decay"} & settings.model_fields_set
-    if settings.transfer in ("head", "full"):
+    rates = {"backbone_lr_scale", "layer_decay"} & settings.given
+    if settings.transfer.mode in ("head", "full"):
         transfer = settings.transfer_of(settings.network)
     elif transfer is not None and rates:
-        transfer = transfer.model_copy(update={name: getattr(settings, name) for name in rates})
+        transfer = transfer.model_copy(update={name: settings.value(name) for name in rates})
     semi = wanted_semi(file, settings)
     training = training.model_copy(update={"distillation": distillation, "transfer": transfer, "semi": semi})
     return file.model_copy(update={"policy": policy, "training": training})
@@ -200,14 +203,14 @@ def wanted_semi(file: PolicyFile, settings: Settings) -> Semi | None:
     Raises:
         UserError: a value breaks its rule, or nothing says how.
     """
-    semi, asked = file.training.semi, settings.semi
+    semi, asked = file.training.semi, settings.unlabeled.semi
     if asked == "none":
         return None
     fields: dict[str, Any] = semi.model_dump() if semi else {}
     if asked is not None and (semi is None or semi.technique != asked):
         fields = {"technique": asked}
     if not fields:
-        given = ["unlabeled"] if settings.unlabeled else list(settings.semi_fields)
+        given = ["unlabeled"] if settings.unlabeled.folder else list(settings.unlabeled.fields)
         if given:
             raise UserError(
                 f"--{given[0].replace('_', '-')}: the policy file says nothing of unlabeled images; "
@@ -215,6 +218,6 @@ def wanted_semi(file: PolicyFile, settings: Settings) -> Semi | None:
             )
         return None
     try:
-        return Semi.model_validate(fields | settings.semi_fields)
+        return Semi.model_validate(fields | settings.unlabeled.fields)
     except ValidationError as error:
         raise UserError(explain(error, separator="-")) from None

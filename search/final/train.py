@@ -19,9 +19,10 @@ from augsearch.search.final.plan import (
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.inputs.sealed_test import record_test_read
 from augsearch.search.inputs.unlabeled import open_for_final
-from augsearch.search.settings import Settings, available_cores
+from augsearch.search.settings.settings import Settings
 from augsearch.search.tracking.runs import Tracker
 from augsearch.trainers.system.hashing import digest
+from augsearch.trainers.system.threads import available_cores
 from augsearch.trainers.workspace.candidate import SELF
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def train_and_test(
     unlabeled = open_for_final(settings, data, file, pixels, display)
     final = _train(data, settings, file, policy_file, pixels, unlabeled, output, display, tracker)
     # On record before it happens: a read that was cut short was a read too.
-    before = record_test_read(settings.data, data, by, study)
+    before = record_test_read(settings.data.source, data, by, study)
     from augsearch.trainers.tasks.final import test_final
 
     tested = test_final(data.workspace, data.splits, final, pixels)
@@ -119,8 +120,8 @@ def _train(
     from augsearch.trainers.tasks.final_job import final_training_part
     from augsearch.trainers.tasks.self_training import train_students
 
-    torch.set_num_threads(max(1, available_cores() // settings.processes))
-    trained_on = len(final_training_part(data.splits, settings.limit))
+    torch.set_num_threads(max(1, available_cores() // settings.final.processes))
+    trained_on = len(final_training_part(data.splits, settings.data.limit))
     plan = plan_of(settings, file, trained_on)
     key = digest([file.policy.model_dump_json(), file.training.model_dump_json(), plan.model_dump_json()])
     follower = Follower(plan, display, tracker, key, data.images.classes)
@@ -134,7 +135,7 @@ def _train(
         file,
         plan,
         pixels=pixels,
-        limit=settings.limit,
+        limit=settings.data.limit,
         path=path,
         card={"policy_file": policy_file.name, "data": data.label},
         unlabeled=unlabeled,
@@ -149,7 +150,7 @@ def _train(
     )
     listens = file.training.model_copy(update={} if unlabeled is not None else {"semi": None}).asks_teacher
     if listens and data.workspace.given_teacher is None:
-        teacher = plan.model if settings.teacher == SELF else settings.teacher
+        teacher = plan.model if settings.teacher.network == SELF else settings.teacher.network
         display.line(f"its teacher, {teacher}, is trained before it")
     try:
         return follower.follow(training)

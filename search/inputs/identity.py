@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from augsearch.policies import Transfer
 from augsearch.search.inputs.run_data import Data
-from augsearch.search.settings import Settings
+from augsearch.search.settings.settings import Settings
 from augsearch.trainers.system.hashing import content_of, digest
 from augsearch.trainers.workspace.folder import Workspace
 
@@ -22,13 +22,13 @@ def identity_of(settings: Settings, data: Data) -> dict[str, Any]:
         "splits": digest(data.splits.digests())[:12],
         "image size": int(data.images.images.shape[1]),
         "seed": settings.seed,
-        "folds": settings.folds,
-        "limit": settings.limit,
-        "operations": ", ".join(settings.operations),
+        "folds": settings.search.folds,
+        "limit": settings.data.limit,
+        "operations": ", ".join(settings.search.operations),
         "epochs": proxy.epochs,
         "fold size": proxy.fold_size,
         "transfer": _transfer_in_words(settings),
-        "teacher view": settings.teacher_view if settings.with_teacher else None,
+        "teacher view": settings.teacher.view if settings.with_teacher else None,
         "semi": _semi_in_words(settings),
         "unlabeled": f"{data.unlabeled.name} {data.unlabeled.fingerprint[:12]}" if data.unlabeled else None,
         **by_content(
@@ -47,9 +47,9 @@ def identity_of(settings: Settings, data: Data) -> dict[str, Any]:
 def _named_where_set(settings: Settings, data: Data) -> dict[str, str]:
     """Fields that studies of old don't have: left out where they say nothing, or those got other names."""
     fields = {
-        "metric": settings.metric if settings.metric != "accuracy" else None,
-        "sampler": settings.sampler if settings.sampler != "tpe" else None,
-        "pruner": settings.pruner if settings.pruner != "wilcoxon" else None,
+        "metric": settings.search.metric if settings.search.metric != "accuracy" else None,
+        "sampler": settings.search.sampler if settings.search.sampler != "tpe" else None,
+        "pruner": settings.search.pruner if settings.search.pruner != "wilcoxon" else None,
         "validation": data.target.fingerprint[:12] if data.target else None,
         # Until there was one for each fold, it was trained once, on the whole training part.
         "trained teacher": "of each fold" if _trains_teacher(data.workspace) else None,
@@ -63,7 +63,7 @@ def _trains_teacher(workspace: Workspace) -> bool:
 
 def study_name(settings: Settings, data: Data) -> str:
     """As it was given, or after the data and a hash of what must be the same."""
-    return settings.study or f"{data.images.name}-{digest(identity_of(settings, data))[:6]}"
+    return settings.tracking.study or f"{data.images.name}-{digest(identity_of(settings, data))[:6]}"
 
 
 def by_content(fields: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from augsearch.search.inputs.unlabeled import (
     sample_unlabeled,
     unlabeled_in_words,
 )
-from augsearch.search.settings import HOME, TRACKED, Settings
+from augsearch.search.settings.sections import HOME, TRACKED
+from augsearch.search.settings.settings import Settings
 from augsearch.trainers.data.dataset import SMALL_SIDE, ImageData
 from augsearch.trainers.data.images import open_images
 from augsearch.trainers.data.splits import Splits, split
@@ -36,34 +37,34 @@ def open_data(settings: Settings, display: Display) -> Data:
     """Decode or map the images, divide them, and write down what workers may see."""
     with display.bar("decoding images", total=1) as bar:
         images = open_images(
-            settings.data,
-            image_size=settings.image_size,
+            settings.data.source,
+            image_size=settings.data.image_size,
             cache=HOME / "cache",
             largest=_largest_side(settings),
-            skip_bad_images=settings.skip_bad_images,
+            skip_bad_images=settings.data.skip_bad_images,
             progress=bar.reach,
         )
     for skipped in images.skipped:
         display.line(f"skipped {skipped}")
     splits = split(
-        images.labels, images.given, classes=images.classes, seed=settings.seed, limit=settings.limit
+        images.labels, images.given, classes=images.classes, seed=settings.seed, limit=settings.data.limit
     )
-    fold_size = min(settings.fold_size or default_fold_size(len(splits.train)), len(splits.train))
+    fold_size = min(settings.proxy.fold_size or default_fold_size(len(splits.train)), len(splits.train))
     proxy = ProxySettings(
-        model=settings.proxy_model,
-        weights=settings.weights_of(settings.proxy_model),
-        input_size=settings.input_size,
-        epochs=settings.epochs or default_epochs(fold_size),
+        model=settings.proxy.model,
+        weights=settings.weights_of(settings.proxy.model),
+        input_size=settings.transfer.input_size,
+        epochs=settings.proxy.epochs or default_epochs(fold_size),
         fold_size=fold_size,
         seed=settings.seed,
-        device=settings.device,
+        device=settings.engine.device,
         teacher=_teacher(settings),
         teacher_weights=_teacher_weights(settings),
-        metric=settings.metric,
+        metric=settings.search.metric,
     )
     target, about_target = find_target(settings, images, splits, display) or (None, "")
     unlabeled = None
-    if settings.with_unlabeled:
+    if settings.unlabeled.wanted:
         unlabeled = sample_unlabeled(settings, images, splits, target, display)
     key = _workspace_key(images, splits, proxy, unlabeled, target)
     beside = (decoded_file(unlabeled), unlabeled.chosen) if unlabeled else None
@@ -81,7 +82,7 @@ def open_data(settings: Settings, display: Display) -> Data:
         display.line(about_target)
     if unlabeled is not None:
         display.line(unlabeled_in_words(unlabeled))
-    elif settings.semi is None and (len(splits.unlabeled) or has_unlabeled_folder(settings)):
+    elif settings.unlabeled.semi is None and (len(splits.unlabeled) or has_unlabeled_folder(settings)):
         display.line("images without labels are not used; --semi search finds out whether they help")
     return Data(images, splits, workspace, unlabeled, target)
 
@@ -106,27 +107,27 @@ def _workspace_key(
 
 def _largest_side(settings: Settings) -> int:
     """The largest side that is taken without being asked for: what the proxy's weights were trained at."""
-    if settings.weights_of(settings.proxy_model) == "none" or is_model_file(settings.proxy_model):
+    if settings.weights_of(settings.proxy.model) == "none" or is_model_file(settings.proxy.model):
         return SMALL_SIDE
     from augsearch.trainers.models.hubs import native
 
-    return settings.input_size or native(settings.proxy_model).side
+    return settings.transfer.input_size or native(settings.proxy.model).side
 
 
 def _teacher_weights(settings: Settings) -> str:
-    own = settings.teacher == SELF or is_built_in(settings.teacher)
-    return "none" if own else settings.teacher_weights
+    own = settings.teacher.network == SELF or is_built_in(settings.teacher.network)
+    return "none" if own else settings.teacher.weights
 
 
 def _teacher(settings: Settings) -> str | None:
     """The teacher's network or file; one in MLflow is fetched."""
     if not settings.with_teacher:
         return None
-    if not settings.teacher.startswith(TRACKED):
-        return settings.teacher
+    if not settings.teacher.network.startswith(TRACKED):
+        return settings.teacher.network
     from augsearch.search.tracking.models import fetch_model
 
-    return str(fetch_model(settings.teacher, settings.tracking_uri))
+    return str(fetch_model(settings.teacher.network, settings.tracking.uri))
 
 
 def make_folder(folder: Path) -> None:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from augsearch.policies import UserError
 from augsearch.search.inputs.run_data import Data
-from augsearch.search.settings import HOME
+from augsearch.search.settings.sections import HOME
 from augsearch.trainers.data.dataset import ImageData, image_paths
 from augsearch.trainers.system.hashing import NO_KEY, content_key, digest, hashed_files
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from augsearch.policies.errors import some
 from augsearch.search.console import Display
-from augsearch.search.settings import HOME, Settings
+from augsearch.search.settings.sections import HOME
+from augsearch.search.settings.settings import Settings
 from augsearch.trainers.data.dataset import ImageData
 from augsearch.trainers.data.splits import Splits
 from augsearch.trainers.data.target_domain import LeftOut, Target, open_target
@@ -18,16 +19,16 @@ def find_target(
     Raises:
         UserError: it is bad, or its classes don't fit.
     """
-    if settings.validation is None:
+    if settings.data.validation is None:
         return None
     with display.bar("decoding validation images", total=1) as bar:
         target, left_out = open_target(
-            str(settings.validation),
+            str(settings.data.validation),
             images,
             splits,
             cache=HOME / "cache",
             seed=settings.seed,
-            skip_bad_images=settings.skip_bad_images,
+            skip_bad_images=settings.data.skip_bad_images,
             progress=bar.reach,
         )
     for skipped in target.data.skipped:

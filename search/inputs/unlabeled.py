@@ -10,7 +10,8 @@ import numpy as np
 from augsearch.policies import PolicyFile, UserError
 from augsearch.search.console import Display
 from augsearch.search.inputs.run_data import Data
-from augsearch.search.settings import HOME, Settings
+from augsearch.search.settings.sections import HOME
+from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import TECHNIQUES
 from augsearch.trainers.data.dataset import ImageData
 from augsearch.trainers.data.splits import Splits
@@ -33,10 +34,10 @@ def find_unlabeled(
 
     with display.bar("opening unlabeled images", total=1) as bar:
         return open_unlabeled(
-            settings.data,
+            settings.data.source,
             images,
             splits,
-            folder=settings.unlabeled,
+            folder=settings.unlabeled.folder,
             cache=HOME / "cache",
             seed=settings.seed,
             progress=bar.reach,
@@ -50,8 +51,9 @@ def sample_unlabeled(
     """The unlabeled images that a search learns from: a sample where there are many."""
     found = find_unlabeled(settings, images, splits, display, target=target, most=MOST_UNLABELED)
     if found is None:
+        where = settings.data.source or "the embedded data set"
         raise UserError(
-            f"{settings.data or 'the embedded data set'} has no unlabeled images: give --unlabeled FOLDER, "
+            f"{where} has no unlabeled images: give --unlabeled FOLDER, "
             "make a folder unlabeled/ in it, or leave --semi out"
         )
     return found
@@ -80,11 +82,11 @@ def unlabeled_in_words(unlabeled: Unlabeled) -> str:
 
 def has_unlabeled_folder(settings: Settings) -> bool:
     """Whether the data brings a folder of images without labels."""
-    if settings.data is None or not Path(settings.data).is_dir():
+    if settings.data.source is None or not Path(settings.data.source).is_dir():
         return False
     from augsearch.trainers.data.sources.folders import find_unlabeled_folder
 
-    return find_unlabeled_folder(Path(settings.data)) is not None
+    return find_unlabeled_folder(Path(settings.data.source)) is not None
 
 
 def open_for_final(
@@ -98,10 +100,10 @@ def open_for_final(
     semi = file.training.semi
     if semi is None:
         return None
-    how = {"side": pixels.side, "crop_scale": settings.crop_scale, "target": data.target}
+    how = {"side": pixels.side, "crop_scale": settings.final.crop_scale, "target": data.target}
     found = find_unlabeled(settings, data.images, data.splits, display, **how)
     if found is None:
-        where = settings.data or "the embedded data set"
+        where = settings.data.source or "the embedded data set"
         raise UserError(
             f"the policy learns from unlabeled images ({TECHNIQUES[semi.technique]}), and {where} has none: "
             "give --unlabeled FOLDER, or --semi none"

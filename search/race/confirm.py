@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, wait
 
 import optuna
 
 from augsearch.policies import UserError
-from augsearch.search.engines.engine import Engine, WorkerLostError
-from augsearch.search.engines.workers import evaluate
-from augsearch.search.race.race import TRIES
+from augsearch.search.engines.engine import Engine
+from augsearch.search.race.folds import FoldRunner, Known
 from augsearch.search.statistics.paired import leads_over
 from augsearch.search.statistics.sequential import Field, Standing, settle
 from augsearch.search.statistics.verdict import Verdict, judge
@@ -113,26 +112,23 @@ def confirm(confirmation: Confirmation, engine: Engine, workspace: Workspace) ->
 
 
 def run_folds(
-    missing: Sequence[tuple[Entry, int]], engine: Engine, workspace: Workspace
+    missing: Sequence[tuple[Entry, int]],
+    engine: Engine,
+    workspace: Workspace,
+    known: Known | None = None,
 ) -> Iterator[tuple[Entry, Fold, FoldResult]]:
-    """Train entries on folds of the confirmation, by their numbers.
+    """Train entries on folds of the confirmation, by their numbers; what is ``known`` is not trained again.
 
     Raises:
         UserError: a fold can't be run.
     """
-    running: dict[Future[FoldResult], tuple[Entry, Fold, int]] = {}
-    queue = [(entry, Fold(Stage.CONFIRMATION, fold), 0) for entry, fold in reversed(missing)]
-    while queue or running:
-        while queue and len(running) < engine.slots:
-            entry, fold, tries = queue.pop()
-            running[engine.submit(evaluate, workspace.folder, entry.candidate, fold)] = (entry, fold, tries)
-        done, _ = wait(running, return_when=FIRST_COMPLETED)
-        for future in [future for future in running if future in done]:
-            entry, fold, tries = running.pop(future)
-            error = future.exception()
-            if error is None:
-                yield entry, fold, future.result()
-            elif isinstance(error, WorkerLostError) and tries + 1 < TRIES:
-                queue.append((entry, fold, tries + 1))
-            else:
-                raise UserError(f"{entry.name} could not be confirmed: {error}; run the same command again")
+    folds: FoldRunner[Entry] = FoldRunner(engine, workspace, known)
+    queue = deque(missing)
+    while queue or not folds.is_idle:
+        while queue and not folds.is_full:
+            entry, number = queue.popleft()
+            folds.submit(entry, entry.candidate, Fold(Stage.CONFIRMATION, number))
+        for entry, fold, result in folds.wait():
+            if not isinstance(result, FoldResult):
+                raise UserError(f"{entry.name} could not be confirmed: {result}; run the same command again")
+            yield entry, fold, result

@@ -9,17 +9,15 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
 from dataclasses import dataclass, field
 
 import numpy as np
 import optuna
 from optuna.trial import TrialState
 
-from augsearch.policies import UserError
-from augsearch.search.engines.engine import Engine, WorkerLostError
-from augsearch.search.engines.workers import evaluate
-from augsearch.search.settings import Settings
+from augsearch.search.engines.engine import Engine
+from augsearch.search.race.folds import FoldRunner, Known
+from augsearch.search.settings.settings import Settings
 from augsearch.search.space.neighbours import neighbour
 from augsearch.search.space.suggest import suggest
 from augsearch.search.studies.costs import spent
@@ -28,9 +26,6 @@ from augsearch.search.studies.study import fold_results, take_up
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folder import Workspace
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
-
-TRIES = 2
-"""How often a fold is run whose worker died, before its trial fails."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +69,6 @@ class _Contender:
     candidate: Candidate
     baseline: str | None
     results: list[FoldResult] = field(default_factory=list)
-    tries: int = 0
 
 
 class Race:
@@ -87,34 +81,39 @@ class Race:
         workspace: Workspace,
         settings: Settings,
         budget: int | None = None,
+        known: Known | None = None,
     ) -> None:
-        """``budget``: image passes of all trials after which no other begins; None: there is no limit."""
-        self._study, self._engine, self._workspace, self._settings = study, engine, workspace, settings
+        """``budget``: image passes of all trials after which no other begins; None: there is no limit.
+
+        ``known``: results of folds that are looked up instead of being trained.
+        """
+        self._study, self._settings = study, settings
         self._budget = budget
-        self._running: dict[Future[FoldResult], _Contender] = {}
+        self._folds: FoldRunner[_Contender] = FoldRunner(engine, workspace, known)
         left_over = [t for t in study.get_trials(deepcopy=False) if t.state is TrialState.RUNNING]
         self._left_over = list(reversed(left_over))
-        self._deadline = time.monotonic() + settings.timeout if settings.timeout else None
+        self._deadline = time.monotonic() + settings.search.timeout if settings.search.timeout else None
 
     def __iter__(self) -> Iterator[Event]:
         """Run until enough trials are done, or the time is up; yields what happens as it happens."""
         while True:
             yield from self._fill_slots()
-            if not self._running:
+            if self._folds.is_idle:
                 return
-            done, _ = wait(self._running, return_when=FIRST_COMPLETED)
-            # In the order of submission, so that one worker's run is always the same.
-            for future in [future for future in self._running if future in done]:
-                yield from self._take_in(future)
+            for contender, _, result in self._folds.wait():
+                if isinstance(result, FoldResult):
+                    yield from self._fold_done(contender, result)
+                else:
+                    yield self._fail(contender, str(result))
 
     def _fill_slots(self) -> Iterator[Event]:
-        while len(self._running) < self._engine.slots:
+        while not self._folds.is_full:
             contender = self._next()
             if contender is None:
                 return
             number, done = contender.trial.number, len(contender.results)
             yield TrialStarted(number, contender.baseline, contender.candidate, done)
-            if done == self._settings.folds or self._loses(contender):
+            if done == self._settings.search.folds or self._loses(contender):
                 yield self._finish(contender)  # killed between its last fold and its end
             else:
                 self._submit(contender)
@@ -128,11 +127,11 @@ class Race:
             begun = sum(trial.state is not TrialState.WAITING for trial in trials)
             waiting = begun < len(trials)  # the baselines come even when the time is up
             over = self._time_is_up() or self._is_spent(trials)
-            if begun >= self._settings.trials or (over and not waiting):
+            if begun >= self._settings.search.trials or (over and not waiting):
                 return None
-            if not waiting and begun < STARTUP_TRIALS and self._settings.sampler != "random":
+            if not waiting and begun < STARTUP_TRIALS and self._settings.search.sampler != "random":
                 self._enqueue_neighbour(begun)
-            seed_sampler(self._study, self._settings.sampler, self._settings.seed + begun)
+            seed_sampler(self._study, self._settings.search.sampler, self._settings.seed + begun)
             trial = self._study.ask()
         candidate = suggest(trial, self._settings.space)
         trial.set_user_attr("candidate", candidate.model_dump(mode="json"))
@@ -156,45 +155,33 @@ class Race:
         return self._deadline is not None and time.monotonic() > self._deadline
 
     def _submit(self, contender: _Contender) -> None:
-        fold = Fold(Stage.SEARCH, len(contender.results))
-        future = self._engine.submit(evaluate, self._workspace.folder, contender.candidate, fold)
-        self._running[future] = contender
-
-    def _take_in(self, future: Future[FoldResult]) -> Iterator[Event]:
-        contender = self._running.pop(future)
-        error = future.exception()
-        if isinstance(error, UserError):
-            raise error
-        if error is None:
-            yield from self._fold_done(contender, future.result())
-        elif isinstance(error, WorkerLostError) and contender.tries + 1 < TRIES:
-            contender.tries += 1
-            self._submit(contender)
-        else:
-            yield self._fail(contender, str(error))
+        self._folds.submit(contender, contender.candidate, Fold(Stage.SEARCH, len(contender.results)))
 
     def _fold_done(self, contender: _Contender, result: FoldResult) -> Iterator[Event]:
         trial, fold = contender.trial, len(contender.results)
         trial.set_user_attr(f"fold {fold}", result.to_json())
         trial.report(result.score, step=fold)
         contender.results.append(result)
-        contender.tries = 0
         yield FoldDone(trial.number, contender.baseline, fold, result)
-        if len(contender.results) == self._settings.folds or self._loses(contender):
+        if len(contender.results) == self._settings.search.folds or self._loses(contender):
             yield self._finish(contender)
         else:
             self._submit(contender)
 
     def _loses(self, contender: _Contender) -> bool:
         """Whether it is stopped before all its folds are run; baselines never are."""
-        if contender.baseline or not contender.results or len(contender.results) == self._settings.folds:
+        if (
+            contender.baseline
+            or not contender.results
+            or len(contender.results) == self._settings.search.folds
+        ):
             return False
         return self._time_is_up() or contender.trial.should_prune()
 
     def _finish(self, contender: _Contender) -> TrialDone:
         trial, results = contender.trial, contender.results
         score = sum(result.score for result in results) / len(results)
-        if len(results) == self._settings.folds:
+        if len(results) == self._settings.search.folds:
             self._study.tell(trial, score)
             return TrialDone(trial.number, contender.baseline, TrialState.COMPLETE, score)
         reason = "time is up" if self._time_is_up() else "behind the best so far, fold by fold"

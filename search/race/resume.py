@@ -7,7 +7,7 @@ import optuna
 from augsearch.search.inputs.identity import identity_of
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.inputs.sealed_test import seal_test
-from augsearch.search.settings import Settings
+from augsearch.search.settings.settings import Settings
 from augsearch.search.studies.pruner import pruner_of
 from augsearch.search.studies.study import open_storage, open_study
 
@@ -20,9 +20,9 @@ def study_of(settings: Settings, data: Data, name: str, *, warm_start: bool = Tr
     Raises:
         UserError: it was made from other data or settings.
     """
-    pruner = pruner_of(settings.pruner, settings.folds)
-    storage = open_storage(settings.storage)
+    pruner = pruner_of(settings.search.pruner, settings.search.folds)
+    storage = open_storage(settings.tracking.storage)
     identity = identity_of(settings, data)
     study = open_study(storage, name, identity, settings.space, pruner, warm_start=warm_start)
-    seal_test(study, settings.data, data)
+    seal_test(study, settings.data.source, data)
     return study

@@ -17,7 +17,8 @@ from optuna.trial import TrialState
 from augsearch.search.figures.search import MOST_IMPORTANCES, importance_shares
 from augsearch.search.inputs.sealed_test import ATTRIBUTE as TEST
 from augsearch.search.inputs.summary import ATTRIBUTE as DATA
-from augsearch.search.settings import HOME, Settings
+from augsearch.search.settings.sections import HOME
+from augsearch.search.settings.settings import Settings
 from augsearch.search.statistics.paired import Difference, compare
 from augsearch.search.studies.costs import Spent, ledger
 from augsearch.search.studies.policy_file import provenance
@@ -109,7 +110,7 @@ class Facts:
             return True
         if self.verdict is not None:
             return False
-        return not self.entries or (self.settings is not None and self.ended < self.settings.trials)
+        return not self.entries or (self.settings is not None and self.ended < self.settings.search.trials)
 
     @property
     def chosen(self) -> Row | None:
@@ -172,9 +173,7 @@ def _settings_of(study: optuna.Study) -> Settings | None:
     said = study.user_attrs.get("settings") or study.user_attrs.get("tracked")
     if said is None:
         return None
-    fields = Settings.model_fields
-    plain = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
-    return Settings.model_construct(None, **{name: plain[name] for name in plain if name in fields})
+    return Settings.recorded(said)
 
 
 def _confirmed(study: optuna.Study, verdict: dict[str, Any], found: Sequence[Entry]) -> list[Row]:

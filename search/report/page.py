@@ -22,7 +22,7 @@ from augsearch.search.report import charts as charts
 from augsearch.search.report import sentences as words
 from augsearch.search.report.facts import Facts, gather
 from augsearch.search.report.svg import Chart
-from augsearch.search.settings import Settings
+from augsearch.search.settings.settings import DEFAULTS, Settings
 from augsearch.search.space.describe import describe
 from augsearch.search.statistics.units import name_of
 from augsearch.search.studies.study import load_study, open_storage
@@ -37,7 +37,7 @@ def report_study(name: str, output: Path, storage: str | None) -> str:
     Raises:
         UserError: there is no such study, or the page can't be written.
     """
-    study = load_study(open_storage(storage or Settings().storage), name)
+    study = load_study(open_storage(storage or Settings().tracking.storage), name)
     write_report(study, output)
     return f"{output}: {output.stat().st_size / 1000:,.0f} kB, open it in a browser"
 
@@ -114,11 +114,10 @@ def changed_settings(settings: Settings | None) -> list[tuple[str, str, str]]:
     """What was set otherwise than by default: the flag, its value, the default."""
     if settings is None:
         return []
-    defaults = {name: field.default for name, field in Settings.model_fields.items()}
     return [
-        (name.replace("_", "-"), _plain(getattr(settings, name)), _plain(default))
-        for name, default in defaults.items()
-        if getattr(settings, name) != default
+        (name.replace("_", "-"), _plain(settings.value(name)), _plain(default))
+        for name, default in DEFAULTS.items()
+        if settings.value(name) != default
     ]
 
 

@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from augsearch.policies import Training
 from augsearch.search import command_lines as commands
 from augsearch.search.report.facts import Facts, Row, difference_of
-from augsearch.search.settings import Settings
+from augsearch.search.settings.settings import Settings
 from augsearch.search.space.describe import explain
 from augsearch.search.statistics.paired import Difference
 from augsearch.search.statistics.units import MARGINS, UNITS, shown, shown_difference, shown_spread
@@ -73,7 +73,7 @@ def headline(facts: Facts) -> Headline:
 
 def _without_verdict(facts: Facts) -> Headline:
     best = facts.rows[0] if facts.rows else None
-    planned = f" of {facts.settings.trials}" if facts.settings else ""
+    planned = f" of {facts.settings.search.trials}" if facts.settings else ""
     if facts.unfinished:
         badge = "… Still searching"
         sentence = f"Nothing is decided yet: {facts.ended}{planned} trials have ended."
@@ -164,7 +164,7 @@ def _next_steps(facts: Facts) -> list[Step]:
     more = facts.verdict.get("more_seeds")
     if more is not None and settings is not None:
         folds = max(len(row.scores) for row in facts.rows) + more
-        longer = settings.model_copy(update={"confirm_folds": folds})
+        longer = settings.changed(confirm_folds=folds)
         steps.append(Step("Decide it with more fresh folds", commands.run_command(longer)))
     if facts.final is not None:
         model = shlex.quote(str(facts.final["model"]))

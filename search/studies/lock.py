@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import filelock
 
 from augsearch.policies import UserError
-from augsearch.search.settings import HOME
+from augsearch.search.settings.sections import HOME
 from augsearch.trainers.system.hashing import digest
 
 

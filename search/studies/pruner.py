@@ -10,7 +10,7 @@ import optuna
 from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner, WilcoxonPruner
 from optuna.trial import FrozenTrial, TrialState
 
-from augsearch.search.settings import Pruner
+from augsearch.search.settings.sections import Pruner
 from augsearch.search.space.space import BASELINES
 
 P_THRESHOLD = 0.15

@@ -7,7 +7,7 @@ import warnings
 import optuna
 from optuna.samplers import BaseSampler
 
-from augsearch.search.settings import Sampler
+from augsearch.search.settings.sections import Sampler
 
 STARTUP_TRIALS = 12
 """Trials before TPE models anything: the baselines, then small steps from the best so far."""

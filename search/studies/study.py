@@ -9,7 +9,6 @@ from __future__ import annotations
 import uuid
 from collections import defaultdict
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import optuna
@@ -19,6 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from augsearch.policies import UserError
 from augsearch.policies.errors import first_line
+from augsearch.search.settings.sections import sqlite_file
 from augsearch.search.space.params import baseline_params
 from augsearch.search.space.space import Space
 from augsearch.search.studies.pruner import PairedPruner
@@ -58,11 +58,12 @@ def open_storage(url: str) -> RDBStorage:
     Raises:
         UserError: it can't be opened.
     """
-    if url.startswith("sqlite:///"):
-        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    file = sqlite_file(url)
+    if file is not None:
+        file.parent.mkdir(parents=True, exist_ok=True)
     try:
         # Several drivers of different studies may share one SQLite file: wait for each other's writes.
-        wait = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
+        wait = {"connect_args": {"timeout": 60}} if file is not None else {}
         return RDBStorage(url, engine_kwargs=wait)
     except Exception as error:
         raise UserError(

@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import filelock
 
 from augsearch.policies.errors import first_line
-
-if TYPE_CHECKING:
-    pass
-
-
-SQLITE = "sqlite:///"
+from augsearch.search.settings.sections import SQLITE, sqlite_file
 
 
 def absolute(uri: str) -> str:
     """``uri`` with the path of an SQLite file made absolute: MLflow keeps connections by URI."""
-    return f"{SQLITE}{Path(uri.removeprefix(SQLITE)).absolute()}" if uri.startswith(SQLITE) else uri
+    file = sqlite_file(uri)
+    return uri if file is None else f"{SQLITE}{file.absolute()}"
 
 
 def make_database(path: Path) -> None:

@@ -19,7 +19,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from augsearch.policies import UserError
-from augsearch.search.tracking.database import SQLITE, absolute, reason_of
+from augsearch.search.settings.sections import sqlite_file
+from augsearch.search.tracking.database import absolute, reason_of
 
 if TYPE_CHECKING:
     from mlflow.models import Model
@@ -29,7 +30,7 @@ MODEL = "model"
 """The name of a run's final model: MLflow finds it as ``runs:/RUN_ID/model``."""
 
 
-def _save_model(path: Path, example: NDArray[np.uint8], folder: Path, described: Model) -> None:
+def save_model_folder(path: Path, example: NDArray[np.uint8], folder: Path, described: Model) -> None:
     """Write ``folder`` as MLflow loads and serves it: image files in, labels and probabilities out."""
     # Of a class of its own, at import. For good: to undo it in a thread could undo another's filter.
     warnings.filterwarnings("ignore", message=".*Any type hint is inferred as AnyType")
@@ -75,7 +76,8 @@ def fetch_model(uri: str, tracking_uri: str) -> Path:
         UserError: there is no such model, or MLflow can't be reached.
     """
     where = absolute(tracking_uri)
-    if where.startswith(SQLITE) and not Path(where.removeprefix(SQLITE)).exists():
+    database = sqlite_file(where)
+    if database is not None and not database.exists():
         raise UserError(f"{uri}: nothing was logged to {tracking_uri} yet; give another --tracking-uri")
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")

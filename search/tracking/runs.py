@@ -13,8 +13,9 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +24,10 @@ from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 from augsearch.policies import UserError
-from augsearch.search.settings import HOME
+from augsearch.search.settings.sections import HOME, sqlite_file
 from augsearch.search.studies.study import Entry
-from augsearch.search.tracking.database import SQLITE, absolute, make_database, reason_of
-from augsearch.search.tracking.models import MODEL, _save_model
+from augsearch.search.tracking.database import absolute, make_database, reason_of
+from augsearch.search.tracking.models import MODEL, save_model_folder
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -40,12 +41,13 @@ _STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "FINISHED", Trial
 
 
 class Tracker:
-    """One study's parent run and its children. Methods return at once; ``close`` waits for all of them.
+    """One study's parent run and its children. Methods return at once; leaving it waits for all of them."""
 
-    ``key`` tells the study from others of the same name.
-    """
+    complete = False
+    """Whether it was left with everything logged."""
 
     def __init__(self, uri: str, experiment: str, study: str, key: str, description: str) -> None:
+        """``key`` tells the study from others of the same name."""
         self._uri, self._experiment, self._study = absolute(uri), experiment, study
         self._key, self._description = key, description
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mlflow")
@@ -65,9 +67,9 @@ class Tracker:
 
         for chatty in ("mlflow", "alembic"):
             logging.getLogger(chatty).setLevel(logging.ERROR)
-        if self._uri.startswith(SQLITE):
-            make_database(Path(self._uri.removeprefix(SQLITE)))
-
+        database = sqlite_file(self._uri)
+        if database is not None:
+            make_database(database)
         self._client = MlflowClient(self._uri)
         self._experiment_id = self._find_experiment()
         self._parent = self._find_parent()
@@ -80,7 +82,7 @@ class Tracker:
     def _find_experiment(self) -> str:
         found = self._client.get_experiment_by_name(self._experiment)
         if found is None:
-            local = self._uri.startswith(SQLITE)
+            local = sqlite_file(self._uri) is not None
             place = (HOME / "artifacts").resolve().as_uri() if local else None
             # The kind tells MLflow's UI to open its pages for model training, not those for language models.
             tags = {"mlflow.experimentKind": "custom_model_development"}
@@ -257,15 +259,33 @@ class Tracker:
         described = Model(artifact_path=MODEL, run_id=self._parent)
         with tempfile.TemporaryDirectory() as temporary:
             folder = Path(temporary) / MODEL
-            _save_model(path, example, folder, described)
+            save_model_folder(path, example, folder, described)
             self._client.log_artifacts(self._parent, str(folder), MODEL)
         # By this tag MLflow's UI knows a run's models, and offers to register them.
         self._client.set_tag(
             self._parent, "mlflow.log-model.history", json.dumps([described.get_tags_dict()])
         )
 
-    def close(self, status: str) -> str | None:
-        """Wait for everything, end the parent run with ``status``; returns what went wrong, if anything."""
+    @contextmanager
+    def closing(self, say: Callable[[str], object]) -> Iterator[None]:
+        """Wait for everything at the end, and end the parent run as what is inside ended.
+
+        ``say`` is called with a line on what MLflow did not take.
+        """
+        status = "KILLED"
+        try:
+            yield
+            status = "FINISHED"
+        except UserError:
+            status = "FAILED"
+            raise
+        finally:
+            problem = self._close(status)
+            if problem is not None:
+                say(f"MLflow did not take everything ({problem}); the same command logs it again")
+            self.complete = status == "FINISHED" and problem is None
+
+    def _close(self, status: str) -> str | None:
         self._later(lambda: self._client.set_terminated(self._parent, status=status))
         self._thread.shutdown(wait=True)
         for future in (self._connected, *self._pending):

@@ -18,7 +18,7 @@ from sqlalchemy.engine import Engine
 
 from augsearch.policies import Policy
 from augsearch.search.race.confirm import Confirmation, choose_finalists
-from augsearch.search.settings import Settings
+from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import BASELINES
 from augsearch.search.studies.study import keep_confirmation, open_storage
 from augsearch.trainers.evaluation.metrics import Metric

@@ -25,7 +25,7 @@ from augsearch.policies import Policy, PolicyFile, read_policy, write_policy
 from augsearch.search.cli import main
 from augsearch.search.console import Display
 from augsearch.search.inputs.prepare import open_data
-from augsearch.search.settings import Settings
+from augsearch.search.settings.settings import Settings
 from augsearch.trainers.models.saved import load_model
 
 QUICK = [

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from augsearch.policies import OPERATION_SETS, RANDAUGMENT, Transfer, UserError
-from augsearch.search.settings import Settings, load_settings, show_settings
+from augsearch.search.settings.files import load_settings, show_settings
+from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import Space
 from augsearch.trainers.models import names as networks
 

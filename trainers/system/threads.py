@@ -12,10 +12,14 @@ Result = TypeVar("Result")
 MOST_WORKERS = 16
 
 
+def available_cores() -> int:
+    """CPU cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def available_threads() -> int:
     """As many as this process may use cores, but at most 16."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MOST_WORKERS)
+    return min(available_cores(), MOST_WORKERS)
 
 
 def in_order(

@@ -13,7 +13,7 @@ from augsearch.search.console import Display
 from augsearch.search.final.follow import labeling_metrics
 from augsearch.search.final.plan import overridden, wanted_semi
 from augsearch.search.inputs.prepare import open_data
-from augsearch.search.settings import Settings
+from augsearch.search.settings.settings import Settings
 from augsearch.search.space.describe import describe
 from augsearch.search.space.neighbours import neighbour
 from augsearch.search.space.params import baseline_params

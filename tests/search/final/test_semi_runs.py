@@ -16,10 +16,10 @@ from PIL import Image
 from rich.console import Console
 
 from augsearch.policies import Policy, PolicyFile, Semi, Training, UserError, read_policy, write_policy
-from augsearch.search.commands.run import next_steps, run
-from augsearch.search.commands.train import train_from_file
 from augsearch.search.console import Display
-from augsearch.search.settings import Settings
+from augsearch.search.pipelines.run import next_steps, run
+from augsearch.search.pipelines.train import train_from_file
+from augsearch.search.settings.settings import Settings
 from augsearch.search.tracking.database import absolute
 
 QUICK: dict[str, Any] = {
@@ -159,7 +159,7 @@ def test_a_policy_that_wants_unlabeled_images_says_so_where_there_are_none(strip
 
 
 def test_the_next_training_is_told_where_the_unlabeled_images_are(tmp_path: Path) -> None:
-    from augsearch.search.commands.run import Outcome
+    from augsearch.search.pipelines.run import Outcome
     from augsearch.search.statistics.verdict import Verdict
 
     path = tmp_path / "policy.json"

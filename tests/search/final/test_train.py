@@ -39,7 +39,8 @@ from augsearch.search.final.plan import (
 from augsearch.search.final.train import train_and_test
 from augsearch.search.inputs.prepare import open_data
 from augsearch.search.inputs.run_data import Data
-from augsearch.search.settings import Settings, load_settings
+from augsearch.search.settings.files import load_settings
+from augsearch.search.settings.settings import Settings
 from augsearch.trainers.data.views import Decoded, OnDisk
 from augsearch.trainers.models.build import build_model
 from augsearch.trainers.models.saved import load_model, save_model

@@ -17,7 +17,8 @@ from augsearch.search.console import Display
 from augsearch.search.inputs.prepare import open_data
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.inputs.sealed_test import hash_of_test, record_test_read, seal_test
-from augsearch.search.settings import HOME, load_settings
+from augsearch.search.settings.files import load_settings
+from augsearch.search.settings.sections import HOME
 from augsearch.trainers.system.hashing import digest
 
 

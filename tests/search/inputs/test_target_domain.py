@@ -12,13 +12,14 @@ from PIL import Image
 from rich.console import Console
 
 from augsearch.policies import Policy, PolicyFile, UserError, write_policy
-from augsearch.search.commands.run import run
 from augsearch.search.console import Display
 from augsearch.search.final.plan import final_key, final_pixels, final_yardstick
 from augsearch.search.inputs.identity import identity_of
 from augsearch.search.inputs.prepare import open_data
 from augsearch.search.inputs.run_data import Data
-from augsearch.search.settings import Settings, load_settings
+from augsearch.search.pipelines.run import run
+from augsearch.search.settings.files import load_settings
+from augsearch.search.settings.settings import Settings
 from augsearch.search.studies.study import entries, load_study, open_storage
 from augsearch.trainers.data.views import Decoded, OnDisk
 

@@ -23,7 +23,8 @@ from augsearch.search.inputs.identity import identity_of
 from augsearch.search.inputs.prepare import open_data
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.race.race import Race, TrialDone
-from augsearch.search.settings import Pruner, Settings
+from augsearch.search.settings.sections import Pruner
+from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import BASELINES
 from augsearch.search.studies.costs import searched
 from augsearch.search.studies.policy_file import policy_file_of

@@ -28,7 +28,8 @@ from augsearch.search.report.charts import MOST_ROWS, history, race, shorten, sh
 from augsearch.search.report.facts import gather
 from augsearch.search.report.page import WIDEST, changed_settings, data_uri, render, unbroken, write_report
 from augsearch.search.report.sentences import duration, headline, race_in_words, reproduce, score_in_words
-from augsearch.search.settings import Settings, load_settings
+from augsearch.search.settings.files import load_settings
+from augsearch.search.settings.settings import Settings
 from augsearch.search.space.describe import explain
 from augsearch.search.studies.study import entries, open_storage
 from augsearch.trainers.workspace.candidate import Candidate

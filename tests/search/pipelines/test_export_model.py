@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 from safetensors.torch import load_file
 
 from augsearch.search.cli import main
-from augsearch.search.commands.export_model import find_model
+from augsearch.search.pipelines.export_model import find_model
 from augsearch.trainers import ModelSpec, build_model, save_model
 
 

@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from augsearch.policies import Policy, PolicyFile, write_policy
-from augsearch.search.commands import preview as previews
-from augsearch.search.commands.preview import draw_preview
+from augsearch.search.pipelines import preview as previews
+from augsearch.search.pipelines.preview import draw_preview
 from augsearch.trainers.data.dataset import ImageData
 from augsearch.trainers.data.images import open_images
 from augsearch.trainers.data.splits import Splits, split

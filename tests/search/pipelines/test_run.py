@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from augsearch.policies import Distillation, Policy, PolicyFile, Training, write_policy
-from augsearch.search.commands.run import Outcome, next_steps
-from augsearch.search.settings import Settings
+from augsearch.search.pipelines.run import Outcome, next_steps
+from augsearch.search.settings.settings import Settings
 from augsearch.search.statistics.verdict import Verdict
 
 VERDICT = Verdict("Use it.", "as good", 0, "accuracy", 0.01, (), ())

@@ -14,7 +14,7 @@ from PIL import Image
 
 from augsearch.policies import OPERATIONS
 from augsearch.search.cli import main
-from augsearch.search.commands.operations import SIDE, draw_operations
+from augsearch.search.pipelines.operations import SIDE, draw_operations
 
 
 def operations(*options: str | Path) -> tuple[int, str]:
@@ -62,7 +62,7 @@ def drawn_on(image: Path, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
         seen.append(decoded)
         return Image.new("RGB", (1, 1))
 
-    monkeypatch.setattr("augsearch.search.commands.operations.operations_sheet", keep)
+    monkeypatch.setattr("augsearch.search.pipelines.operations.operations_sheet", keep)
     draw_operations(image.with_name("sheet.png"), image)
     return seen[0]
 

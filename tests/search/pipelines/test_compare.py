@@ -17,9 +17,14 @@ from optuna.trial import TrialState
 
 from augsearch.policies import Policy, UserError
 from augsearch.search.cli import main
-from augsearch.search.commands import compare as comparing
-from augsearch.search.commands.compare import CONFIRM_FOLDS, compare
-from augsearch.search.commands.comparison import (
+from augsearch.search.console import Display
+from augsearch.search.engines.inline import InlineEngine
+from augsearch.search.engines.workers import evaluate
+from augsearch.search.inputs.identity import study_name
+from augsearch.search.inputs.prepare import open_data
+from augsearch.search.pipelines import compare as comparing
+from augsearch.search.pipelines.compare import CONFIRM_FOLDS, compare
+from augsearch.search.pipelines.comparison import (
     BASELINES,
     DEFAULT,
     RANDOM,
@@ -29,13 +34,8 @@ from augsearch.search.commands.comparison import (
     table,
     to_json,
 )
-from augsearch.search.console import Display
-from augsearch.search.engines.inline import InlineEngine
-from augsearch.search.engines.workers import evaluate
-from augsearch.search.inputs.identity import study_name
-from augsearch.search.inputs.prepare import open_data
 from augsearch.search.race import resume as drivers
-from augsearch.search.settings import Settings
+from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import BASELINES as POLICIES
 from augsearch.search.studies.costs import spent
 from augsearch.search.studies.study import Entry, confirmation_results, entries, load_study, open_storage

@@ -1,0 +1,34 @@
+"""``augsearch report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from augsearch.search.options.command import Command
+from augsearch.search.options.lists import EXISTING
+
+PLACE = 40
+"""Of the command in the list of all."""
+
+
+@click.command("report", cls=Command)
+@click.argument("study")
+@click.option(
+    "-o", "--output", type=EXISTING, default=Path("report.html"), show_default=True, help="Page to write."
+)
+@click.option("--storage", help="Database of the studies. [mlruns/studies.db]")
+def command(study: str, output: Path, storage: str | None) -> None:
+    """Write a page about STUDY: verdict, figures, the race, the data, what it cost, how to make it again.
+
+    It is one file without scripts that needs no network. STUDY may be unfinished: the page says what is
+    missing.
+
+    \b
+    Example:
+      augsearch report photos-1a2b3c -o report.html
+    """
+    from augsearch.search.report.page import report_study
+
+    click.echo(report_study(study, output, storage))

@@ -1,0 +1,1 @@
+"""The options of commands, and how commands look in a terminal; quick to import."""

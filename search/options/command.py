@@ -1,0 +1,109 @@
+"""How commands look and behave in a terminal: help in groups, and errors in one line."""
+
+from __future__ import annotations
+
+import functools
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import click
+
+_USER_ERROR, _INTERRUPTED = 2, 130
+
+FIRST = "Most used"
+DATA = "Data"
+SEARCH = "Search"
+PROXY = "Short trainings"
+CONFIRMATION = "Confirmation"
+FINAL = "Final training"
+UNLABELED = "Images without labels"
+TEACHER = "Teacher"
+TRANSFER = "Weights of networks that are not built in"
+ENGINE = "Where it runs"
+TRACKING = "Where it is kept"
+OTHER = "Other options"
+GROUPS = (
+    *(FIRST, DATA, SEARCH, PROXY, CONFIRMATION, FINAL, UNLABELED, TEACHER, TRANSFER, ENGINE, TRACKING),
+    OTHER,
+)
+"""The groups of options, as the help lists them; after what is most used, the sections of the settings."""
+
+
+class Option(click.Option):
+    """An option that stands in a group of the help."""
+
+    def __init__(self, *names: Any, group: str = OTHER, **rest: Any) -> None:
+        super().__init__(*names, **rest)
+        self.group = group
+
+
+class Command(click.Command):
+    """A command whose help lists options in groups, and whose errors are one line."""
+
+    def __init__(self, *arguments: Any, **rest: Any) -> None:
+        super().__init__(*arguments, **rest)
+        if self.callback is not None:
+            self.callback = friendly(self.callback)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The options, group by group."""
+        groups: dict[str, list[tuple[str, str]]] = {name: [] for name in GROUPS}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
+            if record is not None:
+                groups[getattr(parameter, "group", OTHER)].append(record)
+        shown = {name: records for name, records in groups.items() if records}
+        for name, records in shown.items():
+            with formatter.section("Options" if len(shown) == 1 else name):
+                formatter.write_dl(records)
+
+
+class Registered(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
+    """One of the names that a registry knows; it is asked when it matters, as importing it takes time."""
+
+    name = "name"
+
+    def __init__(self, names: Callable[[], Sequence[str]], *more: str) -> None:
+        """``more``: names beside those of the registry."""
+        self._names, self._more = names, more
+
+    @property
+    def choices(self) -> list[str]:
+        """All names."""
+        return [*self._more, *self._names()]
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """``[tpe|gp|…]``, as a choice shows itself."""
+        return f"[{'|'.join(self.choices)}]"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """``value``, if it is one of the names."""
+        return click.Choice(self.choices).convert(value, param, ctx)
+
+
+def friendly(command: Callable[..., None]) -> Callable[..., None]:
+    """Bad input ends a command with one line and status 2; Ctrl-C and SIGTERM with a word on how to go on."""
+
+    @functools.wraps(command)
+    def guarded(**options: Any) -> None:
+        from augsearch.policies import UserError
+
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        try:
+            command(**options)
+        except UserError as error:
+            click.echo(f"Error: {error}", err=True)
+            sys.exit(_USER_ERROR)
+        except BrokenPipeError:  # the reader has had enough, as `| head` has: click ends in silence
+            raise
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            click.echo(f"Error: {where}{(error.strerror or str(error)).lower()}", err=True)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            click.echo("\nStopped; nothing is lost. The same command goes on where it stopped.", err=True)
+            sys.exit(_INTERRUPTED)
+
+    return guarded

@@ -1,0 +1,1 @@
+"""What commands call: one whole job each, from settings to its result."""

@@ -1,0 +1,282 @@
+"""``augsearch run``, step by step."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+
+from augsearch.policies import Policy, read_policy, write_policy
+from augsearch.policies.errors import first_line
+from augsearch.search import command_lines as commands
+from augsearch.search.console import Display
+from augsearch.search.engines.engine import Engine
+from augsearch.search.engines.registry import opened
+from augsearch.search.final.plan import final_key
+from augsearch.search.final.train import log_final, train_and_test
+from augsearch.search.inputs.identity import identity_of, study_name
+from augsearch.search.inputs.prepare import make_folder, open_data
+from augsearch.search.inputs.run_data import Data
+from augsearch.search.inputs.summary import keep_summary, overlap_in_words
+from augsearch.search.race.confirm import Confirmation, choose_finalists, confirm
+from augsearch.search.race.race import Race, TrialDone
+from augsearch.search.race.resume import study_of
+from augsearch.search.race.view import RaceView, show_verdict
+from augsearch.search.settings.files import show_settings
+from augsearch.search.settings.sections import HOME
+from augsearch.search.settings.settings import Settings
+from augsearch.search.space.describe import describe
+from augsearch.search.statistics.units import MARGINS
+from augsearch.search.statistics.verdict import Verdict
+from augsearch.search.studies.costs import FINAL, in_words, ledger
+from augsearch.search.studies.lock import only_driver
+from augsearch.search.studies.policy_file import policy_file_of
+from augsearch.search.studies.study import Entry, entries
+from augsearch.search.tracking.runs import Tracker
+
+_BESIDE = {"sheet": "preview.png", "report": "report.html"}
+"""What lies beside the policy file, and what a person calls it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run came to."""
+
+    study: str
+    verdict: Verdict
+    policy_file: Path
+    final: dict[str, Any] | None
+    """The final model's path and figures; None with ``--no-final``."""
+
+
+def run(settings: Settings, display: Display) -> Outcome:
+    """Search, confirm, decide, export and train the final model; whatever is done already is not done again.
+
+    Raises:
+        UserError: the input is bad; nothing is lost.
+        KeyboardInterrupt: stopped; the same command goes on.
+    """
+    data = open_data(settings, display)
+    name = study_name(settings, data)
+    output = settings.tracking.output or HOME / name
+    make_folder(output)
+    with only_driver(name):
+        study = study_of(settings, data, name)
+        if (overlap := overlap_in_words(keep_summary(study, settings.data.source, data))) is not None:
+            display.line(overlap)
+        study.set_user_attr("settings", settings.flat())
+        study.set_user_attr("output", str(output))
+        tracker = _track(settings, data, study)
+        job = _Run(settings, data, study, output, display, tracker)
+        if tracker is None:
+            return job.outcome()
+        with tracker.closing(display.line):
+            outcome = job.outcome()
+        if tracker.complete:
+            study.set_user_attr("tracked", settings.flat())
+        return outcome
+
+
+def next_steps(settings: Settings, outcome: Outcome) -> str:
+    """Where the results are, and the commands that a person may want next."""
+    policy = outcome.policy_file
+    beside = "   ".join(f"{word}: {policy.with_name(name)}" for word, name in _BESIDE.items())
+    steps = (
+        commands.ui_command(settings),
+        commands.export_command(settings, outcome.study),
+        commands.preview_command(settings),
+        commands.train_command(settings, read_policy(policy).training),
+    )
+    return "\n".join([f"policy: {policy}   {beside}", "next:", *(f"  {step}" for step in steps)])
+
+
+def _track(settings: Settings, data: Data, study: optuna.Study) -> Tracker | None:
+    """A tracker; None where everything was tracked already and nothing new is to come."""
+    if study.user_attrs.get("tracked") == settings.flat():
+        return None
+    description = (
+        f"augsearch study **{study.study_name}**. The runs below it are its trials; "
+        "baselines are trials too, tagged `baseline`."
+    )
+    key = study.user_attrs["key"]
+    tracker = Tracker(settings.tracking.uri, data.experiment, study.study_name, key, description)
+    tracker.parent(params={**settings.flat(), **identity_of(settings, data)})
+    return tracker
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    """One run: what its steps share."""
+
+    settings: Settings
+    data: Data
+    study: optuna.Study
+    output: Path
+    display: Display
+    tracker: Tracker | None
+    """None: all of it is in MLflow already."""
+
+    def outcome(self) -> Outcome:
+        """Take every step that is not done yet."""
+        verdict = self._verdict()
+        policy_file = self._export(verdict)
+        final = self._final(policy_file) if self.settings.final.train else None
+        self._report()
+        return Outcome(self.study.study_name, verdict, policy_file, final)
+
+    def _verdict(self) -> Verdict:
+        """Search and confirm."""
+        settings, study = self.settings, self.study
+        with opened(settings.engine) as engine:
+            if self._search_is_unfinished():
+                self._search(engine)
+            if self.tracker:
+                self.tracker.trials(entries(study), _params(study))
+            confirmation = Confirmation(
+                study,
+                choose_finalists(study, settings.confirmation.finalists),
+                settings.confirmation.folds,
+                settings.confirmation.margin or MARGINS[settings.search.metric],
+                settings.search.metric,
+            )
+            self._confirm(engine, confirmation)
+        # Of large networks they take gigabytes; a longer search would train its own again.
+        shutil.rmtree(self.data.workspace.fold_teachers, ignore_errors=True)
+        verdict = confirmation.verdict()
+        study.set_user_attr("verdict", verdict.to_json())
+        show_verdict(self.display, verdict, entries(study))
+        # The final training's cost is told when it is done, and not here where it was done before.
+        spent = {stage: cost for stage, cost in ledger(study).items() if stage != FINAL}
+        self.display.line(in_words(spent))
+        return verdict
+
+    def _search_is_unfinished(self) -> bool:
+        states = [trial.state for trial in self.study.get_trials(deepcopy=False)]
+        ended = sum(state.is_finished() for state in states)
+        return ended < self.settings.search.trials or ended < len(states)
+
+    def _search(self, engine: Engine) -> None:
+        study, search, proxy = self.study, self.settings.search, self.data.workspace.proxy
+        known = entries(study)
+        ended = [entry for entry in known if entry.state.is_finished()]
+        resumed = f", {len(ended)} done before" if known else ""
+        self.display.line(
+            f"study {study.study_name}: {search.trials} trials{resumed}, up to {search.folds} folds "
+            f"of {proxy.fold_size} images × {proxy.epochs} epochs, {engine.slots} workers"
+        )
+        with self.display.bar("searching", search.trials * search.folds, len(ended) * search.folds) as bar:
+            view = RaceView(self.display, bar, search.folds, search.metric, known)
+            for event in Race(study, engine, self.data.workspace, self.settings):
+                view.show(event)
+                if self.tracker is not None:
+                    self.tracker.check()
+                    if isinstance(event, TrialDone):
+                        done = [entry for entry in entries(study) if entry.number == event.number]
+                        self.tracker.trials(done, _params(study))
+
+    def _confirm(self, engine: Engine, confirmation: Confirmation) -> None:
+        if not confirmation.missing():
+            return
+        names = ", ".join(entry.name for entry in confirmation.finalists)
+        self.display.line(
+            f"confirming on up to {confirmation.folds} fresh folds, fewer where that decides: {names}"
+        )
+        total = len(confirmation.finalists) * confirmation.folds
+        with self.display.bar("confirming", total) as bar:
+            bar.reach(*confirmation.progress())
+            for _ in confirm(confirmation, engine, self.data.workspace):
+                bar.reach(*confirmation.progress())
+
+    def _export(self, verdict: Verdict) -> Path:
+        known = {entry.number: entry for entry in entries(self.study)}
+        chosen = known[verdict.recommended]
+        path = self.output / "policy.json"
+        write_policy(policy_file_of(self.study, chosen, verdict.to_json()), path)
+        if self.tracker is None and (self.output / "preview.png").exists():
+            return path
+        drawn = self._draw(chosen, list(known.values()))
+        if self.tracker is not None:
+            for file in (path, *drawn):
+                self.tracker.artifact(file)
+            self._log_verdict(verdict, chosen)
+        return path
+
+    def _draw(self, chosen: Entry, known: list[Entry]) -> list[Path]:
+        """The pictures of the search and its policy, and the settings; returns the files."""
+        from augsearch.search.figures import search as figures
+        from augsearch.search.pipelines.preview import preview_of
+
+        def sheet(policy: Policy, file: str, title: str) -> Path:
+            preview = preview_of(policy, self.data.images, self.data.splits.train, title=title)
+            preview.save(self.output / file)
+            return self.output / file
+
+        candidate = chosen.candidate
+        made = [sheet(candidate.policy, "preview.png", f"{chosen.name}: {describe(candidate)}")]
+        if candidate.semi is not None and candidate.semi.policy is not None:
+            title = f"{chosen.name}: of unlabeled images"
+            made.append(sheet(candidate.semi.policy, "preview-unlabeled.png", title))
+        history, shown = self.output / "history.png", self.output / "settings.toml"
+        figures.history(known, self.settings.search.metric, history)
+        shown.write_text(show_settings(self.settings), encoding="utf-8")
+        made += [history, shown]
+        if figures.importances(self.study, self.output / "importances.png"):
+            made.append(self.output / "importances.png")
+        return made
+
+    def _log_verdict(self, verdict: Verdict, chosen: Entry) -> None:
+        assert self.tracker is not None
+        (confirmed,) = [one for one in verdict.confirmed if one.number == chosen.number]
+        self.tracker.parent(
+            metrics={"confirmed_accuracy": confirmed.accuracy},
+            tags={
+                "verdict": verdict.sentence,
+                "verdict_kind": verdict.kind,
+                "recommended": chosen.name,
+                "best_confirmed": verdict.confirmed[0].name,
+            },
+        )
+
+    def _final(self, policy_file: Path) -> dict[str, Any]:
+        settings, study = self.settings, self.study
+        key = final_key(policy_file, settings, self.data)
+        known: dict[str, Any] | None = study.user_attrs.get("final")
+        if known is not None and known["key"] == key and Path(known["model"]).exists():
+            accuracy = 100 * known["figures"]["test_accuracy"]
+            self.display.line(f"final model: test accuracy {accuracy:.1f} %, saved as {known['model']}")
+            if self.tracker is not None:  # it may have been killed before all of it was logged
+                log_final(self.tracker, self.data, known)
+            return known
+        by = f"augsearch run, study {study.study_name}"
+        final = {
+            "key": key,
+            **train_and_test(
+                self.data, settings, policy_file, self.output, self.display, self.tracker, by, study
+            ),
+        }
+        study.set_user_attr("final", final)
+        return final
+
+    def _report(self) -> None:
+        """Write the page about it all. One that can't be drawn must not lose the run."""
+        page = self.output / "report.html"
+        if self.tracker is None and page.exists():  # nothing is new
+            return
+        from augsearch.search.report.page import write_report
+
+        try:
+            write_report(self.study, page, self.output)
+        except Exception as error:
+            again = f"augsearch report {shlex.quote(self.study.study_name)} tries again"
+            self.display.line(f"{page} could not be written ({first_line(error)}); {again}")
+            return
+        if self.tracker is not None:
+            self.tracker.artifact(page)
+
+
+def _params(study: optuna.Study) -> dict[int, dict[str, Any]]:
+    return {trial.number: trial.params for trial in study.get_trials(deepcopy=False)}

@@ -1,0 +1,64 @@
+"""Settings from a TOML file and flags, and back into a file."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from augsearch.policies import UserError
+from augsearch.policies.errors import explain
+from augsearch.search.settings.settings import FLAT, Settings, in_sections
+
+
+def load_settings(config: Path | None, flags: Mapping[str, Any]) -> Settings:
+    """Defaults, then the TOML file, then ``flags`` by flat name; a flag that is None was not given.
+
+    Raises:
+        UserError: the file can't be read, or a field is unknown or breaks its rule.
+    """
+    fields = _read_toml(config) if config is not None else {}
+    given = {name: value for name, value in flags.items() if value is not None}
+    try:
+        Settings.model_validate(fields)
+    except ValidationError as error:
+        raise UserError(f"{config}: {explain(error, names=_flat_where(fields))}") from None
+    try:
+        return Settings.model_validate({**in_sections(fields), **given})
+    except ValidationError as error:
+        raise UserError(explain(error, separator="-", names=_flat_where(FLAT))) from None
+
+
+def _flat_where(names: Mapping[str, Any]) -> dict[str, str]:
+    """Section and field → flat name, for the settings that ``names`` calls by the latter."""
+    return {f"{section}.{field}": flat for flat, (section, field) in FLAT.items() if flat in names}
+
+
+def _read_toml(config: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(config.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{config}: {(error.strerror or str(error)).lower()}; give a TOML file") from None
+    except ValueError as error:
+        raise UserError(f"{config}: not valid TOML ({error})") from None
+
+
+def show_settings(settings: Settings) -> str:
+    """The settings as TOML, fit to be a ``--config`` file; fields without a value stand as comments."""
+    import tomli_w
+
+    tables: dict[str, dict[str, Any]] = {}
+    for name, value in settings.model_dump(mode="json").items():
+        if isinstance(value, dict):
+            tables[name] = value
+        else:
+            tables.setdefault("", {})[name] = value
+    texts = []
+    for name, fields in tables.items():
+        said = {field: value for field, value in fields.items() if value is not None}
+        automatic = "".join(f"# {field} = (automatic)\n" for field, value in fields.items() if value is None)
+        texts.append((f"[{name}]\n" if name else "") + tomli_w.dumps(said) + automatic)
+    return "\n".join(texts)

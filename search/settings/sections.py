@@ -1,0 +1,278 @@
+"""The sections of the settings; each room gets its own, and no other."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from augsearch.policies import OPERATION_SETS, OPERATIONS, RANDAUGMENT, Transfer, UserError
+from augsearch.search.space.space import BASELINES
+from augsearch.trainers.evaluation.metrics import Metric
+from augsearch.trainers.models.names import check_network
+from augsearch.trainers.workspace.candidate import SELF
+
+HOME = Path("mlruns")
+"""Where everything is kept unless told otherwise, relative to the working directory."""
+
+SQLITE = "sqlite:///"
+"""Begins the address of an SQLite database; its path follows."""
+
+
+def sqlite_file(address: str) -> Path | None:
+    """The file of the SQLite database at ``address``; None where that is another database's."""
+    return Path(address.removeprefix(SQLITE)) if address.startswith(SQLITE) else None
+
+
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Side = Annotated[int, Field(ge=8, le=1024)]
+
+Sampler = Literal["tpe", "gp", "cmaes", "random"]
+"""What proposes candidates."""
+Pruner = Literal["wilcoxon", "hyperband", "median", "none"]
+"""What stops losers."""
+
+TRACKED = ("runs:/", "models:/")
+"""What begins the address of a model in MLflow."""
+
+
+class Section(BaseModel):
+    """Settings that one room takes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Flat:
+    """The flat name of a field, where it is not the field's own."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+
+def _existing_weights(weights: str) -> str:
+    if weights not in ("hub", "none") and not Path(weights).is_file():
+        raise ValueError(f"must be hub, none or a file, and there is no file {weights}")
+    return weights
+
+
+def _unknown_operation(name: str) -> str:
+    close = difflib.get_close_matches(name, [*OPERATION_SETS, *OPERATIONS], n=1)
+    if close:
+        return f"unknown operation {name!r}; did you mean {close[0]!r}? augsearch operations lists all"
+    known = f"the sets {', '.join(OPERATION_SETS)} and the operations {', '.join(OPERATIONS)}"
+    return f"unknown operation {name!r}; known are {known}"
+
+
+class DataSettings(Section):
+    """Which images, and how they are divided."""
+
+    source: Annotated[str | None, Flat("data")] = None
+    """A folder, an .npz file, ``torchvision:NAME``; None: the embedded Fashion-MNIST subset."""
+    validation: Path | None = None
+    """Labeled images from where the model will be used, to optimise for; None: some of the data's own."""
+    image_size: Side | None = None
+    """Side in pixels to which images are decoded; None: the images' own, at most 64."""
+    limit: int | None = Field(default=None, ge=2)
+    """At most this many training images, stratified; None: all."""
+    skip_bad_images: bool = False
+
+
+class SearchSettings(Section):
+    """How the search goes about it."""
+
+    trials: int = Field(default=16, ge=len(BASELINES), le=100_000)
+    folds: int = Field(default=6, ge=1, le=100)
+    """Folds of a candidate that is not stopped."""
+    metric: Metric = "accuracy"
+    """What candidates are compared by."""
+    sampler: Sampler = "tpe"
+    pruner: Pruner = "wilcoxon"
+    operations: tuple[str, ...] = RANDAUGMENT
+    """Those that are searched over: names, and names of sets."""
+    timeout: Positive | None = None
+    """Seconds after which no more trials begin; None: no limit."""
+
+    @field_validator("operations", mode="before")
+    @classmethod
+    def _operations_separated(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        return tuple(name for part in value.split(",") if (name := part.strip()))
+
+    @field_validator("operations")
+    @classmethod
+    def _operations_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        chosen: set[str] = set()
+        for name in names:
+            if name not in OPERATIONS and name not in OPERATION_SETS:
+                raise ValueError(_unknown_operation(name))
+            chosen.update(OPERATION_SETS.get(name, (name,)))
+        if not chosen:
+            raise ValueError("must name at least one operation or set of operations")
+        # In the registry's order: the same operations are the same search, however they were named.
+        return tuple(name for name in OPERATIONS if name in chosen)
+
+
+class ProxySettings(Section):
+    """The short trainings that score candidates."""
+
+    model: Annotated[str, Flat("proxy_model")] = "small"
+    epochs: int | None = Field(default=None, ge=1, le=10_000)
+    """None: 30, and more for few images."""
+    fold_size: int | None = Field(default=None, ge=2)
+    """Training images of a fold; None: four fifths of all, at most 1,000."""
+
+    @field_validator("model")
+    @classmethod
+    def _network_known(cls, name: str) -> str:
+        return check_network(name)
+
+
+class TransferSettings(Section):
+    """What networks that are not built in start from, and what becomes of it."""
+
+    mode: Annotated[Literal["none", "head", "full", "search"] | None, Flat("transfer")] = None
+    """None: full for networks with weights."""
+    weights: str | None = None
+    """``hub``, ``none`` or a file; None: hub if there is a transfer."""
+    input_size: Side | None = None
+    """Side to which those networks resize the images; None: the one that their weights were trained at."""
+    backbone_lr_scale: float = Field(default=Transfer(mode="full").backbone_lr_scale, gt=0, le=1)
+    layer_decay: float = Field(default=Transfer(mode="full").layer_decay, gt=0, le=1)
+
+    @field_validator("weights")
+    @classmethod
+    def _weights_there(cls, weights: str | None) -> str | None:
+        return weights if weights is None else _existing_weights(weights)
+
+
+class TeacherSettings(Section):
+    """Whom candidates distil from."""
+
+    network: Annotated[str, Flat("teacher")] = SELF
+    """A network to train, a model file, one in MLflow, ``self`` (the student's own network) or ``none``."""
+    weights: Annotated[str, Flat("teacher_weights")] = "hub"
+    """``hub``, ``none`` or a file, of a teacher that is not built in."""
+    view: Annotated[Literal["same", "clean"], Flat("teacher_view")] = "same"
+    """What it looks at: the student's augmented images, or the originals."""
+
+    @field_validator("weights")
+    @classmethod
+    def _weights_there(cls, weights: str) -> str:
+        return _existing_weights(weights)
+
+    @field_validator("network")
+    @classmethod
+    def _teacher_known(cls, teacher: str) -> str:
+        if teacher in ("none", SELF) or teacher.startswith(TRACKED):
+            return teacher
+        try:
+            return check_network(teacher)
+        except UserError as error:
+            raise ValueError(f"{error}; runs:/RUN_ID/model in MLflow; self; or none") from None
+
+
+class ConfirmationSettings(Section):
+    """How sure a verdict must be."""
+
+    folds: Annotated[int, Flat("confirm_folds")] = Field(default=32, ge=2, le=1000)
+    """At most: what is decided stops earlier."""
+    finalists: int = Field(default=2, ge=1, le=20)
+    """Candidates beside the baselines."""
+    margin: Positive | None = None
+    """The gain below which a policy is as good as a simpler one, in the metric's unit; None: the usual."""
+
+
+class UnlabeledSettings(Section):
+    """Images without labels, and how to learn from them."""
+
+    folder: Annotated[Path | None, Flat("unlabeled")] = None
+    """None: those that the data brings, or a folder unlabeled/ in it."""
+    semi: Literal["none", "pseudo", "self-training", "fixmatch", "distillation", "search"] | None = None
+    """The technique; None: search where ``folder`` is given, else none."""
+    threshold: Annotated[float, Field(ge=0, le=1)] | None = None
+    """This and the next two are searched where they aren't given."""
+    weight: Annotated[float | None, Flat("unlabeled_weight")] = Field(default=None, ge=0, le=100)
+    ratio: Annotated[float | None, Flat("unlabeled_ratio")] = Field(default=None, gt=0, le=64)
+    class_cap: Positive | None = None
+    rounds: int | None = Field(default=None, ge=1, le=100)
+    """How often to label anew, or how many students to train at most."""
+    first_teacher: str | None = None
+    """The network of self-training's first teacher; None: the final model's."""
+
+    @field_validator("first_teacher")
+    @classmethod
+    def _network_known(cls, name: str | None) -> str | None:
+        return None if name is None else check_network(name)
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the search learns from unlabeled images."""
+        return self.semi not in (None, "none") or (self.semi is None and self.folder is not None)
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """The fields of ``Semi`` that are given, and so not searched."""
+        names = ("threshold", "weight", "ratio", "class_cap", "rounds")
+        return {name: value for name in names if (value := getattr(self, name)) is not None}
+
+
+class FinalSettings(Section):
+    """The training of the model that ships."""
+
+    train: Annotated[bool, Flat("final")] = True
+    model: Annotated[str | None, Flat("final_model")] = None
+    """None: the proxy's network if it is not built in, else medium."""
+    size: Annotated[Side | None, Flat("final_size")] = None
+    """Side in pixels of the final training's images; None: the search's, or what its weights want."""
+    epochs: Annotated[int | None, Flat("final_epochs")] = Field(default=None, ge=1, le=10_000)
+    patience: int | None = Field(default=None, ge=1)
+    batch_size: int = Field(default=64, ge=2, le=65_536)
+    accumulation: int = Field(default=1, ge=1, le=1024)
+    learning_rate: Positive | None = None
+    label_smoothing: float | None = Field(default=None, ge=0, lt=1)
+    """None: 0.1, or 0 where a threshold decides which unlabeled images to learn from."""
+    warm_up: float = Field(default=0.25, gt=0, lt=1)
+    ema: float | None = Field(default=None, gt=0, lt=1)
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    crop_scale: float = Field(default=0.35, gt=0, le=1)
+    """The smallest share of an image that a random crop keeps, above 64 px."""
+    processes: int = Field(default=1, ge=1, le=1024)
+
+    @field_validator("model")
+    @classmethod
+    def _network_known(cls, name: str | None) -> str | None:
+        return None if name is None else check_network(name)
+
+
+class EngineSettings(Section):
+    """Where folds run."""
+
+    name: Annotated[str, Flat("engine")] = "local"
+    """A file of ``search/engines``."""
+    workers: int | None = Field(default=None, ge=1, le=1024)
+    """None: one for every core; on a GPU at most four."""
+    fold_timeout: Positive = 3600.0
+    """Seconds."""
+    device: str = "auto"
+
+    @field_validator("device")
+    @classmethod
+    def _device_named_rightly(cls, device: str) -> str:
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
+            raise ValueError(f"must be auto, cpu, cuda or cuda:NUMBER, got {device!r}")
+        return device
+
+
+class TrackingSettings(Section):
+    """Where results are kept, and under which name."""
+
+    study: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    """None: named after the data and the settings."""
+    storage: str = f"{SQLITE}{HOME}/studies.db"
+    uri: Annotated[str, Flat("tracking_uri")] = f"{SQLITE}{HOME}/mlflow.db"
+    output: Path | None = None
+    """Folder of the results; None: one named after the study."""

@@ -1,0 +1,217 @@
+"""All settings as one frozen object, checked once.
+
+A setting has two names: its section and field, as in the TOML file (``confirmation.folds``), and one flat
+name (``confirm_folds``), after which its flag is called. Flat names are read wherever settings are read:
+files, and the records of studies, had no sections once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field, model_validator
+
+from augsearch.policies import Transfer
+from augsearch.search.settings.sections import (
+    ConfirmationSettings,
+    DataSettings,
+    EngineSettings,
+    FinalSettings,
+    Flat,
+    ProxySettings,
+    SearchSettings,
+    Section,
+    TeacherSettings,
+    TrackingSettings,
+    TransferSettings,
+    UnlabeledSettings,
+)
+from augsearch.search.space.space import TECHNIQUES, SemiSpace, Space
+from augsearch.trainers.models.names import is_built_in, is_model_file
+
+
+class Settings(Section):
+    """Everything that ``augsearch run`` can be told; takes sections and flat names alike."""
+
+    seed: int = Field(default=0, ge=0, le=2**31)
+    """Everything random follows from it."""
+    data: DataSettings = DataSettings()
+    search: SearchSettings = SearchSettings()
+    proxy: ProxySettings = ProxySettings()
+    transfer: TransferSettings = TransferSettings()
+    teacher: TeacherSettings = TeacherSettings()
+    confirmation: ConfirmationSettings = ConfirmationSettings()
+    unlabeled: UnlabeledSettings = UnlabeledSettings()
+    final: FinalSettings = FinalSettings()
+    engine: EngineSettings = EngineSettings()
+    tracking: TrackingSettings = TrackingSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _in_sections(cls, values: Any) -> Any:
+        return in_sections(values) if isinstance(values, Mapping) else values
+
+    @model_validator(mode="after")
+    def _transfer_has_weights(self) -> Settings:
+        mode, proxy = self.transfer.mode, self.proxy.model
+        weighted = {self.weights_of(name) != "none" for name in (proxy, self.network)}
+        if mode in ("head", "full") and weighted == {False}:
+            raise ValueError(
+                f"transfer {mode} needs a network with weights; name one with --final-model or "
+                "--proxy-model (torchvision:NAME, timm:NAME or a .safetensors file)"
+            )
+        if mode == "search" and self.weights_of(proxy) == "none":
+            raise ValueError(
+                "transfer search needs weights for the search's network; name one with --proxy-model "
+                "(torchvision:NAME, timm:NAME or a .safetensors file)"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _baselines_fit(self) -> Settings:
+        needed = len(self.space.baselines)
+        if self.search.trials < needed:
+            raise ValueError(f"trials must be at least {needed}, the baselines, got {self.search.trials}")
+        return self
+
+    @model_validator(mode="after")
+    def _teacher_for_unlabeled(self) -> Settings:
+        if self.unlabeled.semi == "distillation" and not self.with_teacher:
+            raise ValueError("semi distillation needs a teacher; leave --teacher none out")
+        return self
+
+    @property
+    def with_teacher(self) -> bool:
+        """Whether distillation is searched."""
+        return self.teacher.network != "none"
+
+    @property
+    def network(self) -> str:
+        """The final model's network."""
+        if self.final.model is not None:
+            return self.final.model
+        return "medium" if is_built_in(self.proxy.model) else self.proxy.model
+
+    def weights_of(self, network: str) -> str:
+        """What ``network`` starts from: ``none``, ``hub`` or a file."""
+        if is_model_file(network):
+            return network
+        if is_built_in(network):
+            return "none"
+        if self.transfer.weights is not None:
+            return self.transfer.weights
+        return "none" if self.transfer.mode in (None, "none") else "hub"
+
+    def transfer_of(self, network: str) -> Transfer | None:
+        """How ``network``'s weights are used, where that is not searched; None: there are none."""
+        if self.weights_of(network) == "none" or self.transfer.mode == "none":
+            return None
+        return Transfer(
+            mode="head" if self.transfer.mode == "head" else "full",
+            backbone_lr_scale=self.transfer.backbone_lr_scale,
+            layer_decay=self.transfer.layer_decay,
+        )
+
+    @property
+    def space(self) -> Space:
+        """What the search may choose from."""
+        searched = self.transfer.mode == "search"
+        return Space(
+            operations=self.search.operations,
+            teacher_view=self.teacher.view if self.with_teacher else None,
+            transfer="search" if searched else self.transfer_of(self.proxy.model),
+            semi=self._semi_space if self.unlabeled.wanted else None,
+        )
+
+    @property
+    def _semi_space(self) -> SemiSpace:
+        fixed, technique = tuple(self.unlabeled.fields.items()), self.unlabeled.semi
+        if technique is not None and technique in TECHNIQUES:
+            return SemiSpace((technique,), searched=False, fixed=fixed)
+        known = [name for name in TECHNIQUES if self.with_teacher or name != "distillation"]
+        return SemiSpace(tuple(known), searched=True, fixed=fixed)
+
+    def flat(self) -> dict[str, Any]:
+        """Plain values by flat name: how settings stand in a study and among MLflow's parameters."""
+        nested = self.model_dump(mode="json")
+        return {
+            flat: nested[section][field] if section else nested[field]
+            for flat, (section, field) in FLAT.items()
+        }
+
+    def value(self, flat: str) -> Any:
+        """The value of the setting with this flat name."""
+        section, field = FLAT[flat]
+        return getattr(getattr(self, section) if section else self, field)
+
+    @property
+    def given(self) -> frozenset[str]:
+        """The flat names of the settings that were given, even where the value is the default."""
+        return frozenset(
+            flat
+            for flat, (section, field) in FLAT.items()
+            if field in (getattr(self, section) if section else self).model_fields_set
+        )
+
+    @classmethod
+    def recorded(cls, said: Mapping[str, Any]) -> Settings:
+        """Settings that a study recorded, unchecked: what they name may be gone, and fields come and go."""
+        plain = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
+        return cls().changed(**{name: value for name, value in plain.items() if name in FLAT})
+
+    def changed(self, **values: Any) -> Settings:
+        """These settings with others for some flat names; values are trusted, not checked."""
+        updates: dict[str, Any] = {}
+        for flat, value in values.items():
+            section, field = FLAT[flat]
+            if not section:
+                updates[field] = value
+                continue
+            before = updates.get(section, getattr(self, section))
+            updates[section] = before.model_copy(update={field: value})
+        return self.model_copy(update=updates)
+
+
+def _flat_names() -> dict[str, tuple[str, str]]:
+    """Flat name → section, empty for none, and field."""
+    found: dict[str, tuple[str, str]] = {}
+    for section, info in Settings.model_fields.items():
+        kind = info.annotation
+        if not (isinstance(kind, type) and issubclass(kind, Section)):
+            found[section] = ("", section)
+            continue
+        for field, inner in kind.model_fields.items():
+            named = [extra.name for extra in inner.metadata if isinstance(extra, Flat)]
+            found[named[0] if named else field] = (section, field)
+    return found
+
+
+FLAT = _flat_names()
+"""Where the setting of each flat name stands: its section, empty for none, and its field there."""
+
+
+def in_sections(values: Mapping[str, Any]) -> dict[str, Any]:
+    """``values``, by section or by flat name, all by section; names that are neither stay as they are.
+
+    Some sections are called like a setting of old: a table is the section, anything else the setting.
+    """
+    sections = {section for section, _ in FLAT.values()}
+    nested: dict[str, Any] = {}
+    for name, value in values.items():
+        section, field = FLAT.get(name, ("", name))
+        if name in sections and isinstance(value, Section):
+            nested[name] = {key: getattr(value, key) for key in value.model_fields_set} | nested.get(name, {})
+        elif name in sections and isinstance(value, Mapping):
+            nested[name] = {**nested.get(name, {}), **value}
+        elif section:
+            table = nested.setdefault(section, {})
+            if isinstance(table, dict):  # else it is refused as a section
+                table[field] = value
+        else:
+            nested[field] = value
+    return nested
+
+
+DEFAULTS = {flat: Settings().value(flat) for flat in FLAT}
+"""What each setting is where nothing is given, by flat name."""
