@@ -28,6 +28,7 @@ RULES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("tracking", "figures"),
         ("inputs",),
         ("race", "final", "report"),
+        ("pipelines",),
         ("commands",),
         ("cli",),
     ),

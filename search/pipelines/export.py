@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from augsearch.policies import UserError, write_policy
-from augsearch.search.settings.settings import Settings
+from augsearch.search.settings.sections import TrackingSettings
 from augsearch.search.space.describe import describe
 from augsearch.search.studies.policy_file import policy_file_of
 from augsearch.search.studies.study import entries, finished, load_study, open_storage
@@ -17,7 +17,7 @@ def export_policy(name: str, output: Path, trial: int | None, storage: str | Non
     Raises:
         UserError: there is no such study or trial, or nothing to export yet.
     """
-    study = load_study(open_storage(storage or Settings().tracking.storage), name)
+    study = load_study(open_storage(storage or TrackingSettings().storage), name)
     known = {entry.number: entry for entry in entries(study)}
     verdict = study.user_attrs.get("verdict")
     note = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from augsearch.policies import UserError
-from augsearch.search.settings.settings import Settings
+from augsearch.search.settings.sections import TrackingSettings
 
 FILE = "model.safetensors"
 
@@ -24,7 +24,7 @@ def find_model(model: str, tracking_uri: str | None = None) -> Path:
     if model.startswith(("runs:", "models:")):
         from augsearch.search.tracking.models import fetch_model
 
-        return fetch_model(model, tracking_uri or Settings().tracking.uri)
+        return fetch_model(model, tracking_uri or TrackingSettings().uri)
     path = Path(model)
     if path.is_dir():
         path /= FILE

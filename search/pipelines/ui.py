@@ -12,8 +12,7 @@ import time
 from collections.abc import Callable
 
 from augsearch.policies import UserError
-from augsearch.search.settings.sections import sqlite_file
-from augsearch.search.settings.settings import Settings
+from augsearch.search.settings.sections import TrackingSettings, sqlite_file
 
 FIRST_PORT = 5000
 PATIENCE = 5.0
@@ -26,7 +25,7 @@ def serve(tracking_uri: str | None, port: int | None, say: Callable[[str], objec
     Raises:
         UserError: nothing was logged there yet, or the port is taken.
     """
-    uri = tracking_uri or Settings().tracking.uri
+    uri = tracking_uri or TrackingSettings().uri
     file = sqlite_file(uri)
     if file is not None and not file.exists():
         raise UserError(f"{uri}: no runs logged there yet; do augsearch run first, in this folder")
