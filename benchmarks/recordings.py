@@ -39,7 +39,7 @@ from augsearch.trainers.data.dataset import Part
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
 from benchmarks.environment import facts
-from benchmarks.unlabeled_images import FASHION, cifar10, fashion_mnist
+from benchmarks.unlabeled.data import FASHION, cifar10, fashion_mnist
 
 RECORDED = Path(__file__).parent / "recorded"
 CANDIDATES = 64
