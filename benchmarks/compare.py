@@ -3,7 +3,7 @@
 ``augsearch compare`` on the embedded images, with default settings, for several seeds, each with its own
 division of the images: the default search, random search with as many image passes, and the baselines with as
 many. What each picks by its search score is trained again on fresh folds and scored on images that none has
-seen. ``benchmarks/search.py`` asks the same on recorded trainings, many more times.
+seen. ``benchmarks/search/`` asks the same on recorded trainings, many more times.
 
 Some 7 minutes a seed on two free cores (AMD EPYC, Zen 5). Every fold is kept at once, and a later call with
 the same ``--work`` trains only what is missing; more ``--seeds`` go on from fewer.

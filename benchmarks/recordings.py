@@ -40,7 +40,7 @@ from augsearch.trainers.system.threads import available_cores
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
 from benchmarks.environment import facts
-from benchmarks.unlabeled_images import FASHION, cifar10, fashion_mnist
+from benchmarks.unlabeled.data import FASHION, cifar10, fashion_mnist
 
 RECORDED = Path(__file__).parent / "recorded"
 CANDIDATES = 64

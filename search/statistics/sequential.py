@@ -1,6 +1,6 @@
 """Who stands for confirmation, who is better than whom, and who is worth another fold.
 
-Pure functions of results: ``benchmarks/statistics.py`` runs them on thousands of made worlds, to see how
+Pure functions of results: ``benchmarks/statistics/`` runs them on thousands of made worlds, to see how
 often what they say is wrong.
 """
 

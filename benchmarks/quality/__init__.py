@@ -1,0 +1,1 @@
+"""What a searched policy brings beside the baselines."""

@@ -1,0 +1,1 @@
+"""What transfer and distillation bring."""

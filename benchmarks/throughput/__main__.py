@@ -1,0 +1,214 @@
+"""How fast is augsearch beside the libraries that people would use instead, and what memory does it take?
+
+On one core, on the same images, in turns with its peers: RandAugment (2, 9), then operation by operation,
+then the memory that a batch takes. A quarter of an hour on one core of a server processor (AMD EPYC, Zen 5),
+a minute and a half with ``--quick``; let nothing else run beside it. With ``--device cuda`` instead:
+RandAugment on the GPU and beside a training step, two minutes.
+
+    make bench-throughput BENCH_ARGS="--quick --markdown page.md"
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from benchmarks.images import Images
+    from benchmarks.tables import Table
+
+SIDES = (32, 96, 224)
+PARTS = ("randaugment", "operations", "memory")
+
+Tell = Callable[[str], None]
+"""Takes a line that says how far it is."""
+Found = tuple[list["Table"], dict[str, Any]]
+"""Tables, and the raw figures behind them."""
+
+
+@click.command()
+@click.option("--quick", is_flag=True, help="A short form: two sizes, short rounds.")
+@click.option("--part", "parts", type=click.Choice(PARTS), multiple=True, help="Only this; may be repeated.")
+@click.option("--side", "sides", type=click.IntRange(8), multiple=True, help="Only this size in pixels.")
+@click.option("--rounds", type=click.IntRange(1), help="The median of them counts.  [default: 5; quick: 3]")
+@click.option(
+    "--seconds",
+    type=click.FloatRange(0),
+    help="For each contestant in each round; a fifth of it for single operations.  [default: 1; quick: 0.1]",
+)
+@click.option(
+    "--photos",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    help="Take the images from this folder instead of making them.",
+)
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
+@click.option(
+    "--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write the tables here too."
+)
+@click.option(
+    "--json", "raw", type=click.Path(dir_okay=False, path_type=Path), help="Write raw figures here."
+)
+def main(
+    quick: bool,
+    parts: tuple[str, ...],
+    sides: tuple[int, ...],
+    rounds: int | None,
+    seconds: float | None,
+    photos: Path | None,
+    device: str,
+    markdown: Path | None,
+    raw: Path | None,
+) -> None:
+    """Measure augsearch against its peers on this machine."""
+    rounds, seconds = rounds or (3 if quick else 5), seconds or (0.1 if quick else 1.0)
+    with progress_on_stderr() as tell:
+        if device == "cuda":
+            found = on_gpu(rounds, seconds, tell)
+        else:
+            sides = sides or ((32, 224) if quick else SIDES)
+            found = on_one_core(parts or PARTS, sides, photos, rounds, seconds, tell)
+    publish(*found, photos, markdown, raw)
+
+
+def on_one_core(
+    parts: Sequence[str], sides: Sequence[int], photos: Path | None, rounds: int, seconds: float, tell: Tell
+) -> Found:
+    """All parts that are asked for."""
+    from benchmarks.throughput.timing import use_one_core
+
+    use_one_core()
+
+    import torch
+
+    from benchmarks import images
+
+    pools = [
+        images.Images(images.photos(photos, side) if photos else images.smooth_images(side)) for side in sides
+    ]
+    tables: list[Table] = []
+    figures: dict[str, Any] = {}
+    with torch.inference_mode():  # no peer pays for gradients that nobody wants
+        if "randaugment" in parts:
+            _add("randaugment", randaugment(pools, rounds, seconds, tell), tables, figures)
+        if "operations" in parts:
+            _add("operations", operations(pools, rounds, seconds / 5, tell), tables, figures)
+    if "memory" in parts:
+        _add("memory", memory(tell), tables, figures)
+    return tables, figures
+
+
+def _add(part: str, found: tuple[list[Table], Any], tables: list[Table], figures: dict[str, Any]) -> None:
+    tables.extend(found[0])
+    figures[part] = found[1]
+
+
+def randaugment(
+    pools: Sequence[Images], rounds: int, seconds: float, tell: Tell
+) -> tuple[list[Table], list[dict[str, Any]]]:
+    """RandAugment (2, 9) in all libraries."""
+    from benchmarks.throughput import randaugment, report, timing
+
+    by_side = {
+        images.side: timing.compare(
+            randaugment.contestants(images),
+            rounds,
+            seconds,
+            lambda step, side=images.side: tell(f"RandAugment, {side} px: {step}"),
+        )
+        for images in pools
+    }
+    figures = [figure for side, timed in by_side.items() for figure in report.plain(timed, side=side)]
+    return [report.randaugment_table(by_side)], figures
+
+
+def operations(
+    pools: Sequence[Images], rounds: int, seconds: float, tell: Tell
+) -> tuple[list[Table], list[dict[str, Any]]]:
+    """Every operation that ours and at least one peer have."""
+    from benchmarks.throughput import operations, report, timing
+
+    tables, figures = [], []
+    for images in pools:
+        rivals = operations.all_peers(images)
+        by_job = {}
+        for job in operations.jobs():
+            tell(f"{job.name}, {images.side} px")
+            timed = timing.compare(operations.contestants(job, images, rivals), rounds, seconds)
+            by_job[job.name] = timed
+            figures += report.plain(timed, side=images.side, operation=job.name)
+        tables.append(report.operations_table(images.side, by_job))
+    return tables, figures
+
+
+def memory(tell: Tell) -> tuple[list[Table], list[dict[str, Any]]]:
+    """What a batch takes beyond itself."""
+    from benchmarks.throughput import memory, report
+
+    tell("memory")
+    peaks = memory.peaks()
+    return [report.memory_table(peaks)], memory.as_json(peaks)
+
+
+def on_gpu(rounds: int, seconds: float, tell: Tell) -> Found:
+    """RandAugment beside kornia's, and beside a training step.
+
+    Raises:
+        click.ClickException: there is no GPU that torch can use.
+    """
+    import torch
+
+    if not torch.cuda.is_available():
+        raise click.ClickException("torch finds no CUDA device; without --device cuda the CPU is measured")
+
+    from benchmarks.throughput import cuda, report
+
+    measured = cuda.measure(torch.device("cuda"), cuda.CASES, rounds, seconds, tell)
+    name = torch.cuda.get_device_name()
+    return report.gpu_tables(measured, name), {"gpu": {"device": name, "figures": cuda.as_json(measured)}}
+
+
+@contextlib.contextmanager
+def progress_on_stderr() -> Iterator[Tell]:
+    """A line that changes on a terminal, lines below each other elsewhere."""
+    console = Console(stderr=True)
+    if console.is_terminal:
+        with console.status("starting") as status:
+            yield status.update
+    else:
+        yield lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True)
+
+
+def publish(
+    tables: Sequence[Table],
+    figures: dict[str, Any],
+    photos: Path | None,
+    markdown: Path | None,
+    raw: Path | None,
+) -> None:
+    """Print the tables, and write the files that are asked for."""
+    from benchmarks import environment
+
+    facts = environment.facts(sys.argv[1:], photos)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 140  # of a file or a pipe; rich takes 80
+    shown = (facts[name] for name in ("command", "date", "processor", "images"))
+    console.print(*shown, sep="\n", highlight=False)
+    for table in tables:
+        console.print("", table.printable())
+    if markdown:
+        text = [environment.markdown(facts), *(table.markdown() for table in tables)]
+        markdown.write_text("\n\n".join(text) + "\n", encoding="utf-8")
+    if raw:
+        raw.write_text(json.dumps(facts | figures, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,176 @@
+"""RandAugment (2, 9) in every library, with the same fourteen operations at the same strengths."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import replace
+from typing import Any
+
+import albumentations
+import kornia
+from kornia.augmentation.auto import RandAugment as KorniaRandAugment
+from kornia.augmentation.auto.operations import Invert
+from kornia.augmentation.auto.operations.policy import PolicySequential
+from PIL import Image
+from timm.data.auto_augment import RandAugment as TimmRandAugment
+from timm.data.auto_augment import rand_augment_ops
+from torchvision.transforms import v2
+
+from augsearch.policies import RANDAUGMENT, Policy
+from benchmarks.images import Images
+from benchmarks.throughput.peers import (
+    BILINEAR,
+    NEAREST,
+    THRESHOLD,
+    Strengths,
+    Way,
+    albumentations_transforms,
+    one_image,
+)
+from benchmarks.throughput.timing import Contestant
+
+
+def peers_batch_size(side: int) -> int:
+    """Images in the batches of torchvision and kornia: 64, and 16 at 224 px.
+
+    There 64 float images are so large that each step of an operation gets its memory anew from the system,
+    and kornia comes to a tenth of the rate that it reaches with 16.
+    """
+    return 64 if side < 200 else 16
+
+
+def our_batch_size(side: int) -> int:
+    """Images in our batches: what a training takes at this size."""
+    return 256 if side < 200 else 64
+
+
+def contestants(images: Images) -> list[Contestant]:
+    """Everyone who has RandAugment, with nearest and with bilinear sampling."""
+    return [
+        contestant
+        for interpolation in (NEAREST, BILINEAR)
+        for contestant in (*_ours(images, interpolation), *_peers(images, interpolation))
+    ]
+
+
+def _ours(images: Images, interpolation: str) -> list[Contestant]:
+    policy = _policy(interpolation)
+    size = our_batch_size(images.side)
+    ours = [
+        Contestant("augsearch", policy.transform(seed=0), images.arrays, "array"),
+        Contestant("augsearch", policy.transform(seed=0), images.pictures, "PIL image"),
+        Contestant("augsearch", policy.transform(seed=0), images.tensors, "tensor"),
+        Contestant("augsearch", policy.batch_transform(seed=0), images.batches(size), "batch of arrays"),
+    ]
+    tensor_policy = our_tensor_policy(interpolation)
+    if tensor_policy:
+        tensors = images.tensor_batches(size)
+        ours.append(Contestant("augsearch", tensor_policy, tensors, "batch of tensors"))
+    return [replace(contestant, interpolation=interpolation) for contestant in ours]
+
+
+def our_tensor_policy(interpolation: str) -> Way | None:
+    """Ours for batches of tensors on any device; None: this augsearch has none yet."""
+    if not importlib.util.find_spec("augsearch.policies.tensor"):
+        return None
+    from augsearch.policies.tensor import TensorPolicy
+
+    return TensorPolicy(_policy(interpolation), seed=0)
+
+
+def _policy(interpolation: str) -> Policy:
+    return Policy(num_ops=2, magnitude=9, interpolation=interpolation)
+
+
+def _peers(images: Images, interpolation: str) -> list[Contestant]:
+    torchvision, timm = torchvision_randaugment(interpolation), timm_randaugment(interpolation)
+    albumentationsx = albumentations_randaugment(Strengths(images.side), interpolation)
+    size = peers_batch_size(images.side)
+    tensors, floats = images.tensor_batches(size), images.float_batches(size)
+    kornia = kornia_randaugment(interpolation)
+    peers = [
+        Contestant("torchvision v2", torchvision, images.pictures, "PIL image"),
+        Contestant("torchvision v2", torchvision, images.tensors, "tensor"),
+        Contestant("torchvision v2", torchvision, tensors, "batch of tensors", draws="batch"),
+        Contestant("timm", timm, images.pictures, "PIL image"),
+        Contestant("AlbumentationsX", albumentationsx, images.arrays, "array"),
+        Contestant("kornia", kornia, floats, "batch of float tensors", draws="batch"),
+    ]
+    return [replace(contestant, interpolation=interpolation) for contestant in peers]
+
+
+def timm_randaugment(interpolation: str) -> Way:
+    """timm's RandAugment with the work of torchvision's.
+
+    As it comes, "rand-m9-n2-mstd0.5" is another thing: each operation is done half of the time, its
+    magnitudes go to 10, so that 9 rotates by 27°, and it draws bilinear or bicubic sampling. Here every
+    operation is done, 3 of 10 is 9 of 30, the sampling is said, and the operations are torchvision's.
+    """
+    sampling = {NEAREST: Image.NEAREST, BILINEAR: Image.BILINEAR}[interpolation]
+    options = {"img_mean": (0, 0, 0), "interpolation": sampling}
+    increasing = ("Solarize", "Color", "Contrast", "Brightness", "Sharpness")
+    names = (
+        *("AutoContrast", "Equalize", "Rotate", "ShearX", "ShearY", "TranslateXRel", "TranslateYRel"),
+        *(f"{name}Increasing" for name in increasing),
+    )
+    operations = rand_augment_ops(3, prob=1.0, hparams=options, transforms=list(names))
+    # Seven bits; its "increasing" scale would keep three.
+    operations += rand_augment_ops(7.5, prob=1.0, hparams=options, transforms=["PosterizeOriginal"])
+    return TimmRandAugment([*operations, lambda image: image], num_layers=2)
+
+
+def albumentations_randaugment(strengths: Strengths, interpolation: str) -> Way:
+    """AlbumentationsX has no RandAugment; the same fourteen operations, two of them for each image."""
+    transforms = albumentations_transforms(strengths, least=-1, interpolation=interpolation)
+    some = albumentations.SomeOf([transforms[name] for name in RANDAUGMENT], n=2, replace=True, p=1)
+    return one_image(albumentations.Compose([some], telemetry=False))
+
+
+KORNIA_POLICY = [
+    ("identity", 0, 1),
+    ("auto_contrast", 0, 1),
+    ("equalize", 0, 1),
+    ("rotate", -30.0, 30.0),
+    # The values below come out at 9 of 30 as torchvision's: 7 bits, 0.7 of 255, a factor of 1.27.
+    ("posterize", 4.7, 8.0),
+    ("solarize", THRESHOLD, THRESHOLD),
+    ("color", 1.0, 1.9),
+    ("contrast", 1.0, 1.9),
+    ("brightness", 1.0, 1.9),
+    ("sharpness", 1.0, 1.9),
+    # It multiplies by 180 and takes degrees.
+    ("shear_x", -0.0952, 0.0952),
+    ("shear_y", -0.0952, 0.0952),
+    ("translate_x", -150 / 331, 150 / 331),
+    ("translate_y", -150 / 331, 150 / 331),
+]
+
+
+class _KorniaRandAugment(KorniaRandAugment):
+    """kornia's, which knows no identity, with one."""
+
+    def compose_subpolicy_sequential(self, subpolicy: Any) -> PolicySequential:
+        if subpolicy[0][0] == "identity":
+            return PolicySequential(Invert(0.0))
+        return super().compose_subpolicy_sequential(subpolicy)
+
+
+def kornia_randaugment(interpolation: str) -> KorniaRandAugment:
+    """kornia's RandAugment with torchvision's operations and magnitudes.
+
+    It draws two operations for the whole batch and only the signs for each image, which is less work for
+    it and less variety for the network. Brightness, contrast and colour follow formulas of its own. Without
+    the matrices that an inverse would need it is faster.
+    """
+    policy = [[entry] for entry in KORNIA_POLICY]
+    augment = _KorniaRandAugment(2, 9, policy, transformation_matrix_mode="skip")
+    for module in augment.modules():
+        flags = getattr(module, "flags", {})
+        if "resample" in flags:
+            flags["resample"] = kornia.constants.Resample.get(interpolation)
+    return augment
+
+
+def torchvision_randaugment(interpolation: str) -> Way:
+    """torchvision's, for PIL images, tensors and, with one draw for all, batches of tensors."""
+    return v2.RandAugment(2, 9, interpolation=v2.InterpolationMode(interpolation))

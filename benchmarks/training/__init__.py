@@ -1,0 +1,1 @@
+"""The training loop beside the plain recipe, and where its time goes."""

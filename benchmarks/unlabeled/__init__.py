@@ -1,0 +1,1 @@
+"""What unlabeled images bring, and what they cost."""
