@@ -142,7 +142,7 @@ def record(
     name: str, data: Path, candidates: int, folds: int, workers: int, log: Path, display: Display
 ) -> None:
     """Run every fold of every candidate that ``log`` has not yet, and write the recording."""
-    settings = Settings(data=str(data), seed=SEED)
+    settings = Settings.of(data=str(data), seed=SEED)
     workspace = open_data(settings, display).workspace
     params = drawn_params(settings.space, candidates, SEED)
     names = [*settings.space.baselines]
@@ -151,7 +151,7 @@ def record(
     known = dict(_read_log(log))
     # Fold by fold, so that a table that is not whole yet has all candidates.
     tasks = [(c, f) for f in range(folds) for c in range(candidates) if (c, f) not in known]
-    engine = LocalEngine(workers, settings.fold_timeout)
+    engine = LocalEngine(workers, settings.engine.fold_timeout)
     try:
         with display.bar(f"recording {name}", len(tasks)) as bar, log.open("a", encoding="utf-8") as file:
             for (c, f), result in _run(engine, workspace.folder, chosen, tasks):

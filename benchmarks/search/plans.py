@@ -111,12 +111,14 @@ def _race(task: Task, folder: Path) -> dict[str, Any]:
 
 def _search(task: Task, folder: Path) -> dict[str, Any]:
     surrogate = surrogate_of(folder, task.data, task.truth)
-    settings = Settings(
+    settings = Settings.of(
         trials=task.count if task.images is None else 100_000,
         sampler=cast(Sampler, task.way.partition(" ")[0]),
         seed=SEEDS_APART * task.seed,
     )
-    study = new_study(settings, pruner_of(settings.pruner, settings.folds), baselines=task.way != ALONE)
+    study = new_study(
+        settings, pruner_of(settings.search.pruner, settings.search.folds), baselines=task.way != ALONE
+    )
     engine = ReplayEngine(surrogate.answer(task.seed), task.slots)
     path = [
         (moment.images, *(pick and surrogate.value(pick) for pick in (moment.best, moment.found)))

@@ -159,7 +159,7 @@ def race(table: FoldTable, count: int, pruner: BasePruner, seed: int, slots: int
     rows = rng.permutation(np.arange(table.baselines, len(table.candidates)))[:count]
     folds = rng.permutation(table.accuracy.shape[1])
     # What is asked for is waiting, so the sampler has no say.
-    settings = Settings(trials=table.baselines + len(rows), folds=len(folds), sampler="random")
+    settings = Settings.of(trials=table.baselines + len(rows), folds=len(folds), sampler="random")
     study = new_study(settings, pruner)
     for row in rows:
         study.enqueue_trial(table.params[row])

@@ -46,7 +46,7 @@ def worlds() -> list[tuple[World, int | None]]:
 
     Where no candidate is better the share to be known is small: those worlds are run twice as often.
     """
-    counts = len(BASELINES), DEFAULTS.trials - len(BASELINES)
+    counts = len(BASELINES), DEFAULTS.search.trials - len(BASELINES)
     made: list[tuple[World, int | None]] = [(null(*counts), None), (one_strong(*counts), None)]
     made += [(planted(effect, *counts), None) for effect in EFFECTS]
     made += [(null(*counts), IMAGES), (one_strong(*counts), IMAGES)]
@@ -60,8 +60,8 @@ def search(
 
     Those after the baselines come in a random order.
     """
-    folds = DEFAULTS.folds
-    study = optuna.create_study(direction="maximize", pruner=pruner_of(DEFAULTS.pruner, folds))
+    folds = DEFAULTS.search.folds
+    study = optuna.create_study(direction="maximize", pruner=pruner_of(DEFAULTS.search.pruner, folds))
     baselines = len(world.baselines)
     finished, ran = [], {}
     for number in [*range(baselines), *(baselines + rng.permutation(len(world.candidates)))]:
@@ -84,10 +84,10 @@ def simulate(world: World, noise: Noise, seed: int) -> dict[str, Any]:
     rng = np.random.default_rng(seed)
     truths = world.truths
     baselines = range(len(world.baselines))
-    searched = noise.draw(truths, DEFAULTS.folds, rng)
+    searched = noise.draw(truths, DEFAULTS.search.folds, rng)
     finished, ran = search(world, searched, rng)
-    finalists = [number for number in finished if number not in baselines][: DEFAULTS.finalists]
-    confirmed = noise.draw(truths, DEFAULTS.confirm_folds, rng)
+    finalists = [number for number in finished if number not in baselines][: DEFAULTS.confirmation.finalists]
+    confirmed = noise.draw(truths, DEFAULTS.confirmation.folds, rng)
     kept: dict[tuple[int, int], Standing] = {}
 
     def standing(number: int, folds: int) -> Standing:
@@ -98,11 +98,11 @@ def simulate(world: World, noise: Noise, seed: int) -> dict[str, Any]:
         return kept[number, folds]
 
     numbers = [*baselines, *finalists]
-    field, _ = settle(standing, numbers, DEFAULTS.confirm_folds, POINT, "accuracy")
+    field, _ = settle(standing, numbers, DEFAULTS.confirmation.folds, POINT, "accuracy")
     best = field.best_baseline.number
     others = [searched[number][:folds] for number, folds in ran.items() if number not in baselines]
     leads = leads_over(searched[best], others)
-    verdict = judge(field, field.level(DEFAULTS.confirm_folds), leads)
+    verdict = judge(field, field.level(DEFAULTS.confirmation.folds), leads)
     outcome = {
         "kind": verdict.kind,
         "recommended": verdict.recommended,

@@ -127,9 +127,10 @@ def write(rows: Sequence[Row], facts: dict[str, Any], defaults: Settings, output
 
 def page(rows: Sequence[Row], facts: dict[str, Any], defaults: Settings) -> str:
     """The page."""
+    search, confirmation = defaults.search, defaults.confirmation
     budget = (
-        f"{defaults.trials} trials of up to {defaults.folds} folds, {defaults.finalists} finalists and the "
-        f"baselines on up to {defaults.confirm_folds} fresh folds"
+        f"{search.trials} trials of up to {search.folds} folds, {confirmation.finalists} finalists and the "
+        f"baselines on up to {confirmation.folds} fresh folds"
     )
     return f"""# How often the verdict is right
 

@@ -155,6 +155,15 @@ class Settings(Section):
         )
 
     @classmethod
+    def of(cls, **values: Any) -> Settings:
+        """Settings by flat name, checked: ``Settings.of(trials=30, seed=1)``.
+
+        Raises:
+            ValidationError: a value breaks its rule, or a name is unknown.
+        """
+        return cls.model_validate(values)
+
+    @classmethod
     def recorded(cls, said: Mapping[str, Any]) -> Settings:
         """Settings that a study recorded, unchecked: what they name may be gone, and fields come and go."""
         plain = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}

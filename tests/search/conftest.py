@@ -84,8 +84,8 @@ def _make_study(
     name: str = "demo",
 ) -> optuna.Study:
     """``lead``: of trial 5 over the best baseline; every third candidate stopped early."""
-    settings = Settings(study=name, trials=trials, folds=folds, confirm_folds=16, metric=metric)
-    storage = open_storage(settings.storage)
+    settings = Settings.of(study=name, trials=trials, folds=folds, confirm_folds=16, metric=metric)
+    storage = open_storage(settings.tracking.storage)
     study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
     study.set_user_attr("identity", {"data": "photos 0123456789ab", "folds": folds, "metric": metric})
     study.set_user_attr("settings", settings.model_dump(mode="json"))
@@ -112,9 +112,9 @@ def _make_study(
             )
         )
     if stage == "confirmed":
-        finalists = choose_finalists(study, settings.finalists)
+        finalists = choose_finalists(study, settings.confirmation.finalists)
         while missing := (
-            confirmation := Confirmation(study, finalists, settings.confirm_folds, 0.01, metric)
+            confirmation := Confirmation(study, finalists, settings.confirmation.folds, 0.01, metric)
         ).missing():
             for entry, fold in missing:
                 result = _made_result(truths[entry.number], metric, rng)

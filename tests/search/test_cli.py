@@ -272,7 +272,7 @@ def test_one_class_is_refused(workplace: Path) -> None:
 def test_bad_images_are_skipped_and_listed_on_demand(photos: Path) -> None:
     (photos / "cats" / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 no picture")
     shown = io.StringIO()
-    data = open_data(Settings(data=str(photos), skip_bad_images=True), Display(Console(file=shown)))
+    data = open_data(Settings.of(data=str(photos), skip_bad_images=True), Display(Console(file=shown)))
     assert len(data.images.labels) == 16
     assert "skipped cats/broken.jpg" in shown.getvalue()
 

@@ -18,8 +18,8 @@ def test_flags_override_the_file_and_the_file_the_defaults(tmp_path: Path) -> No
     config = tmp_path / "a.toml"
     config.write_text('trials = 30\nfolds = 3\noperations = ["rotate", "equalize"]\n')
     settings = load_settings(config, {"folds": 5, "seed": None})
-    assert (settings.trials, settings.folds, settings.seed) == (30, 5, 0)
-    assert settings.operations == ("rotate", "equalize")
+    assert (settings.search.trials, settings.search.folds, settings.seed) == (30, 5, 0)
+    assert settings.search.operations == ("rotate", "equalize")
 
 
 def test_shown_settings_are_a_config_file_that_gives_the_same_settings(tmp_path: Path) -> None:
@@ -29,13 +29,13 @@ def test_shown_settings_are_a_config_file_that_gives_the_same_settings(tmp_path:
     config = tmp_path / "shown.toml"
     config.write_text(show_settings(settings))
     assert load_settings(config, {}) == settings
-    assert load_settings(None, {"operations": "randaugment"}).operations == RANDAUGMENT
+    assert load_settings(None, {"operations": "randaugment"}).search.operations == RANDAUGMENT
     assert Settings() == load_settings(None, {})
 
 
 def test_sets_and_names_of_operations_mix_and_collapse() -> None:
     def chosen(text: str) -> tuple[str, ...]:
-        return load_settings(None, {"operations": text}).operations
+        return load_settings(None, {"operations": text}).search.operations
 
     assert chosen("geometry") == OPERATION_SETS["geometry"]
     assert chosen("rotate, rotate") == ("rotate",)

@@ -36,7 +36,7 @@ def file_with(semi: Semi | None) -> PolicyFile:
 
 def test_without_unlabeled_images_nothing_of_them_is_searched() -> None:
     assert Settings().space.semi is None
-    assert Settings(semi="none", unlabeled=Path("somewhere")).space.semi is None
+    assert Settings.of(semi="none", unlabeled=Path("somewhere")).space.semi is None
     assert list(Settings().space.baselines) == list(BASELINES)
 
 
@@ -52,7 +52,7 @@ def test_with_a_teacher_its_word_is_a_choice_too() -> None:
     assert semi is not None
     assert "distillation" in semi.techniques
     with pytest.raises(ValueError, match="semi distillation needs a teacher"):
-        Settings(semi="distillation", teacher="none")
+        Settings.of(semi="distillation", teacher="none")
 
 
 def test_under_one_technique_all_baselines_use_it_but_one() -> None:
@@ -71,7 +71,7 @@ def test_where_the_technique_is_searched_each_has_a_baseline_beside_the_labels_a
 
 def test_there_must_be_a_trial_for_each_baseline() -> None:
     with pytest.raises(ValueError, match="trials must be at least 7, the baselines, got 5"):
-        Settings(semi="search", teacher="none", trials=5)
+        Settings.of(semi="search", teacher="none", trials=5)
 
 
 @pytest.mark.parametrize("technique", ["search", "pseudo", "self-training", "fixmatch", "distillation"])
@@ -128,16 +128,16 @@ def test_a_final_training_does_what_the_file_says_and_flags_overrule() -> None:
     semi = Semi(technique="pseudo", threshold=0.9, weight=0.5)
     file = file_with(semi)
     assert wanted_semi(file, Settings()) == semi
-    assert wanted_semi(file, Settings(semi="none")) is None
-    assert wanted_semi(file, Settings(threshold=0.7)) == semi.model_copy(update={"threshold": 0.7})
-    assert wanted_semi(file, Settings(semi="pseudo", rounds=5)) == semi.model_copy(update={"rounds": 5})
-    assert wanted_semi(file, Settings(semi="fixmatch")) == Semi(technique="fixmatch")
-    assert overridden(file, Settings(semi="none"), dict(FLAGS)).training.semi is None
+    assert wanted_semi(file, Settings.of(semi="none")) is None
+    assert wanted_semi(file, Settings.of(threshold=0.7)) == semi.model_copy(update={"threshold": 0.7})
+    assert wanted_semi(file, Settings.of(semi="pseudo", rounds=5)) == semi.model_copy(update={"rounds": 5})
+    assert wanted_semi(file, Settings.of(semi="fixmatch")) == Semi(technique="fixmatch")
+    assert overridden(file, Settings.of(semi="none"), dict(FLAGS)).training.semi is None
 
 
 def test_a_file_that_says_nothing_of_unlabeled_images_needs_to_be_told_how() -> None:
     assert wanted_semi(file_with(None), Settings()) is None
-    for settings in (Settings(unlabeled=Path("somewhere")), Settings(threshold=0.5)):
+    for settings in (Settings.of(unlabeled=Path("somewhere")), Settings.of(threshold=0.5)):
         with pytest.raises(UserError, match="says nothing of unlabeled images; give --semi"):
             wanted_semi(file_with(None), settings)
 
@@ -149,7 +149,7 @@ def test_data_without_unlabeled_images_is_refused_in_one_line(
     images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
     np.savez("few.npz", images=images, labels=np.arange(60) % 3)
     with pytest.raises(UserError, match=r"few\.npz has no unlabeled images: give --unlabeled FOLDER"):
-        open_data(Settings(data="few.npz", semi="fixmatch", teacher="none"), Display())
+        open_data(Settings.of(data="few.npz", semi="fixmatch", teacher="none"), Display())
 
 
 def test_a_labelings_figures_are_fit_for_mlflow() -> None:

@@ -54,12 +54,12 @@ def photos(workplace: Path) -> str:
 
 
 def runs() -> list[Run]:
-    client = MlflowClient(absolute(Settings().tracking_uri))
+    client = MlflowClient(absolute(Settings().tracking.uri))
     return list(client.search_runs([e.experiment_id for e in client.search_experiments()]))
 
 
 def test_a_run_learns_from_the_folder_beside_train(photos: str) -> None:
-    settings = Settings(data=photos, semi="fixmatch", threshold=0.6, **QUICK)
+    settings = Settings.of(data=photos, semi="fixmatch", threshold=0.6, **QUICK)
     shown, said = display()
     outcome = run(settings, shown)
     file = read_policy(outcome.policy_file)
@@ -164,7 +164,7 @@ def test_the_next_training_is_told_where_the_unlabeled_images_are(tmp_path: Path
 
     path = tmp_path / "policy.json"
     write_policy(PolicyFile(policy=ROTATE, training=Training(semi=Semi(technique="fixmatch"))), path)
-    settings = Settings(unlabeled=Path("more"), first_teacher="tiny")
+    settings = Settings.of(unlabeled=Path("more"), first_teacher="tiny")
     verdict = Verdict("", "as good", 0, "accuracy", 0.01, (), ())
     words = next_steps(settings, Outcome("study", verdict, path, None))
     assert words.endswith("augsearch train --policy policy.json --unlabeled more --first-teacher tiny")

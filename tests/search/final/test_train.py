@@ -101,7 +101,7 @@ def test_weights_that_are_good_already_want_a_third_of_the_epochs() -> None:
     assert final_epochs(settings, few, Training()) == 150
     assert final_epochs(settings, few, beside) == 600
     for training in (Training(), beside, Training(transfer=FULL)):
-        assert final_epochs(Settings(final_epochs=7), 1000, training) == 7
+        assert final_epochs(Settings.of(final_epochs=7), 1000, training) == 7
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_flags_change_the_transfer_that_the_file_asks_for() -> None:
     )
     assert transfer(PLAIN) is None
     assert transfer(PLAIN, transfer="head") == Transfer(mode="head")
-    silent = with_transfer(changed(found, final_model=RESNET, transfer="none"), Settings(transfer="none"))
+    silent = with_transfer(changed(found, final_model=RESNET, transfer="none"), Settings.of(transfer="none"))
     assert silent.training.transfer is None
 
 

@@ -144,7 +144,7 @@ def test_a_run_optimises_for_the_target_and_is_not_taken_up_with_another(stripes
     settings = settings_of(stripes, validation=dusk, study="aimed")
     said = io.StringIO()
     outcome = run(settings, Display(Console(file=said)))
-    study = load_study(open_storage(settings.storage), "aimed")
+    study = load_study(open_storage(settings.tracking.storage), "aimed")
     data, _ = opened(settings)
     assert data.target is not None
     for entry in entries(study):

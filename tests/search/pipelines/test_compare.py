@@ -75,10 +75,10 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
 
 def quick(data: str, **fields: Any) -> Settings:
     defaults: dict[str, Any] = {"trials": 8, "folds": 2, "epochs": 1, "proxy_model": "tiny", "workers": 1}
-    return Settings(data=data, **(defaults | {"teacher": "none", "confirm_folds": 3} | fields))
+    return Settings.of(data=data, **(defaults | {"teacher": "none", "confirm_folds": 3} | fields))
 
 
-def studies(comparison: Comparison, storage: str = Settings().storage) -> dict[str, Any]:
+def studies(comparison: Comparison, storage: str = Settings().tracking.storage) -> dict[str, Any]:
     return {one.name: load_study(open_storage(storage), one.study) for one in comparison.contestants}
 
 
@@ -194,14 +194,14 @@ def test_folds_of_the_confirmation_are_few_unless_told_otherwise(
     asked: list[int] = []
 
     def noted(settings: Settings, display: Display) -> Any:
-        asked.append(settings.confirm_folds)
+        asked.append(settings.confirmation.folds)
 
     monkeypatch.setattr(comparing, "_compare", noted)
-    compare(Settings(data=stripes), 1, Display())
-    compare(Settings(data=stripes, confirm_folds=5), 1, Display())
+    compare(Settings.of(data=stripes), 1, Display())
+    compare(Settings.of(data=stripes, confirm_folds=5), 1, Display())
     assert asked == [CONFIRM_FOLDS, 5]
     with pytest.raises(UserError, match="runs random search beside the search"):
-        compare(Settings(data=stripes, sampler="random"), 1, Display())
+        compare(Settings.of(data=stripes, sampler="random"), 1, Display())
 
 
 def test_the_command_prints_a_table_and_a_sentence_and_writes_all_figures(stripes: str) -> None:

@@ -40,5 +40,5 @@ def test_the_next_training_is_told_what_the_run_was_told(
 ) -> None:
     path = tmp_path / "policy.json"
     write_policy(PolicyFile(policy=Policy(), training=training), path)
-    words = next_steps(Settings(**said), Outcome("study", VERDICT, path, None))
+    words = next_steps(Settings.of(**said), Outcome("study", VERDICT, path, None))
     assert words.splitlines()[-1].strip() == train

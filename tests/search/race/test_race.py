@@ -53,7 +53,7 @@ def quick(data: str, **fields: Any) -> Settings:
         "teacher": fields.get("teacher") or teacher_file("teacher.safetensors", ("0", "1", "2")),
         "seed": 5,
     }
-    return Settings(data=data, **(defaults | fields))
+    return Settings.of(data=data, **(defaults | fields))
 
 
 def teacher_file(path: str, classes: tuple[str, ...]) -> str:
@@ -104,7 +104,7 @@ def test_random_search_takes_no_small_steps(stripes: str) -> None:
 def test_every_pruner_leaves_the_baselines_all_their_folds(stripes: str, pruner: Pruner) -> None:
     settings = quick(stripes, pruner=pruner, folds=4, trials=12)
     study, data = opened(settings)
-    study.pruner = pruner_of(pruner, settings.folds)
+    study.pruner = pruner_of(pruner, settings.search.folds)
     for _ in Race(study, ENGINE, data.workspace, settings):
         pass
     done = entries(study)

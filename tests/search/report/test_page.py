@@ -147,7 +147,7 @@ def test_before_the_verdict_it_says_how_far_it_is_and_what_goes_on(
 
 
 def test_a_study_without_a_trial_has_a_page_too(make_study: MakeStudy) -> None:
-    study = optuna.create_study(storage=open_storage(Settings().storage), study_name="new")
+    study = optuna.create_study(storage=open_storage(Settings().tracking.storage), study_name="new")
     study.set_user_attr("identity", {"data": "photos 0123", "folds": 4})
     text = shown(page_of(study))
     assert "0 trials have ended" in text
@@ -289,10 +289,10 @@ def test_settings_that_differ_and_the_commands_that_do_it_again(make_study: Make
     "settings",
     [
         Settings(),
-        Settings(data="my photos", study="a b", trials=40, image_size=96, skip_bad_images=True),
-        Settings(operations=("wide",), final=False, metric="log-loss", margin=0.005, seed=3),
-        Settings(operations=("rotate", "invert"), teacher="none", timeout=60.5, output=Path("out put")),
-        Settings(unlabeled=Path("more"), semi="fixmatch", threshold=0.9, ema=0.99, proxy_model="tiny"),
+        Settings.of(data="my photos", study="a b", trials=40, image_size=96, skip_bad_images=True),
+        Settings.of(operations=("wide",), final=False, metric="log-loss", margin=0.005, seed=3),
+        Settings.of(operations=("rotate", "invert"), teacher="none", timeout=60.5, output=Path("out put")),
+        Settings.of(unlabeled=Path("more"), semi="fixmatch", threshold=0.9, ema=0.99, proxy_model="tiny"),
     ],
 )
 def test_the_command_of_a_run_says_the_same_settings_again(settings: Settings) -> None:
@@ -426,7 +426,7 @@ def test_the_command_writes_the_page_and_refuses_in_one_line(make_study: MakeStu
     refused = CliRunner().invoke(main, ["report", "demo", "-o", "mlruns"])
     assert refused.exit_code == 2
     assert refused.output == "Error: mlruns: can't be written (Is a directory); give another --output\n"
-    optuna.create_study(storage=open_storage(Settings().storage), study_name="foreign")
+    optuna.create_study(storage=open_storage(Settings().tracking.storage), study_name="foreign")
     foreign = CliRunner().invoke(main, ["report", "foreign"])
     assert foreign.output == "Error: study 'foreign' was not made by augsearch run\n"
 
