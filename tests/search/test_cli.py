@@ -197,30 +197,42 @@ COMMANDS = [
 
 
 def test_the_commands_are_these() -> None:
-    assert list(main.commands) == COMMANDS
+    assert main.list_commands(click.Context(main)) == COMMANDS
 
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_and_option_has_help_and_every_command_an_example(name: str) -> None:
-    command = main.commands[name]
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
     assert "Example:" in succeeded(name, "--help")
     for parameter in command.params:
         assert not isinstance(parameter, click.Option) or parameter.help, parameter.name
 
 
-def test_help_and_version_import_nothing_heavy() -> None:
+HEAVY = ("numpy", "cv2", "torch", "optuna", "mlflow", "rich", "pydantic", "matplotlib")
+REGISTRIES_NEED = ("numpy", "cv2", "pydantic")
+"""What is imported to list metrics and techniques by name, as the help of some commands does."""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "allowed"),
+    [
+        (("--help",), ()),
+        (("--version",), ()),
+        *(((name, "--help"), ()) for name in ("predict", "operations", "export", "ui")),
+        *(((name, "--help"), REGISTRIES_NEED) for name in ("run", "train", "compare", "export-model")),
+    ],
+)
+def test_help_and_version_import_nothing_heavy(arguments: tuple[str, ...], allowed: tuple[str, ...]) -> None:
     code = (
         "import sys\nfrom augsearch.search.cli import main\n"
-        "for command in ('run', 'predict', 'export-model', 'operations'):\n"
-        "    main([command, '--help'], standalone_mode=False)\n"
-        "main(['--help'], standalone_mode=False)\n"
-        "main(['--version'], standalone_mode=False)\n"
-        "heavy = {'numpy', 'cv2', 'torch', 'optuna', 'mlflow', 'rich', 'pydantic', 'matplotlib'}\n"
+        f"main({list(arguments)}, standalone_mode=False)\n"
+        f"heavy = set({HEAVY}) - set({allowed})\n"
         "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert "augsearch 0." in done.stdout
+    assert "augsearch" in done.stdout
 
 
 def picture(path: Path, seed: int) -> None:
