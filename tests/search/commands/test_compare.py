@@ -30,11 +30,11 @@ from augsearch.search.commands.comparison import (
     to_json,
 )
 from augsearch.search.console import Display
+from augsearch.search.engines import workers
 from augsearch.search.engines.inline import InlineEngine
 from augsearch.search.engines.workers import evaluate
 from augsearch.search.inputs.identity import study_name
 from augsearch.search.inputs.prepare import open_data
-from augsearch.search.race import resume as drivers
 from augsearch.search.settings import Settings
 from augsearch.search.space.space import BASELINES as POLICIES
 from augsearch.search.studies.costs import spent
@@ -69,7 +69,7 @@ class Engine(InlineEngine):
 def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
     torch.set_num_threads(1)
     engine = Engine()
-    monkeypatch.setattr(drivers, "LocalEngine", lambda workers, time_limit: engine)
+    monkeypatch.setattr(workers, "LocalEngine", lambda slots, time_limit: engine)
     return engine
 
 
