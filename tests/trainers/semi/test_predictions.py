@@ -102,5 +102,5 @@ def test_an_output_that_is_no_number_is_refused(wrong: float) -> None:
 
 
 def test_who_only_reads_guesses_does_without_torch() -> None:
-    program = "import sys, augsearch.trainers.guesses; sys.exit('torch' in sys.modules)"
+    program = "import sys, augsearch.trainers.semi.predictions; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

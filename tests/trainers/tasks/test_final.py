@@ -412,7 +412,7 @@ def test_stopped_after_every_epoch_it_ends_as_if_it_had_not_been(
 KILLED = """
 import pickle, sys
 import torch
-from augsearch.trainers.final import train_final
+from augsearch.trainers.tasks.final import train_final
 torch.set_num_threads(1)
 arguments, options = pickle.load(open(sys.argv[1], "rb"))
 for epoch in train_final(*arguments, **options):

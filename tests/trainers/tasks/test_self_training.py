@@ -398,8 +398,8 @@ def test_stopped_within_a_labeling_it_asks_about_the_others_alone(
 KILLED = """
 import pickle, sys
 import torch
-from augsearch.trainers.final import FinalEpoch
-from augsearch.trainers.students import train_students
+from augsearch.trainers.tasks.final import FinalEpoch
+from augsearch.trainers.tasks.self_training import train_students
 torch.set_num_threads(1)
 arguments, options = pickle.load(open(sys.argv[1], "rb"))
 for event in train_students(*arguments, **options):
