@@ -83,7 +83,7 @@ def test_a_new_study_of_an_old_name_has_its_own_runs(workplace: Path) -> None:
 
 def test_a_kill_while_the_database_is_made_leaves_none(workplace: Path) -> None:
     code = (
-        "from augsearch.search.tracking import Tracker\n"
+        "from augsearch.search.tracking.runs import Tracker\n"
         f"Tracker({URI!r}, 'e', 's', 'k', 'd').close('FINISHED')\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code])
