@@ -6,6 +6,17 @@ import os
 
 from hypothesis import HealthCheck, settings
 
+WORKER_MEMORY = 2 * 2**30
+"""Bytes: torch, MLflow and a test's own processes in one worker, with room to spare."""
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One for every core that this process may use, as far as memory goes; 0, which is none, on one core."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = min(cores, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // WORKER_MEMORY)
+    return workers if workers > 1 else 0
+
+
 if "PYTEST_XDIST_WORKER" in os.environ:
     # One process a core has threads enough; torch reads this, here and in the processes that tests start.
     os.environ.setdefault("OMP_NUM_THREADS", "1")

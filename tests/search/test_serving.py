@@ -147,7 +147,7 @@ def served(run: Run) -> Iterator[str]:
             start_new_session=True,
         )
     try:
-        until = time.monotonic() + 120
+        until = time.monotonic() + 600
         while not answers(f"{address}/ping"):
             assert server.poll() is None, log.read_text()
             assert time.monotonic() < until, log.read_text()
@@ -161,7 +161,7 @@ def served(run: Run) -> Iterator[str]:
 
 def answers(address: str) -> bool:
     try:
-        with urllib.request.urlopen(address, timeout=5) as response:
+        with urllib.request.urlopen(address, timeout=60) as response:
             return bool(response.status == 200)
     except OSError:
         return False
@@ -172,7 +172,7 @@ def asked(address: str, files: list[bytes]) -> Any:
     body = json.dumps({"dataframe_split": {"columns": ["image"], "data": rows}}).encode()
     headers = {"Content-Type": "application/json"}
     request = urllib.request.Request(f"{address}/invocations", body, headers)
-    with urllib.request.urlopen(request, timeout=60) as response:
+    with urllib.request.urlopen(request, timeout=600) as response:
         return json.load(response)["predictions"]
 
 
