@@ -11,8 +11,9 @@ INSTALL := $(BIN)/python -m uv pip install --quiet --compile-bytecode --python $
 run: $(VENV)/.installed
 	$(BIN)/augsearch run
 
+# A process a core, as far as there is memory; PYTEST_ARGS="-n 0" for one alone, or "-k NAME" for some tests.
 test: $(VENV)/.tested-with
-	$(BIN)/python -m pytest $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
 lint: $(VENV)/.tested-with
 	$(BIN)/ruff check .

@@ -28,7 +28,7 @@ mixings = st.builds(
 )
 shapes = st.tuples(st.integers(1, 9), st.integers(1, 24), st.integers(1, 24), st.sampled_from([1, 3]))
 seeds = st.integers(0, 2**32)
-ordinary = settings(max_examples=200, deadline=None)
+ordinary = settings(max_examples=200)
 
 
 def noise(shape: tuple[int, ...], seed: int = 0) -> np.ndarray:

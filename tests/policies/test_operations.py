@@ -60,7 +60,7 @@ def with_value(operation: Operation, image: Image, value: float, seed: int = 0) 
 
 @every_operation
 @given(image=images, magnitude=magnitudes, negative=st.booleans(), wide=st.booleans())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_keeps_shape_and_dtype_and_input_and_repeats_itself(
     name: str, image: Image, magnitude: int, negative: bool, wide: bool
 ) -> None:
@@ -76,7 +76,7 @@ def test_keeps_shape_and_dtype_and_input_and_repeats_itself(
 
 @every_operation
 @given(image=images)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_changes_nothing_at_its_identity(name: str, image: Image) -> None:
     operation = OPERATIONS[name]
     if operation.identity is None:
@@ -154,7 +154,7 @@ test_images = st.one_of(
 @pytest.mark.parametrize("ranges", ["standard", "wide"])
 @pytest.mark.parametrize("name", RANDAUGMENT)
 @given(image=test_images, magnitude=magnitudes, negative=st.booleans())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_agrees_with_torchvision_on_pil_images(
     name: str, ranges: str, image: Image, magnitude: int, negative: bool
 ) -> None:
@@ -172,7 +172,7 @@ def test_agrees_with_torchvision_on_pil_images(
 @pytest.mark.parametrize("ranges", ["standard", "wide"])
 @pytest.mark.parametrize("name", RANDAUGMENT)
 @given(image=test_images, magnitude=magnitudes, negative=st.booleans())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_agrees_with_torchvision_on_tensors(
     name: str, ranges: str, image: Image, magnitude: int, negative: bool
 ) -> None:

@@ -47,7 +47,7 @@ policies = st.builds(
     width=st.integers(1, 20),
     channels=st.sampled_from([1, 3]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_any_policy_works_on_any_batch_and_repeats_itself(
     policy: Policy, seed: int, height: int, width: int, channels: int
 ) -> None:
@@ -68,7 +68,7 @@ def drawn_recipes(policy: Policy, count: int, seed: int) -> list[Recipe]:
 
 
 @given(policy=policies, seed=st.integers(0, 99), channels=st.sampled_from([1, 3]))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_a_batch_gets_what_each_image_would_get_alone(policy: Policy, seed: int, channels: int) -> None:
     """Many images at a time, remembered steps and unfused tables change nothing."""
     images = noise_images(24, seed=seed, channels=channels)
@@ -146,7 +146,7 @@ def one_by_one(recipe: tuple[Drawn, ...], image: np.ndarray) -> np.ndarray:
     seed=st.integers(0, 999),
     channels=st.sampled_from([1, 3]),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_fused_tables_equal_tables_one_by_one(
     names: list[str], magnitude: int, seed: int, channels: int
 ) -> None:
@@ -170,7 +170,6 @@ def test_neighbouring_tables_and_warps_become_one_step_each() -> None:
     ),
     side=st.integers(1, 17),
 )
-@settings(deadline=None)
 def test_fused_flips_and_turns_equal_numpys(names: list[str], side: int) -> None:
     image = noise_images(1, side=side)[0]
     numpys = {

@@ -43,7 +43,7 @@ any_image = st.one_of(
 )
 magnitudes = st.integers(0, 30)
 draws = st.lists(st.floats(0, 1, exclude_max=True), min_size=8, max_size=8)
-quick = settings(max_examples=80, deadline=None)
+quick = settings(max_examples=80)
 
 
 DEFAULT = Sampling()
@@ -243,7 +243,7 @@ def test_affine_reads_three_corners_where_its_noise_says(magnitude: int, noise: 
 
 @pytest.mark.parametrize("name", OPERATION_SETS["colour"])
 @given(image=any_image, magnitude=magnitudes, negative=st.booleans(), noise=draws)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_operations_of_the_colour_set_leave_the_geometry(
     name: str, image: Image, magnitude: int, negative: bool, noise: list[float]
 ) -> None:
@@ -259,7 +259,7 @@ def test_operations_of_the_colour_set_leave_the_geometry(
 
 @pytest.mark.parametrize("name", OPERATION_SETS["geometry"])
 @given(image=any_image, magnitude=magnitudes, negative=st.booleans(), noise=draws)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_operations_of_the_geometry_set_only_move_pixels(
     name: str, image: Image, magnitude: int, negative: bool, noise: list[float]
 ) -> None:
@@ -320,7 +320,7 @@ def test_crop_is_padding_and_cutting_out(
 @pytest.mark.parametrize("name", ["zoom_in", "zoom_out", "affine", "perspective"])
 @pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
 @given(image=any_image, magnitude=magnitudes, noise=draws)
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_free_warps_read_where_their_matrix_says(
     name: str, interpolation: Any, image: Image, magnitude: int, noise: list[float]
 ) -> None:
@@ -355,7 +355,7 @@ def test_free_warps_read_where_their_matrix_says(
 
 
 @given(magnitude=magnitudes, noise=draws)
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_perspective_reads_each_corner_where_its_noise_says(magnitude: int, noise: list[float]) -> None:
     image = photo(30, 40, 3)
     reach = value_of("perspective", magnitude, image)

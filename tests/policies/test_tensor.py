@@ -101,7 +101,7 @@ def difference(ours: Images, theirs: Images) -> np.ndarray:
     sampling=samplings,
     seed=st.integers(0, 99),
 )
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_every_operation_does_what_it_does_on_opencv(
     name: str, images: Images, magnitude: int, negative: bool, ranges: Any, sampling: Sampling, seed: int
 ) -> None:
@@ -187,7 +187,7 @@ def test_a_policy_without_sampling_and_blur_gives_every_pixel_of_its_batch_trans
     height=st.integers(1, 7),
     width=st.integers(1, 7),
 )
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_any_kernel_works_on_any_size(
     taps: list[float], amount: float, edges: Any, height: int, width: int
 ) -> None:

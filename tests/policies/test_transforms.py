@@ -89,7 +89,7 @@ def test_images_of_any_sizes_in_turn() -> None:
     seed=st.integers(0, 99),
     layout=st.sampled_from(["strided", "reversed", "fortran", "read-only"]),
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_memory_layout_does_not_matter_and_the_input_is_never_changed(
     image: np.ndarray, seed: int, layout: str
 ) -> None:

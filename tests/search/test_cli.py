@@ -145,7 +145,7 @@ def test_killed_and_resumed_it_has_one_parent_and_leaves_nothing_running(stripes
     with started(command) as process:
         wait_for(process, "trial", "confirming")
         os.killpg(process.pid, signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=600)
     assert process.returncode == 130
     assert "The same command goes on where it stopped" in errors
     assert "Traceback" not in errors
@@ -163,7 +163,8 @@ def test_killed_and_resumed_it_has_one_parent_and_leaves_nothing_running(stripes
 
 
 def test_two_drivers_of_one_study_are_refused(stripes: str) -> None:
-    command = [*COMMAND, "run", stripes, "--study", "demo", *QUICK, "--no-final"]
+    # So many trials that it can't have ended when the second comes.
+    command = [*COMMAND, "run", stripes, "--study", "demo", *QUICK, "--no-final", "--trials", "500"]
     with started(command) as process:
         wait_for(process, "study demo")
         second = augsearch("run", stripes, "--study", "demo", *QUICK)
@@ -182,11 +183,11 @@ def test_ui_serves_the_runs(workplace: Path) -> None:
         try:
             address = wait_for(process, "MLflow UI: ").split()[2]
             request = f"{address}/api/2.0/mlflow/experiments/get-by-name?experiment_name=pictures"
-            with urllib.request.urlopen(request, timeout=60) as response:
+            with urllib.request.urlopen(request, timeout=600) as response:
                 answer = response.read()
         finally:
             process.send_signal(signal.SIGINT)
-            process.communicate(timeout=60)
+            process.communicate(timeout=600)
     assert json.loads(answer)["experiment"]["name"] == "pictures"
     assert process.returncode == 0
 

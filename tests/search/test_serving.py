@@ -147,7 +147,7 @@ def served(run: Run) -> Iterator[str]:
             start_new_session=True,
         )
     try:
-        until = time.monotonic() + 120
+        until = time.monotonic() + 600
         while not answers(f"{address}/ping"):
             assert server.poll() is None, log.read_text()
             assert time.monotonic() < until, log.read_text()
@@ -161,7 +161,7 @@ def served(run: Run) -> Iterator[str]:
 
 def answers(address: str) -> bool:
     try:
-        with urllib.request.urlopen(address, timeout=5) as response:
+        with urllib.request.urlopen(address, timeout=60) as response:
             return bool(response.status == 200)
     except OSError:
         return False
@@ -172,7 +172,7 @@ def asked(address: str, files: list[bytes]) -> Any:
     body = json.dumps({"dataframe_split": {"columns": ["image"], "data": rows}}).encode()
     headers = {"Content-Type": "application/json"}
     request = urllib.request.Request(f"{address}/invocations", body, headers)
-    with urllib.request.urlopen(request, timeout=60) as response:
+    with urllib.request.urlopen(request, timeout=600) as response:
         return json.load(response)["predictions"]
 
 
@@ -203,7 +203,7 @@ def test_it_is_with_its_run_and_nothing_global_changed(run: Run) -> None:
 def test_logging_prints_nothing(workplace: Path) -> None:
     model = saved(workplace)
     code = (
-        "from pathlib import Path\nimport numpy as np\nfrom augsearch.search.tracking import Tracker\n"
+        "from pathlib import Path\nimport numpy as np\nfrom augsearch.search.tracking.runs import Tracker\n"
         f"tracker = Tracker({URI!r}, 'pictures', 'study', 'key', 'what it is')\n"
         f"tracker.model(Path({str(model)!r}), np.zeros((16, 16, 3), np.uint8))\n"
         "assert tracker.close('FINISHED') is None"
@@ -241,7 +241,7 @@ def test_a_model_that_was_logged_as_plain_files_is_fetched(workplace: Path) -> N
 
 def test_what_is_fetched_is_gone_with_the_process(run: Run) -> None:
     code = (
-        "from augsearch.search.tracking import fetch_model\n"
+        "from augsearch.search.tracking.models import fetch_model\n"
         f"path = fetch_model('runs:/{run.id}/model', {run.uri!r})\nassert path.exists()\nprint(path, end='')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -91,7 +91,7 @@ def black(index: int) -> Pixels:
     return np.zeros((8, 8, 1), np.uint8)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(labelings(), st.integers(1, 20))
 def test_a_row_goes_from_the_surest_to_the_least_sure_of_all_images_of_the_class(
     case: tuple[Rows, Confidence, int], count: int
@@ -132,7 +132,7 @@ def test_a_summary_counts_all_images_or_those_of_a_class() -> None:
     assert summary(LABELS, CHOSEN, TRUTH, 2) == Summary(0, 0, None, None)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(labelings())
 def test_the_classes_together_have_all_labeled_images(case: tuple[Rows, Confidence, int]) -> None:
     labels, confidence, classes = case
@@ -426,7 +426,7 @@ def test_a_table_without_readable_images_has_a_head_alone(tmp_path: Path) -> Non
     assert table(tmp_path / "labels.csv") == [["file", "label", "confidence", "learned_from"]]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1), min_size=1))
 @example(["a\rb", "c,d", '"', "e\nf", "=1"])
 def test_any_names_come_back_from_the_table(

@@ -82,7 +82,7 @@ def names(count: int) -> list[str]:
     return [f"class {index}" for index in range(count)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(judgements())
 def test_a_confusion_matrix_shows_all_classes_or_those_most_often_confused(
     case: tuple[Logits, Labels],
@@ -109,7 +109,7 @@ def test_a_confusion_matrix_shows_all_classes_or_those_most_often_confused(
         assert seen.sum() == either.sum()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(judgements())
 def test_every_image_of_a_shown_class_is_counted_once(case: tuple[Logits, Labels]) -> None:
     logits, labels = case
@@ -181,7 +181,7 @@ def test_a_reliability_diagram_has_bars_as_high_as_the_accuracy(tmp_path: Path) 
     assert half_right == pytest.approx(all_right / 2, rel=0.1)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(judgements(), st.integers(1, 30))
 def test_the_surest_mistakes_are_wrong_and_no_other_mistake_is_surer(
     case: tuple[Logits, Labels], count: int
@@ -277,7 +277,7 @@ def test_a_single_mistake_is_the_only_one(tmp_path: Path) -> None:
     assert "The only mistake on 7 images" in written
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(judgements(), st.integers(1, 8))
 def test_images_are_spread_from_the_surest_to_the_least_sure(case: tuple[Logits, Labels], count: int) -> None:
     logits, _ = case

@@ -18,8 +18,9 @@ from optuna.trial import TrialState
 from augsearch.policies import Policy, UserError
 from augsearch.search.cli import main
 from augsearch.search.console import Display
+from augsearch.search.engines import local
 from augsearch.search.engines.inline import InlineEngine
-from augsearch.search.engines.workers import evaluate
+from augsearch.search.engines.tasks import evaluate
 from augsearch.search.inputs.identity import study_name
 from augsearch.search.inputs.prepare import open_data
 from augsearch.search.pipelines import compare as comparing
@@ -34,7 +35,6 @@ from augsearch.search.pipelines.comparison import (
     table,
     to_json,
 )
-from augsearch.search.race import resume as drivers
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import BASELINES as POLICIES
 from augsearch.search.studies.costs import spent
@@ -69,7 +69,7 @@ class Engine(InlineEngine):
 def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
     torch.set_num_threads(1)
     engine = Engine()
-    monkeypatch.setattr(drivers, "LocalEngine", lambda workers, time_limit: engine)
+    monkeypatch.setattr(local, "LocalEngine", lambda slots, time_limit: engine)
     return engine
 
 

@@ -299,7 +299,7 @@ def test_a_teacher_with_other_classes_is_refused(stripes: str) -> None:
 def test_any_number_of_workers_gives_a_fold_the_same_score(stripes: str) -> None:
     settings = quick(stripes, trials=4, teacher="none", folds=2)
     inline = table(race(settings, "a.db"))
-    several = LocalEngine(workers=2, time_limit=60)
+    several = LocalEngine(workers=2, time_limit=600)
     try:
         parallel = table(race(settings, "b.db", engine=several))
     finally:

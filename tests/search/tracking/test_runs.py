@@ -82,13 +82,17 @@ def test_a_new_study_of_an_old_name_has_its_own_runs(workplace: Path) -> None:
 
 
 def test_a_kill_while_the_database_is_made_leaves_none(workplace: Path) -> None:
+    # It waits for the kill before the last step.
     code = (
-        "from augsearch.search.tracking import Tracker\n"
+        "import pathlib, time\n"
+        "from augsearch.search.tracking.runs import Tracker\n"
+        "pathlib.Path.replace = lambda *_: time.sleep(600)\n"
         f"Tracker({URI!r}, 'e', 's', 'k', 'd').close('FINISHED')\n"
     )
     process = subprocess.Popen([sys.executable, "-c", code])
     part = workplace / "mlruns" / ".mlflow.db.part"
     while not (part.exists() and part.stat().st_size > 100_000):
+        assert process.poll() is None
         time.sleep(0.01)
     process.kill()
     process.wait()

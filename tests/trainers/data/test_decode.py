@@ -155,7 +155,7 @@ def test_a_truncated_file_is_bad_and_never_half_an_image(tmp_path: Path, suffix:
             decode_file(path, SIZE)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.binary(max_size=300),
     st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF89a", b"II*\0"]),

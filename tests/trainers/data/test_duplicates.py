@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from augsearch.trainers.data.duplicates import copies_among, groups_of_copies
 from augsearch.trainers.system.hashing import NO_KEY, content_key, hashed_files
 
-FEW = settings(max_examples=60, deadline=None)
+FEW = settings(max_examples=60)
 Picked = tuple[NDArray[np.uint8], list[int]]
 
 

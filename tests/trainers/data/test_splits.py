@@ -10,7 +10,7 @@ from augsearch.policies import UserError
 from augsearch.trainers.data.dataset import Part
 from augsearch.trainers.data.splits import Splits, fold_subset, halves, split
 
-FEW = settings(max_examples=40, deadline=None)
+FEW = settings(max_examples=40)
 PARTS = ("train", "validation", "confirmation", "test", "unlabeled")
 
 Labels = npt.NDArray[np.int64]

@@ -174,7 +174,7 @@ def in_the_centre(box: Box, width: int, height: int) -> bool:
 sides = st.one_of(st.integers(1, 40), st.integers(1, 5000))
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(sides, sides, st.floats(0.01, 1.0), st.integers(0, 2**32))
 @example(1, 1, 0.35, 0)
 @example(1, 1000, 0.35, 0)
@@ -217,7 +217,7 @@ def test_random_parts_are_distributed_as_torchvisions(width: int, height: int) -
         assert ks_2samp(mine, other).pvalue > 1e-3
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(60, 700), st.integers(60, 700), st.integers(0, 2**32), st.sampled_from([16, 32, 64]))
 @example(701, 601, 0, 16)
 def test_part_of_a_jpeg_read_at_a_fraction_of_its_size_looks_like_one_cut_from_the_whole(

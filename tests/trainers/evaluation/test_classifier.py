@@ -82,7 +82,7 @@ def seen(channels: int, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
     return np.array(Image.fromarray(square.squeeze()).convert("L"))[..., np.newaxis]
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 60), st.integers(1, 60), st.sampled_from([(), (1,), (3,), (4,)]), st.integers(0, 99))
 def test_any_array_is_fitted_as_in_training(
     model_file: Path, height: int, width: int, channels: tuple[int, ...], seed: int

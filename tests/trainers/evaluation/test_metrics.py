@@ -56,7 +56,7 @@ def calibration_error(logits: Logits, labels: Labels) -> float:
     return error
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(predictions())
 def test_scores_are_those_of_scikit_learn_and_of_the_paper(case: tuple[Logits, Labels]) -> None:
     logits, labels = case
@@ -87,7 +87,7 @@ def test_a_class_that_is_only_ever_said_wrongly_counts_in_macro_f1() -> None:
     assert score(logits, np.array([0, 0])).macro_f1 == pytest.approx((2 / 3 + 0) / 2)
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(predictions(), st.integers(1, 30))
 def test_bins_hold_every_image_once_with_its_own_confidence_and_answer(
     case: tuple[Logits, Labels], bins: int
@@ -119,7 +119,7 @@ def test_the_bins_of_the_reliability_diagram_give_the_score() -> None:
     np.testing.assert_allclose(bins.accuracy[[10, 13]], [0.8, 0.8])
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(predictions(), st.floats(0.1, 50))
 def test_a_temperature_divides_the_logits(case: tuple[Logits, Labels], temperature: float) -> None:
     logits, _ = case
@@ -182,7 +182,6 @@ def test_log_loss_is_in_nats() -> None:
     assert score(even, np.array([0, 1, 2])).log_loss == pytest.approx(np.log(4))
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=3, max_size=3),
@@ -199,7 +198,7 @@ def test_scores_of_any_finite_logits_are_finite(rows: list[list[float]], label: 
     assert 0 <= scores.ece <= 1
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(predictions(), st.floats(-100, 100))
 def test_adding_a_constant_to_all_logits_changes_no_score(
     case: tuple[Logits, Labels], constant: float

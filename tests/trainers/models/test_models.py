@@ -85,7 +85,7 @@ def test_building_leaves_everybodys_generator_as_it_was() -> None:
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("name", WIDTHS)
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(side=st.integers(8, 96), count=st.integers(1, 3), classes=st.integers(2, 12), training=st.booleans())
 def test_every_network_takes_images_of_any_size_as_they_lie_in_memory(
     name: str, channels: int, side: int, count: int, classes: int, training: bool
@@ -101,7 +101,7 @@ def test_every_network_takes_images_of_any_size_as_they_lie_in_memory(
         torch.testing.assert_close(model(view), model(view.contiguous()), rtol=1e-3, atol=1e-4)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(side=st.integers(8, 400))
 def test_what_comes_after_the_stem_costs_no_more_for_a_large_image(side: int) -> None:
     model = build_model(spec_of(side=side), seed=0).eval()
@@ -114,7 +114,7 @@ def test_what_comes_after_the_stem_costs_no_more_for_a_large_image(side: int) ->
     assert sides == [side, side] if side < 20 else all(10 <= found <= 20 for found in sides)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(0, 999), st.sampled_from([1, 3]), st.integers(1, 12), st.integers(0, 200))
 def test_normalised_images_have_mean_0_and_deviation_1_in_each_channel(
     seed: int, channels: int, side: int, darkest: int
@@ -371,7 +371,7 @@ def resized(images: npt.NDArray[np.uint8], side: int) -> npt.NDArray[np.float32]
     return np.stack(planes).reshape(len(images), -1, side, side).transpose(0, 2, 3, 1)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     st.integers(0, 999), st.integers(1, 40), st.integers(1, 40), st.integers(1, 40), st.sampled_from([1, 3])
 )

@@ -227,7 +227,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("suffix", "write"), list(FORMS.values())[:3], ids=list(FORMS)[:3])
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_spoilt_file_is_read_or_refused_in_one_line(
     suffix: str, write: Callable[[State, Path], None], data: st.DataObject, tmp_path: Path

@@ -19,7 +19,7 @@ from augsearch.trainers.semi.pool import Pool, class_shares, select, weak_view
 from augsearch.trainers.semi.predictions import Guesses
 from augsearch.trainers.training.losses import unsupervised
 
-FEW = settings(max_examples=60, deadline=None)
+FEW = settings(max_examples=60)
 seeds = st.integers(0, 2**32 - 1)
 thresholds = st.floats(0, 1)
 

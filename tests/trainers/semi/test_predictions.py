@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
@@ -27,7 +27,6 @@ some_logits = st.tuples(st.integers(1, 9), st.integers(1, 25)).flatmap(
 )
 
 
-@settings(deadline=None)
 @given(some_logits)
 def test_the_ten_likeliest_classes_are_kept_with_their_probabilities(logits: NDArray[np.float32]) -> None:
     guesses = Guesses.from_logits(logits)
@@ -47,7 +46,6 @@ def test_the_ten_likeliest_classes_are_kept_with_their_probabilities(logits: NDA
     np.testing.assert_allclose(guesses.confidence, expected.max(axis=1), rtol=1e-6, atol=1e-30)
 
 
-@settings(deadline=None)
 @given(some_logits)
 def test_soft_labels_are_a_distribution_that_keeps_what_is_known(logits: NDArray[np.float32]) -> None:
     guesses = Guesses.from_logits(logits)
@@ -102,5 +100,5 @@ def test_an_output_that_is_no_number_is_refused(wrong: float) -> None:
 
 
 def test_who_only_reads_guesses_does_without_torch() -> None:
-    program = "import sys, augsearch.trainers.guesses; sys.exit('torch' in sys.modules)"
+    program = "import sys, augsearch.trainers.semi.predictions; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import pytest
 import torch
 
 from augsearch.policies import UserError
+from augsearch.trainers.system import devices
 from augsearch.trainers.system.devices import one_thread, quickest_threads, resolve_device
 
 
@@ -40,9 +40,15 @@ def test_one_thread_is_one_and_as_many_as_before_after_it() -> None:
         torch.set_num_threads(before)
 
 
-def test_the_number_of_threads_is_the_one_that_is_quicker() -> None:
+def test_the_number_of_threads_is_the_one_that_is_quicker(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(devices.time, "perf_counter", lambda: clock[0])
+
     def slower_with(threads: int) -> Callable[[], None]:
-        return lambda: time.sleep(0.1 if torch.get_num_threads() == threads else 0)
+        def step() -> None:
+            clock[0] += 2 if torch.get_num_threads() == threads else 1
+
+        return step
 
     before = torch.get_num_threads()
     torch.set_num_threads(3)

@@ -242,7 +242,7 @@ def test_the_confirmation_part_chooses_the_epoch_and_is_not_trained_on(
     epochs, _ = finish(start(plain, source.splits, tmp_path / "one.safetensors"))
     others, _ = finish(start(other, source.splits, tmp_path / "two.safetensors"))
     assert losses(epochs) == losses(others)
-    assert epochs[-1].validation.accuracy != others[-1].validation.accuracy
+    assert epochs[-1].validation.log_loss != others[-1].validation.log_loss
 
 
 def test_train_and_validation_are_both_trained_on(plain: Workspace, source: Source, tmp_path: Path) -> None:
@@ -412,11 +412,13 @@ def test_stopped_after_every_epoch_it_ends_as_if_it_had_not_been(
 KILLED = """
 import pickle, sys
 import torch
-from augsearch.trainers.final import train_final
+from augsearch.trainers.tasks.final import train_final
 torch.set_num_threads(1)
 arguments, options = pickle.load(open(sys.argv[1], "rb"))
 for epoch in train_final(*arguments, **options):
     print(epoch.training.epoch, flush=True)
+    if epoch.training.epoch == 23:
+        sys.stdin.read()  # for the kill, if it comes late
 """
 
 
@@ -428,7 +430,7 @@ def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(
     options = {"pixels": Decoded(np.array(plain.data.images)), "limit": None, "path": path}
     (tmp_path / "arguments").write_bytes(pickle.dumps((arguments, options)))
     command = [sys.executable, "-c", KILLED, str(tmp_path / "arguments")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert "5\n" in iter(process.stdout.readline, "")
         process.kill()

@@ -303,7 +303,8 @@ def test_the_last_round_labels_the_clean_images_in_evaluation_mode(
         return logits
 
     monkeypatch.setattr(labeling, "predict", spied)
-    file, plan = STUDIES["an average of the weights, soft labels"]
+    # Its first student is better than its teacher by far, so that there is a second.
+    file, plan = STUDIES["a smaller teacher"]
     rounds = 0
     for event in start(study, source, path, file, plan, more=more):
         if isinstance(event, Labeling):
@@ -398,13 +399,15 @@ def test_stopped_within_a_labeling_it_asks_about_the_others_alone(
 KILLED = """
 import pickle, sys
 import torch
-from augsearch.trainers.final import FinalEpoch
-from augsearch.trainers.students import train_students
+from augsearch.trainers.tasks.final import FinalEpoch
+from augsearch.trainers.tasks.self_training import train_students
 torch.set_num_threads(1)
 arguments, options = pickle.load(open(sys.argv[1], "rb"))
 for event in train_students(*arguments, **options):
     if isinstance(event, FinalEpoch):
         print(event.round, event.training.epoch, flush=True)
+        if (event.round, event.training.epoch) == (1, 8):
+            sys.stdin.read()  # for the kill, if it comes late
 """
 
 
@@ -417,7 +420,7 @@ def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(
     options: dict[str, Any] = {"pixels": pixels, "limit": None, "path": path, "unlabeled": unlabeled()}
     (tmp_path / "arguments").write_bytes(pickle.dumps((arguments, options)))
     command = [sys.executable, "-c", KILLED, str(tmp_path / "arguments")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert "1 2\n" in iter(process.stdout.readline, "")
         process.kill()

@@ -33,7 +33,7 @@ from augsearch.trainers.training.recipe import Recipe, one_cycle
 CPU = torch.device("cpu")
 PLAIN = Policy(num_ops=0)
 SHORT = Recipe(epochs=2)
-FEW = settings(max_examples=30, deadline=None)
+FEW = settings(max_examples=30)
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -143,7 +143,7 @@ def test_another_seed_trains_another_network() -> None:
     assert epochs[0].loss != other_epochs[0].loss
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(2, 120), st.integers(2, 40))
 def test_an_epoch_trains_once_on_each_of_the_images_it_counts(count: int, batch_size: int) -> None:
     data = numbered(count)
@@ -682,7 +682,7 @@ def test_one_of_several_processes_does_not_begin_a_step_anew() -> None:
         next(train(learner, data, PLAIN, SHORT, seed=0, device=CPU))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(8, 100), st.integers(8, 40), st.integers(2, 4), st.booleans())
 def test_the_shards_of_each_batch_together_are_the_batch(
     count: int, batch_size: int, processes: int, mixed: bool

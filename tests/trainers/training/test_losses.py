@@ -16,7 +16,7 @@ from augsearch.policies import Distillation
 from augsearch.trainers.training.batch import Batch
 from augsearch.trainers.training.losses import Loss, distilled, softened, supervised
 
-FEW = settings(max_examples=50, deadline=None)
+FEW = settings(max_examples=50)
 
 seeds = st.integers(0, 2**32 - 1)
 shares = st.floats(0, 1)

@@ -19,7 +19,7 @@ from augsearch.trainers.models.spec import ModelSpec
 from augsearch.trainers.training.optimizers import Muon, build_optimizers, orthogonalised
 from augsearch.trainers.training.transfer import parameter_groups
 
-FEW = settings(max_examples=40, deadline=None)
+FEW = settings(max_examples=40)
 
 seeds = st.integers(0, 2**31)
 

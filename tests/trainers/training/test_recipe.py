@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 from torch import nn
@@ -18,7 +18,6 @@ from augsearch.trainers.training.recipe import Recipe, one_cycle
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 
 
-@settings(deadline=None)
 @given(
     st.floats(0.01, 0.99),
     st.lists(st.floats(0, 1), min_size=2, max_size=20),

@@ -26,7 +26,6 @@ PROXY = ProxySettings(model="tiny", epochs=3, fold_size=12, seed=5, device="cpu"
 finite = st.floats(allow_nan=False, allow_infinity=False)
 
 
-@settings(deadline=None)
 @given(
     st.tuples(finite, finite, finite, finite),
     st.integers(0, 10**12),
@@ -187,7 +186,8 @@ def test_a_study_with_another_seed_has_other_folds(study: tuple[Workspace, Split
 WORKER = """
 import sys
 from pathlib import Path
-from augsearch.trainers.folds import Fold, Stage, open_workspace
+from augsearch.trainers.workspace.folder import open_workspace
+from augsearch.trainers.workspace.folds import Fold, Stage
 workspace = open_workspace(Path(sys.argv[1]))
 print(workspace.training_subset(Fold(Stage.CONFIRMATION, 7)).tolist())
 print("torch" in sys.modules)
@@ -204,7 +204,6 @@ def test_another_process_has_the_same_folds_without_loading_torch(study: tuple[W
     assert torch_is_loaded == "False"
 
 
-@settings(deadline=None)
 @given(st.integers(1, 10**7))
 def test_a_default_fold_leaves_some_images_to_differ_by_and_is_no_larger_than_1000(train: int) -> None:
     size = default_fold_size(train)
@@ -213,7 +212,7 @@ def test_a_default_fold_leaves_some_images_to_differ_by_and_is_no_larger_than_10
     assert size >= min(0.8 * train, 1000)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.integers(1, 10**7), st.integers(1, 10**7))
 def test_default_epochs_are_bounded_and_fewer_for_more_images(one: int, other: int) -> None:
     few, many = sorted((one, other))

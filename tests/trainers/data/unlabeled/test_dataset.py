@@ -468,7 +468,7 @@ def test_a_sample_is_decoded_once_and_the_same_each_time(pets: Pets) -> None:
     assert {other.files(n) for n in other.chosen} != {first.files(n) for n in first.chosen}
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(0, 200), st.integers(1, 200), st.integers(0, 5))
 def test_a_sample_is_sorted_and_no_larger_than_asked(count: int, most: int, seed: int) -> None:
     rows = 3 * np.arange(count)

@@ -62,7 +62,7 @@ def test_what_can_be_read_comes_with_its_index_group_by_group(
     assert [line.partition(":")[0] for line in files.unreadable] == ["02.png", "03.png", "11.png"]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.integers(0, 30)))
 def test_groups_stay_together_whatever_their_sizes(sizes: list[int]) -> None:
     ends = np.cumsum([0, *sizes])
@@ -178,7 +178,7 @@ def test_a_training_sees_parts_as_large_as_it_is_told(tmp_path: Path) -> None:
     assert whole.made_by != part.made_by
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.text(min_size=1).filter(lambda name: name.isprintable()), min_size=1))
 def test_names_are_read_as_they_were_written(
     tmp_path_factory: pytest.TempPathFactory, names: list[str]
