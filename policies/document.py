@@ -9,6 +9,7 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
+from augsearch.policies.atomic import write_text
 from augsearch.policies.errors import UserError, explain
 from augsearch.policies.json_files import LARGEST_FILE, refuse_constant
 from augsearch.policies.policy import Policy
@@ -71,11 +72,7 @@ def parse_policy(document: Any, where: str) -> PolicyFile:
 
 def write_policy(file: PolicyFile, path: str | os.PathLike[str]) -> None:
     """Write ``file`` as JSON, whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    temporary.write_text(file.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_text(Path(path), file.model_dump_json(indent=2) + "\n")
 
 
 def json_schema() -> dict[str, Any]:
