@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import repeat
 from typing import NamedTuple, cast
 
@@ -16,12 +15,6 @@ from augsearch.policies.registry import MAX_MAGNITUDE, OPERATIONS, Noise, Ranges
 
 MOST_REMEMBERED = 4096
 """Recipes remembered for images of one size: RandAugment (2, 9) has about 500, TrivialAugment 900."""
-
-
-@cache
-def _names() -> tuple[str, ...]:
-    """All operations in order; asked for when they are all declared."""
-    return tuple(OPERATIONS)
 
 
 _STRENGTHS = MAX_MAGNITUDE + 1
@@ -52,14 +45,14 @@ def encode(names: Sequence[str]) -> NDArray[np.int64]:
     A code is one number for an operation, its magnitude and its sign: add twice the magnitude, and one
     for the negative sign.
     """
-    return np.array([2 * _STRENGTHS * _names().index(name) for name in names], dtype=np.int64)
+    return np.array([2 * _STRENGTHS * OPERATIONS[name].index for name in names], dtype=np.int64)
 
 
 def decode(code: int) -> tuple[str, int, bool]:
     """Name, magnitude and whether negative, of one code."""
     rest, negative = divmod(code, 2)
     index, magnitude = divmod(rest, _STRENGTHS)
-    return _names()[index], magnitude, bool(negative)
+    return list(OPERATIONS)[index], magnitude, bool(negative)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -19,21 +19,24 @@ from pydantic import (
     model_validator,
 )
 
+import augsearch.policies.operations  # noqa: F401  (declares them)
 from augsearch.policies.backends.opencv.runner import run, run_draws
 from augsearch.policies.describe import shown_value
 from augsearch.policies.effects import Size, fuse
 from augsearch.policies.errors import UserError, explain, shown
 from augsearch.policies.json_files import POLICY_FILE
 from augsearch.policies.mixing import Mixing
-from augsearch.policies.operations import RANDAUGMENT
 from augsearch.policies.planner import Drawn, Draws, Recipe, effect_of, encode
-from augsearch.policies.registry import MAX_MAGNITUDE, OPERATIONS, Ranges
+from augsearch.policies.registry import MAX_MAGNITUDE, OPERATION_SETS, OPERATIONS, Ranges
 from augsearch.policies.sampling import Border, Interpolation, Sampling
 from augsearch.policies.transforms import BatchTransform, ImageTransform
 
 Images = NDArray[np.uint8]
 
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+RANDAUGMENT: tuple[str, ...] = OPERATION_SETS["randaugment"]
+"""RandAugment's fourteen operations (Cubuk et al. 2019, arXiv:1909.13719)."""
 
 CROP_MAGNITUDE = 15
 """The random crop's padding: an eighth of the side, the customary 4 pixels of 32."""
