@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -20,18 +20,17 @@ from pydantic import (
 )
 
 import augsearch.policies.operations  # noqa: F401  (declares them)
+from augsearch.policies.backends.opencv.prepared import Image, Images
 from augsearch.policies.backends.opencv.runner import run, run_draws
 from augsearch.policies.describe import shown_value
 from augsearch.policies.effects import Size, fuse
 from augsearch.policies.errors import UserError, explain, shown
 from augsearch.policies.json_files import POLICY_FILE
 from augsearch.policies.mixing import Mixing
-from augsearch.policies.planner import Drawn, Draws, Recipe, effect_of, encode
+from augsearch.policies.planner import DrawnOperation, Draws, effect_of, encode
 from augsearch.policies.registry import MAX_MAGNITUDE, OPERATION_SETS, OPERATIONS, Ranges
 from augsearch.policies.sampling import Border, Interpolation, Sampling
 from augsearch.policies.transforms import BatchTransform, ImageTransform
-
-Images = NDArray[np.uint8]
 
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
 
@@ -138,10 +137,10 @@ class Policy(BaseModel):
             negative = rng.random(count) < 0.5
             yield codes[chosen] + 2 * magnitudes * strong[chosen] + (negative & signed[chosen])
 
-    def apply(self, recipe: Recipe, image: Images) -> Images:
-        """``image``, uint8 (H, W, C), after ``recipe``; the input is never changed."""
+    def apply(self, operations: Iterable[DrawnOperation], image: Image) -> Image:
+        """``image``, uint8 (H, W, C), after ``operations`` in turn; the input is never changed."""
         size = Size(*image.shape[:2])
-        effects = (effect_of(drawn, self.ranges, size) for drawn in recipe)
+        effects = (effect_of(drawn, self.ranges, size) for drawn in operations)
         steps = fuse(effect for effect in effects if effect is not None)
         return run(steps, image, self.sampling)
 
@@ -177,7 +176,7 @@ class Policy(BaseModel):
         """A function for batches, uint8 (B, H, W, C) in and out, with its own random stream."""
         return BatchTransform(self, seed)
 
-    def describe(self, drawn: Drawn, size: Size) -> str:
+    def describe(self, drawn: DrawnOperation, size: Size) -> str:
         """``rotate -9°``: an operation and its value for an image of ``size``."""
         operation = OPERATIONS[drawn.operation]
         value = operation.value(drawn.magnitude, self.ranges, size)

@@ -12,10 +12,10 @@ from PIL import Image as PILImage
 
 from augsearch.policies.backends.opencv.runner import runner_for
 from augsearch.policies.errors import UserError, shown
-from augsearch.policies.planner import Draws, Row
+from augsearch.policies.planner import CodedDraw, Draws
 from augsearch.policies.registry import Ranges
 from augsearch.policies.sampling import Sampling
-from augsearch.policies.streams import Stream
+from augsearch.policies.streams import RandomStream
 
 DRAWN_AHEAD = 256
 """Drawing for one image costs as much as drawing for hundreds at once."""
@@ -48,8 +48,8 @@ class ImageTransform:
 
     def __init__(self, policy: PolicyLike, seed: int) -> None:
         self.policy = policy
-        self._stream = Stream(seed)
-        self._ahead: list[Row] = []
+        self._stream = RandomStream(seed)
+        self._ahead: list[CodedDraw] = []
         self._sampling = policy.sampling
 
     def __call__(self, image: Any) -> Any:
@@ -86,10 +86,10 @@ class ImageTransform:
             return image.copy()
         if grey:
             image = image[:, :, np.newaxis]
-        if self._stream.moved() or not self._ahead:
-            self._ahead = list(self.policy.draw(DRAWN_AHEAD, self._stream.rng).rows())[::-1]
+        if self._stream.follow_worker() or not self._ahead:
+            self._ahead = list(self.policy.draw(DRAWN_AHEAD, self._stream.rng).coded())[::-1]
         runner = runner_for(self.policy.ranges, image.shape, self._sampling)
-        result = runner.on_image(self._ahead.pop(), image)
+        result = runner.augment_image(self._ahead.pop(), image)
         return result[:, :, 0] if grey else result
 
     def _augment_tensor(self, image: Any) -> Any:
@@ -130,7 +130,7 @@ class BatchTransform:
 
     def __init__(self, policy: PolicyLike, seed: int) -> None:
         self.policy = policy
-        self._stream = Stream(seed)
+        self._stream = RandomStream(seed)
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A new batch, uint8 (B, H, W, C) as the one given; C = 1 or 3, RGB.
@@ -143,7 +143,7 @@ class BatchTransform:
                 "batch_transform takes a NumPy array (B, H, W, C); for tensors (B, C, H, W) there is "
                 "augsearch.policies.tensor.TensorPolicy"
             )
-        self._stream.moved()
+        self._stream.follow_worker()
         return self.policy.augment(images, self._stream.rng)
 
     def __repr__(self) -> str:
