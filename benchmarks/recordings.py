@@ -28,7 +28,7 @@ from augsearch.policies import UserError
 from augsearch.search.console import Display
 from augsearch.search.engines.engine import Engine
 from augsearch.search.engines.local import LocalEngine
-from augsearch.search.engines.workers import evaluate
+from augsearch.search.engines.tasks import evaluate
 from augsearch.search.inputs.prepare import open_data
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.neighbours import neighbour

@@ -3,9 +3,8 @@
 from augsearch.policies.document import PolicyFile, json_schema, read_policy, write_policy
 from augsearch.policies.errors import UserError
 from augsearch.policies.mixing import BatchMixing, Mix, Mixing, draw_mix
-from augsearch.policies.operations import OPERATION_SETS, RANDAUGMENT
-from augsearch.policies.policy import TRIVIALAUGMENT, Policy
-from augsearch.policies.registry import MAX_MAGNITUDE, OPERATIONS, Operation
+from augsearch.policies.policy import RANDAUGMENT, TRIVIALAUGMENT, Policy
+from augsearch.policies.registry import MAX_MAGNITUDE, OPERATION_SETS, OPERATIONS, Operation
 from augsearch.policies.training import Distillation, Semi, Training, Transfer
 
 __all__ = [

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from augsearch.policies.effects import Size
-from augsearch.policies.operations import BASIC, OPERATION_SETS
 from augsearch.policies.registry import Operation, Ranges
 
 _FORMATS: dict[str, tuple[Callable[[float], str], str]] = {
@@ -57,9 +56,3 @@ def shown_range(operation: Operation, ranges: Ranges) -> str:
     number, follows = _format("of the side" if chosen.side else operation.unit)
     sign = "±" if operation.signed else ""
     return f"{number(chosen.weakest)} to {sign}{number(chosen.strongest)}{follows}"
-
-
-def sets_of(operation: Operation) -> list[str]:
-    """The names of the sets that an operation belongs to; ``basic`` for the basic transforms."""
-    sets = [name for name, members in OPERATION_SETS.items() if operation.name in members]
-    return sets or ["basic"] * (operation.name in BASIC)

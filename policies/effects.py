@@ -1,7 +1,7 @@
 """The five kinds of thing an operation can do to an image, and how neighbours of one kind fuse.
 
 An operation never loops over pixels. It says which of these it is, as plain numbers, and a backend
-(``opencv.py``) does the work:
+(``backends/opencv`` or ``backends/torch``) does the work:
 
 ======== ==================================================================
 Warp     where each output pixel is read from (a 3×3 matrix)
@@ -25,8 +25,10 @@ from typing import Any, Literal, NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
-LUMA: NDArray[np.float64] = np.array([19595, 38470, 7471]) / 65536
-"""Weights of R, G, B in grey: ITU-R 601 in the fixed point of PIL's ``convert("L")``."""
+LUMA_65536THS = (19595, 38470, 7471)
+"""Weights of R, G, B in grey, in units of 1 / 65,536: ITU-R 601 as in PIL's ``convert("L")``."""
+LUMA: NDArray[np.float64] = np.array(LUMA_65536THS) / 65536
+"""The same as shares of 1."""
 
 Matrix = NDArray[np.float64]
 Entries = NDArray[np.uint8]
@@ -148,9 +150,9 @@ Step = Warp | Tables | Colour | Kernel | Patch
 
 IDENTITY_ENTRIES: Entries = np.arange(256, dtype=np.uint8)
 
-CUT_OFF = -0.498
-"""Colours and kernels are cut off to whole numbers, as in PIL and torchvision, where OpenCV rounds. Adding
-this first cuts off too, and a hair less than a half leaves values that are whole already as they are."""
+TRUNCATING_OFFSET = -0.498
+"""Colours and kernels are truncated to whole numbers, as in PIL and torchvision, where OpenCV rounds. Adding
+this before it rounds truncates too, and a hair less than a half leaves whole values as they are."""
 
 
 def compose(first: Entries, second: Entries) -> Entries:
@@ -184,19 +186,22 @@ def extremes(histogram: Histogram) -> NDArray[np.int64]:
     return np.stack((present.argmax(axis=-1), 255 - present[..., ::-1].argmax(axis=-1)), axis=-1)
 
 
-def runs(effects: Iterable[Effect], *, tables: bool = True) -> Iterator[list[Effect]]:
-    """Neighbouring effects that one pass over the image can do: warps, and ``tables``; others stay alone."""
-    run: list[Effect] = []
+def fusable_groups(effects: Iterable[Effect], *, tables: bool = True) -> Iterator[list[Effect]]:
+    """Split ``effects`` into groups of neighbours that one pass over the image can do.
+
+    Warps fuse, and so do tables unless ``tables`` is False; every other effect is a group of its own.
+    """
+    group: list[Effect] = []
     for effect in effects:
-        if run and not (_joins(run[-1], effect) and (tables or isinstance(effect, Warp))):
-            yield run
-            run = []
-        run.append(effect)
-    if run:
-        yield run
+        if group and not (_fuses(group[-1], effect) and (tables or isinstance(effect, Warp))):
+            yield group
+            group = []
+        group.append(effect)
+    if group:
+        yield group
 
 
-def _joins(last: Effect, effect: Effect) -> bool:
+def _fuses(last: Effect, effect: Effect) -> bool:
     if isinstance(effect, Warp):
         return isinstance(last, Warp)
     # The grey mean after another table can't be derived, so such a table begins a new look-up.
@@ -206,18 +211,18 @@ def _joins(last: Effect, effect: Effect) -> bool:
     return joinable and isinstance(last, Table | MeasuredTable)
 
 
-def join(run: Sequence[Effect]) -> Step:
-    """One of the ``runs`` as the one step that does it."""
-    first = run[0]
+def fuse_group(group: Sequence[Effect]) -> Step:
+    """The one step that does what a group of ``fusable_groups`` does in turn."""
+    first = group[0]
     if isinstance(first, Warp):
-        for later in run[1:]:
+        for later in group[1:]:
             first = first.then(cast(Warp, later))
         return first
     if isinstance(first, Table | MeasuredTable):
-        return Tables(cast(tuple[Table | MeasuredTable, ...], tuple(run)))
+        return Tables(cast(tuple[Table | MeasuredTable, ...], tuple(group)))
     return first
 
 
 def fuse(effects: Iterable[Effect]) -> tuple[Step, ...]:
-    """Join neighbouring warps into one sampling and neighbouring tables into one look-up."""
-    return tuple(join(run) for run in runs(effects))
+    """Fuse neighbouring warps into one sampling and neighbouring tables into one look-up."""
+    return tuple(fuse_group(group) for group in fusable_groups(effects))

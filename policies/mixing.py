@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
 from augsearch.policies.errors import UserError, shown
-from augsearch.policies.streams import Stream
+from augsearch.policies.streams import RandomStream
 
 Targets = TypeVar("Targets", bound=Any)
 
@@ -101,7 +101,7 @@ class BatchMixing:
 
     def __init__(self, mixing: Mixing, classes: int, seed: int) -> None:
         self.mixing, self.classes, self.seed = mixing, checked_classes(classes), seed
-        self._stream = Stream(seed)
+        self._stream = RandomStream(seed)
 
     def __call__(
         self, images: NDArray[np.uint8], labels: NDArray[Any]
@@ -120,7 +120,7 @@ class BatchMixing:
         if not (isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.ndim == 4):
             raise UserError(f"images must be a uint8 array (B, H, W, C), got {shown(images)}")
         targets = probabilities(labels, len(images), self.classes)
-        self._stream.moved()
+        self._stream.follow_worker()
         mix = draw_mix(self.mixing, len(images), images.shape[1:3], self._stream.rng)
         return (mix.images(images), mix.targets(targets)) if mix else (images, targets)
 

@@ -1,33 +1,26 @@
-"""From what was drawn for a batch to the steps that do it: the part that both backends share."""
+"""From what was drawn for a batch to the fused steps that do it; both backends share this."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import repeat
 from typing import NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from augsearch.policies.effects import Effect, Size, Step, join, runs
+from augsearch.policies.effects import Effect, Size, Step, fusable_groups, fuse_group
 from augsearch.policies.registry import MAX_MAGNITUDE, OPERATIONS, Noise, Ranges, into_cases
 
 MOST_REMEMBERED = 4096
-"""Recipes remembered for images of one size: RandAugment (2, 9) has about 500, TrivialAugment 900."""
-
-
-@cache
-def _names() -> tuple[str, ...]:
-    """All operations in order; asked for when they are all declared."""
-    return tuple(OPERATIONS)
-
+"""Of each: rows of codes, effects and steps remembered for images of one size. RandAugment (2, 9) has about
+500 rows, TrivialAugment 900."""
 
 _STRENGTHS = MAX_MAGNITUDE + 1
 
 
-class Drawn(NamedTuple):
+class DrawnOperation(NamedTuple):
     """One operation, drawn for one image."""
 
     operation: str
@@ -36,13 +29,9 @@ class Drawn(NamedTuple):
     noise: tuple[float, ...]
 
 
-Recipe = tuple[Drawn, ...]
-"""What happens to one image, in order."""
-
-
 Codes = tuple[int, ...]
-"""K codes, see ``encode``."""
-Row = tuple[Codes, Sequence[Noise] | None]
+"""What was drawn for one image: K codes, see ``encode``."""
+CodedDraw = tuple[Codes, Sequence[Noise] | None]
 """The codes of one image, and its noise (K, n)."""
 
 
@@ -52,14 +41,14 @@ def encode(names: Sequence[str]) -> NDArray[np.int64]:
     A code is one number for an operation, its magnitude and its sign: add twice the magnitude, and one
     for the negative sign.
     """
-    return np.array([2 * _STRENGTHS * _names().index(name) for name in names], dtype=np.int64)
+    return np.array([2 * _STRENGTHS * OPERATIONS[name].index for name in names], dtype=np.int64)
 
 
 def decode(code: int) -> tuple[str, int, bool]:
     """Name, magnitude and whether negative, of one code."""
     rest, negative = divmod(code, 2)
     index, magnitude = divmod(rest, _STRENGTHS)
-    return _names()[index], magnitude, bool(negative)
+    return list(OPERATIONS)[index], magnitude, bool(negative)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,23 +63,23 @@ class Draws:
     def __len__(self) -> int:
         return len(self.codes)
 
-    def rows(self) -> Iterator[Row]:
+    def coded(self) -> Iterator[CodedDraw]:
         """What was drawn for each image, as plain numbers."""
         codes = map(tuple, self.codes.tolist())
         return zip(codes, repeat(None) if self.noise is None else self.noise.tolist(), strict=False)
 
-    def recipe(self, index: int) -> Recipe:
-        """The draw of one image in words, without what leaves it as it is."""
+    def operations(self, index: int) -> tuple[DrawnOperation, ...]:
+        """What was drawn for one image, in order, without what leaves it as it is."""
         drawn = []
         for position, code in enumerate(self.codes[index].tolist()):
             name, magnitude, negative = decode(code)
             if code:
                 noise = () if self.noise is None else self.noise[index, position, : OPERATIONS[name].noise]
-                drawn.append(Drawn(name, magnitude, negative, tuple(map(float, noise))))
+                drawn.append(DrawnOperation(name, magnitude, negative, tuple(map(float, noise))))
         return tuple(drawn)
 
 
-def effect_of(drawn: Drawn, ranges: Ranges, size: Size) -> Effect | None:
+def effect_of(drawn: DrawnOperation, ranges: Ranges, size: Size) -> Effect | None:
     """What a drawn operation does to an image of ``size``; None: nothing."""
     operation = OPERATIONS[drawn.operation]
     value = operation.value(drawn.magnitude, ranges, size)
@@ -99,10 +88,10 @@ def effect_of(drawn: Drawn, ranges: Ranges, size: Size) -> Effect | None:
 
 
 _Key = tuple[float, ...]
-"""A code, and the cases that its noise fell into."""
+"""What an effect is remembered by: a code, and the cases that its noise fell into."""
 
 
-class _Drawable(NamedTuple):
+class _Decoded(NamedTuple):
     """What a code means for images of one size."""
 
     code: int
@@ -113,22 +102,22 @@ class _Drawable(NamedTuple):
 
 
 class Planner:
-    """Turns codes into fused steps for images of one size, each step made once and then the same object.
+    """Turns codes into fused steps for images of one size; the same work is the same step, as an object.
 
-    Being the same object is what lets a backend find the images that want the same work.
+    By that a backend finds the images that want the same work.
     """
 
     def __init__(self, ranges: Ranges, size: Size, *, fuse_tables: bool = True) -> None:
         self._ranges, self._size, self._fuse_tables = ranges, size, fuse_tables
-        self._drawables: dict[int, _Drawable] = {}
+        self._decoded_by_code: dict[int, _Decoded] = {}
         self._effects: dict[_Key, Effect | None] = {}
         self._steps: dict[tuple[_Key, ...], Step] = {}
-        self._recipes: dict[Codes, tuple[Step, ...]] = {}
+        self._by_codes: dict[Codes, tuple[Step, ...]] = {}
         self._remembered: set[Step] = set()
 
     def steps(self, codes: Codes, noise: Sequence[Noise] | None) -> tuple[Step, ...]:
         """The fused steps of one image, whose ``noise`` is (K, n)."""
-        known = self._recipes.get(codes)
+        known = self._by_codes.get(codes)
         if known is not None:
             return known
         effects: list[Effect] = []
@@ -136,50 +125,50 @@ class Planner:
         noisy = False
         for position, code in enumerate(codes):
             if code:
-                drawable = self._drawables.get(code) or self._drawable(code)
-                noisy |= drawable.noise > 0
-                own = noise[position] if noise and drawable.noise else ()
-                effect, key = self._effect(drawable, own)
+                decoded = self._decoded_by_code.get(code) or self._decode(code)
+                noisy |= decoded.noise > 0
+                own = noise[position] if noise and decoded.noise else ()
+                effect, key = self._effect(decoded, own)
                 if effect is not None:
                     effects.append(effect)
                     keys.append(key)
         steps = []
         begin = 0
-        for run in runs(effects, tables=self._fuse_tables):
-            steps.append(self._step(run, keys[begin : begin + len(run)]))
-            begin += len(run)
-        fused = tuple(steps)
-        if not noisy and len(self._recipes) < MOST_REMEMBERED:
-            self._recipes[codes] = fused
-        return fused
+        for group in fusable_groups(effects, tables=self._fuse_tables):
+            steps.append(self._step(group, keys[begin : begin + len(group)]))
+            begin += len(group)
+        result = tuple(steps)
+        if not noisy and len(self._by_codes) < MOST_REMEMBERED:
+            self._by_codes[codes] = result
+        return result
 
     def remembers(self, step: Step) -> bool:
         """Whether ``step`` may come again, as the same object."""
         return step in self._remembered
 
     def stages(self, draws: Draws) -> list[dict[Step, list[int]]]:
-        """What to do to a batch: first steps, second steps, …, each with the images that want it."""
+        """What to do to a batch: all first steps, all second ones, …, each step with its images' indices."""
         stages: list[dict[Step, list[int]]] = []
-        for index, (codes, noise) in enumerate(draws.rows()):
+        for index, (codes, noise) in enumerate(draws.coded()):
             for depth, step in enumerate(self.steps(codes, noise)):
                 if depth == len(stages):
                     stages.append({})
                 stages[depth].setdefault(step, []).append(index)
         return stages
 
-    def _drawable(self, code: int) -> _Drawable:
+    def _decode(self, code: int) -> _Decoded:
         name, magnitude, negative = decode(code)
         operation = OPERATIONS[name]
         value = operation.value(magnitude, self._ranges, self._size)
         cases = operation.cases(value, self._size) if operation.cases else None
         signed = -value if negative else value
-        drawable = _Drawable(code, operation.effect, signed, operation.noise, cases)
-        self._drawables[code] = drawable
-        return drawable
+        decoded = _Decoded(code, operation.effect, signed, operation.noise, cases)
+        self._decoded_by_code[code] = decoded
+        return decoded
 
-    def _effect(self, drawable: _Drawable, noise: Noise) -> tuple[Effect | None, _Key | None]:
+    def _effect(self, decoded: _Decoded, noise: Noise) -> tuple[Effect | None, _Key | None]:
         """An effect, and the key under which it is known; None: it never comes again."""
-        code, effect_of, value, wanted, cases = drawable
+        code, effect_of, value, wanted, cases = decoded
         if cases:
             noise = into_cases(noise[:wanted], cases)
         elif wanted:
@@ -192,14 +181,14 @@ class Planner:
             self._effects[key] = effect
         return effect, key
 
-    def _step(self, run: list[Effect], keys: list[_Key | None]) -> Step:
-        """The step of one run of effects."""
+    def _step(self, group: list[Effect], keys: list[_Key | None]) -> Step:
+        """The step that a group of effects fuses into."""
         if None in keys:
-            return join(run)
+            return fuse_group(group)
         key = cast(tuple[_Key, ...], tuple(keys))
         step = self._steps.get(key)
         if step is None:
-            step = join(run)
+            step = fuse_group(group)
             if len(self._steps) < MOST_REMEMBERED:
                 self._steps[key] = step
                 self._remembered.add(step)

@@ -3,27 +3,39 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+import augsearch.policies.operations  # noqa: F401  (declares them)
+from augsearch.policies.backends.opencv.prepared import Image, Images
 from augsearch.policies.backends.opencv.runner import run, run_draws
 from augsearch.policies.describe import shown_value
 from augsearch.policies.effects import Size, fuse
-from augsearch.policies.errors import UserError, shown
+from augsearch.policies.errors import UserError, explain, shown
+from augsearch.policies.json_files import POLICY_FILE
 from augsearch.policies.mixing import Mixing
-from augsearch.policies.operations import RANDAUGMENT
-from augsearch.policies.planner import Drawn, Draws, Recipe, effect_of, encode
-from augsearch.policies.registry import MAX_MAGNITUDE, OPERATIONS, Ranges
+from augsearch.policies.planner import DrawnOperation, Draws, effect_of, encode
+from augsearch.policies.registry import MAX_MAGNITUDE, OPERATION_SETS, OPERATIONS, Ranges
 from augsearch.policies.sampling import Border, Interpolation, Sampling
 from augsearch.policies.transforms import BatchTransform, ImageTransform
 
-Images = NDArray[np.uint8]
-
 Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+
+RANDAUGMENT: tuple[str, ...] = OPERATION_SETS["randaugment"]
+"""RandAugment's fourteen operations (Cubuk et al. 2019, arXiv:1909.13719)."""
 
 CROP_MAGNITUDE = 15
 """The random crop's padding: an eighth of the side, the customary 4 pixels of 32."""
@@ -125,10 +137,10 @@ class Policy(BaseModel):
             negative = rng.random(count) < 0.5
             yield codes[chosen] + 2 * magnitudes * strong[chosen] + (negative & signed[chosen])
 
-    def apply(self, recipe: Recipe, image: Images) -> Images:
-        """``image``, uint8 (H, W, C), after ``recipe``; the input is never changed."""
+    def apply(self, operations: Iterable[DrawnOperation], image: Image) -> Image:
+        """``image``, uint8 (H, W, C), after ``operations`` in turn; the input is never changed."""
         size = Size(*image.shape[:2])
-        effects = (effect_of(drawn, self.ranges, size) for drawn in recipe)
+        effects = (effect_of(drawn, self.ranges, size) for drawn in operations)
         steps = fuse(effect for effect in effects if effect is not None)
         return run(steps, image, self.sampling)
 
@@ -145,12 +157,16 @@ class Policy(BaseModel):
     def load(cls, path: str | os.PathLike[str]) -> Policy:
         """The policy of a policy file, as ``augsearch export`` writes it.
 
-        Raises:
-            UserError: there is no such file, or it is no valid policy file; the message names the field.
-        """
-        from augsearch.policies.document import read_policy  # files.py is about policies, so it imports this
+        What else the file says, of the training and of the evidence, is not looked at; ``read_policy`` does.
 
-        return read_policy(path).policy
+        Raises:
+            UserError: there is no such file, it is no policy file, or its policy is not valid; the message
+                names the field.
+        """
+        try:
+            return _WithPolicy.model_validate(POLICY_FILE.read(Path(path))).policy
+        except ValidationError as error:
+            raise UserError(f"{path}: {explain(error)}") from None
 
     def transform(self, seed: int) -> ImageTransform:
         """A function for single images (NumPy, PIL or torch in, the same out), with its own random stream."""
@@ -160,12 +176,18 @@ class Policy(BaseModel):
         """A function for batches, uint8 (B, H, W, C) in and out, with its own random stream."""
         return BatchTransform(self, seed)
 
-    def describe(self, drawn: Drawn, size: Size) -> str:
+    def describe(self, drawn: DrawnOperation, size: Size) -> str:
         """``rotate -9°``: an operation and its value for an image of ``size``."""
         operation = OPERATIONS[drawn.operation]
         value = operation.value(drawn.magnitude, self.ranges, size)
         shown = shown_value(operation, value, negative=drawn.negative)
         return f"{operation.name.replace('_', ' ')} {shown}".strip()
+
+
+class _WithPolicy(BaseModel):
+    """As much of a policy file as says what to do to images."""
+
+    policy: Policy
 
 
 TRIVIALAUGMENT = Policy(num_ops=1, magnitude="random", ranges="wide")

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from augsearch.policies.describe import shown_magnitude
 from augsearch.policies.effects import Size
-from augsearch.policies.planner import Drawn
+from augsearch.policies.planner import DrawnOperation
 from augsearch.policies.policy import Policy
 from augsearch.policies.registry import OPERATIONS, Operation
 
@@ -52,9 +52,9 @@ def sheet(
         size = Size(*image.shape[:2])
         cells = [(image, [labels[index] if labels else "original"])]
         draws = policy.draw(columns, rng)
-        for recipe in map(draws.recipe, range(columns)):
-            names = [policy.describe(drawn, size) for drawn in recipe]
-            cells.append((policy.apply(recipe, image), names or ["unchanged"]))
+        for operations in map(draws.operations, range(columns)):
+            names = [policy.describe(drawn, size) for drawn in operations]
+            cells.append((policy.apply(operations, image), names or ["unchanged"]))
         rows.append(cells)
     return _draw(rows, title)
 
@@ -71,7 +71,7 @@ def operations_sheet(image: NDArray[np.uint8], *, seed: int = 0) -> Image.Image:
         noise = tuple(rng.random(operation.noise).tolist())
         # Bilinear, to show the operation rather than the sampling.
         show = Policy(interpolation="bilinear", fill=_BEYOND)
-        return show.apply((Drawn(operation.name, magnitude, False, noise),), image)
+        return show.apply((DrawnOperation(operation.name, magnitude, False, noise),), image)
 
     blocks: list[_Block] = []
     plain = [(image, ["original"])]

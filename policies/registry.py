@@ -1,4 +1,4 @@
-"""The registry of operations: the decorator that declares one, its ranges, and what is known of each.
+"""The registry of operations: the decorator that declares one, its ranges, its sets and all else about it.
 
 Magnitudes: a user says 0–30; an operation sees the physical value. The operations that torchvision's
 ``RandAugment`` and ``TrivialAugmentWide`` also have mean at every magnitude what torchvision's mean;
@@ -7,17 +7,15 @@ their ranges are ``standard`` and ``wide``.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from augsearch.policies.effects import (
-    Effect,
-    Size,
-)
+from augsearch.policies.effects import Effect, Size
 
 MAX_MAGNITUDE = 30
 """Magnitudes are whole numbers from 0 to this, RandAugment's scale."""
@@ -27,6 +25,12 @@ Ranges = Literal["standard", "wide"]
 
 Noise = Sequence[float]
 """Independent draws from [0, 1)."""
+
+Kind = Literal["warp", "table", "colour", "kernel", "patch"]
+"""What an operation does to an image, see ``effects.py``."""
+
+OperationSet = Literal["randaugment", "colour", "geometry", "wide", "basic"]
+"""The sets that an operation can be in; ``basic`` is that of the transforms which every ``Policy`` has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +55,11 @@ class Operation:
     """One entry of the registry."""
 
     name: str
-    kind: str
-    """``warp``, ``table``, ``colour``, ``kernel`` or ``patch``."""
+    index: int
+    """Its place in the registry, counted from 0."""
+    kind: Kind
+    sets: tuple[OperationSet, ...]
+    """In the order of ``OPERATION_SETS``."""
     effect: Callable[[float, Noise, Size], Effect | None]
     """``effect(value, settled noise, size)``; None where it would change nothing."""
     standard: Range | None
@@ -83,7 +90,11 @@ class Operation:
 
 
 OPERATIONS: dict[str, Operation] = {}
-"""Every operation by name, in the order in which they are declared below."""
+"""Every operation by name, in the order of declaration; ``@operation`` fills it."""
+
+OPERATION_SETS: dict[str, tuple[str, ...]] = {"randaugment": (), "colour": (), "geometry": (), "wide": ()}
+"""Names of operations by what they are good for, each set in the order of declaration; ``@operation`` fills
+them. All have the identity, which leaves an image as it is. The basic transforms are in none of these."""
 
 
 @cache
@@ -108,9 +119,10 @@ def into_cases(noise: Noise, counts: Sequence[int]) -> Noise:
 
 
 def operation(
-    kind: Literal["warp", "table", "colour", "kernel", "patch"],
+    kind: Kind,
     standard: Range | None = None,
     *,
+    sets: Sequence[OperationSet],
     wide: Range | None = None,
     unit: str = "",
     signed: bool = False,
@@ -118,12 +130,17 @@ def operation(
     cases: Callable[[float, Size], tuple[int, ...]] | None = None,
     identity: float | None = None,
 ) -> Callable[[Callable[..., Effect | None]], Callable[..., Effect | None]]:
-    """Register the function below: it takes the value if there is a ``standard`` range, then the noise
-    if ``noise`` asks for any, then the image's size if it has a parameter ``size``.
+    """Register the function below, whose name and docstring become the operation's.
+
+    The function takes the value if there is a ``standard`` range, then the noise if ``noise`` asks for any,
+    then the image's size if it has a parameter ``size``. ``Operation`` says what the arguments mean.
+
+    Raises:
+        ValueError: there is an operation of that name already, or no set of such a name.
     """
 
     def register(function: Callable[..., Effect | None]) -> Callable[..., Effect | None]:
-        wants_size = "size" in function.__code__.co_varnames[: function.__code__.co_argcount]
+        wants_size = "size" in inspect.signature(function).parameters
 
         def effect(value: float, draws: Noise, size: Size) -> Effect | None:
             arguments: list[Any] = [value] if standard else []
@@ -133,20 +150,40 @@ def operation(
                 arguments.append(size)
             return function(*arguments)
 
-        name = function.__name__
-        OPERATIONS[name] = Operation(
-            name=name,
-            kind=kind,
-            effect=effect,
-            standard=standard,
-            wide=wide or standard,
-            unit=unit,
-            signed=signed,
-            noise=noise,
-            cases=cases,
-            identity=identity,
-            summary=" ".join((function.__doc__ or "").split()),
+        _add(
+            Operation(
+                name=function.__name__,
+                index=len(OPERATIONS),
+                kind=kind,
+                sets=_in_order(sets),
+                effect=effect,
+                standard=standard,
+                wide=wide or standard,
+                unit=unit,
+                signed=signed,
+                noise=noise,
+                cases=cases,
+                identity=identity,
+                summary=" ".join((function.__doc__ or "").split()),
+            )
         )
         return function
 
     return register
+
+
+def _in_order(sets: Sequence[OperationSet]) -> tuple[OperationSet, ...]:
+    known = get_args(OperationSet)
+    unknown = [name for name in sets if name not in known]
+    if unknown or not sets:
+        raise ValueError(f"sets must be some of {', '.join(known)}, got {', '.join(unknown) or 'none'}")
+    return tuple(name for name in known if name in sets)
+
+
+def _add(added: Operation) -> None:
+    if added.name in OPERATIONS:
+        raise ValueError(f"there is an operation {added.name} already")
+    OPERATIONS[added.name] = added
+    for name in added.sets:
+        if name in OPERATION_SETS:
+            OPERATION_SETS[name] = (*OPERATION_SETS[name], added.name)

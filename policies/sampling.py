@@ -1,4 +1,4 @@
-"""Warps on OpenCV: as copies of rows and blocks where that is what they are, else as a sampling."""
+"""How warps sample an image: between pixels, and outside the image."""
 
 from __future__ import annotations
 

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from augsearch.policies.errors import UserError
 
-if TYPE_CHECKING:
-    pass
 
-
-class Stream:
+class RandomStream:
     """A random stream that is another one in each worker of a torch ``DataLoader`` and in each epoch.
 
     In the process where it was made it depends on the seed alone. In a worker it also depends on the seed
@@ -27,8 +23,8 @@ class Stream:
         self._worker: int | None = None
         self.rng = np.random.default_rng(self.seed)
 
-    def moved(self) -> bool:
-        """Whether this is another worker than at the last call; ``rng`` is then the new worker's."""
+    def follow_worker(self) -> bool:
+        """Make ``rng`` that of the worker which this process is; whether it was another's until now."""
         worker = _worker_seed()
         if worker == self._worker:
             return False

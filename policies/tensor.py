@@ -12,12 +12,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
-from augsearch.policies.backends.torch.kernels import Cargo
+from augsearch.policies.backends.torch.kernels import HostToDevice
 from augsearch.policies.backends.torch.runner import run_draws
 from augsearch.policies.errors import UserError, shown
 from augsearch.policies.mixing import Mix, Mixing, check_labels, checked_classes, draw_mix, probabilities
 from augsearch.policies.policy import Policy
-from augsearch.policies.streams import Stream
+from augsearch.policies.streams import RandomStream
+from augsearch.policies.transforms import PolicyLike
 
 _DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -35,16 +36,16 @@ class TensorPolicy(nn.Module):
     of mixing is done by ``TensorMixing``, which also has the labels.
     """
 
-    def __init__(self, policy: Policy, seed: int) -> None:
+    def __init__(self, policy: PolicyLike, seed: int) -> None:
         super().__init__()
-        if not isinstance(policy, Policy):
+        if not isinstance(policy, PolicyLike):
             raise UserError(
                 f"policy must be a Policy, got {type(policy).__name__}; to read a file there is "
                 'TensorPolicy.load("policy.json", seed=0)'
             )
         self.policy, self.seed = policy, seed
-        self._stream = Stream(seed)
-        self._seen_elsewhere = False
+        self._stream = RandomStream(seed)
+        self._checked_on_device = False
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], seed: int) -> TensorPolicy:
@@ -80,10 +81,10 @@ class TensorPolicy(nn.Module):
         if images.numel() == 0:
             return plain.clone().as_subclass(type(images))
         on_cpu = plain.device.type == "cpu"
-        if plain.is_floating_point() and (on_cpu or not self._seen_elsewhere):
+        if plain.is_floating_point() and (on_cpu or not self._checked_on_device):
             _check_range(plain)
-        self._seen_elsewhere |= not on_cpu
-        self._stream.moved()
+        self._checked_on_device |= not on_cpu
+        self._stream.follow_worker()
         draws = self.policy.draw(len(plain), self._stream.rng)
         levels = plain if plain.dtype == torch.uint8 else _to_levels(plain, checked=on_cpu)
         result = run_draws(draws, levels, self.policy.ranges, self.policy.sampling)
@@ -113,8 +114,8 @@ class TensorMixing(nn.Module):
         if not isinstance(mixing, Mixing):
             raise UserError(f"mixing must be a Mixing, got {type(mixing).__name__}")
         self.mixing, self.classes, self.seed = mixing, checked_classes(classes), seed
-        self._stream = Stream(seed)
-        self._seen_elsewhere = False
+        self._stream = RandomStream(seed)
+        self._checked_on_device = False
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def forward(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
@@ -134,14 +135,14 @@ class TensorMixing(nn.Module):
         targets = self._targets(labels, len(images)).to(images.device)
         if not self.training:
             return images, targets
-        self._stream.moved()
+        self._stream.follow_worker()
         count, _, height, width = images.shape
         mix = draw_mix(self.mixing, count, (height, width), self._stream.rng)
         if mix is None:
             return images, targets
-        cargo = Cargo()
-        cargo.load(mix.partners)
-        (partners,) = cargo.send(images.device)
+        copies = HostToDevice()
+        copies.add(mix.partners)
+        (partners,) = copies.send(images.device)
         mixed = mix.kept * targets + (1 - mix.kept) * targets.index_select(0, partners)
         return _mixed(images, mix, partners), mixed
 
@@ -156,10 +157,10 @@ class TensorMixing(nn.Module):
         whole = not (floating or labels.is_complex() or labels.dtype == torch.bool)
         check_labels(labels, whole=whole, floating=floating, count=count, classes=self.classes)
         on_cpu = labels.device.type == "cpu"
-        if on_cpu or not self._seen_elsewhere:
+        if on_cpu or not self._checked_on_device:
             values = labels.detach().cpu()
             probabilities((values.float() if floating else values).numpy(), count, self.classes)
-        self._seen_elsewhere |= not on_cpu
+        self._checked_on_device |= not on_cpu
         return labels.float() if floating else one_hot(labels.long(), self.classes).float()
 
 

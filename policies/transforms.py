@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -12,15 +12,32 @@ from PIL import Image as PILImage
 
 from augsearch.policies.backends.opencv.runner import runner_for
 from augsearch.policies.errors import UserError, shown
-from augsearch.policies.planner import Row
-from augsearch.policies.streams import Stream
-
-if TYPE_CHECKING:
-    from augsearch.policies.policy import Policy
-
+from augsearch.policies.planner import CodedDraw, Draws
+from augsearch.policies.registry import Ranges
+from augsearch.policies.sampling import Sampling
+from augsearch.policies.streams import RandomStream
 
 DRAWN_AHEAD = 256
 """Drawing for one image costs as much as drawing for hundreds at once."""
+
+
+@runtime_checkable
+class PolicyLike(Protocol):
+    """What a transform needs of a policy."""
+
+    @property
+    def ranges(self) -> Ranges:
+        """What magnitudes mean."""
+
+    @property
+    def sampling(self) -> Sampling:
+        """How warps and patches meet pixels outside the image."""
+
+    def draw(self, count: int, rng: np.random.Generator) -> Draws:
+        """Draw what happens to each of ``count`` images."""
+
+    def augment(self, images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+        """A new batch, each image augmented by its own draw; ``images``: uint8 (B, H, W, C), C = 1 or 3."""
 
 
 class ImageTransform:
@@ -29,10 +46,10 @@ class ImageTransform:
     It pickles, with the state of its random stream.
     """
 
-    def __init__(self, policy: Policy, seed: int) -> None:
+    def __init__(self, policy: PolicyLike, seed: int) -> None:
         self.policy = policy
-        self._stream = Stream(seed)
-        self._ahead: list[Row] = []
+        self._stream = RandomStream(seed)
+        self._ahead: list[CodedDraw] = []
         self._sampling = policy.sampling
 
     def __call__(self, image: Any) -> Any:
@@ -69,10 +86,10 @@ class ImageTransform:
             return image.copy()
         if grey:
             image = image[:, :, np.newaxis]
-        if self._stream.moved() or not self._ahead:
-            self._ahead = list(self.policy.draw(DRAWN_AHEAD, self._stream.rng).rows())[::-1]
+        if self._stream.follow_worker() or not self._ahead:
+            self._ahead = list(self.policy.draw(DRAWN_AHEAD, self._stream.rng).coded())[::-1]
         runner = runner_for(self.policy.ranges, image.shape, self._sampling)
-        result = runner.on_image(self._ahead.pop(), image)
+        result = runner.augment_image(self._ahead.pop(), image)
         return result[:, :, 0] if grey else result
 
     def _augment_tensor(self, image: Any) -> Any:
@@ -111,9 +128,9 @@ class BatchTransform:
     It pickles, with the state of its random stream.
     """
 
-    def __init__(self, policy: Policy, seed: int) -> None:
+    def __init__(self, policy: PolicyLike, seed: int) -> None:
         self.policy = policy
-        self._stream = Stream(seed)
+        self._stream = RandomStream(seed)
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """A new batch, uint8 (B, H, W, C) as the one given; C = 1 or 3, RGB.
@@ -126,7 +143,7 @@ class BatchTransform:
                 "batch_transform takes a NumPy array (B, H, W, C); for tensors (B, C, H, W) there is "
                 "augsearch.policies.tensor.TensorPolicy"
             )
-        self._stream.moved()
+        self._stream.follow_worker()
         return self.policy.augment(images, self._stream.rng)
 
     def __repr__(self) -> str:

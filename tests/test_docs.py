@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from augsearch.policies import OPERATIONS, read_policy
-from augsearch.policies.describe import sets_of, shown_range
+from augsearch.policies.describe import shown_range
 from augsearch.search.cli import main
 
 ROOT = Path(__file__).parents[1]
@@ -108,7 +108,7 @@ def operations_table() -> str:
         standard, wide = shown_range(operation, "standard"), shown_range(operation, "wide")
         rows.append(
             f"| `{operation.name}` | {operation.kind} | {standard} | {wide if wide != standard else ''} "
-            f"| {', '.join(sets_of(operation))} | {operation.summary} |"
+            f"| {', '.join(operation.sets)} | {operation.summary} |"
         )
     return "\n".join(rows)
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from optuna.pruners import BasePruner
 from optuna.trial import TrialState
 
-from augsearch.search.engines.workers import evaluate
+from augsearch.search.engines.tasks import evaluate
 from augsearch.search.race.race import Race, TrialDone
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import Space

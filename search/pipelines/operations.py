@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from augsearch.policies import OPERATION_SETS, OPERATIONS, UserError
-from augsearch.policies.describe import sets_of, shown_range
+from augsearch.policies.describe import shown_range
 from augsearch.policies.preview import operations_sheet
 from augsearch.policies.registry import Range
 from augsearch.search.pipelines.preview import save_picture
@@ -37,7 +37,7 @@ def print_operations() -> None:
         table.add_column(column, no_wrap=True)
     for operation in OPERATIONS.values():
         standard, wide = shown_range(operation, "standard"), shown_range(operation, "wide")
-        sets = " ".join(name[0] for name in sets_of(operation))
+        sets = " ".join(name[0] for name in operation.sets)
         table.add_row(operation.name, operation.kind, standard, "" if wide == standard else wide, sets)
     console = Console(highlight=False)
     console.print(table)
@@ -59,7 +59,7 @@ def operations_json() -> str:
                 "wide": _ends(operation.wide),
                 "unit": operation.unit or None,
                 "signed": operation.signed,
-                "sets": sets_of(operation),
+                "sets": operation.sets,
                 "summary": operation.summary,
             }
             for operation in OPERATIONS.values()

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from augsearch.policies import OPERATIONS, RANDAUGMENT, TRIVIALAUGMENT, Mixing, Policy, UserError, draw_mix
-from augsearch.policies.backends.opencv.prepared import FITS_CACHE
+from augsearch.policies.backends.opencv.prepared import CACHE_BYTES
 from augsearch.policies.backends.opencv.runner import run
 from augsearch.policies.effects import Size, Tables, Warp, fuse
 from augsearch.policies.errors import explain
-from augsearch.policies.planner import Drawn, Recipe, effect_of
+from augsearch.policies.planner import DrawnOperation, effect_of
 from augsearch.policies.sampling import Sampling
 
 
@@ -62,9 +62,9 @@ def test_any_policy_works_on_any_batch_and_repeats_itself(
     assert Policy.model_validate_json(policy.model_dump_json()) == policy
 
 
-def drawn_recipes(policy: Policy, count: int, seed: int) -> list[Recipe]:
+def drawn_recipes(policy: Policy, count: int, seed: int) -> list[tuple[DrawnOperation, ...]]:
     draws = policy.draw(count, np.random.default_rng(seed))
-    return [draws.recipe(index) for index in range(count)]
+    return [draws.operations(index) for index in range(count)]
 
 
 @given(policy=policies, seed=st.integers(0, 99), channels=st.sampled_from([1, 3]))
@@ -81,7 +81,7 @@ def test_a_batch_gets_what_each_image_would_get_alone(policy: Policy, seed: int,
 
 def test_large_images_get_what_small_ones_get() -> None:
     """They take another way through the engine."""
-    side = int((FITS_CACHE / 3) ** 0.5) + 1
+    side = int((CACHE_BYTES / 3) ** 0.5) + 1
     images = noise_images(12, side=side)
     policy = Policy(num_ops=3, operations=tuple(OPERATIONS), crop=1.0)
     recipes = drawn_recipes(policy, 12, seed=4)
@@ -114,7 +114,7 @@ def test_trivialaugment_draws_one_operation_of_any_magnitude() -> None:
 def test_basic_transforms_come_with_their_probability_and_before_the_operations() -> None:
     policy = Policy(operations=("invert",), crop=1.0, flip_horizontal=0.25, quarter_turns=0.6)
     recipes = drawn_recipes(policy, 10_000, seed=1)
-    assert all(recipe[-2:] == (Drawn("invert", 0, False, ()),) * 2 for recipe in recipes)
+    assert all(recipe[-2:] == (DrawnOperation("invert", 0, False, ()),) * 2 for recipe in recipes)
     assert all(recipe[0].operation == "crop" for recipe in recipes)
     shares = Counter(drawn.operation for recipe in recipes for drawn in recipe[:-2])
     assert abs(shares["flip_horizontal"] / 10_000 - 0.25) < 0.02
@@ -128,7 +128,7 @@ def test_no_operations_and_no_transforms_is_no_augmentation() -> None:
     np.testing.assert_array_equal(Policy(num_ops=0).augment(images, np.random.default_rng(0)), images)
 
 
-def one_by_one(recipe: tuple[Drawn, ...], image: np.ndarray) -> np.ndarray:
+def one_by_one(recipe: tuple[DrawnOperation, ...], image: np.ndarray) -> np.ndarray:
     for drawn in recipe:
         effect = effect_of(drawn, "standard", Size(*image.shape[:2]))
         if effect is not None:
@@ -151,14 +151,16 @@ def test_fused_tables_equal_tables_one_by_one(
     names: list[str], magnitude: int, seed: int, channels: int
 ) -> None:
     image = noise_images(1, seed=seed, channels=channels)[0] // 2 + 40
-    recipe = tuple(Drawn(name, magnitude, OPERATIONS[name].signed and seed % 2 == 1, ()) for name in names)
+    recipe = tuple(
+        DrawnOperation(name, magnitude, OPERATIONS[name].signed and seed % 2 == 1, ()) for name in names
+    )
     fused = Policy().apply(recipe, image)
     np.testing.assert_array_equal(fused, one_by_one(recipe, image))
 
 
 def test_neighbouring_tables_and_warps_become_one_step_each() -> None:
     names = ("rotate", "shear_x", "flip_horizontal", "solarize", "equalize", "invert", "auto_contrast")
-    effects = [effect_of(Drawn(name, 9, False, ()), "standard", Size(32, 32)) for name in names]
+    effects = [effect_of(DrawnOperation(name, 9, False, ()), "standard", Size(32, 32)) for name in names]
     assert [type(step) for step in fuse(filter(None, effects))] == [Warp, Tables]
 
 
@@ -182,7 +184,7 @@ def test_fused_flips_and_turns_equal_numpys(names: list[str], side: int) -> None
     expected = image
     for name in names:
         expected = numpys[name](expected)
-    fused = Policy().apply(tuple(Drawn(name, 0, False, ()) for name in names), image)
+    fused = Policy().apply(tuple(DrawnOperation(name, 0, False, ()) for name in names), image)
     np.testing.assert_array_equal(fused, expected)
 
 

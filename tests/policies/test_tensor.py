@@ -29,8 +29,8 @@ from augsearch.policies import (
 )
 from augsearch.policies.backends.opencv import runner as opencv
 from augsearch.policies.backends.opencv.prepared import Images
-from augsearch.policies.backends.torch import kernels as torch_steps
-from augsearch.policies.backends.torch import runner as torch_batches
+from augsearch.policies.backends.torch import kernels as torch_kernels
+from augsearch.policies.backends.torch import runner as torch_runner
 from augsearch.policies.backends.torch import tables as torch_tables
 from augsearch.policies.effects import Kernel, MeasuredTable, Size, Statistic, Warp
 from augsearch.policies.planner import Draws, effect_of, encode
@@ -84,7 +84,7 @@ def to_array(images: torch.Tensor) -> Images:
 def on_both(draws: Draws, images: Images, ranges: Any, sampling: Sampling) -> tuple[Images, Images]:
     """The same draws by OpenCV and by torch."""
     expected = opencv.run_draws(draws, images, ranges, sampling)
-    result = torch_batches.run_draws(draws, to_tensor(images), ranges, sampling)
+    result = torch_runner.run_draws(draws, to_tensor(images), ranges, sampling)
     return expected, to_array(result)
 
 
@@ -116,7 +116,7 @@ def test_every_operation_does_what_it_does_on_opencv(
     if operation.kind == "warp" and sampling.interpolation == "nearest":
         size = Size(*images.shape[1:3])
         for index, own in enumerate(differ):
-            (drawn,) = draws.recipe(index) or (None,)
+            (drawn,) = draws.operations(index) or (None,)
             effect = drawn and effect_of(drawn, ranges, size)
             if effect:
                 assert isinstance(effect, Warp)
@@ -195,7 +195,7 @@ def test_any_kernel_works_on_any_size(
     kernel = Kernel(tuple((weights / weights.sum()).tolist()), amount, edges)
     images = np.random.default_rng(height).integers(0, 256, (3, height, width, 3), dtype=np.uint8)
     expected = np.stack([opencv.run([kernel], image, Sampling()) for image in images])
-    runner = torch_batches._runner("standard", Size(height, width), 3, Sampling(), torch.device("cpu"))
+    runner = torch_runner._runner("standard", Size(height, width), 3, Sampling(), torch.device("cpu"))
     result = run_step(runner, kernel, images)
     # OpenCV counts the weights in 256ths.
     assert difference(result, expected).max() <= 2
@@ -203,9 +203,9 @@ def test_any_kernel_works_on_any_size(
 
 def run_step(runner: Any, step: Any, images: Images) -> Images:
     tensors = to_tensor(images).contiguous()
-    _, works = runner._arrange({step: [*range(len(images))]}, len(images))
-    for part, work in works:
-        work.run(tensors[part], *map(torch.from_numpy, work.numbers))
+    _, groups = runner._arrange({step: [*range(len(images))]}, len(images))
+    for rows, group in groups:
+        group.run(tensors[rows], *map(torch.from_numpy, group.arguments))
     return to_array(tensors)
 
 
@@ -410,16 +410,16 @@ def test_a_stage_is_a_fixed_number_of_kernels_and_never_waits_for_the_device(int
 
 @pytest.fixture
 def fresh_runners() -> Iterator[None]:
-    torch_batches._runner.cache_clear()
+    torch_runner._runner.cache_clear()
     yield
-    torch_batches._runner.cache_clear()
+    torch_runner._runner.cache_clear()
 
 
 @pytest.mark.usefixtures("fresh_runners")
 def test_tables_that_were_forgotten_are_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
     images = to_tensor(photos(64, 16, 16))
     expected = [TensorPolicy(TRIVIALAUGMENT, seed)(images) for seed in range(4)]
-    torch_batches._runner.cache_clear()
+    torch_runner._runner.cache_clear()
     monkeypatch.setattr(torch_tables, "MOST_TABLES", 100)
     for seed in range(4):
         assert torch.equal(TensorPolicy(TRIVIALAUGMENT, seed)(images), expected[seed])
@@ -432,7 +432,7 @@ def test_images_with_more_pixels_than_float32_can_count_are_sampled_alike(
     images = to_tensor(photos(32, 16, 21))
     policy = Policy(border=border)
     expected = TensorPolicy(policy, seed=0)(images)
-    monkeypatch.setattr(torch_steps, "WHOLE_IN_FLOAT32", 300)
+    monkeypatch.setattr(torch_kernels, "WHOLE_IN_FLOAT32", 300)
     assert torch.equal(TensorPolicy(policy, seed=0)(images), expected)
 
 

@@ -14,77 +14,81 @@ Image = NDArray[np.uint8]
 Images = NDArray[np.uint8]
 """(B, H, W, C), likewise."""
 
-SMALL = 64 * 64 * 3
-"""Bytes up to which an image is small: calling OpenCV costs more than the work that it does."""
+SMALL_BYTES = 64 * 64 * 3
+"""Size of an image up to which it is small: calling OpenCV costs more than the work that it does."""
 
-FITS_CACHE = 160 * 160 * 3
-"""Bytes of an image up to which a batch is worked on step by step; larger ones image by image, each while
+CACHE_BYTES = 160 * 160 * 3
+"""Size of an image up to which a batch is worked on step by step; larger ones image by image, each while
 it is in the processor's cache."""
 
 
-class Change(Protocol):
-    """Does something to an image (H, W, C)."""
+class ImageFunction(Protocol):
+    """Changes an image (H, W, C)."""
 
     def __call__(self, image: Image, out: Image | None = None, /) -> Image:
         """A new image, written to ``out`` where it is given; or the very same where nothing changes."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Part:
+class PreparedStep:
     """One step made ready: nothing is computed twice that does not depend on the pixels."""
 
-    one: Change
+    on_image: ImageFunction
     """``out`` must not overlap the image."""
-    within: Callable[[Images, list[int]], None]
-    """Does the same to some images of a batch, in place."""
+    on_batch: Callable[[Images, list[int]], None]
+    """Does the same to the images of a batch that have these indices, in place."""
 
 
-def alone(one: Change) -> Part:
-    """A part that does one image after the other."""
+def one_by_one(on_image: ImageFunction) -> PreparedStep:
+    """A step that changes one image of a batch after the other."""
 
-    def within(images: Images, indices: list[int]) -> None:
+    def on_batch(images: Images, indices: list[int]) -> None:
         for index in indices:
-            one(images[index].copy(), images[index])
+            on_image(images[index].copy(), images[index])
 
-    return Part(one, within)
+    return PreparedStep(on_image, on_batch)
 
 
-def pointwise(change: Change, *, size: int) -> Part:
-    """A part that asks no pixel for its place: ``change`` takes any (rows, W, C), and may write in place.
+def pointwise(change: ImageFunction, *, size: int) -> PreparedStep:
+    """A step that treats a pixel alike wherever it is.
 
-    Small images, of up to ``SMALL`` bytes in ``size``, are put together into one tall image.
+    ``change`` takes any (rows, W, C), and may write in place. Small images, of up to ``SMALL_BYTES`` in
+    ``size``, are put together into one tall image.
     """
 
-    def within(images: Images, indices: list[int]) -> None:
-        if size > SMALL or len(indices) == 1:
+    def on_batch(images: Images, indices: list[int]) -> None:
+        if size > SMALL_BYTES or len(indices) == 1:
             for index in indices:
                 image = images[index]
                 change(image, image)
         else:
             chosen = images[indices]
-            together = tall(chosen)
+            together = stacked(chosen)
             change(together, together)
             images[indices] = chosen
 
-    return Part(change, within)
+    return PreparedStep(change, on_batch)
 
 
-def unchanged(image: Image, out: Image | None = None) -> Image:
-    """What a step does that does nothing to such images."""
+def _same_image(image: Image, out: Image | None = None) -> Image:
     return image
 
 
-def tall(images: Images) -> Image:
+UNCHANGED = PreparedStep(_same_image, lambda images, indices: None)
+"""A step that does nothing to such images."""
+
+
+def stacked(images: Images) -> Image:
     """All images of a batch below one another, (B · H, W, C)."""
     return images.reshape(-1, *images.shape[2:])
 
 
-def plane(image: Image | None) -> Image | None:
-    """A grey image without its channel axis, as OpenCV wants it to write into."""
+def output(image: Image | None) -> Image | None:
+    """An image as OpenCV wants it to write into: a grey one without its channel axis."""
     return image[..., 0] if image is not None and image.shape[-1] == 1 else image
 
 
-def like(result: Any, image: Image) -> Image:
+def shaped_like(image: Image, result: Any) -> Image:
     """OpenCV's result in the shape of ``image``: it drops the channel axis of grey images."""
     return cast(Image, result.reshape(image.shape))
 

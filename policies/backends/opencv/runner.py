@@ -9,27 +9,27 @@ import cv2
 import numpy as np
 
 from augsearch.policies.backends.opencv.prepared import (
-    FITS_CACHE,
-    SMALL,
+    CACHE_BYTES,
+    SMALL_BYTES,
+    UNCHANGED,
     Image,
     Images,
-    Part,
-    alone,
-    like,
-    plane,
+    PreparedStep,
+    one_by_one,
+    output,
     pointwise,
-    tall,
-    unchanged,
+    shaped_like,
+    stacked,
 )
-from augsearch.policies.backends.opencv.tables import looked_up
-from augsearch.policies.backends.opencv.warps import warped
-from augsearch.policies.effects import CUT_OFF, Colour, Kernel, Patch, Size, Step, Tables, Warp
-from augsearch.policies.planner import Draws, Planner, Row
+from augsearch.policies.backends.opencv.tables import prepare_tables
+from augsearch.policies.backends.opencv.warps import prepare_warp
+from augsearch.policies.effects import TRUNCATING_OFFSET, Colour, Kernel, Patch, Size, Step, Tables, Warp
+from augsearch.policies.planner import CodedDraw, Draws, Planner
 from augsearch.policies.registry import Ranges
 from augsearch.policies.sampling import Sampling
 
 
-def prepared(step: Step, size: Size, channels: int, sampling: Sampling) -> Part:
+def prepare(step: Step, size: Size, channels: int, sampling: Sampling) -> PreparedStep:
     """Make one step ready for images (H, W, C) of ``size`` with ``channels``.
 
     Raises:
@@ -37,28 +37,31 @@ def prepared(step: Step, size: Size, channels: int, sampling: Sampling) -> Part:
     """
     bytes_each = size.height * size.width * channels
     if isinstance(step, Warp):
-        return warped(step, size, channels, sampling)
+        return prepare_warp(step, size, channels, sampling)
     if isinstance(step, Tables):
-        return looked_up(step, bytes_each)
+        return prepare_tables(step, bytes_each)
     if isinstance(step, Colour):
-        return _recoloured(step, channels, bytes_each)
+        return _prepare_colour(step, channels, bytes_each)
     if isinstance(step, Kernel):
-        return _convolved(step, bytes_each)
-    return _patched(step, sampling.fill[:channels])
+        return _prepare_kernel(step, bytes_each)
+    return _prepare_patch(step, sampling.fill[:channels])
 
 
 def run(steps: Sequence[Step], image: Image, sampling: Sampling) -> Image:
     """A new image with ``steps`` applied in order, or ``image`` itself where nothing changes it."""
     for step in steps:
-        image = prepared(step, Size(*image.shape[:2]), image.shape[2], sampling).one(image)
+        prepared = prepare(step, Size(*image.shape[:2]), image.shape[2], sampling)
+        image = prepared.on_image(image)
     return image
 
 
 def run_draws(draws: Draws, images: Images, ranges: Ranges, sampling: Sampling) -> Images:
     """A new batch: ``images``, uint8 (B, H, W, C), each after its own draw."""
-    by_step = len(images) > 1 and images[0].size <= FITS_CACHE
+    by_step = len(images) > 1 and images[0].size <= CACHE_BYTES
     runner = runner_for(ranges, images.shape[1:], sampling, by_step)
-    return runner.by_step(draws, images) if by_step else runner.by_image(draws, images)
+    if by_step:
+        return runner.augment_by_step(draws, images)
+    return runner.augment_by_image(draws, images)
 
 
 @lru_cache(maxsize=32)
@@ -68,18 +71,18 @@ def runner_for(ranges: Ranges, shape: tuple[int, ...], sampling: Sampling, by_st
 
 
 class Runner:
-    """Runs draws on images of one shape, and remembers the steps that it made ready."""
+    """Does what was drawn to images of one shape, and remembers the steps that it made ready."""
 
     def __init__(self, ranges: Ranges, shape: tuple[int, ...], sampling: Sampling, by_step: bool) -> None:
         height, width, channels = shape
         # Step by step, many images that want the same table are worth more than one look-up less.
         self._planner = Planner(ranges, Size(height, width), fuse_tables=not by_step)
         self._shape = Size(height, width), channels, sampling
-        self._parts: dict[Step, Part] = {}
+        self._prepared: dict[Step, PreparedStep] = {}
 
-    def on_image(self, row: Row, image: Image, out: Image | None = None) -> Image:
+    def augment_image(self, drawn: CodedDraw, image: Image, out: Image | None = None) -> Image:
         """A new image, ``image`` (H, W, C) after its draw; written to ``out`` where it is given."""
-        changes = [self._part(step).one for step in self._planner.steps(*row)]
+        changes = [self._prepare(step).on_image for step in self._planner.steps(*drawn)]
         result = image if image.flags.c_contiguous else np.ascontiguousarray(image)
         written, last = False, len(changes) - 1
         for number, change in enumerate(changes):
@@ -93,59 +96,60 @@ class Runner:
             out[...] = result
         return out
 
-    def by_image(self, draws: Draws, images: Images) -> Images:
-        """One image after the other."""
+    def augment_by_image(self, draws: Draws, images: Images) -> Images:
+        """A new batch, made one image after the other."""
         results = np.empty(images.shape, dtype=np.uint8)
-        for row, image, result in zip(draws.rows(), images, results, strict=True):
-            self.on_image(row, image, result)
+        for drawn, image, result in zip(draws.coded(), images, results, strict=True):
+            self.augment_image(drawn, image, result)
         return results
 
-    def by_step(self, draws: Draws, images: Images) -> Images:
-        """Step by step: images that want the same are worked on at once."""
+    def augment_by_step(self, draws: Draws, images: Images) -> Images:
+        """A new batch, made step by step: images that want the same step get it at once."""
         results = images.copy(order="C")
         for stage in self._planner.stages(draws):
             for step, indices in stage.items():
-                self._part(step).within(results, indices)
+                self._prepare(step).on_batch(results, indices)
         return results
 
-    def _part(self, step: Step) -> Part:
-        part = self._parts.get(step)
-        if part is None:
-            part = prepared(step, *self._shape)
+    def _prepare(self, step: Step) -> PreparedStep:
+        prepared = self._prepared.get(step)
+        if prepared is None:
+            prepared = prepare(step, *self._shape)
             if self._planner.remembers(step):
-                self._parts[step] = part
-        return part
+                self._prepared[step] = prepared
+        return prepared
 
 
-def _recoloured(colour: Colour, channels: int, bytes_each: int) -> Part:
+def _prepare_colour(colour: Colour, channels: int, bytes_each: int) -> PreparedStep:
     if channels == 1:
-        return Part(unchanged, lambda images, indices: None)
+        return UNCHANGED
     matrix = colour.matrix.copy()
-    matrix[:, 3] += CUT_OFF
+    matrix[:, 3] += TRUNCATING_OFFSET
 
     def change(image: Image, out: Image | None = None) -> Image:
-        return like(cv2.transform(image, matrix, out), image)
+        return shaped_like(image, cv2.transform(image, matrix, out))
 
     return pointwise(change, size=bytes_each)
 
 
-def _convolved(kernel: Kernel, bytes_each: int) -> Part:
+def _prepare_kernel(kernel: Kernel, bytes_each: int) -> PreparedStep:
     taps, amount = np.array(kernel.taps), kernel.amount
     shape, uniform = (len(taps), len(taps)), len(set(kernel.taps)) == 1
 
     def smoothed(image: Image, out: Image | None = None) -> Image:
         # A running mean costs the same at any width, and half of a general filter at 3 × 3.
         if uniform:
-            return like(cv2.boxFilter(image, -1, shape, plane(out)), image)
-        return like(cv2.sepFilter2D(image, -1, taps, taps, plane(out)), image)
+            return shaped_like(image, cv2.boxFilter(image, -1, shape, output(out)))
+        return shaped_like(image, cv2.sepFilter2D(image, -1, taps, taps, output(out)))
 
     def blended(image: Image, smooth: Image, out: Image | None = None) -> Image:
-        return like(cv2.addWeighted(image, 1 - amount, smooth, amount, CUT_OFF, plane(out)), image)
+        sums = cv2.addWeighted(image, 1 - amount, smooth, amount, TRUNCATING_OFFSET, output(out))
+        return shaped_like(image, sums)
 
     if kernel.edges == "reflect":
         if amount == 1:
-            return alone(smoothed)
-        return alone(lambda image, out=None: blended(image, smoothed(image), out))
+            return one_by_one(smoothed)
+        return one_by_one(lambda image, out=None: blended(image, smoothed(image), out))
     margin = len(taps) // 2
     inside = slice(margin, -margin), slice(margin, -margin)
 
@@ -154,38 +158,38 @@ def _convolved(kernel: Kernel, bytes_each: int) -> Part:
         if inner.size:
             blended(inner, smoothed(image)[inside], inner)
 
-    def one(image: Image, out: Image | None = None) -> Image:
+    def on_image(image: Image, out: Image | None = None) -> Image:
         out = np.empty_like(image) if out is None else out
         out[...] = image
         change(out)
         return out
 
-    def within(images: Images, indices: list[int]) -> None:
-        if bytes_each > SMALL or len(indices) == 1:
+    def on_batch(images: Images, indices: list[int]) -> None:
+        if bytes_each > SMALL_BYTES or len(indices) == 1:
             for index in indices:
                 change(images[index])
         else:
             # As one tall image: what seeps over from a neighbour stays within the edges that are kept.
             chosen = images[indices]
-            changed = blended(tall(chosen), smoothed(tall(chosen))).reshape(chosen.shape)
+            changed = blended(stacked(chosen), smoothed(stacked(chosen))).reshape(chosen.shape)
             chosen[:, *inside] = changed[:, *inside]
             images[indices] = chosen
 
-    return Part(one, within)
+    return PreparedStep(on_image, on_batch)
 
 
-def _patched(patch: Patch, fill: tuple[int, ...]) -> Part:
+def _prepare_patch(patch: Patch, fill: tuple[int, ...]) -> PreparedStep:
     rows = slice(patch.top, patch.top + patch.height)
     columns = slice(patch.left, patch.left + patch.width)
 
-    def one(image: Image, out: Image | None = None) -> Image:
+    def on_image(image: Image, out: Image | None = None) -> Image:
         out = np.empty_like(image) if out is None else out
         out[...] = image
         out[rows, columns] = fill
         return out
 
-    def within(images: Images, indices: list[int]) -> None:
+    def on_batch(images: Images, indices: list[int]) -> None:
         for index in indices:
             images[index, rows, columns] = fill
 
-    return Part(one, within)
+    return PreparedStep(on_image, on_batch)

@@ -16,15 +16,15 @@ import stringzilla
 from numpy.typing import NDArray
 
 from augsearch.policies.backends.opencv.prepared import (
-    SMALL,
+    SMALL_BYTES,
+    UNCHANGED,
     Image,
     Images,
-    Part,
-    like,
-    plane,
+    PreparedStep,
+    output,
     pointwise,
-    tall,
-    unchanged,
+    shaped_like,
+    stacked,
 )
 from augsearch.policies.effects import IDENTITY_ENTRIES, LUMA, Entries, Statistic, Table, Tables
 
@@ -34,45 +34,45 @@ _AT_ONCE = 32
 """Small images whose tables are written together: their intermediate results stay in the cache."""
 
 
-def looked_up(tables: Tables, size: int) -> Part:
-    """Make ``tables`` ready for images of ``size`` bytes."""
+def prepare_tables(tables: Tables, size: int) -> PreparedStep:
+    """Make a look-up in ``tables`` ready for images of ``size`` bytes."""
     first, *others = tables.members
-    # One number, or two of each channel, decide all.
-    simple = all(isinstance(member, Table) for member in others)
+    # Then what is measured before the first member decides all: a number, or two of each channel.
+    rest_is_known = all(isinstance(member, Table) for member in others)
     if isinstance(first, Table):
-        if simple:
-            return _known(tables.entries(_never), size)
-    elif simple and first.statistic is Statistic.GREY_MEAN:
-        return _by_grey_mean(tables)
-    by_limits = simple and not isinstance(first, Table) and first.statistic is Statistic.EXTREMES
+        if rest_is_known:
+            return _prepare_known(tables.entries(_never), size)
+    elif rest_is_known and first.statistic is Statistic.GREY_MEAN:
+        return _prepare_by_grey_mean(tables)
+    by_extremes = rest_is_known and not isinstance(first, Table) and first.statistic is Statistic.EXTREMES
 
     def entries_for(image: Image) -> Entries:
-        if by_limits:
-            limits = (cv2.minMaxLoc(channel)[:2] for channel in cv2.split(image))
-            return np.stack([_entries_of(tables, (int(low), int(high))) for low, high in limits])
+        if by_extremes:
+            extremes = (cv2.minMaxLoc(channel)[:2] for channel in cv2.split(image))
+            return np.stack([_entries_of(tables, (int(low), int(high))) for low, high in extremes])
         written: Entries = tables.entries(lambda statistic: measure(image[np.newaxis], statistic))[0]
         return written
 
-    def one(image: Image, out: Image | None = None) -> Image:
+    def on_image(image: Image, out: Image | None = None) -> Image:
         entries = entries_for(image)
         if (entries == IDENTITY_ENTRIES).all():  # an image that has all grey values can't be stretched
             return image
-        return _replace_each(image, np.ascontiguousarray(entries), out)
+        return _look_up_by_channel(image, np.ascontiguousarray(entries), out)
 
-    def within(images: Images, indices: list[int]) -> None:
-        for chosen in _groups(indices):
+    def on_batch(images: Images, indices: list[int]) -> None:
+        for chosen in _portions(indices):
             entries = np.ascontiguousarray(tables.entries(partial(measure, images[chosen])))
-            if size <= SMALL:
-                for index, own in zip(chosen, _as_opencv_wants(entries), strict=True):
-                    cv2.LUT(images[index], own, plane(images[index]))
+            if size <= SMALL_BYTES:
+                for index, own in zip(chosen, _in_pixel_order(entries), strict=True):
+                    cv2.LUT(images[index], own, output(images[index]))
             else:
                 for index, own in zip(chosen, entries, strict=True):
-                    _replace_each(images[index], own, images[index])
+                    _look_up_by_channel(images[index], own, images[index])
 
-    return Part(one, within)
+    return PreparedStep(on_image, on_batch)
 
 
-def _groups(indices: list[int]) -> Iterator[list[int]]:
+def _portions(indices: list[int]) -> Iterator[list[int]]:
     return (indices[begin : begin + _AT_ONCE] for begin in range(0, len(indices), _AT_ONCE))
 
 
@@ -85,33 +85,33 @@ def _entries_of(tables: Tables, measured: int | tuple[int, int]) -> Entries:
     return np.ascontiguousarray(tables.entries(lambda _: np.array(measured)))
 
 
-def _replace_each(image: Image, entries: Entries, out: Image | None) -> Image:
+def _look_up_by_channel(image: Image, entries: Entries, out: Image | None) -> Image:
     """Look up each channel in its own contiguous entries (C, 256); ``out`` may be the image."""
-    if image.size <= SMALL:  # less than it costs to take the channels apart
-        return like(cv2.LUT(image, _as_opencv_wants(entries), plane(out)), image)
+    if image.size <= SMALL_BYTES:  # less than it costs to take the channels apart
+        return shaped_like(image, cv2.LUT(image, _in_pixel_order(entries), output(out)))
     channels = cast(list[Image], cv2.split(image))
     for channel, own in zip(channels, entries, strict=True):
-        _replace_within(channel, own)
-    return like(cv2.merge(channels, plane(out)), image)
+        _look_up_in_place(channel, own)
+    return shaped_like(image, cv2.merge(channels, output(out)))
 
 
-def _as_opencv_wants(entries: Entries) -> Entries:
+def _in_pixel_order(entries: Entries) -> Entries:
     """Entries (..., C, 256) in the order of pixels, (..., 1, 256, C)."""
     return np.ascontiguousarray(np.swapaxes(entries, -1, -2))[..., np.newaxis, :, :]
 
 
-def _replace_within(values: NDArray[np.uint8], entries: Entries) -> None:
+def _look_up_in_place(values: NDArray[np.uint8], entries: Entries) -> None:
     """Look up contiguous ``values`` in ``entries`` (256,), in place."""
     stringzilla.translate(values.reshape(-1).data, entries.data, inplace=True)
 
 
-def _replace(image: Image, entries: Entries, out: Image | None) -> Image:
+def _look_up(image: Image, entries: Entries, out: Image | None) -> Image:
     """Look up in contiguous entries (256,); ``out`` may be the image."""
     if out is None:
         out = image.copy()
     elif out is not image:
         out[...] = image
-    _replace_within(out, entries)
+    _look_up_in_place(out, entries)
     return out
 
 
@@ -119,30 +119,30 @@ def _never(statistic: Statistic) -> NDArray[np.int64]:
     raise AssertionError("a table that is known beforehand asked for a statistic")
 
 
-def _by_grey_mean(tables: Tables) -> Part:
-    """Tables that only the mean grey value decides."""
+def _prepare_by_grey_mean(tables: Tables) -> PreparedStep:
+    """Make tables ready that follow from the mean grey value alone."""
 
-    def one(image: Image, out: Image | None = None) -> Image:
+    def on_image(image: Image, out: Image | None = None) -> Image:
         (grey,) = measure(image[np.newaxis], Statistic.GREY_MEAN).tolist()
-        return _replace(image, _entries_of(tables, grey), out)
+        return _look_up(image, _entries_of(tables, grey), out)
 
-    def within(images: Images, indices: list[int]) -> None:
-        for chosen in _groups(indices):
+    def on_batch(images: Images, indices: list[int]) -> None:
+        for chosen in _portions(indices):
             greys = measure(images[chosen], Statistic.GREY_MEAN).tolist()
             for index, grey in zip(chosen, greys, strict=True):
-                _replace_within(images[index], _entries_of(tables, grey))
+                _look_up_in_place(images[index], _entries_of(tables, grey))
 
-    return Part(one, within)
+    return PreparedStep(on_image, on_batch)
 
 
-def _known(entries: Entries, size: int) -> Part:
-    """One table (256,) for all pixels."""
+def _prepare_known(entries: Entries, size: int) -> PreparedStep:
+    """Make one table (256,) ready for all pixels."""
     if (entries == IDENTITY_ENTRIES).all():
-        return Part(unchanged, lambda images, indices: None)
+        return UNCHANGED
     entries = np.ascontiguousarray(entries)
 
     def change(image: Image, out: Image | None = None) -> Image:
-        return _replace(image, entries, out)
+        return _look_up(image, entries, out)
 
     return pointwise(change, size=size)
 
@@ -170,7 +170,7 @@ def _luma(images: Images) -> Images:
         return images[..., 0]
     # Every product and sum is a multiple of 1 / 65,536 below 256, so float32 holds it exactly, and OpenCV is
     # several times faster than with a single row of weights on uint8.
-    grey = cv2.transform(tall(images).astype(np.float32), _ROUNDED_LUMA)
+    grey = cv2.transform(stacked(images).astype(np.float32), _ROUNDED_LUMA)
     return grey.astype(np.uint8).reshape(images.shape[:3])
 
 

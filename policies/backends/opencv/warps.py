@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augsearch.policies.backends.opencv.prepared import (
-    SMALL,
+    SMALL_BYTES,
     Image,
     Images,
-    Part,
-    alone,
+    PreparedStep,
     fill_all,
-    like,
-    plane,
-    tall,
+    one_by_one,
+    output,
+    shaped_like,
+    stacked,
 )
 from augsearch.policies.effects import Size, Warp
 from augsearch.policies.errors import UserError
@@ -37,7 +37,7 @@ _Row = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
-class _Copies:
+class _BlockCopies:
     """A warp that mirrors the image and then only moves blocks of it."""
 
     mirrored_x: bool
@@ -50,7 +50,7 @@ class _Copies:
     """Where there is one block: the pixels above, below, left and right of it."""
 
 
-def warped(warp: Warp, size: Size, channels: int, sampling: Sampling) -> Part:
+def prepare_warp(warp: Warp, size: Size, channels: int, sampling: Sampling) -> PreparedStep:
     """Make ``warp`` ready for images (H, W, C) of ``size`` with ``channels``.
 
     Raises:
@@ -68,7 +68,7 @@ def warped(warp: Warp, size: Size, channels: int, sampling: Sampling) -> Part:
         if copies is None and sampling.interpolation == "nearest":
             copies = _shear(x, y, size)
         if copies and (sampling.border == "fill" or copies.everywhere):
-            return _copied(copies, fill, height * width * channels)
+            return _prepare_copies(copies, fill, height * width * channels)
         function = cv2.warpAffine
         matrix = np.array((x, y))
     else:
@@ -84,25 +84,27 @@ def warped(warp: Warp, size: Size, channels: int, sampling: Sampling) -> Part:
     flags = _INTERPOLATIONS[sampling.interpolation] | cv2.WARP_INVERSE_MAP
     border = _BORDERS[sampling.border]
 
-    def one(image: Image, out: Image | None = None) -> Image:
-        return like(function(image, matrix, (width, height), plane(out), flags, border, fill), image)
+    def on_image(image: Image, out: Image | None = None) -> Image:
+        sampled = function(image, matrix, (width, height), output(out), flags, border, fill)
+        return shaped_like(image, sampled)
 
-    return alone(one)
+    return one_by_one(on_image)
 
 
-def _copied(copies: _Copies, fill: tuple[int, ...], size: int) -> Part:
-    """The part that does it to images of ``size`` bytes."""
+def _prepare_copies(copies: _BlockCopies, fill: tuple[int, ...], size: int) -> PreparedStep:
+    """Make copies of blocks ready for images of ``size`` bytes."""
 
-    def one(image: NDArray[np.uint8], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+    def copy(image: NDArray[np.uint8], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+        """Copy in one image (H, W, C) or in a whole batch."""
         if copies.mirrored_x:
-            mirrored = cv2.flip(tall(image) if image.ndim == 4 else image, 1)
-            image = like(mirrored, image)
+            mirrored = cv2.flip(stacked(image) if image.ndim == 4 else image, 1)
+            image = shaped_like(image, mirrored)
         if copies.mirrored_y:
             image = image[..., ::-1, :, :]
         if copies.frame and image.ndim == 3:
             inside = image[copies.blocks[0][1]]
-            framed = cv2.copyMakeBorder(inside, *copies.frame, cv2.BORDER_CONSTANT, plane(out), fill)
-            return like(framed, image)
+            framed = cv2.copyMakeBorder(inside, *copies.frame, cv2.BORDER_CONSTANT, output(out), fill)
+            return shaped_like(image, framed)
         out = np.empty_like(image) if out is None else out
         if not copies.everywhere:
             fill_all(out, fill)
@@ -110,16 +112,16 @@ def _copied(copies: _Copies, fill: tuple[int, ...], size: int) -> Part:
             out[..., *to, :] = image[..., *read, :]
         return out
 
-    def within(images: Images, indices: list[int]) -> None:
+    def on_batch(images: Images, indices: list[int]) -> None:
         if len(indices) == 1:
-            one(images[indices[0]].copy(), images[indices[0]])
+            copy(images[indices[0]].copy(), images[indices[0]])
         else:
-            images[indices] = one(images[indices])
+            images[indices] = copy(images[indices])
 
-    return Part(one, within) if size <= SMALL else alone(one)
+    return PreparedStep(copy, on_batch) if size <= SMALL_BYTES else one_by_one(copy)
 
 
-def _mirror_and_shift(x: _Row, y: _Row, size: Size) -> _Copies | None:
+def _mirror_and_shift(x: _Row, y: _Row, size: Size) -> _BlockCopies | None:
     """The warp as one block, where it only mirrors and shifts by whole pixels."""
     (a, b, c), (d, e, f) = x, y
     if not (abs(a) == 1 and abs(e) == 1 and b == d == 0 and c.is_integer() and f.is_integer()):
@@ -132,10 +134,10 @@ def _mirror_and_shift(x: _Row, y: _Row, size: Size) -> _Copies | None:
     frame = max(-down, 0), max(down, 0), max(-right, 0), max(right, 0)
     inside = abs(right) < width and abs(down) < height
     blocks = ((to, read),) if inside else ()
-    return _Copies(a < 0, e < 0, blocks, everywhere=not any(frame), frame=frame if inside else None)
+    return _BlockCopies(a < 0, e < 0, blocks, everywhere=not any(frame), frame=frame if inside else None)
 
 
-def _shear(x: _Row, y: _Row, size: Size) -> _Copies | None:
+def _shear(x: _Row, y: _Row, size: Size) -> _BlockCopies | None:
     """A gentle shear to the nearest pixel: blocks of rows, or of columns, that shift equally far."""
     (a, b, c), (d, e, f) = x, y
     if not (a == e == 1 and (b == 0) != (d == 0)):
@@ -154,4 +156,4 @@ def _shear(x: _Row, y: _Row, size: Size) -> _Copies | None:
             to = slice(first, last), slice(max(-shift, 0), length - max(shift, 0))
             read = slice(first + int(other), last + int(other)), slice(max(shift, 0), length - max(-shift, 0))
             blocks.append((to, read) if sideways else (to[::-1], read[::-1]))
-    return _Copies(False, False, tuple(blocks), everywhere=False)
+    return _BlockCopies(False, False, tuple(blocks), everywhere=False)

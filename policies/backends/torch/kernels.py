@@ -17,47 +17,48 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from augsearch.policies.effects import CUT_OFF, Colour, Kernel, Patch, Size, Tables, Warp
+from augsearch.policies.effects import TRUNCATING_OFFSET, Colour, Kernel, Patch, Size, Tables, Warp
 from augsearch.policies.sampling import Sampling
 
-CUTTING_OFF = 0.5 + CUT_OFF
-"""What to add before a number is cut off to a whole one, where OpenCV adds ``CUT_OFF`` and rounds."""
+OFFSET_BEFORE_TRUNCATION = 0.5 + TRUNCATING_OFFSET
+"""What to add before a number is truncated, where OpenCV adds ``TRUNCATING_OFFSET`` and rounds."""
 
 WHOLE_IN_FLOAT32 = 2**24
+"""Up to this, float32 holds every whole number."""
 
 Kind = TypeVar("Kind", Warp, Tables, Colour, Kernel, Patch)
 
 
 @dataclass(frozen=True, slots=True)
-class Chosen(Generic[Kind]):
+class StepGroup(Generic[Kind]):
     """Steps of one kind, and how many images want each; these lie next to one another, in this order."""
 
     steps: list[Kind]
     counts: list[int]
 
-    def each(self, numbers: Callable[[Kind], Any]) -> NDArray[Any]:
-        """A step's numbers, of any shape, for each image: (n, ...)."""
+    def per_image(self, numbers: Callable[[Kind], Any]) -> NDArray[Any]:
+        """The numbers of each image's step, of any shape: (n, ...)."""
         return np.repeat(np.array([numbers(step) for step in self.steps]), self.counts, axis=0)
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """What there is to do to n images."""
+class PreparedGroup:
+    """A group of steps made ready for its n images."""
 
     run: Callable[..., None]
-    """``run(images, *numbers)`` changes images, uint8 (n, C, H, W), in place."""
-    numbers: tuple[NDArray[Any], ...]
-    """To become tensors on the images' device, by a ``Cargo``."""
+    """``run(images, *arguments)`` changes images, uint8 (n, C, H, W), in place."""
+    arguments: tuple[NDArray[Any], ...]
+    """To become tensors on the images' device, by a ``HostToDevice``."""
 
 
-class Cargo:
+class HostToDevice:
     """Arrays that go to a device in one copy: uint8, bool, int32, int64 or float32."""
 
     def __init__(self) -> None:
         self._arrays: list[NDArray[Any]] = []
 
-    def load(self, array: NDArray[Any]) -> int:
-        """Take ``array`` along; its number among those that arrive."""
+    def add(self, array: NDArray[Any]) -> int:
+        """Have ``array`` copied too; its index among the tensors that ``send`` returns."""
         self._arrays.append(np.ascontiguousarray(array))
         return len(self._arrays) - 1
 
@@ -90,10 +91,10 @@ class Geometry:
         self._before, self._last = torch.full_like(self._after, -1), self._after - 1
         self._period = (2 * self._last).clamp_(min=1)
 
-    def warp(self, chosen: Chosen[Warp]) -> Work:
+    def warp(self, group: StepGroup[Warp]) -> PreparedGroup:
         """Read each pixel where its image's warp says."""
-        matrices = chosen.each(lambda warp: warp.matrix)
-        # From pixels from the centre, as in kinds.py, to pixels from the top left.
+        matrices = group.per_image(lambda warp: warp.matrix)
+        # From pixels from the centre, as in effects.py, to pixels from the top left.
         centre_x, centre_y = (self._size.width - 1) / 2, (self._size.height - 1) / 2
         matrices[:, :2] += np.array([[centre_x], [centre_y]]) * matrices[:, 2:]
         matrices[:, :, 2] -= matrices[:, :, 0] * centre_x
@@ -103,17 +104,19 @@ class Geometry:
             self._normalize(matrices)
         if (matrices[:, 2] == (0, 0, 1)).all():
             matrices = matrices[:, :2]
-        return Work(self._read_between if bilinear else self._read_nearest, (matrices.astype(np.float32),))
+        return PreparedGroup(
+            self._read_between if bilinear else self._read_nearest, (matrices.astype(np.float32),)
+        )
 
-    def patch(self, chosen: Chosen[Patch]) -> Work:
+    def patch(self, group: StepGroup[Patch]) -> PreparedGroup:
         """Fill a rectangle."""
         height, width = self._size
         rows, columns = np.arange(height), np.arange(width)
-        return Work(
+        return PreparedGroup(
             self._fill_where,
             (
-                chosen.each(lambda patch: (rows >= patch.top) & (rows < patch.top + patch.height)),
-                chosen.each(lambda patch: (columns >= patch.left) & (columns < patch.left + patch.width)),
+                group.per_image(lambda patch: (rows >= patch.top) & (rows < patch.top + patch.height)),
+                group.per_image(lambda patch: (columns >= patch.left) & (columns < patch.left + patch.width)),
             ),
         )
 
@@ -172,12 +175,12 @@ class Geometry:
         torch.where(inside, self._fill, images, out=images)
 
 
-def recolour(chosen: Chosen[Colour]) -> Work:
+def recolour(group: StepGroup[Colour]) -> PreparedGroup:
     """Mix the channels of RGB images."""
-    matrices = chosen.each(lambda colour: colour.matrix)
-    matrices[:, :, 3] += CUTTING_OFF
+    matrices = group.per_image(lambda colour: colour.matrix)
+    matrices[:, :, 3] += OFFSET_BEFORE_TRUNCATION
     # To ten binary places, as OpenCV: then all sums are exact in float32, in whatever order they are made.
-    return Work(_mix_channels, ((np.rint(matrices * 1024) / 1024).astype(np.float32),))
+    return PreparedGroup(_mix_channels, ((np.rint(matrices * 1024) / 1024).astype(np.float32),))
 
 
 def _mix_channels(images: Tensor, matrices: Tensor) -> None:
@@ -189,13 +192,13 @@ def _mix_channels(images: Tensor, matrices: Tensor) -> None:
     pixels.copy_(mixed.clamp_(0, 255))
 
 
-def convolve(chosen: Chosen[Kernel], size: Size) -> Work:
+def convolve(group: StepGroup[Kernel], size: Size) -> PreparedGroup:
     """Smooth and blend, by kernels of one length and with the same edges."""
-    taps = chosen.each(lambda kernel: kernel.taps).astype(np.float32)
-    amounts = chosen.each(lambda kernel: kernel.amount).astype(np.float32)
-    if chosen.steps[0].edges == "keep":
-        return Work(_blend, (taps, amounts))
-    return Work(_blend, (taps, amounts, *(_mirrored(side, taps.shape[1] // 2) for side in size)))
+    taps = group.per_image(lambda kernel: kernel.taps).astype(np.float32)
+    amounts = group.per_image(lambda kernel: kernel.amount).astype(np.float32)
+    if group.steps[0].edges == "keep":
+        return PreparedGroup(_blend, (taps, amounts))
+    return PreparedGroup(_blend, (taps, amounts, *(_mirrored(side, taps.shape[1] // 2) for side in size)))
 
 
 def _mirrored(side: int, margin: int) -> NDArray[np.int64]:
@@ -217,7 +220,7 @@ def _blend(
     smoothed = _weighted_sum(_weighted_sum(pixels, 3, taps), 2, taps).round_()
     pixels = pixels[:, :, margin : margin + result.shape[2], margin : margin + result.shape[3]]
     blended = torch.lerp(pixels, smoothed, amounts.view(-1, 1, 1, 1))
-    result.copy_(blended.add_(CUTTING_OFF).clamp_(0, 255))
+    result.copy_(blended.add_(OFFSET_BEFORE_TRUNCATION).clamp_(0, 255))
 
 
 def _weighted_sum(pixels: Tensor, dimension: int, taps: Tensor) -> Tensor:

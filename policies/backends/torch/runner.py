@@ -16,8 +16,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from augsearch.policies.backends.torch.kernels import Cargo, Chosen, Geometry, Work, convolve, recolour
-from augsearch.policies.backends.torch.tables import Bank, needs_histogram, rank
+from augsearch.policies.backends.torch.kernels import (
+    Geometry,
+    HostToDevice,
+    PreparedGroup,
+    StepGroup,
+    convolve,
+    recolour,
+)
+from augsearch.policies.backends.torch.tables import TableStore, needs_histogram, rank
 from augsearch.policies.effects import Colour, Kernel, Size, Step, Tables, Warp
 from augsearch.policies.planner import Draws, Planner
 from augsearch.policies.registry import Ranges
@@ -36,7 +43,7 @@ def _runner(ranges: Ranges, size: Size, channels: int, sampling: Sampling, devic
 
 
 class _Runner:
-    """Runs draws on images of one shape on one device."""
+    """Does what was drawn to images of one shape on one device."""
 
     def __init__(
         self, ranges: Ranges, size: Size, channels: int, sampling: Sampling, device: torch.device
@@ -45,37 +52,37 @@ class _Runner:
         self._planner = Planner(ranges, size, fuse_tables=False)
         self._size, self._channels, self._device = size, channels, device
         self._geometry = Geometry(size, channels, sampling, device)
-        self._bank = Bank(channels, device)
+        self._tables = TableStore(channels, device)
 
     def run(self, draws: Draws, images: Tensor) -> Tensor:
         """A new batch."""
-        cargo = Cargo()
+        copies = HostToDevice()
         stages = []
         place = np.arange(len(images))  # of each image
         for stage in self._planner.stages(draws):
-            order, works = self._arrange(stage, len(images))
-            loaded = [(part, work.run, [*map(cargo.load, work.numbers)]) for part, work in works]
-            stages.append((cargo.load(place[order]), loaded))
+            order, groups = self._arrange(stage, len(images))
+            calls = [(rows, group.run, [*map(copies.add, group.arguments)]) for rows, group in groups]
+            stages.append((copies.add(place[order]), calls))
             place = np.argsort(order)
-        back = cargo.load(place)
-        sent = cargo.send(self._device)
-        for order_number, loaded in stages:
-            images = images.index_select(0, sent[order_number])
-            for part, run, numbers in loaded:
-                run(images[part], *(sent[number] for number in numbers))
-        return images.index_select(0, sent[back])
+        original_order = copies.add(place)
+        sent = copies.send(self._device)
+        for stage_order, calls in stages:
+            images = images.index_select(0, sent[stage_order])
+            for rows, run, arguments in calls:
+                run(images[rows], *(sent[argument] for argument in arguments))
+        return images.index_select(0, sent[original_order])
 
     def _arrange(
         self, stage: dict[Step, list[int]], count: int
-    ) -> tuple[NDArray[np.int64], list[tuple[slice, Work]]]:
-        """The order in which a stage wants the images, and what there is to do to which part of them."""
+    ) -> tuple[NDArray[np.int64], list[tuple[slice, PreparedGroup]]]:
+        """The order in which a stage wants the images, and what to do to which of them."""
         kinds: dict[Any, list[tuple[Step, list[int]]]] = {}
         for step, indices in stage.items():
             kind = self._kind(step)
             if kind is not None:
                 kinds.setdefault(kind, []).append((step, indices))
         order: list[int] = []
-        works = []
+        groups = []
         for pairs in kinds.values():
             if isinstance(pairs[0][0], Tables):
                 pairs.sort(key=_rank_of_first)
@@ -83,12 +90,12 @@ class _Runner:
             for _, indices in pairs:
                 order += indices
             steps: list[Any] = [step for step, _ in pairs]
-            chosen = Chosen(steps, [len(indices) for _, indices in pairs])
-            works.append((slice(begin, len(order)), self._work(chosen)))
+            group = StepGroup(steps, [len(indices) for _, indices in pairs])
+            groups.append((slice(begin, len(order)), self._prepare(group)))
         concerned = np.array(order, dtype=np.int64)
         rest = np.ones(count, dtype=bool)
         rest[concerned] = False
-        return np.concatenate((concerned, np.flatnonzero(rest))), works
+        return np.concatenate((concerned, np.flatnonzero(rest))), groups
 
     def _kind(self, step: Step) -> Any:
         """What steps must have in common to be done at once; None: this one does nothing here."""
@@ -99,17 +106,18 @@ class _Runner:
             return (len(step.taps), step.edges) if kept < min(self._size) else None
         return None if isinstance(step, Colour) and self._channels == 1 else type(step)
 
-    def _work(self, chosen: Chosen[Any]) -> Work:
-        first = chosen.steps[0]
+    def _prepare(self, group: StepGroup[Any]) -> PreparedGroup:
+        first = group.steps[0]
         if isinstance(first, Warp):
-            return self._geometry.warp(chosen)
+            return self._geometry.warp(group)
         if isinstance(first, Tables):
-            return self._bank.equalize(chosen) if needs_histogram(first) else self._bank.look_up(chosen)
+            by_histogram = needs_histogram(first)
+            return self._tables.look_up_by_histogram(group) if by_histogram else self._tables.look_up(group)
         if isinstance(first, Colour):
-            return recolour(chosen)
+            return recolour(group)
         if isinstance(first, Kernel):
-            return convolve(chosen, self._size)
-        return self._geometry.patch(chosen)
+            return convolve(group, self._size)
+        return self._geometry.patch(group)
 
 
 def _rank_of_first(pair: tuple[Any, list[int]]) -> int:

@@ -20,9 +20,9 @@ from rich.console import Console
 from augsearch.policies import Distillation, Mixing, Policy, Semi, Transfer, UserError
 from augsearch.search.cli import main
 from augsearch.search.command_lines import run_command
-from augsearch.search.commands import run as pipeline
 from augsearch.search.console import Display
 from augsearch.search.figures.search import importance_shares
+from augsearch.search.pipelines import run as pipeline
 from augsearch.search.report import facts as report_facts
 from augsearch.search.report.charts import MOST_ROWS, history, race, shorten, shown_in_race
 from augsearch.search.report.facts import gather
