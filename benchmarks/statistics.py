@@ -21,7 +21,7 @@ import numpy as np
 import optuna
 
 from augsearch.search.settings import Settings, available_cores
-from augsearch.search.space.space import BASELINES
+from augsearch.search.space.space import BASELINE_POLICIES
 from augsearch.search.statistics.paired import leads_over
 from augsearch.search.statistics.sequential import Standing, settle
 from augsearch.search.statistics.verdict import judge
@@ -45,7 +45,7 @@ def worlds() -> list[tuple[World, int | None]]:
 
     Where no candidate is better the share to be known is small: those worlds are run twice as often.
     """
-    counts = len(BASELINES), DEFAULTS.trials - len(BASELINES)
+    counts = len(BASELINE_POLICIES), DEFAULTS.trials - len(BASELINE_POLICIES)
     made: list[tuple[World, int | None]] = [(null(*counts), None), (one_strong(*counts), None)]
     made += [(planted(effect, *counts), None) for effect in EFFECTS]
     made += [(null(*counts), IMAGES), (one_strong(*counts), IMAGES)]

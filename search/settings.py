@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from augsearch.policies import OPERATION_SETS, OPERATIONS, RANDAUGMENT, Transfer, UserError
 from augsearch.policies.errors import explain
-from augsearch.search.space.space import BASELINES, TECHNIQUES, SemiSpace, Space
+from augsearch.search.space.space import BASELINE_POLICIES, TECHNIQUES, SemiSpace, Space
 from augsearch.trainers.evaluation.metrics import Metric
 from augsearch.trainers.models.names import check_network, is_built_in, is_model_file
 from augsearch.trainers.workspace.candidate import SELF
@@ -42,7 +42,7 @@ class Settings(BaseModel):
     """A folder, an .npz file, ``torchvision:NAME``; None: the embedded Fashion-MNIST subset."""
     validation: Path | None = None
     """Labeled images from where the model will be used, to optimise for; None: some of the data's own."""
-    trials: int = Field(default=16, ge=len(BASELINES), le=100_000)
+    trials: int = Field(default=16, ge=len(BASELINE_POLICIES), le=100_000)
     folds: int = Field(default=6, ge=1, le=100)
     confirm_folds: int = Field(default=32, ge=2, le=1000)
     """At most: what is decided stops earlier."""

@@ -36,7 +36,7 @@ from augsearch.search.inputs.identity import study_name
 from augsearch.search.inputs.prepare import open_data
 from augsearch.search.race import resume as drivers
 from augsearch.search.settings import Settings
-from augsearch.search.space.space import BASELINES as POLICIES
+from augsearch.search.space.space import BASELINE_POLICIES as POLICIES
 from augsearch.search.studies.costs import spent
 from augsearch.search.studies.study import Entry, confirmation_results, entries, load_study, open_storage
 from augsearch.trainers.workspace.candidate import Candidate
