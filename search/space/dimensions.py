@@ -25,13 +25,16 @@ Section = Literal["policy", "distillation", "transfer", "semi"]
 Declared = Dimension | Callable[[str], Dimension]
 """A dimension, or what makes one for each operation."""
 
-_OPERATIONS = Given("num_ops", (1, 2, 3, 4))
+_NUM_OPS = Integer(0, 4)
+_RATIO = Integer(1, 4)
+"""Each unlabeled image costs as much as a labeled one does."""
+_THRESHOLD = Real(0.5, 0.99)
+
+_OPERATIONS = Given("num_ops", tuple(range(1, _NUM_OPS.high + 1)))
 _MIXED = Given("mixing", ("cutmix", "mixup"))
 _TAUGHT = Given("distillation", (True,))
 _FULL = Given("transfer", ("full",))
 _USUAL_TRANSFER = Transfer(mode="full")
-_MOST_RATIO = 4
-"""Unlabeled images to a labeled one: each costs as much as a labeled one does."""
 
 
 def _num_ops_short(policy: Policy) -> str:
@@ -101,7 +104,7 @@ def transform(name: str, short: str, full: str, *, chance: float, on: float = ON
 _POLICY: list[Declared] = [
     Dimension(
         "num_ops",
-        Integer(0, 4),
+        _NUM_OPS,
         default=2,
         step=Whole(1, least=1),
         words=Words("operations for each image, N", _num_ops_short, _num_ops_full),
@@ -281,18 +284,18 @@ _SEMI: list[Declared] = [
     ),
     Dimension(
         "unlabeled_ratio",
-        Integer(1, _MOST_RATIO),
+        _RATIO,
         default=2,
         step=Whole(1),
-        lands=field("ratio", read=lambda ratio: min(max(round(ratio), 1), _MOST_RATIO)),
+        lands=field("ratio", read=_RATIO.nearest),
         words=Words("unlabeled images to a labeled one, μ", lambda semi: f"μ={semi.ratio:.2g}", silent),
     ),
     Dimension(
         "threshold",
-        Real(0.5, 0.99),
+        _THRESHOLD,
         default=0.95,
         step=Normal(0.1),
-        lands=field("threshold", read=lambda threshold: min(max(threshold, 0.5), 0.99)),
+        lands=field("threshold", read=_THRESHOLD.nearest),
         words=Words(
             "how sure of its answer the model must be, τ", lambda semi: f"τ={semi.threshold:.2f}", silent
         ),

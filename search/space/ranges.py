@@ -23,6 +23,10 @@ class Integer:
         """The value that the trial's sampler proposes for the parameter ``name``."""
         return trial.suggest_int(name, self.low, self.high)
 
+    def nearest(self, value: float) -> int:
+        """The value in the range that is nearest to ``value``."""
+        return min(max(round(value), self.low), self.high)
+
     def __str__(self) -> str:
         return f"{self.low} to {self.high}"
 
@@ -38,6 +42,10 @@ class Real:
     def suggest(self, trial: BaseTrial, name: str) -> float:
         """The value that the trial's sampler proposes for the parameter ``name``."""
         return trial.suggest_float(name, self.low, self.high, log=self.log)
+
+    def nearest(self, value: float) -> float:
+        """The value in the range that is nearest to ``value``."""
+        return min(max(value, self.low), self.high)
 
     def draw(self, low: float, high: float, rng: np.random.Generator) -> float:
         """A number from ``low`` to ``high``, evenly on the range's scale."""

@@ -67,7 +67,7 @@ def told(trial: optuna.trial.Trial, space: Space) -> dict[str, Any]:
     candidate = suggest(trial, space)
     return {
         "params": plain(trial.params),
-        "candidate": candidate.model_dump(mode="json", exclude_defaults=True),
+        "candidate": candidate.model_dump(mode="json", exclude_unset=True),
         "words": [describe(candidate), explain(candidate)],
     }
 
