@@ -23,8 +23,8 @@ import optuna
 from augsearch.search.settings import Settings, available_cores
 from augsearch.search.space.space import BASELINE_POLICIES
 from augsearch.search.statistics.paired import leads_over
-from augsearch.search.statistics.sequential import Standing, settle
-from augsearch.search.statistics.verdict import judge
+from augsearch.search.statistics.sequential import Finalist, interim_analysis
+from augsearch.search.statistics.verdict import reach_verdict
 from augsearch.search.studies.pruner import pruner_of
 from augsearch.trainers.workspace.folds import FoldResult
 from benchmarks import statistics_report
@@ -87,33 +87,33 @@ def simulate(world: World, noise: Noise, seed: int) -> dict[str, Any]:
     finished, ran = search(world, searched, rng)
     finalists = [number for number in finished if number not in baselines][: DEFAULTS.finalists]
     confirmed = noise.draw(truths, DEFAULTS.confirm_folds, rng)
-    kept: dict[tuple[int, int], Standing] = {}
+    kept: dict[tuple[int, int], Finalist] = {}
 
-    def standing(number: int, folds: int) -> Standing:
+    def finalist(number: int, folds: int) -> Finalist:
         if (number, folds) not in kept:
-            kept[number, folds] = Standing(
+            kept[number, folds] = Finalist(
                 number, f"entry {number}", number in baselines, confirmed[number][:folds]
             )
         return kept[number, folds]
 
     numbers = [*baselines, *finalists]
-    field, _ = settle(standing, numbers, DEFAULTS.confirm_folds, POINT, "accuracy")
-    best = field.best_baseline.number
+    finalists, _ = interim_analysis(finalist, numbers, DEFAULTS.confirm_folds, POINT, "accuracy")
+    best = finalists.best_baseline.number
     others = [searched[number][:folds] for number, folds in ran.items() if number not in baselines]
     leads = leads_over(searched[best], others)
-    verdict = judge(field, field.level(DEFAULTS.confirm_folds), leads)
+    verdict = reach_verdict(finalists, finalists.level(DEFAULTS.confirm_folds), leads)
     outcome = {
         "kind": verdict.kind,
         "recommended": verdict.recommended,
         "found": truths[verdict.recommended] == truths.max() and verdict.kind == "better",
         "finalist": int(truths.argmax()) in numbers,
         "loss": float(truths.max() - truths[verdict.recommended]),
-        "folds": sum(len(one.results) for one in field.standings),
+        "folds": sum(len(one.results) for one in finalists.members),
         "search folds": sum(ran.values()),
     }
-    if field.candidates:
-        lead = field.candidates[0].over(field.best_baseline)
-        true = float(truths[field.candidates[0].number] - truths[best])
+    if finalists.candidates:
+        lead = finalists.candidates[0].over(finalists.best_baseline)
+        true = float(truths[finalists.candidates[0].number] - truths[best])
         outcome |= {"lead": lead.mean - true, "covered": bool(lead.low <= true <= lead.high)}
         if verdict.shrunken:
             outcome["shrunken"] = verdict.shrunken[0] - true

@@ -14,7 +14,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from augsearch.search.figures.search import MOST_IMPORTANCES, importance_shares
+from augsearch.search.figures.search import importance_shares
 from augsearch.search.inputs.sealed_test import ATTRIBUTE as TEST
 from augsearch.search.inputs.summary import ATTRIBUTE as DATA
 from augsearch.search.settings import HOME, Settings
@@ -149,7 +149,7 @@ def gather(study: optuna.Study, folder: Path | None = None) -> Facts:
         verdict=verdict,
         rows=tuple(rows),
         leads=_leads(verdict),
-        importances=dict(list(importance_shares(study).items())[:MOST_IMPORTANCES]),
+        importances=importance_shares(study),
         costs=ledger(study),
         final=known.get("final"),
         data=known.get(DATA),
