@@ -1,4 +1,4 @@
-"""A sheet of the labels that a model gave to images, for a person to judge them by.
+"""A sheet of the labels that a model gave to images, for a person to check.
 
 What is shown is chosen by functions of their own, so that it can be checked without the picture.
 """
@@ -25,7 +25,7 @@ from augsearch.trainers.semi.pseudo_labels import rightly_labeled
 Rows = NDArray[np.int64]
 
 PICTURES = 12
-"""Of a class with more images so many are shown."""
+"""How many images of a class are shown at most."""
 _LEARNED, _WRONG, _QUIET, _RULE = "#2563eb", "#b91c1c", "#64748b", "#cbd5e1"
 _FADED = 0.5
 

@@ -28,7 +28,7 @@ from augsearch.trainers.workspace.folds import FoldResult
 MOST_UNCONFIRMED = 5
 """Candidates in the table before anything is confirmed."""
 PICTURES = ("preview", "preview-unlabeled", "reliability", "confusion", "mistakes", "pseudo-labels")
-"""Of those that a run leaves in its folder, the ones that a report shows."""
+"""The pictures in a run's folder that a report shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,9 @@ class Row:
     entry: Entry
     recommended: bool
     results: tuple[FoldResult, ...]
-    """Of the confirmation."""
+    """The results of the confirmation, one a fold."""
     scores: tuple[float, ...]
-    """The same, by the search's metric."""
+    """Their scores by the search's metric."""
     lead: Difference | None
     """Over the best baseline; None for that itself, and where nothing is confirmed."""
     beside: float | None
@@ -70,7 +70,7 @@ class Facts:
     metric: Metric
     identity: dict[str, Any]
     settings: Settings | None
-    """Of the study's last run; None where they were not kept yet."""
+    """The settings of the study's last run; None where they were not kept yet."""
     entries: tuple[Entry, ...]
     """All trials with at least one fold, oldest first."""
     states: Counter[TrialState]

@@ -79,7 +79,7 @@ class Dimension:
     """One thing that the search chooses."""
 
     name: str
-    """Of the parameter in Optuna."""
+    """The name of its parameter in Optuna."""
     range: Range
     default: Any
     """What a baseline has, and where a neighbour starts if the candidate has no value."""
