@@ -8,7 +8,7 @@ from itertools import chain
 from typing import Any
 
 from augsearch.policies import Policy, PolicyFile, Training
-from augsearch.search.space.space import BASELINES
+from augsearch.search.space.space import BASELINE_POLICIES
 from augsearch.trainers import FinalPlan, Recipe
 from augsearch.trainers.training.recipe import default_final_epochs
 from augsearch.trainers.workspace.candidate import SELF
@@ -81,7 +81,7 @@ class Rows:
 
     def baselines(self) -> list[Row]:
         """What anyone can have without a search."""
-        return [self._row(name, policy, Training()) for name, policy in BASELINES.items()]
+        return [self._row(name, policy, Training()) for name, policy in BASELINE_POLICIES.items()]
 
     def searched(self, exported: PolicyFile, runner_up: PolicyFile | None = None) -> list[Row]:
         """What was exported; without its teacher, if it has one; the best candidate, if that is another.
@@ -95,7 +95,7 @@ class Rows:
             rows += [
                 self._row(WITHOUT_TEACHER, exported.policy, Training()),
                 self._row(f"{WITHOUT_TEACHER}, {LONGER}", exported.policy, Training(), times=2),
-                self._row(f"{closest}, {LONGER}", BASELINES[closest], Training(), times=2),
+                self._row(f"{closest}, {LONGER}", BASELINE_POLICIES[closest], Training(), times=2),
             ]
         if runner_up is not None:
             rows.append(self._row(RUNNER_UP, runner_up.policy, runner_up.training))

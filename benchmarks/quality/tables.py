@@ -10,7 +10,7 @@ from typing import Any
 
 from augsearch.policies import PolicyFile
 from augsearch.search.space.describe import describe
-from augsearch.search.space.space import BASELINES
+from augsearch.search.space.space import BASELINE_POLICIES
 from augsearch.search.statistics.paired import Difference, compare
 from augsearch.trainers import Candidate
 from benchmarks.quality.data import DataSet
@@ -62,7 +62,7 @@ class Result:
     @property
     def baselines(self) -> list[Row]:
         """Those of the begun rows."""
-        return [row for row in self.begun if row.name in BASELINES]
+        return [row for row in self.begun if row.name in BASELINE_POLICIES]
 
     def row(self, name: str) -> Row | None:
         """The begun row of that name."""
@@ -113,7 +113,7 @@ def summary(results: Sequence[Result]) -> Table:
     to_come = f" **Not all is trained: {lacking} trainings are to come.**" if lacking else ""
     return Table(
         "Test accuracy, %",
-        ("data", *BASELINES, EXPORTED, "exported − best baseline, points"),
+        ("data", *BASELINE_POLICIES, EXPORTED, "exported − best baseline, points"),
         rows,
         notes=f"Mean ± sd of n = {' or '.join(map(str, counts))} paired seeds; the best baseline is the one "
         f"with the highest mean on these test images, which flatters it.{to_come}",
@@ -124,7 +124,7 @@ def details(result: Result) -> Table:
     """All figures of a data set."""
     exported = result.row(EXPORTED)
     rows = []
-    for row in sorted(result.begun, key=lambda row: row.name in BASELINES):
+    for row in sorted(result.begun, key=lambda row: row.name in BASELINE_POLICIES):
         mine = result.outcomes(row)
         difference = wins = ""
         if exported is not None and row is not exported:
@@ -134,7 +134,7 @@ def details(result: Result) -> Table:
             wins = f"{won} of {len(mine)}" if row.same_as != exported.same_as else ""
         rows.append(
             (
-                row.name if row.name in BASELINES else f"{row.name}: {_in_words(result, row)}",
+                row.name if row.name in BASELINE_POLICIES else f"{row.name}: {_in_words(result, row)}",
                 _accuracy(result, row),
                 mean_and_deviation([one.log_loss for one in mine], 3),
                 mean_and_deviation([one.ece for one in mine], 3),
@@ -168,7 +168,7 @@ def verdicts(results: Sequence[Result]) -> Table:
         measured = "; ".join(f"{_shown(result, exported, row)} over {row.name}" for row in others)
         kind = evidence.get("kind", "")
         # Better than the baselines is all that "better" claims.
-        rivals = [row for row in others if row.name in BASELINES] if kind == "better" else others
+        rivals = [row for row in others if row.name in BASELINE_POLICIES] if kind == "better" else others
         leads = [found for row in rivals if (found := result.difference(exported, row)) is not None]
         held = agreement(kind, evidence.get("margin", 0.0), leads)
         rows.append((result.data.title, evidence.get("verdict", ""), measured, held))

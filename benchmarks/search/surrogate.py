@@ -27,11 +27,12 @@ from sklearn.preprocessing import StandardScaler
 
 from augsearch.policies import MAX_MAGNITUDE
 from augsearch.search.space.neighbours import neighbour
-from augsearch.search.space.space import TRANSFORMS, Space
+from augsearch.search.space.space import Space
 from augsearch.search.space.suggest import suggest
 from augsearch.trainers.workspace.candidate import Candidate
 from benchmarks.search.replays import Answer, FoldTable
 
+TRANSFORMS = ("crop", "flip_horizontal", "flip_vertical", "quarter_turns")
 Kind = Literal["both", "process", "trees"]
 """A Gaussian process, gradient-boosted trees, or their mean: smooth, in steps, or something between."""
 

@@ -21,10 +21,10 @@ import numpy as np
 import optuna
 
 from augsearch.search.settings.settings import Settings
-from augsearch.search.space.space import BASELINES
+from augsearch.search.space.space import BASELINE_POLICIES
 from augsearch.search.statistics.paired import leads_over
-from augsearch.search.statistics.sequential import Standing, settle
-from augsearch.search.statistics.verdict import judge
+from augsearch.search.statistics.sequential import Finalist, interim_analysis
+from augsearch.search.statistics.verdict import reach_verdict
 from augsearch.search.studies.pruner import pruner_of
 from augsearch.trainers.system.threads import available_cores
 from augsearch.trainers.workspace.folds import FoldResult
@@ -46,7 +46,7 @@ def worlds() -> list[tuple[World, int | None]]:
 
     Where no candidate is better the share to be known is small: those worlds are run twice as often.
     """
-    counts = len(BASELINES), DEFAULTS.search.trials - len(BASELINES)
+    counts = len(BASELINE_POLICIES), DEFAULTS.search.trials - len(BASELINE_POLICIES)
     made: list[tuple[World, int | None]] = [(null(*counts), None), (one_strong(*counts), None)]
     made += [(planted(effect, *counts), None) for effect in EFFECTS]
     made += [(null(*counts), IMAGES), (one_strong(*counts), IMAGES)]
@@ -88,33 +88,33 @@ def simulate(world: World, noise: Noise, seed: int) -> dict[str, Any]:
     finished, ran = search(world, searched, rng)
     finalists = [number for number in finished if number not in baselines][: DEFAULTS.confirmation.finalists]
     confirmed = noise.draw(truths, DEFAULTS.confirmation.folds, rng)
-    kept: dict[tuple[int, int], Standing] = {}
+    kept: dict[tuple[int, int], Finalist] = {}
 
-    def standing(number: int, folds: int) -> Standing:
+    def finalist(number: int, folds: int) -> Finalist:
         if (number, folds) not in kept:
-            kept[number, folds] = Standing(
+            kept[number, folds] = Finalist(
                 number, f"entry {number}", number in baselines, confirmed[number][:folds]
             )
         return kept[number, folds]
 
     numbers = [*baselines, *finalists]
-    field, _ = settle(standing, numbers, DEFAULTS.confirmation.folds, POINT, "accuracy")
-    best = field.best_baseline.number
+    finalists, _ = interim_analysis(finalist, numbers, DEFAULTS.confirmation.folds, POINT, "accuracy")
+    best = finalists.best_baseline.number
     others = [searched[number][:folds] for number, folds in ran.items() if number not in baselines]
     leads = leads_over(searched[best], others)
-    verdict = judge(field, field.level(DEFAULTS.confirmation.folds), leads)
+    verdict = reach_verdict(finalists, finalists.level(DEFAULTS.confirmation.folds), leads)
     outcome = {
         "kind": verdict.kind,
         "recommended": verdict.recommended,
         "found": truths[verdict.recommended] == truths.max() and verdict.kind == "better",
         "finalist": int(truths.argmax()) in numbers,
         "loss": float(truths.max() - truths[verdict.recommended]),
-        "folds": sum(len(one.results) for one in field.standings),
+        "folds": sum(len(one.results) for one in finalists.members),
         "search folds": sum(ran.values()),
     }
-    if field.candidates:
-        lead = field.candidates[0].over(field.best_baseline)
-        true = float(truths[field.candidates[0].number] - truths[best])
+    if finalists.candidates:
+        lead = finalists.candidates[0].over(finalists.best_baseline)
+        true = float(truths[finalists.candidates[0].number] - truths[best])
         outcome |= {"lead": lead.mean - true, "covered": bool(lead.low <= true <= lead.high)}
         if verdict.shrunken:
             outcome["shrunken"] = verdict.shrunken[0] - true

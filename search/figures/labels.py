@@ -1,14 +1,13 @@
-"""Figures and a table of what a model said of images that nobody labeled, for a person to judge it by.
+"""A sheet of the labels that a model gave to images, for a person to check.
 
 What is shown is chosen by functions of their own, so that it can be checked without the picture.
 """
 
 from __future__ import annotations
 
-import csv
 import math
 import textwrap
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,24 +16,46 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
-from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 from PIL import Image
 
-from augsearch.search.figures.common import CLASSES_SHOWN, Images, compact, save_figure, short, show_image
-from augsearch.trainers.semi.pseudo_labels import Labeling, rightly_labeled
+from augsearch.search.figures.common import CLASSES_SHOWN, Images, save_figure, short, show_image
+from augsearch.trainers.semi.pseudo_labels import rightly_labeled
 
 Rows = NDArray[np.int64]
 
 PICTURES = 12
-"""Of a class with more images so many are shown."""
-_LEARNED, _CHANGED, _WRONG, _QUIET, _RULE = "#2563eb", "#d97706", "#b91c1c", "#64748b", "#cbd5e1"
+"""How many images of a class are shown at most."""
+_LEARNED, _WRONG, _QUIET, _RULE = "#2563eb", "#b91c1c", "#64748b", "#cbd5e1"
 _FADED = 0.5
 
 # Inches.
 _MARGIN, _NAMES, _SIDE, _GAP, _LINE = 0.15, 2.5, 0.78, 0.12, 0.135
 _NARROWEST = 9
 """Pictures that a row has room for at least, so that the words above them have it too."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PseudoLabels:
+    """The labels that a model gave to N images, in K classes."""
+
+    labels: Rows
+    """(N,), each in 0..K-1, or -1 where the image could not be read."""
+    confidence: NDArray[np.float32]
+    """(N,), the probability of the label, 0 to 1."""
+    chosen: Rows
+    """(M,), the images that are learned from."""
+    classes: Sequence[str]
+    """The names of the K classes."""
+    truth: Rows | None = None
+    """(N,), the true labels, -1 where they are not known."""
+
+    @property
+    def learned(self) -> NDArray[np.bool_]:
+        """(N,): which images are learned from."""
+        learned = np.zeros(len(self.labels), bool)
+        learned[self.chosen] = True
+        return learned
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +71,7 @@ class Summary:
 
 
 def summary(labels: Rows, chosen: Rows, truth: Rows | None = None, label: int | None = None) -> Summary:
-    """Of all labeled images, or of those that were given ``label``.
+    """Count all labeled images, or those that were given ``label``.
 
     Args:
         labels: (N,), each in 0..K-1, or -1 where the image could not be read.
@@ -94,38 +115,25 @@ def most_labeled(counts: Rows, count: int = CLASSES_SHOWN) -> Rows:
 
 
 def pseudo_labels(
-    images: Images,
-    labels: Rows,
-    confidence: NDArray[np.float32],
-    chosen: Rows,
-    classes: Sequence[str],
-    path: Path,
-    *,
-    truth: Rows | None = None,
-    threshold: float | None = None,
-    title: str = "",
+    images: Images, pseudo: PseudoLabels, path: Path, *, threshold: float | None = None, title: str = ""
 ) -> None:
-    """The images that each class was given, from the surest to the least sure, and which are learned from.
+    """Draw the images that each class was given, from the surest to the least sure.
 
-    Those are framed, the others faded; with more than ``CLASSES_SHOWN`` classes only those with the most
-    images are shown.
+    Those that are learned from are framed, the others faded; with more than ``CLASSES_SHOWN`` classes only
+    those with the most images are shown.
 
     Args:
         images: the N images, see ``Images``.
-        labels: (N,), each in 0..K-1, or -1 where the image could not be read.
-        confidence: (N,), the probability of the label, 0 to 1.
-        chosen: (M,), the images that are learned from.
-        classes: the names of the K classes.
+        pseudo: their labels.
         path: the image file to write.
-        truth: (N,), the true labels, -1 where they are not known.
         threshold: the confidence from which an image is learned from, 0 to 1, to be said.
         title: of the figure.
     """
-    rows = _rows(labels, confidence, chosen, classes, truth)
+    rows = _rows(pseudo)
     columns = max(_NARROWEST, *(len(row.pictures) for row in rows))
     width = 2 * _MARGIN + _NAMES + columns * (_SIDE + _GAP)
     head = [(title or "What the unlabeled images were taken for", 14)]
-    head += [(line, 10) for line in said(labels, chosen, classes, truth, threshold)]
+    head += [(line, 10) for line in said(pseudo, threshold)]
     head = [(line, size) for text, size in head for line in _folded(text, width - 2 * _MARGIN, size)]
     heading = _MARGIN + sum(_line(size) for _, size in head) + 0.55
     height = heading + sum(row.height for row in rows) + _MARGIN
@@ -151,15 +159,10 @@ def pseudo_labels(
     save_figure(figure, path)
 
 
-def said(
-    labels: Rows,
-    chosen: Rows,
-    classes: Sequence[str],
-    truth: Rows | None = None,
-    threshold: float | None = None,
-) -> Iterator[str]:
-    """Lines on all images together; the arguments are those of ``pseudo_labels``."""
-    total, unreadable = summary(labels, chosen, truth), int((labels < 0).sum())
+def said(pseudo: PseudoLabels, threshold: float | None = None) -> Iterator[str]:
+    """Lines on all images together; ``threshold``: see ``pseudo_labels``."""
+    labels, classes, truth = pseudo.labels, pseudo.classes, pseudo.truth
+    total, unreadable = summary(labels, pseudo.chosen, truth), int((labels < 0).sum())
     plural = "" if total.labeled == 1 else "s"
     line = f"{total.labeled:,} image{plural} labeled, {total.learned_from:,} learned from"
     if threshold is not None:
@@ -219,15 +222,9 @@ class _Row:
         return lines
 
 
-def _rows(
-    labels: Rows,
-    confidence: NDArray[np.float32],
-    chosen: Rows,
-    classes: Sequence[str],
-    truth: Rows | None,
-) -> list[_Row]:
-    learned = np.zeros(len(labels), bool)
-    learned[chosen] = True
+def _rows(pseudo: PseudoLabels) -> list[_Row]:
+    labels, confidence, classes, truth = pseudo.labels, pseudo.confidence, pseudo.classes, pseudo.truth
+    learned = pseudo.learned
 
     def picture(index: int) -> _Picture:
         true = -1 if truth is None else int(truth[index])
@@ -240,7 +237,7 @@ def _rows(
     return [
         _Row(
             classes[label],
-            summary(labels, chosen, truth, label),
+            summary(labels, pseudo.chosen, truth, label),
             [picture(index) for index in ranked(labels, confidence, label).tolist()],
         )
         for label in most_labeled(counts).tolist()
@@ -312,138 +309,6 @@ def _legend(axes: Axes, top: float, *, marks: bool) -> None:
         handleheight=1.1,
         fontsize=9,
     )
-
-
-def gained(labelings: Sequence[Labeling], classes: Sequence[str], path: Path) -> bool:
-    """What each round of labels brought: images of each class, labels that changed, labels that are right.
-
-    With more than ``CLASSES_SHOWN`` classes only those that have the most images in the end are shown.
-
-    Args:
-        labelings: of the same images, in order.
-        classes: the names of the K classes.
-        path: the image file to write.
-
-    Returns:
-        False where fewer than two rounds leave nothing to compare; nothing is written then.
-    """
-    if len(labelings) < 2:
-        return False
-    shown = most_labeled(labelings[-1].by_class)
-    columns = min(5, len(shown))
-    rows = -(-len(shown) // columns)
-    figure = Figure(figsize=(8, 3.5 + 1.15 * rows), layout="constrained")
-    first, last = (len(labelings[end].chosen) for end in (0, -1))
-    figure.suptitle(
-        f"{len(labelings)} rounds of labels: {first:,} images learned from at first, {last:,} in the end"
-    )
-    upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=(2.7, 0.4 + 1.15 * rows))[:, 0]
-    _shares(upper.subplots(), labelings)
-    most = (
-        "" if len(shown) == len(classes) else f"; the {len(shown)} of {len(classes):,} classes with the most"
-    )
-    lower.suptitle(f"Images learned from, of each class, round by round{most}", size=10)
-    grid = lower.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-    for axes in grid.flat[len(shown) :]:
-        axes.axis("off")
-    for axes, label in zip(grid.flat, shown.tolist(), strict=False):
-        counts = [int(labeling.by_class[label]) for labeling in labelings]
-        bars = axes.bar(range(len(counts)), counts, color=_LEARNED)
-        # Of many bars only the last has room for its number.
-        unsaid = 0 if len(counts) <= 4 else len(counts) - 1
-        axes.bar_label(bars, [*unsaid * [""], *map(compact, counts[unsaid:])], size=7, padding=1)
-        axes.set_title(short(classes[label], 20), size=8)
-        _number_rounds(axes, labelings, 5)
-        axes.tick_params(labelsize=7)
-        axes.yaxis.set_major_locator(MaxNLocator(3, integer=True))
-        axes.margins(y=0.25)
-        axes.spines[["top", "right"]].set_visible(False)
-    save_figure(figure, path)
-    return True
-
-
-def _shares(axes: Axes, labelings: Sequence[Labeling]) -> None:
-    """Lines of what is right and what changed; where it is not known they have no point."""
-    for label, colour, marker, values in (
-        ("right, of those learned from", _LEARNED, "o", [of.accuracy for of in labelings]),
-        ("given another class than the round before", _CHANGED, "D", [of.changed for of in labelings]),
-    ):
-        shares = np.array([math.nan if value is None else 100 * value for value in values])
-        if np.isnan(shares).all():
-            continue
-        axes.plot(shares, marker=marker, color=colour, label=label, clip_on=False, zorder=3)
-        for place, share in enumerate(shares if len(shares) <= 10 else ()):
-            # Towards the middle, where there is room.
-            offset = (0, 11 if share < 50 else -11)
-            if not math.isnan(share):
-                axes.annotate(
-                    f"{share:.1f}",
-                    (place, share),
-                    xytext=offset,
-                    textcoords="offset points",
-                    size=8,
-                    color=colour,
-                    ha="center",
-                    va="center",
-                )
-    axes.set(xlim=(-0.5, len(labelings) - 0.5), ylim=(0, 100), xlabel="round", ylabel="images, %")
-    _number_rounds(axes, labelings, 10)
-    axes.grid(alpha=0.3)
-    if axes.lines:
-        axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=2, frameon=False, fontsize=9)
-
-
-def _number_rounds(axes: Axes, labelings: Sequence[Labeling], most: int) -> None:
-    """Ticks for all rounds, or for ``most`` of them."""
-    places = range(0, len(labelings), -(-len(labelings) // most))
-    axes.set_xticks(places, [str(labelings[place].number) for place in places])
-
-
-def write_labels(
-    path: Path,
-    files: Callable[[int], str],
-    labels: Rows,
-    confidence: NDArray[np.float32],
-    chosen: Rows,
-    classes: Sequence[str],
-    truth: Rows | None = None,
-) -> None:
-    """Write a table, CSV in UTF-8: ``file,label,confidence,learned_from`` and with ``truth`` ``true_label``.
-
-    In the images' order, without those that could not be read. ``learned_from`` is ``true`` or ``false``,
-    ``true_label`` is empty where it is not known. The file is written whole or not at all, and one that was
-    there stays until then.
-
-    Args:
-        path: the file.
-        files: the file, or other name, of image ``i``.
-        labels: (N,), each in 0..K-1, or -1 where the image could not be read.
-        confidence: (N,), the probability of the label, 0 to 1.
-        chosen: (M,), the images that are learned from.
-        classes: the names of the K classes.
-        truth: (N,), the true labels, -1 where they are not known.
-    """
-    learned = np.zeros(len(labels), bool)
-    learned[chosen] = True
-    part = path.with_name(f".{path.name}.part")
-    try:
-        # Names of files are bytes; those that are no UTF-8 are written as they are.
-        with part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            table = csv.writer(file, lineterminator="\n")
-            # Python 3.11 would not quote a carriage return, at which readers end a line too.
-            quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
-            more = [] if truth is None else ["true_label"]
-            table.writerow(["file", "label", "confidence", "learned_from", *more])
-            for row in map(int, np.flatnonzero(labels >= 0)):
-                cells = [files(row), classes[labels[row]], f"{confidence[row]:.6f}"]
-                cells.append("true" if learned[row] else "false")
-                if truth is not None:
-                    cells.append(classes[truth[row]] if truth[row] >= 0 else "")
-                (quoted if any("\r" in cell for cell in cells) else table).writerow(cells)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
 
 
 def _percent(share: float) -> str:

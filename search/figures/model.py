@@ -29,7 +29,7 @@ from augsearch.trainers.system.aliases import Logits
 
 _ACCURACY, _CONFIDENCE, _LINE = "#2563eb", "#d97706", "#64748b"
 _COLUMNS = 6
-_SOFTENED, _GUESSES = 6, 6
+_SOFTENED, _LIKELIEST = 6, 6
 
 
 def confusion(
@@ -240,7 +240,7 @@ def softened(
     temperatures: Sequence[float],
     path: Path,
 ) -> None:
-    """What a student hears from its teacher: softmax(logits / T) of six images at each temperature T.
+    """Draw what a student learns from its teacher: softmax(logits / T) of six images at each temperature T.
 
     Args:
         images: the N images, see ``Images``.
@@ -280,7 +280,7 @@ def _softened_bars(
     axes: Axes, logits: Logits, true: int, classes: Sequence[str], temperatures: Sequence[float]
 ) -> None:
     """One image's likeliest classes, a bar for each temperature; ``logits`` (K,)."""
-    top = np.argsort(-logits, kind="stable")[:_GUESSES]
+    top = np.argsort(-logits, kind="stable")[:_LIKELIEST]
     colours = matplotlib.colormaps["viridis"](np.linspace(0, 0.85, len(temperatures)))
     thickness = 0.8 / len(temperatures)
     for number, (temperature, colour) in enumerate(zip(temperatures, colours, strict=True)):

@@ -39,9 +39,9 @@ def history(entries: Sequence[Entry], metric: Metric, path: Path) -> None:
             label=label,
             zorder=3,
         )
-    done = [entry for entry in entries if entry.state is TrialState.COMPLETE]
-    best = [factor * max(other.score for other in done[: index + 1]) for index in range(len(done))]
-    axes.step([entry.number for entry in done], best, where="post", color=_LINE, label="best so far")
+    best = best_so_far(entries)
+    scores = [factor * leader.score for _, leader in best]
+    axes.step([number for number, _ in best], scores, where="post", color=_LINE, label="best so far")
     unit = "" if metric == "log-loss" else ", %"
     ylabel = f"{name_of(metric)} on validation images{unit}"
     axes.set(xlabel="trial", ylabel=ylabel, title="The search, trial by trial")
@@ -50,13 +50,23 @@ def history(entries: Sequence[Entry], metric: Metric, path: Path) -> None:
     figure.savefig(path, dpi=130)
 
 
+def best_so_far(entries: Sequence[Entry]) -> list[tuple[int, Entry]]:
+    """The number of every finished trial, in order, and the best trial up to it; of equals the first."""
+    best: list[tuple[int, Entry]] = []
+    for entry in entries:
+        if entry.state is TrialState.COMPLETE:
+            leads = not best or entry.score > best[-1][1].score
+            best.append((entry.number, entry if leads else best[-1][1]))
+    return best
+
+
 def importances(study: optuna.Study, path: Path) -> bool:
     """How much each choice that every trial makes mattered; False where too few trials say anything."""
     shares = importance_shares(study)
     if not shares:
         return False
     trials = len(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)))
-    names = list(shares)[:MOST_IMPORTANCES][::-1]
+    names = list(shares)[::-1]
     figure = Figure(figsize=(8, 0.9 + 0.36 * len(names)), layout="constrained")
     axes = figure.subplots()
     axes.barh([name.replace("_", " ") for name in names], [shares[name] for name in names], color=_CANDIDATE)
@@ -70,9 +80,9 @@ def importances(study: optuna.Study, path: Path) -> bool:
 
 
 def importance_shares(study: optuna.Study) -> dict[str, float]:
-    """The share of each choice that every trial makes, the largest first; empty where too few say anything.
+    """The share of each choice that every trial makes, the largest first, ``MOST_IMPORTANCES`` of them.
 
-    PED-ANOVA (Watanabe, Bansal and Hutter 2023, arXiv:2304.10255).
+    Empty where too few trials say anything. PED-ANOVA (Watanabe, Bansal and Hutter 2023, arXiv:2304.10255).
     """
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     # Choices that only some trials make (the α of CutMix, say) rest on too few of them to be shown.
@@ -80,6 +90,7 @@ def importance_shares(study: optuna.Study) -> dict[str, float]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # few trials make it uncertain, which is said beside it
-            return optuna.importance.get_param_importances(study, params=sorted(common))
+            shares = optuna.importance.get_param_importances(study, params=sorted(common))
     except (RuntimeError, ValueError):
         return {}
+    return dict(list(shares.items())[:MOST_IMPORTANCES])

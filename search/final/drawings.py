@@ -69,7 +69,9 @@ def draw_labels(unlabeled: Unlabeled, final: FinalModel, semi: Semi, data: Data,
 
     Where the training labeled none by itself, they show what the final model says of a sample.
     """
-    from augsearch.search.figures.labels import gained, pseudo_labels, write_labels
+    from augsearch.search.figures.label_rounds import label_rounds
+    from augsearch.search.figures.label_table import write_labels
+    from augsearch.search.figures.labels import PseudoLabels, pseudo_labels
     from augsearch.trainers.models.saved import load_model
     from augsearch.trainers.semi.labeling import label
     from augsearch.trainers.system.devices import resolve_device
@@ -101,18 +103,10 @@ def draw_labels(unlabeled: Unlabeled, final: FinalModel, semi: Semi, data: Data,
     def shown(index: int) -> Any:
         return next(iter(unlabeled.pixels.clean(chosen[index : index + 1])))[0]
 
-    pseudo_labels(
-        shown, labels, confidence, learned, classes, files[0], truth=truth, threshold=threshold, title=title
-    )
-    write_labels(
-        files[1],
-        lambda index: unlabeled.files(int(chosen[index])),
-        labels,
-        confidence,
-        learned,
-        classes,
-        truth=truth if (truth >= 0).any() else None,
-    )
-    if gained(labelings, classes, output / "pseudo-labels-rounds.png"):
+    pseudo = PseudoLabels(labels, confidence, learned, classes, truth)
+    pseudo_labels(shown, pseudo, files[0], threshold=threshold, title=title)
+    listed = pseudo if (truth >= 0).any() else replace(pseudo, truth=None)
+    write_labels(files[1], lambda index: unlabeled.files(int(chosen[index])), listed)
+    if label_rounds(labelings, classes, output / "pseudo-labels-rounds.png"):
         files.append(output / "pseudo-labels-rounds.png")
     return files

@@ -11,8 +11,8 @@ from augsearch.policies import UserError
 from augsearch.search.engines.engine import Engine
 from augsearch.search.race.folds import FoldRunner, Known
 from augsearch.search.statistics.paired import leads_over
-from augsearch.search.statistics.sequential import Field, Standing, settle
-from augsearch.search.statistics.verdict import Verdict, judge
+from augsearch.search.statistics.sequential import Finalist, Finalists, interim_analysis
+from augsearch.search.statistics.verdict import Verdict, reach_verdict
 from augsearch.search.studies.study import Entry, confirmation_results, entries, finished, keep_confirmation
 from augsearch.trainers.evaluation.metrics import Metric
 from augsearch.trainers.workspace.folder import Workspace
@@ -41,16 +41,16 @@ class Confirmation:
         self._margin, self._metric = margin, metric
         # Read once, and written through: it is asked after every fold what is known.
         self._results = confirmation_results(study)
-        self._standings: dict[tuple[int, int], Standing] = {}
+        self._known: dict[tuple[int, int], Finalist] = {}
         if not any(entry.baseline for entry in finalists):
             raise UserError("no baseline could be trained; see the trials' reasons in the MLflow UI")
 
     def progress(self) -> tuple[int, int]:
         """How many folds are run, and how many there may come to be; those who stopped take no more."""
-        field, wanting = self._settled()
-        done = sum(len(one.results) for one in field.standings)
+        finalists, wanting = self._settled()
+        done = sum(len(one.results) for one in finalists.members)
         going = {number for number, _ in wanting}
-        left = sum(self.folds - len(one.results) for one in field.standings if one.number in going)
+        left = sum(self.folds - len(one.results) for one in finalists.members if one.number in going)
         return done, done + left
 
     def missing(self) -> list[tuple[Entry, int]]:
@@ -70,31 +70,31 @@ class Confirmation:
 
     def verdict(self) -> Verdict:
         """What it found, once nothing is missing."""
-        field, wanting = self._settled()
+        finalists, wanting = self._settled()
         assert not wanting
-        return judge(field, field.level(self.folds), self._leads_of_search(field))
+        return reach_verdict(finalists, finalists.level(self.folds), self._leads_of_search(finalists))
 
-    def _settled(self) -> tuple[Field, list[tuple[int, int]]]:
+    def _settled(self) -> tuple[Finalists, list[tuple[int, int]]]:
         numbers = [entry.number for entry in self.finalists]
-        return settle(self._standing, numbers, self.folds, self._margin, self._metric)
+        return interim_analysis(self._finalist, numbers, self.folds, self._margin, self._metric)
 
-    def _standing(self, number: int, folds: int) -> Standing:
+    def _finalist(self, number: int, folds: int) -> Finalist:
         known = self._results[number]
         results = [known[fold] for fold in range(folds) if fold in known]
         # Kept, because its statistics take a while and this is asked after every fold.
-        if (number, len(results)) not in self._standings:
+        if (number, len(results)) not in self._known:
             entry = next(entry for entry in self.finalists if entry.number == number)
-            self._standings[number, len(results)] = Standing(
+            self._known[number, len(results)] = Finalist(
                 number, entry.name, entry.baseline is not None, results, entry.candidate.semi is not None
             )
-        return self._standings[number, len(results)]
+        return self._known[number, len(results)]
 
-    def _leads_of_search(self, field: Field) -> list[tuple[float, float]]:
+    def _leads_of_search(self, finalists: Finalists) -> list[tuple[float, float]]:
         """What the search says of all its candidates' leads over the best baseline, and how surely.
 
         Of those too that it stopped: the ones it didn't are those that were lucky.
         """
-        baseline = next(entry for entry in self.finalists if entry.number == field.best_baseline.number)
+        baseline = next(entry for entry in self.finalists if entry.number == finalists.best_baseline.number)
         others = [entry.results for entry in entries(self._study) if not entry.baseline]
         return leads_over(baseline.results, others)
 

@@ -11,6 +11,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from optuna.trial import TrialState
 
+from augsearch.search.figures.search import best_so_far
 from augsearch.search.report.facts import Row
 from augsearch.search.report.svg import BASELINE, CANDIDATE, GOOD, GRID, INK, MUTED, SURFACE, Chart, draw
 from augsearch.search.statistics.paired import Difference
@@ -83,17 +84,14 @@ def _race_in_words(entries: Sequence[Entry], metric: Metric) -> str:
 
 def history(entries: Sequence[Entry], metric: Metric) -> Chart:
     """Every trial's mean score in order, and the best so far."""
-    done = [entry for entry in entries if entry.state is TrialState.COMPLETE]
-    best: list[Entry] = []
-    for entry in done:
-        best.append(entry if not best or entry.score > best[-1].score else best[-1])
+    best = best_so_far(entries)
     scale = _Scale(metric, [entry.score for entry in entries])
     size = 6 if len(entries) <= 60 else 4
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
-        numbers = [*(entry.number for entry in done), entries[-1].number]
-        line = [scale.value(entry.score) for entry in best]
+        numbers = [*(number for number, _ in best), entries[-1].number]
+        line = [scale.value(leader.score) for _, leader in best]
         if line:
             axes.step(numbers, [*line, line[-1]], where="post", color=MUTED, linewidth=1.5)
         for look, group in _by_look(entries).items():
@@ -106,7 +104,7 @@ def history(entries: Sequence[Entry], metric: Metric) -> Chart:
         axes.locator_params(axis="x", integer=True, nbins=8)
         axes.grid(axis="y", linewidth=0.8)
 
-    leaders = {entry.number: entry for entry in best}
+    leaders = {leader.number: leader for _, leader in best}
     words = "; then ".join(f"{e.name} with {shown(metric, e.score)}" for e in leaders.values())
     words = f"In the lead: {words or 'nobody yet'}."
     return draw("history", "The best so far, trial by trial", words, 240, paint, scale.note)

@@ -14,7 +14,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
-from augsearch.search.figures.search import MOST_IMPORTANCES, importance_shares
+from augsearch.search.figures.search import importance_shares
 from augsearch.search.inputs.sealed_test import ATTRIBUTE as TEST
 from augsearch.search.inputs.summary import ATTRIBUTE as DATA
 from augsearch.search.settings.sections import HOME
@@ -29,7 +29,7 @@ from augsearch.trainers.workspace.folds import FoldResult
 MOST_UNCONFIRMED = 5
 """Candidates in the table before anything is confirmed."""
 PICTURES = ("preview", "preview-unlabeled", "reliability", "confusion", "mistakes", "pseudo-labels")
-"""Of those that a run leaves in its folder, the ones that a report shows."""
+"""The pictures in a run's folder that a report shows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +39,9 @@ class Row:
     entry: Entry
     recommended: bool
     results: tuple[FoldResult, ...]
-    """Of the confirmation."""
+    """The results of the confirmation, one a fold."""
     scores: tuple[float, ...]
-    """The same, by the search's metric."""
+    """Their scores by the search's metric."""
     lead: Difference | None
     """Over the best baseline; None for that itself, and where nothing is confirmed."""
     beside: float | None
@@ -71,7 +71,7 @@ class Facts:
     metric: Metric
     identity: dict[str, Any]
     settings: Settings | None
-    """Of the study's last run; None where they were not kept yet."""
+    """The settings of the study's last run; None where they were not kept yet."""
     entries: tuple[Entry, ...]
     """All trials with at least one fold, oldest first."""
     states: Counter[TrialState]
@@ -150,7 +150,7 @@ def gather(study: optuna.Study, folder: Path | None = None) -> Facts:
         verdict=verdict,
         rows=tuple(rows),
         leads=_leads(verdict),
-        importances=dict(list(importance_shares(study).items())[:MOST_IMPORTANCES]),
+        importances=importance_shares(study),
         costs=ledger(study),
         final=known.get("final"),
         data=known.get(DATA),

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 WIDTH = 380
-"""Of a chart, in units that are CSS pixels on a small phone."""
+"""The width of a chart, in units that are CSS pixels on a small phone."""
 _POINTS = 72
 """Units to an inch, as Matplotlib writes SVG."""
 

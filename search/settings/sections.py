@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from augsearch.policies import OPERATION_SETS, OPERATIONS, RANDAUGMENT, Transfer, UserError
-from augsearch.search.space.space import BASELINES
+from augsearch.search.space.space import BASELINE_POLICIES
 from augsearch.trainers.evaluation.metrics import Metric
 from augsearch.trainers.models.names import check_network
 from augsearch.trainers.workspace.candidate import SELF
@@ -83,7 +83,7 @@ class DataSettings(Section):
 class SearchSettings(Section):
     """How the search goes about it."""
 
-    trials: int = Field(default=16, ge=len(BASELINES), le=100_000)
+    trials: int = Field(default=16, ge=len(BASELINE_POLICIES), le=100_000)
     folds: int = Field(default=6, ge=1, le=100)
     """Folds of a candidate that is not stopped."""
     metric: Metric = "accuracy"

@@ -1,11 +1,12 @@
-"""A candidate in a few words."""
+"""A candidate in a few words, and in full ones."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from augsearch.policies import MAX_MAGNITUDE, Policy, Semi, Transfer
-from augsearch.search.space.space import TECHNIQUES, TRANSFORMS
+from augsearch.policies import Policy, Semi
+from augsearch.search.space.dimensions import Section, dimensions
+from augsearch.search.space.space import fields_of
 
 if TYPE_CHECKING:
     from augsearch.trainers.workspace.candidate import Candidate
@@ -13,90 +14,47 @@ if TYPE_CHECKING:
 
 def describe(candidate: Candidate) -> str:
     """A candidate in a few words."""
-    parts = _policy_in_words(candidate.policy)
-    if candidate.distillation:
-        parts.append(
-            f"distil T={candidate.distillation.temperature:.1f} α={candidate.distillation.alpha:.2f}"
-        )
+    parts = _policy_words(candidate.policy)
+    if candidate.distillation is not None:
+        parts.append(" ".join(_words("distillation", candidate.distillation)))
     words = ", ".join(parts) or "no augmentation"
     if candidate.transfer is not None:
-        words += f", {_transfer_in_words(candidate.transfer)}"
-    return words if candidate.semi is None else f"{words}; {_semi_in_words(candidate.semi)}"
-
-
-def _policy_in_words(policy: Policy) -> list[str]:
-    parts = []
-    if policy.num_ops:
-        strength = "random" if policy.magnitude == "random" else f"M={policy.magnitude}"
-        parts.append(f"N={policy.num_ops} {strength} of {len(policy.operations)} ops")
-    for transform in TRANSFORMS:
-        if getattr(policy, transform) > 0:
-            parts.append(
-                {"flip_horizontal": "h-flip", "flip_vertical": "v-flip"}.get(
-                    transform, transform.replace("_", " ")
-                )
-            )
-    if policy.mixing:
-        parts.append(f"{policy.mixing.kind} α={policy.mixing.alpha:.2f} p={policy.mixing.probability:.2f}")
-    return parts
-
-
-def _transfer_in_words(transfer: Transfer) -> str:
-    if transfer.mode == "head":
-        return "head only"
-    decay = f" decay {transfer.layer_decay:.2f}" if transfer.layer_decay < 1 else ""
-    return f"backbone lr × {transfer.backbone_lr_scale:.2g}{decay}"
-
-
-def _semi_in_words(semi: Semi) -> str:
-    parts = [f"{TECHNIQUES[semi.technique]} λ={semi.weight:.2g} μ={semi.ratio:.2g}"]
-    if semi.technique == "distillation":
-        parts.append(f"T={semi.temperature:.1f}")
-    else:
-        parts.append(f"τ={semi.threshold:.2f}{' per class' if semi.per_class else ''}")
-    if semi.technique in ("pseudo", "self-training") and semi.labels == "soft":
-        parts.append("soft")
-    if semi.technique == "self-training":
-        parts.append(f"noise {semi.dropout:.2g}")
-    if semi.policy:
-        parts.append(f"own policy: {', '.join(_policy_in_words(semi.policy)) or 'no augmentation'}")
-    return " ".join(parts)
-
-
-_BASIC_IN_FULL = {
-    "crop": "a random crop",
-    "flip_horizontal": "a horizontal flip",
-    "flip_vertical": "a vertical flip",
-    "quarter_turns": "a quarter turn",
-}
+        words += f", {' '.join(_words('transfer', candidate.transfer))}"
+    if candidate.semi is not None:
+        words += f"; {' '.join(_semi_words(candidate.semi))}"
+    return words
 
 
 def explain(candidate: Candidate) -> str:
     """A candidate in full words, for a person who does not know what N and M are."""
-    policy = candidate.policy
-    parts = []
-    if policy.num_ops:
-        some = f"{policy.num_ops} random operation{'s' if policy.num_ops > 1 else ''}"
-        strength = f"strength {policy.magnitude} of {MAX_MAGNITUDE}"
-        if policy.magnitude == "random":
-            strength = "a random strength"
-        parts.append(f"{some} of {len(policy.operations)} on every image, at {strength}")
-    for transform in TRANSFORMS:
-        if probability := getattr(policy, transform):
-            often = "" if probability == 1 else f" in {100 * probability:.0f} % of images"
-            parts.append(f"{_BASIC_IN_FULL[transform]}{often}")
-    if policy.mixing:
-        name = {"cutmix": "CutMix", "mixup": "MixUp"}[policy.mixing.kind]
-        parts.append(f"{name} in {100 * policy.mixing.probability:.0f} % of batches")
-    words = ", ".join(parts) or "images as they are, without augmentation"
-    if (distillation := candidate.distillation) is not None:
-        words += (
-            f"; learning {100 * distillation.alpha:.0f} % from a teacher, at temperature "
-            f"{distillation.temperature:.1f}"
-        )
+    parts = [
+        ", ".join(_policy_words(candidate.policy, full=True)) or "images as they are, without augmentation"
+    ]
+    if candidate.distillation is not None:
+        parts.append(", ".join(_words("distillation", candidate.distillation, full=True)))
     if candidate.transfer is not None:
-        layers = "only a new last layer" if candidate.transfer.mode == "head" else "all layers"
-        words += f"; of the network with weights, {layers} learn{'s' if 'only' in layers else ''}"
+        parts.append(", ".join(_words("transfer", candidate.transfer, full=True)))
     if candidate.semi is not None:
-        words += f"; unlabeled images by {TECHNIQUES[candidate.semi.technique]}"
+        parts.append(", ".join(_semi_words(candidate.semi, full=True)))
+    return "; ".join(parts)
+
+
+def _policy_words(policy: Policy, *, full: bool = False) -> list[str]:
+    return _words("policy", policy, full=full)
+
+
+def _semi_words(semi: Semi, *, full: bool = False) -> list[str]:
+    words = _words("semi", semi, full=full)
+    if semi.policy is not None and not full:
+        words.append(f"own policy: {', '.join(_policy_words(semi.policy)) or 'no augmentation'}")
     return words
+
+
+def _words(section: Section, settings: Any, *, full: bool = False) -> list[str]:
+    """What the dimensions of a section say of its settings, one after another."""
+    declared = sorted(dimensions(section), key=lambda dimension: dimension.words.last)
+    if section == "semi":
+        known = fields_of(settings.technique)
+        declared = [dimension for dimension in declared if dimension.landing.names[0] in known]
+    said = (dimension.said(settings, full=full) for dimension in declared)
+    return [words for words in said if words]

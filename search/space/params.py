@@ -2,55 +2,49 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import Any
 
-from augsearch.policies import Policy, Semi, Transfer
-from augsearch.search.space.space import MAX_RATIO, TRANSFORMS, Baseline, Space
-
-if TYPE_CHECKING:
-    pass
+from augsearch.policies import Policy, Semi
+from augsearch.search.space.dimension import Dimension
+from augsearch.search.space.dimensions import dimensions
+from augsearch.search.space.space import Baseline, SemiSpace, Space, fields_of
 
 
 def baseline_params(baseline: Baseline, space: Space) -> dict[str, Any]:
     """The trial parameters by which ``suggest`` proposes ``baseline``: no teacher, and all layers learn."""
-    params = _params_of(baseline.policy, space.operations)
+    params = _policy_params(baseline.policy, space.operations)
     if space.teacher_view:
-        params["distillation"] = False
+        params |= _default_params(dimensions("distillation"))
     if space.transfer == "search":
-        usual = Transfer(mode="full")
-        params |= {
-            "transfer": usual.mode,
-            "backbone_lr_scale": usual.backbone_lr_scale,
-            "layer_decay": usual.layer_decay,
-        }
+        params |= _default_params(dimensions("transfer"))
     if space.semi:
-        semi = baseline.semi
-        params |= params_of_semi(semi) if semi else {"semi": "none"}
+        params |= semi_params(baseline.semi, space.semi) if baseline.semi else {"semi": "none"}
     return params
 
 
-def _params_of(policy: Policy, operations: tuple[str, ...]) -> dict[str, Any]:
-    params: dict[str, Any] = {"num_ops": policy.num_ops, "mixing": "none"}
-    if policy.num_ops:
-        random = policy.magnitude == "random"
-        params["magnitudes"] = "random" if random else "fixed"
-        params |= {} if random else {"magnitude": policy.magnitude}
-        params |= {f"op_{name}": name in policy.operations for name in operations}
-    for transform in TRANSFORMS:
-        params[transform] = getattr(policy, transform) > 0
+def _policy_params(policy: Policy, operations: tuple[str, ...]) -> dict[str, Any]:
+    params: dict[str, Any] = {}
+    for dimension in dimensions("policy", operations):
+        if dimension.applies(params):
+            params[dimension.name] = dimension.landing.value(policy)
     return params
 
 
-def params_of_semi(semi: Semi) -> dict[str, Any]:
-    """The trial parameters by which ``semi`` would be suggested."""
+def _default_params(declared: Iterable[Dimension]) -> dict[str, Any]:
+    params: dict[str, Any] = {}
+    for dimension in declared:
+        if dimension.applies(params):
+            params[dimension.name] = dimension.default
+    return params
+
+
+def semi_params(semi: Semi, space: SemiSpace) -> dict[str, Any]:
+    """The trial parameters by which ``semi`` would be suggested, and those of the other techniques."""
+    fields = dict(space.fixed) | {name: getattr(semi, name) for name in fields_of(semi.technique)}
+    settings = SimpleNamespace(**fields)
     return {
-        "semi": semi.technique,
-        "unlabeled_weight": semi.weight,
-        "unlabeled_ratio": min(max(round(semi.ratio), 1), MAX_RATIO),
-        "unlabeled_temperature": semi.temperature,
-        "threshold": min(max(semi.threshold, 0.5), 0.99),
-        "per_class": semi.per_class,
-        "pseudo_labels": semi.labels,
-        "student_noise": semi.dropout,
-        "unlabeled_policy": "same",
+        one.name: one.landing.value(settings) if one.landing.names[0] in fields else one.default
+        for one in dimensions("semi")
     }

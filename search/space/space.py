@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from augsearch.policies import TRIVIALAUGMENT, Policy, Semi, Transfer
 
-if TYPE_CHECKING:
-    pass
-
-
-MAX_OPS = 4
-TRANSFORMS = {"crop": 0.1, "flip_horizontal": 0.1, "flip_vertical": 0.03, "quarter_turns": 0.03}
-"""The basic transforms, and how often a neighbour switches each."""
 ON = 0.5
 """The probability of a flip or quarter turn that is switched on."""
 
-BASELINES: dict[str, Policy] = {
+BASELINE_POLICIES: dict[str, Policy] = {
     "none": Policy(num_ops=0),
     "flip + crop": Policy(num_ops=0, flip_horizontal=ON, crop=1.0),
     "RandAugment (2, 9)": Policy(num_ops=2, magnitude=9),
     "TrivialAugment": TRIVIALAUGMENT,
 }
-"""What anyone can have without a search, the simplest first."""
+"""The policies that anyone can have without a search, the simplest first."""
 
 USUAL = "RandAugment (2, 9)"
 """The policy of the baselines that stand for a way to learn, and not for a policy."""
@@ -37,8 +30,21 @@ TECHNIQUES: dict[Technique, str] = {
 }
 """Ways to learn from unlabeled images, and what people call them."""
 
-MAX_RATIO = 4
-"""Unlabeled images to a labeled one: each costs as much as a labeled one does."""
+_UNUSED: dict[str, frozenset[str]] = {
+    "pseudo": frozenset({"per_class", "align", "temperature", "dropout", "stochastic_depth"}),
+    "self-training": frozenset({"labeler", "per_class", "align", "temperature"}),
+    "fixmatch": frozenset({"labels", "class_cap", "labeler", "rounds", "temperature", "dropout"})
+    | {"stochastic_depth"},
+    "distillation": frozenset({"threshold", "labels", "class_cap", "labeler", "rounds", "per_class", "align"})
+    | {"dropout", "stochastic_depth"},
+}
+"""Fields of ``Semi`` that mean nothing to a technique."""
+
+
+def fields_of(technique: str) -> frozenset[str]:
+    """The settings that mean something to ``technique``."""
+    settings = Semi.model_validate({"technique": technique})
+    return frozenset(type(settings).model_fields) - _UNUSED.get(technique, frozenset())
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,19 +81,19 @@ class Space:
         With unlabeled images all policies are tried under the technique, and one on the labels alone; where
         the technique is searched, all policies on the labels alone, and one under each technique.
         """
-        alone = {name: Baseline(policy) for name, policy in BASELINES.items()}
+        alone = {name: Baseline(policy) for name, policy in BASELINE_POLICIES.items()}
         if self.semi is None:
             return alone
         usual = {technique: self.semi.usual(technique) for technique in self.semi.techniques}
         if self.semi.searched:
             # None with a teacher: that is no baseline's.
             return alone | {
-                f"{USUAL}, {TECHNIQUES[technique]}": Baseline(BASELINES[USUAL], semi)
+                f"{USUAL}, {TECHNIQUES[technique]}": Baseline(BASELINE_POLICIES[USUAL], semi)
                 for technique, semi in usual.items()
                 if not semi.asks_teacher
             }
         (semi,) = usual.values()
-        return {name: Baseline(policy, semi) for name, policy in BASELINES.items()} | {
+        return {name: Baseline(policy, semi) for name, policy in BASELINE_POLICIES.items()} | {
             f"{USUAL}, labels alone": alone[USUAL]
         }
 

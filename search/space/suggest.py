@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from augsearch.policies import MAX_MAGNITUDE, Distillation, Policy, Semi, Transfer
-from augsearch.search.space.space import MAX_OPS, MAX_RATIO, ON, TRANSFORMS, SemiSpace, Space
+from augsearch.policies import Distillation, Policy, Semi, Transfer
+from augsearch.search.space.dimension import Dimension
+from augsearch.search.space.dimensions import dimensions
+from augsearch.search.space.ranges import Choice
+from augsearch.search.space.space import SemiSpace, Space, fields_of
 
 if TYPE_CHECKING:
-    import optuna
+    from optuna.trial import BaseTrial
 
     from augsearch.trainers.workspace.candidate import Candidate
 
@@ -17,7 +22,7 @@ OWN = "unlabeled_"
 """Begins the names of the parameters of unlabeled images' own policy."""
 
 
-def suggest(trial: optuna.trial.Trial, space: Space) -> Candidate:
+def suggest(trial: BaseTrial, space: Space) -> Candidate:
     """The candidate that the trial's sampler proposes; a baseline's trial is that baseline, always."""
     from augsearch.trainers.workspace.candidate import Candidate
 
@@ -39,75 +44,74 @@ def suggest(trial: optuna.trial.Trial, space: Space) -> Candidate:
     return Candidate(policy=policy, distillation=distillation, transfer=transfer, semi=semi)
 
 
-def _suggest_policy(trial: optuna.trial.Trial, operations: tuple[str, ...], of: str = "") -> Policy:
-    """A policy; the names of its parameters begin with ``of``."""
-    fields: dict[str, Any] = {"num_ops": trial.suggest_int(f"{of}num_ops", 0, MAX_OPS)}
-    if fields["num_ops"]:
-        # Random magnitudes go with TrivialAugment's wide ranges, fixed ones with RandAugment's.
-        if trial.suggest_categorical(f"{of}magnitudes", ["fixed", "random"]) == "random":
-            fields |= {"magnitude": "random", "ranges": "wide"}
-        else:
-            fields["magnitude"] = trial.suggest_int(f"{of}magnitude", 0, MAX_MAGNITUDE)
-        chosen = [name for name in operations if trial.suggest_categorical(f"{of}op_{name}", [True, False])]
-        fields["operations"] = tuple(chosen)
-        if not chosen:
-            fields = {"num_ops": 0}
-    for transform in TRANSFORMS:
-        on = trial.suggest_categorical(f"{of}{transform}", [True, False])
-        fields[transform] = (1.0 if transform == "crop" else ON) if on else 0.0
-    mixing = trial.suggest_categorical(f"{of}mixing", ["none", "cutmix", "mixup"])
-    if mixing != "none":
-        alpha = trial.suggest_float(f"{of}mixing_alpha", 0.1, 2.0, log=True)
-        probability = trial.suggest_float(f"{of}mixing_probability", 0.1, 1.0)
-        fields["mixing"] = {"kind": mixing, "alpha": alpha, "probability": probability}
+def _suggest_policy(trial: BaseTrial, operations: tuple[str, ...], prefix: str = "") -> Policy:
+    """A policy; the names of its parameters begin with ``prefix``."""
+    declared = dimensions("policy", operations)
+    chosen = _values(trial, declared, prefix)
+    if not any(chosen.get(f"op_{name}") for name in operations):
+        # Without operations to draw from it is as though none were drawn.
+        chosen["num_ops"] = 0
+    fields = _fields(declared, chosen)
+    if "operations" in fields:
+        fields["operations"] = tuple(name for name, is_on in fields["operations"].items() if is_on)
     return Policy(**fields)
 
 
-def _suggest_distillation(
-    trial: optuna.trial.Trial, teacher_view: Literal["same", "clean"]
-) -> Distillation | None:
-    if not trial.suggest_categorical("distillation", [True, False]):
+def _suggest_distillation(trial: BaseTrial, teacher_view: Literal["same", "clean"]) -> Distillation | None:
+    declared = dimensions("distillation")
+    chosen = _values(trial, declared)
+    if not chosen["distillation"]:
         return None
-    return Distillation(
-        temperature=trial.suggest_float("temperature", 1.0, 20.0, log=True),
-        alpha=trial.suggest_float("alpha", 0.0, 1.0),
-        teacher_view=teacher_view,
-    )
+    return Distillation(**_fields(declared, chosen), teacher_view=teacher_view)
 
 
-def _suggest_transfer(trial: optuna.trial.Trial) -> Transfer:
-    if trial.suggest_categorical("transfer", ["head", "full"]) == "head":
-        return Transfer(mode="head")
-    return Transfer(
-        mode="full",
-        backbone_lr_scale=trial.suggest_float("backbone_lr_scale", 0.01, 1.0, log=True),
-        layer_decay=trial.suggest_float("layer_decay", 0.6, 1.0),
-    )
+def _suggest_transfer(trial: BaseTrial) -> Transfer:
+    declared = dimensions("transfer")
+    return Transfer(**_fields(declared, _values(trial, declared)))
 
 
-def _suggest_semi(trial: optuna.trial.Trial, space: SemiSpace, operations: tuple[str, ...]) -> Semi | None:
-    technique: str = space.techniques[0]
-    if space.searched:
-        technique = trial.suggest_categorical("semi", ["none", *space.techniques])
-        if technique == "none":
-            return None
+def semi_dimensions(space: SemiSpace) -> list[Dimension]:
+    """What may be chosen to learn from unlabeled images; first the technique, one of those in ``space``."""
+    technique, *others = dimensions("semi")
+    return [replace(technique, range=Choice(("none", *space.techniques))), *others]
+
+
+def _suggest_semi(trial: BaseTrial, space: SemiSpace, operations: tuple[str, ...]) -> Semi | None:
+    which, *others = semi_dimensions(space)
+    technique: str = which.suggested(trial) if space.searched else space.techniques[0]
+    if technique == "none":
+        return None
     fixed = dict(space.fixed)
-    fields: dict[str, Any] = {"technique": technique}
-    if "weight" not in fixed:
-        fields["weight"] = trial.suggest_float("unlabeled_weight", 0.1, 4.0, log=True)
-    if "ratio" not in fixed:
-        fields["ratio"] = trial.suggest_int("unlabeled_ratio", 1, MAX_RATIO)
-    if technique == "distillation":
-        fields["temperature"] = trial.suggest_float("unlabeled_temperature", 1.0, 20.0, log=True)
-    elif "threshold" not in fixed:
-        fields["threshold"] = trial.suggest_float("threshold", 0.5, 0.99)
-    if technique == "fixmatch":
-        fields["per_class"] = trial.suggest_categorical("per_class", [True, False])
-    if technique == "self-training":
-        noise = trial.suggest_float("student_noise", 0.0, 0.3)
-        fields |= {"dropout": noise, "stochastic_depth": noise}
-    if technique in ("pseudo", "self-training"):
-        fields["labels"] = trial.suggest_categorical("pseudo_labels", ["hard", "soft"])
-    if trial.suggest_categorical("unlabeled_policy", ["same", "own"]) == "own":
+    searched = fields_of(technique) - fixed.keys()
+    declared = [dimension for dimension in others if dimension.landing.names[0] in searched]
+    chosen = _values(trial, declared)
+    fields = {"technique": technique, **fixed, **_fields(declared, chosen)}
+    if chosen["unlabeled_policy"] == "own":
         fields["policy"] = _suggest_policy(trial, operations, OWN)
-    return Semi.model_validate(fixed | fields)
+    return Semi.model_validate(fields)
+
+
+def _values(trial: BaseTrial, declared: Iterable[Dimension], prefix: str = "") -> dict[str, Any]:
+    """What the trial's sampler chooses of the dimensions that mean something, by their names."""
+    chosen: dict[str, Any] = {}
+    for dimension in declared:
+        if dimension.applies(chosen):
+            chosen[dimension.name] = dimension.suggested(trial, prefix)
+    return chosen
+
+
+def _fields(declared: Iterable[Dimension], chosen: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields that the chosen values come to, fields of fields as dictionaries."""
+    kept: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
+    for dimension in declared:
+        if dimension.name not in chosen or not dimension.applies(kept):
+            continue
+        kept[dimension.name] = chosen[dimension.name]
+        for path, value in dimension.landing.fields(chosen[dimension.name]).items():
+            *parents, name = path.split(".")
+            place = fields
+            for parent in parents:
+                place = place.setdefault(parent, {})
+            place[name] = value
+    return fields

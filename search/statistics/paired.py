@@ -36,7 +36,7 @@ class Difference:
     folds: int = 0
     """How many both were trained on."""
     p: float = 1.0
-    """Of the one-sided Wilcoxon signed-rank test over folds: so large a lead where there is none."""
+    """The p value of the one-sided Wilcoxon signed-rank test over folds."""
 
 
 @dataclass(frozen=True, slots=True)

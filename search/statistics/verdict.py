@@ -11,7 +11,7 @@ import numpy as np
 from scipy import stats
 
 from augsearch.search.statistics.paired import CONFIDENCE, Difference, Spread, shrunken
-from augsearch.search.statistics.sequential import LEVEL, Field, Standing, needed
+from augsearch.search.statistics.sequential import LEVEL, Finalist, Finalists, needed
 from augsearch.search.statistics.units import shown_difference
 from augsearch.trainers.evaluation.metrics import Metric
 
@@ -47,14 +47,14 @@ class Confirmed:
         return float(np.std(self.scores, ddof=1)) if len(self.scores) > 1 else math.nan
 
     @classmethod
-    def of(cls, standing: Standing) -> Confirmed:
-        """The figures of ``standing``."""
-        results = standing.results
+    def of(cls, finalist: Finalist) -> Confirmed:
+        """The figures of ``finalist``."""
+        results = finalist.results
         beside = [result.beside for result in results if result.beside is not None]
         return cls(
-            standing.number,
-            standing.name,
-            standing.baseline,
+            finalist.number,
+            finalist.name,
+            finalist.baseline,
             tuple(result.score for result in results),
             float(np.mean([result.accuracy for result in results])),
             float(np.mean([result.log_loss for result in results])),
@@ -79,7 +79,7 @@ class Verdict:
     differences: tuple[Difference, ...]
     """The best candidate against each baseline."""
     p: float | None = None
-    """That the best candidate is better than every baseline by luck: see ``Field.claims``."""
+    """That the best candidate is better than every baseline by luck: see ``Finalists.p_values``."""
     shrunken: tuple[float, float, float] | None = None
     """The best candidate's lead over the best baseline, corrected for having been picked: mean, interval."""
     more_seeds: int | None = None
@@ -120,63 +120,65 @@ class Verdict:
         }
 
 
-def judge(field: Field, level: float = LEVEL, leads: Sequence[tuple[float, float]] = ()) -> Verdict:
-    """The verdict on ``field``.
+def reach_verdict(
+    finalists: Finalists, level: float = LEVEL, leads: Sequence[tuple[float, float]] = ()
+) -> Verdict:
+    """The verdict on ``finalists``.
 
     Args:
-        field: who stands, with their results.
+        finalists: the candidates and baselines, with their results.
         level: how often a claim may be wrong where no candidate is better.
         leads: what the search says of its candidates' leads over the best baseline, with standard errors;
             by them the winner's is corrected for having been picked.
     """
-    best = field.candidates[0] if field.candidates else None
-    winner, simplest = field.beats_all(level), field.as_good(level)
+    best = finalists.candidates[0] if finalists.candidates else None
+    winner, simplest = finalists.beats_all(level), finalists.as_good(level)
     more = None
     if winner is not None:
         kind: Kind = "better"
-        chosen, sentence = winner, _better(winner, field)
+        chosen, sentence = winner, _better(winner, finalists)
     elif simplest is not None:
         kind, chosen = "as good", simplest
-        sentence = _as_good(simplest, field)
+        sentence = _as_good(simplest, finalists)
     else:
-        kind, chosen = "undecided", field.best_baseline
-        more = _more_seeds(field)
-        sentence = _undecided(field, more)
+        kind, chosen = "undecided", finalists.best_baseline
+        more = _more_seeds(finalists)
+        sentence = _undecided(finalists, more)
     corrected = None
     if best is not None:
-        lead = best.over(field.best_baseline)
-        error = best.noise_over(field.best_baseline).error(lead.folds) if lead.folds > 1 else 0.0
+        lead = best.over(finalists.best_baseline)
+        error = best.noise_over(finalists.best_baseline).error(lead.folds) if lead.folds > 1 else 0.0
         corrected = shrunken(lead.mean, error, leads)
-    ranked = sorted(field.standings, key=lambda one: -one.mean)
+    ranked = sorted(finalists.members, key=lambda one: -one.mean)
     return Verdict(
         sentence,
         kind,
         chosen.number,
-        field.metric,
-        field.margin,
+        finalists.metric,
+        finalists.margin,
         tuple(Confirmed.of(one) for one in ranked),
-        tuple(best.over(baseline) for baseline in field.baselines) if best else (),
-        field.claims[0] if best else None,
+        tuple(best.over(baseline) for baseline in finalists.baselines) if best else (),
+        finalists.p_values[0] if best else None,
         corrected,
         more,
-        *_gains(chosen, field),
+        *_gains(chosen, finalists),
     )
 
 
-def _gains(chosen: Standing, field: Field) -> tuple[Difference | None, Difference | None]:
+def _gains(chosen: Finalist, finalists: Finalists) -> tuple[Difference | None, Difference | None]:
     """What is recommended over no augmentation; and over the best of the labels alone."""
-    nothing = next((one for one in field.baselines if one.name == "none"), None)
+    nothing = next((one for one in finalists.baselines if one.name == "none"), None)
     gain = None
     # Where one learns from unlabeled images and the other doesn't, the policies aren't what differs.
     if nothing is not None and nothing is not chosen and nothing.unlabeled == chosen.unlabeled:
         gain = chosen.over(nothing)
-    alone = [one for one in field.baselines if not one.unlabeled]
+    alone = [one for one in finalists.baselines if not one.unlabeled]
     beside = chosen.over(max(alone, key=lambda one: one.mean)) if alone and chosen.unlabeled else None
     return gain, beside
 
 
-def _shown(field: Field, lead: Difference) -> str:
-    return shown_difference(field.metric, lead.mean, lead.low, lead.high)
+def _shown(finalists: Finalists, lead: Difference) -> str:
+    return shown_difference(finalists.metric, lead.mean, lead.low, lead.high)
 
 
 def called(name: str, begins: bool = False) -> str:
@@ -185,54 +187,54 @@ def called(name: str, begins: bool = False) -> str:
     return name[0].upper() + name[1:] if begins else name
 
 
-def _better(winner: Standing, field: Field) -> str:
-    closest = min((winner.over(baseline) for baseline in field.baselines), key=lambda lead: lead.mean)
-    lead = f"{_shown(field, closest)} over {called(closest.worse)}, the closest"
+def _better(winner: Finalist, finalists: Finalists) -> str:
+    closest = min((winner.over(baseline) for baseline in finalists.baselines), key=lambda lead: lead.mean)
+    lead = f"{_shown(finalists, closest)} over {called(closest.worse)}, the closest"
     return f"{called(winner.name, begins=True)} is better than every baseline: {lead}."
 
 
-def _as_good(simplest: Standing, field: Field) -> str:
-    others = [one for one in field.standings if one is not simplest]
+def _as_good(simplest: Finalist, finalists: Finalists) -> str:
+    others = [one for one in finalists.members if one is not simplest]
     best = max(others, key=lambda one: one.over(simplest).mean)
     what = f"{called(simplest.name, begins=True)} is as good as anything that was tried"
-    return f"{what} ({called(best.name)} over it: {_shown(field, best.over(simplest))}): use that."
+    return f"{what} ({called(best.name)} over it: {_shown(finalists, best.over(simplest))}): use that."
 
 
-def _undecided(field: Field, more: int | None) -> str:
-    fallback, rival = field.best_baseline, _rival(field)
-    lead = _shown(field, rival.over(fallback))
+def _undecided(finalists: Finalists, more: int | None) -> str:
+    fallback, rival = finalists.best_baseline, _rival(finalists)
+    lead = _shown(finalists, rival.over(fallback))
     said = f"Undecided: {called(rival.name)} against {called(fallback.name)} is {lead}"
     if more is not None:
         how = f"about {more} more seed{'' if more == 1 else 's'} would decide"
-    elif math.isfinite(factor := _images_factor(field)):
+    elif math.isfinite(factor := _images_factor(finalists)):
         how = f"more seeds won't decide, but some {factor:.0f} times as many images to confirm on would"
     else:
         how = "neither seeds nor images will decide between two that are so alike"
     return f"{said}; {how}. Until then use {called(fallback.name)}."
 
 
-def _rival(field: Field) -> Standing:
+def _rival(finalists: Finalists) -> Finalist:
     """The best of those that aren't the best baseline, a candidate if there is one."""
-    fallback = field.best_baseline
-    others = field.candidates or [one for one in field.standings if one is not fallback]
+    fallback = finalists.best_baseline
+    others = finalists.candidates or [one for one in finalists.members if one is not fallback]
     return max(others, key=lambda one: one.mean)
 
 
-def _ways_to_decide(field: Field) -> list[list[tuple[float, Standing, Standing]]]:
+def _ways_to_decide(finalists: Finalists) -> list[list[tuple[float, Finalist, Finalist]]]:
     """The ways to a decision: for each the interval's half-widths that it takes, and between whom."""
     ways = []
-    if field.candidates:
-        best = field.candidates[0]
-        ways.append([(best.over(baseline).mean, best, baseline) for baseline in field.baselines])
-    for baseline in field.baselines:
-        others = [one for one in field.standings if one is not baseline]
-        ways.append([(field.margin - one.over(baseline).mean, one, baseline) for one in others])
+    if finalists.candidates:
+        best = finalists.candidates[0]
+        ways.append([(best.over(baseline).mean, best, baseline) for baseline in finalists.baselines])
+    for baseline in finalists.baselines:
+        others = [one for one in finalists.members if one is not baseline]
+        ways.append([(finalists.margin - one.over(baseline).mean, one, baseline) for one in others])
     return [way for way in ways if way and min(width for width, _, _ in way) > 0]
 
 
-def _more_seeds(field: Field) -> int | None:
+def _more_seeds(finalists: Finalists) -> int | None:
     best = None
-    for way in _ways_to_decide(field):
+    for way in _ways_to_decide(finalists):
         folds = [needed(width * FOUR_IN_FIVE, one, other) for width, one, other in way]
         done = min(min(len(one.results), len(other.results)) for _, one, other in way)
         if None not in folds:
@@ -241,7 +243,7 @@ def _more_seeds(field: Field) -> int | None:
     return best
 
 
-def _images_factor(field: Field) -> float:
+def _images_factor(finalists: Finalists) -> float:
     """How many times as many images would let folds decide."""
     z = float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
 
@@ -251,7 +253,7 @@ def _images_factor(field: Field) -> float:
 
     ways = [
         max(factor(width * FOUR_IN_FIVE, one.noise_over(other)) for width, one, other in way)
-        for way in _ways_to_decide(field)
+        for way in _ways_to_decide(finalists)
     ]
     best = max(2.0, math.ceil(min(ways))) if ways else math.inf
     return best if best <= 1000 else math.inf

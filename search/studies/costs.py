@@ -19,11 +19,11 @@ class Spent:
     """What something took."""
 
     trainings: int
-    """Those of teachers are among them."""
+    """Trainings, those of teachers among them."""
     images: int
     """Image passes."""
     seconds: float
-    """Of one worker; of the final training, which uses all cores, from beginning to end."""
+    """Time of one worker; for the final training, which uses all cores, from beginning to end."""
 
 
 def spent(candidates: Iterable[Mapping[int, FoldResult]]) -> Spent:

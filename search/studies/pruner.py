@@ -11,7 +11,7 @@ from optuna.pruners import BasePruner, HyperbandPruner, MedianPruner, NopPruner,
 from optuna.trial import FrozenTrial, TrialState
 
 from augsearch.search.settings.sections import Pruner
-from augsearch.search.space.space import BASELINES
+from augsearch.search.space.space import BASELINE_POLICIES
 
 P_THRESHOLD = 0.15
 """Stops who loses three folds of three (p = 1/8), or four but for the slightest gain in one."""
@@ -29,7 +29,7 @@ def pruner_of(name: Pruner, folds: int) -> BasePruner:
     if name == "hyperband":
         return HyperbandPruner(min_resource=1, max_resource=folds, reduction_factor=2)
     if name == "median":
-        return MedianPruner(n_startup_trials=len(BASELINES), n_warmup_steps=1)
+        return MedianPruner(n_startup_trials=len(BASELINE_POLICIES), n_warmup_steps=1)
     return NopPruner() if name == "none" else PairedPruner()
 
 

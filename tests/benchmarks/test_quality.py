@@ -25,7 +25,7 @@ from augsearch.policies import (
     read_policy,
     write_policy,
 )
-from augsearch.search.space.space import BASELINES
+from augsearch.search.space.space import BASELINE_POLICIES
 from augsearch.search.statistics.paired import Difference
 from augsearch.trainers.data.dataset import Part
 
@@ -118,11 +118,11 @@ def test_rows_differ_in_the_policy_alone(benchmarks: Any, data: Any) -> None:
     exported = PolicyFile(policy=Policy(num_ops=3, magnitude=5), training=distils, evidence=evidence)
     rows = plans.Rows(data, plans.Sizes())
     baselines, searched = rows.baselines(), rows.searched(exported, PolicyFile(policy=Policy(num_ops=1)))
-    assert [row.name for row in baselines] == list(BASELINES)
+    assert [row.name for row in baselines] == list(BASELINE_POLICIES)
     names = [plans.EXPORTED, plans.WITHOUT_TEACHER, f"{plans.WITHOUT_TEACHER}, {plans.LONGER}"]
     assert [row.name for row in searched] == [*names, f"flip + crop, {plans.LONGER}", plans.RUNNER_UP]
     longer = searched[2:4]
-    assert [row.jobs[0].policy for row in longer] == [exported.policy, BASELINES["flip + crop"]]
+    assert [row.jobs[0].policy for row in longer] == [exported.policy, BASELINE_POLICIES["flip + crop"]]
     assert {row.jobs[0].plan.recipe.epochs for row in longer} == {300}
     assert {row.jobs[0].teacher for row in longer} == {None}
     others = [row for row in searched if row not in longer]
@@ -282,7 +282,7 @@ def test_the_page_shows_paired_differences_and_whether_the_verdict_held(
 def test_an_exported_baseline_is_not_trained_twice_and_differs_by_nothing(
     benchmarks: Any, data: Any, sizes: Any
 ) -> None:
-    exported = PolicyFile(policy=BASELINES["TrivialAugment"])
+    exported = PolicyFile(policy=BASELINE_POLICIES["TrivialAugment"])
     rows = benchmarks.plans.Rows(data, sizes)
     searched, baselines = rows.searched(exported), rows.baselines()
     assert searched[0].jobs == baselines[3].jobs

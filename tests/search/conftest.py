@@ -19,7 +19,7 @@ from sqlalchemy.engine import Engine
 from augsearch.policies import Policy
 from augsearch.search.race.confirm import Confirmation, choose_finalists
 from augsearch.search.settings.settings import Settings
-from augsearch.search.space.space import BASELINES
+from augsearch.search.space.space import BASELINE_POLICIES
 from augsearch.search.studies.study import keep_confirmation, open_storage
 from augsearch.trainers.evaluation.metrics import Metric
 from augsearch.trainers.workspace.candidate import Candidate
@@ -93,8 +93,10 @@ def _make_study(
     truths[5] = 0.80 + lead
     rng = np.random.default_rng(0)
     for number in range(trials // 2 if stage == "searching" else trials):
-        baseline = list(BASELINES)[number] if number < len(BASELINES) else None
-        policy = BASELINES[baseline] if baseline else Policy(num_ops=number % 4, magnitude=number % 30)
+        baseline = list(BASELINE_POLICIES)[number] if number < len(BASELINE_POLICIES) else None
+        policy = (
+            BASELINE_POLICIES[baseline] if baseline else Policy(num_ops=number % 4, magnitude=number % 30)
+        )
         stopped = baseline is None and number % 3 == 0
         run = 1 + number % (folds - 1) if stopped else folds
         results = [_made_result(truths[number], metric, rng) for _ in range(run)]

@@ -17,16 +17,17 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image
 
+from augsearch.search.figures.label_rounds import label_rounds
+from augsearch.search.figures.label_table import write_labels
 from augsearch.search.figures.labels import (
     PICTURES,
+    PseudoLabels,
     Summary,
-    gained,
     most_labeled,
     pseudo_labels,
     ranked,
     said,
     summary,
-    write_labels,
 )
 from augsearch.trainers.semi.pseudo_labels import Labeling
 
@@ -149,18 +150,20 @@ def test_of_many_classes_those_with_most_images_are_shown() -> None:
 
 
 def test_the_lines_above_say_the_totals() -> None:
-    assert list(said(LABELS, CHOSEN, CLASSES)) == ["5 images labeled, 3 learned from; 1 could not be read"]
-    assert list(said(LABELS, CHOSEN, CLASSES, TRUTH, 0.95)) == [
+    assert list(said(PseudoLabels(LABELS, CONFIDENCE, CHOSEN, CLASSES))) == [
+        "5 images labeled, 3 learned from; 1 could not be read"
+    ]
+    assert list(said(PseudoLabels(LABELS, CONFIDENCE, CHOSEN, CLASSES, TRUTH), 0.95)) == [
         "5 images labeled, 3 learned from (threshold 95 %); 1 could not be read",
         "Right: 50.0 % of all, 66.6 % of those learned from (where the true class is known: of 4 images)",
     ]
     many = np.zeros(1234, np.int64)
-    assert list(said(many, np.arange(0), CLASSES, many)) == [
+    assert list(said(PseudoLabels(many, np.ones(len(many), np.float32), np.arange(0), CLASSES, many))) == [
         "1,234 images labeled, 0 learned from",
         "Right: 100 % of all",
     ]
     names = [str(label) for label in range(100)]
-    assert list(said(LABELS, CHOSEN, names))[1:] == [
+    assert list(said(PseudoLabels(LABELS, CONFIDENCE, CHOSEN, names)))[1:] == [
         "The 20 of 100 classes with the most images; 98 have none"
     ]
 
@@ -168,20 +171,26 @@ def test_the_lines_above_say_the_totals() -> None:
 def test_nearly_all_is_not_all_and_the_threshold_is_met() -> None:
     truth = np.zeros(10_000, np.int64)
     truth[0] = 1
-    (_, line) = said(0 * truth, np.arange(0), CLASSES, truth)
+    (_, line) = said(
+        PseudoLabels(0 * truth, np.ones(len(0 * truth), np.float32), np.arange(0), CLASSES, truth)
+    )
     assert line == "Right: 99.9 % of all"
 
 
 def test_every_picture_has_its_confidence_and_its_true_class_where_it_is_another(tmp_path: Path) -> None:
     written = words(
         lambda path: pseudo_labels(
-            black, LABELS, CONFIDENCE, CHOSEN, CLASSES, path, truth=TRUTH, threshold=0.95, title="Round 2"
+            black,
+            PseudoLabels(LABELS, CONFIDENCE, CHOSEN, CLASSES, TRUTH),
+            path,
+            threshold=0.95,
+            title="Round 2",
         ),
         tmp_path,
     )
     start = written.index("ape")
     assert written[0] == "Round 2"
-    assert written[1:3] == list(said(LABELS, CHOSEN, CLASSES, TRUTH, 0.95))
+    assert written[1:3] == list(said(PseudoLabels(LABELS, CONFIDENCE, CHOSEN, CLASSES, TRUTH), 0.95))
     ape = ["2 labeled, 1 learned from", "100 % right of those", "50.0 % right of all"]
     bee = ["3 labeled, 2 learned from", "50.0 % right of those", "50.0 % right of all"]
     assert written[start : written.index("cat") + 2] == [
@@ -196,7 +205,7 @@ def test_without_truths_nothing_is_said_of_right_and_wrong(tmp_path: Path) -> No
     for truth in (None, np.full(6, -1)):
         written = words(
             lambda path, truth=truth: pseudo_labels(
-                black, LABELS, CONFIDENCE, CHOSEN, CLASSES, path, truth=truth
+                black, PseudoLabels(LABELS, CONFIDENCE, CHOSEN, CLASSES, truth), path
             ),
             tmp_path,
         )
@@ -211,7 +220,7 @@ def test_what_is_learned_from_is_framed_and_the_rest_is_faded(tmp_path: Path) ->
     def pixels(learned: int) -> Pixels:
         return picture(
             lambda path: pseudo_labels(
-                lambda index: red, labels, confidence, np.arange(learned), ("a",), path
+                lambda index: red, PseudoLabels(labels, confidence, np.arange(learned), ("a",)), path
             ),
             tmp_path,
         )
@@ -246,7 +255,8 @@ def test_only_the_images_that_are_shown_are_read_and_each_once(tmp_path: Path) -
 
     names = [f"class {label}" for label in range(100)]
     written = words(
-        lambda path: pseudo_labels(image, labels, confidence, np.arange(0), names, path), tmp_path
+        lambda path: pseudo_labels(image, PseudoLabels(labels, confidence, np.arange(0), names), path),
+        tmp_path,
     )
     shown = most_labeled(np.bincount(labels[labels >= 0], minlength=100)).tolist()
     assert read == [row for label in shown for row in ranked(labels, confidence, label).tolist()]
@@ -265,7 +275,9 @@ def test_pictures_of_any_size_are_seen_whole_grey_and_in_colour(
     labels, confidence, chosen = np.zeros(4, np.int64), np.ones(4, np.float32), np.arange(4)
     images = np.full((4, *size), 140, np.uint8)
     images[:, :, size[1] // 2 :] = 60
-    pixels = picture(lambda path: pseudo_labels(images, labels, confidence, chosen, ("a",), path), tmp_path)
+    pixels = picture(
+        lambda path: pseudo_labels(images, PseudoLabels(labels, confidence, chosen, ("a",)), path), tmp_path
+    )
     side = 101
     height, width = (side * length / max(size) for length in size[:2])
     for grey in (140, 60):
@@ -280,7 +292,9 @@ def test_an_array_a_list_and_a_function_show_the_same(tmp_path: Path) -> None:
     one, *others = [
         picture(
             lambda path, given=given: pseudo_labels(
-                given, labels, confidence, np.flatnonzero(confidence > 0.5), ("a", "b", "c", "d"), path
+                given,
+                PseudoLabels(labels, confidence, np.flatnonzero(confidence > 0.5), ("a", "b", "c", "d")),
+                path,
             ),
             tmp_path,
         )
@@ -293,7 +307,9 @@ def test_an_array_a_list_and_a_function_show_the_same(tmp_path: Path) -> None:
 def test_a_single_image_is_enough(tmp_path: Path) -> None:
     written = words(
         lambda path: pseudo_labels(
-            black, np.array([1]), np.ones(1, np.float32), np.array([0]), CLASSES, path, truth=np.array([1])
+            black,
+            PseudoLabels(np.array([1]), np.ones(1, np.float32), np.array([0]), CLASSES, np.array([1])),
+            path,
         ),
         tmp_path,
     )
@@ -305,7 +321,7 @@ def test_where_nothing_could_be_read_every_class_has_none(tmp_path: Path) -> Non
     def draw(path: Path) -> None:
         nothing = np.zeros(9, np.float32)
         pseudo_labels(
-            unread, np.full(9, -1), nothing, np.arange(0), CLASSES, path, truth=np.zeros(9, np.int64)
+            unread, PseudoLabels(np.full(9, -1), nothing, np.arange(0), CLASSES, np.zeros(9, np.int64)), path
         )
 
     written = words(draw, tmp_path)
@@ -329,10 +345,12 @@ def test_any_names_and_titles_can_be_drawn_and_none_is_cut_off(tmp_path: Path) -
         "black-eyed susan $ $",
     )
     labels = np.arange(len(odd))
-    draw = lambda path: pseudo_labels(  # noqa: E731
-        black, labels, np.ones(len(odd), np.float32), labels, odd, path,
-        truth=np.roll(labels, 1), title="A run with a $long$ name: " + "words " * 60,
-    )  # fmt: skip
+    pseudo = PseudoLabels(labels, np.ones(len(odd), np.float32), labels, odd, np.roll(labels, 1))
+    title = "A run with a $long$ name: " + "words " * 60
+
+    def draw(path: Path) -> None:
+        pseudo_labels(black, pseudo, path, title=title)
+
     written = words(draw, tmp_path)
     assert {"$x$", "two lines", "✗ $x$", "✗ black-eyed", "susan $ $", "✗ a_b^c"} <= set(written)
     pixels = picture(draw, tmp_path)
@@ -361,13 +379,13 @@ def rounds(*counts: list[int], accuracy: float | None = None) -> list[Labeling]:
 
 def test_a_single_round_gains_nothing_to_draw(tmp_path: Path) -> None:
     for given_rounds in ([], rounds([3, 4])):
-        assert not gained(given_rounds, ("a", "b"), tmp_path / "gained.png")
+        assert not label_rounds(given_rounds, ("a", "b"), tmp_path / "gained.png")
     assert not (tmp_path / "gained.png").exists()
 
 
 def test_rounds_say_what_each_class_gained_what_changed_and_what_is_right(tmp_path: Path) -> None:
     history = rounds([3, 14], [15, 92], [650, 12_345], accuracy=0.987)
-    written = words(lambda path: gained(history, ("ape", "bee"), path), tmp_path)
+    written = words(lambda path: label_rounds(history, ("ape", "bee"), path), tmp_path)
     assert "3 rounds of labels: 17 images learned from at first, 12,995 in the end" in written
     assert {"ape", "bee", "3", "14", "15", "92", "650", "12k"} <= set(written)
     assert written.count("98.7") == 3
@@ -376,14 +394,14 @@ def test_rounds_say_what_each_class_gained_what_changed_and_what_is_right(tmp_pa
 
 
 def test_rounds_without_truths_say_nothing_of_right_ones(tmp_path: Path) -> None:
-    written = words(lambda path: gained(rounds([3], [4]), ("ape",), path), tmp_path)
+    written = words(lambda path: label_rounds(rounds([3], [4]), ("ape",), path), tmp_path)
     assert not any("right" in line for line in written)
     assert any("another class" in line for line in written)
 
 
 def test_the_bars_of_a_round_are_as_high_as_its_images(tmp_path: Path) -> None:
     def bars(history: list[Labeling]) -> int:
-        return area(picture(lambda path: gained(history, ("a", "b"), path), tmp_path), BLUE)
+        return area(picture(lambda path: label_rounds(history, ("a", "b"), path), tmp_path), BLUE)
 
     # No accuracy, thus no other blue.
     assert bars(rounds([0, 50], [0, 100])) == pytest.approx(
@@ -394,10 +412,10 @@ def test_the_bars_of_a_round_are_as_high_as_its_images(tmp_path: Path) -> None:
 def test_of_many_rounds_and_classes_the_ones_with_most_images_are_shown(tmp_path: Path) -> None:
     names = [f"class {label}" for label in range(100)]
     history = rounds(*([label * number for label in range(100)] for number in range(1, 31)), accuracy=0.5)
-    written = words(lambda path: gained(history, names, path), tmp_path)
+    written = words(lambda path: label_rounds(history, names, path), tmp_path)
     assert [line for line in written if line.startswith("class ")] == names[:79:-1]
     assert any(line.endswith("the 20 of 100 classes with the most") for line in written)
-    assert picture(lambda path: gained(history, names, path), tmp_path).shape[1] == 1040
+    assert picture(lambda path: label_rounds(history, names, path), tmp_path).shape[1] == 1040
 
 
 def table(path: Path) -> list[list[str]]:
@@ -407,7 +425,7 @@ def table(path: Path) -> list[list[str]]:
 
 def test_the_table_has_the_labeled_images_in_order(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
-    write_labels(path, lambda row: f"photos/{row}.jpg", LABELS, CONFIDENCE, CHOSEN, CLASSES)
+    write_labels(path, lambda row: f"photos/{row}.jpg", PseudoLabels(LABELS, CONFIDENCE, CHOSEN, CLASSES))
     assert path.read_bytes().decode() == (
         "file,label,confidence,learned_from\n"
         "photos/0.jpg,ape,0.970000,true\n"
@@ -416,13 +434,17 @@ def test_the_table_has_the_labeled_images_in_order(tmp_path: Path) -> None:
         "photos/4.jpg,ape,0.600000,false\n"
         "photos/5.jpg,bee,0.700000,false\n"
     )
-    write_labels(path, str, LABELS, CONFIDENCE, CHOSEN, CLASSES, TRUTH)
+    write_labels(path, str, PseudoLabels(LABELS, CONFIDENCE, CHOSEN, CLASSES, TRUTH))
     assert [row[-1] for row in table(path)] == ["true_label", "ape", "bee", "cat", "cat", ""]
     assert [entry.name for entry in tmp_path.iterdir()] == ["labels.csv"]
 
 
 def test_a_table_without_readable_images_has_a_head_alone(tmp_path: Path) -> None:
-    write_labels(tmp_path / "labels.csv", str, np.full(3, -1), np.zeros(3, np.float32), np.arange(0), CLASSES)
+    write_labels(
+        tmp_path / "labels.csv",
+        str,
+        PseudoLabels(np.full(3, -1), np.zeros(3, np.float32), np.arange(0), CLASSES),
+    )
     assert table(tmp_path / "labels.csv") == [["file", "label", "confidence", "learned_from"]]
 
 
@@ -434,7 +456,7 @@ def test_any_names_come_back_from_the_table(
 ) -> None:
     path = tmp_path_factory.mktemp("table") / "labels.csv"
     every = np.arange(len(names))
-    write_labels(path, names.__getitem__, every, np.ones(len(names), np.float32), every, names)
+    write_labels(path, names.__getitem__, PseudoLabels(every, np.ones(len(names), np.float32), every, names))
     assert [row[:2] for row in table(path)[1:]] == [[name, name] for name in names]
 
 
@@ -444,9 +466,7 @@ def test_a_file_whose_name_is_no_utf8_keeps_its_bytes(tmp_path: Path) -> None:
     write_labels(
         path,
         lambda _: name.decode(errors="surrogateescape"),
-        *(np.zeros(1, int), np.ones(1)),
-        np.arange(1),
-        ("a",),
+        PseudoLabels(np.zeros(1, int), np.ones(1, np.float32), np.arange(1), ("a",)),
     )
     assert path.read_bytes().splitlines()[1].split(b",")[0] == name
 
@@ -461,7 +481,7 @@ def test_a_table_that_fails_leaves_the_one_before(tmp_path: Path) -> None:
         return str(row)
 
     with pytest.raises(OSError, match="gone"):
-        write_labels(path, name, LABELS, CONFIDENCE, CHOSEN, CLASSES)
+        write_labels(path, name, PseudoLabels(LABELS, CONFIDENCE, CHOSEN, CLASSES))
     assert path.read_text() == "before"
     assert [entry.name for entry in tmp_path.iterdir()] == ["labels.csv"]
 
@@ -472,7 +492,9 @@ def test_a_long_table_is_not_held_in_memory(tmp_path: Path) -> None:
     tracemalloc.start()
     try:
         write_labels(
-            tmp_path / "labels.csv", lambda row: f"{row:0300}", labels, confidence, np.arange(count), ("a",)
+            tmp_path / "labels.csv",
+            lambda row: f"{row:0300}",
+            PseudoLabels(labels, confidence, np.arange(count), ("a",)),
         )
         peak = tracemalloc.get_traced_memory()[1]
     finally:

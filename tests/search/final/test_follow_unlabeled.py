@@ -17,7 +17,7 @@ from augsearch.search.settings.settings import Settings
 from augsearch.search.space.describe import describe
 from augsearch.search.space.neighbours import neighbour
 from augsearch.search.space.params import baseline_params
-from augsearch.search.space.space import BASELINES, USUAL, Space
+from augsearch.search.space.space import BASELINE_POLICIES, USUAL, Space
 from augsearch.search.space.suggest import suggest
 from augsearch.trainers.semi.pseudo_labels import Labeling
 from augsearch.trainers.workspace.candidate import Candidate
@@ -37,7 +37,7 @@ def file_with(semi: Semi | None) -> PolicyFile:
 def test_without_unlabeled_images_nothing_of_them_is_searched() -> None:
     assert Settings().space.semi is None
     assert Settings.of(semi="none", unlabeled=Path("somewhere")).space.semi is None
-    assert list(Settings().space.baselines) == list(BASELINES)
+    assert list(Settings().space.baselines) == list(BASELINE_POLICIES)
 
 
 def test_a_folder_of_unlabeled_images_is_put_to_work() -> None:
@@ -57,7 +57,7 @@ def test_with_a_teacher_its_word_is_a_choice_too() -> None:
 
 def test_under_one_technique_all_baselines_use_it_but_one() -> None:
     baselines = space_of(semi="fixmatch").baselines
-    assert list(baselines) == [*BASELINES, f"{USUAL}, labels alone"]
+    assert list(baselines) == [*BASELINE_POLICIES, f"{USUAL}, labels alone"]
     assert [one.semi is not None for one in baselines.values()] == [True] * 4 + [False]
 
 
@@ -65,8 +65,8 @@ def test_where_the_technique_is_searched_each_has_a_baseline_beside_the_labels_a
     baselines = space_of(semi="search").baselines
     techniques = [one.semi.technique for one in baselines.values() if one.semi]
     assert techniques == ["pseudo", "self-training", "fixmatch"]
-    assert [one.policy for one in baselines.values() if one.semi] == [BASELINES[USUAL]] * 3
-    assert list(baselines)[:4] == list(BASELINES)
+    assert [one.policy for one in baselines.values() if one.semi] == [BASELINE_POLICIES[USUAL]] * 3
+    assert list(baselines)[:4] == list(BASELINE_POLICIES)
 
 
 def test_there_must_be_a_trial_for_each_baseline() -> None:

@@ -36,7 +36,7 @@ from augsearch.search.pipelines.comparison import (
     to_json,
 )
 from augsearch.search.settings.settings import Settings
-from augsearch.search.space.space import BASELINES as POLICIES
+from augsearch.search.space.space import BASELINE_POLICIES as POLICIES
 from augsearch.search.studies.costs import spent
 from augsearch.search.studies.study import Entry, confirmation_results, entries, load_study, open_storage
 from augsearch.trainers.workspace.candidate import Candidate

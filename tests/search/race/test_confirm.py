@@ -11,7 +11,7 @@ from optuna.trial import TrialState
 
 from augsearch.policies import Distillation, Policy, Transfer, UserError
 from augsearch.search.race.confirm import Confirmation, choose_finalists
-from augsearch.search.space.space import BASELINES
+from augsearch.search.space.space import BASELINE_POLICIES
 from augsearch.search.statistics.sequential import LOOK
 from augsearch.search.studies.study import Entry, keep_confirmation
 from augsearch.trainers.workspace.candidate import Candidate
@@ -23,7 +23,7 @@ def result(correct: np.ndarray) -> FoldResult:
 
 
 def entry(number: int, baseline: str | None) -> Entry:
-    policy = BASELINES[baseline] if baseline else Policy(num_ops=1, magnitude=number)
+    policy = BASELINE_POLICIES[baseline] if baseline else Policy(num_ops=1, magnitude=number)
     return Entry(number, baseline, TrialState.COMPLETE, Candidate(policy=policy), (result(np.ones(4)),))
 
 
@@ -131,7 +131,7 @@ def test_finalists_are_all_baselines_and_the_best_different_candidates() -> None
         trial.set_user_attr("fold 0", result(correct).to_json())
         study.tell(trial, accuracy if state is TrialState.COMPLETE else None, state=state)
 
-    add(BASELINES["none"], 0.7, "none", TrialState.COMPLETE)
+    add(BASELINE_POLICIES["none"], 0.7, "none", TrialState.COMPLETE)
     add(Policy(num_ops=0), 0.95, None, TrialState.COMPLETE)  # the same as a baseline
     add(Policy(num_ops=1), 0.9, None, TrialState.COMPLETE)
     add(Policy(num_ops=1), 0.9, None, TrialState.COMPLETE)  # the same again

@@ -25,7 +25,7 @@ from augsearch.search.inputs.run_data import Data
 from augsearch.search.race.race import Race, TrialDone
 from augsearch.search.settings.sections import Pruner
 from augsearch.search.settings.settings import Settings
-from augsearch.search.space.space import BASELINES
+from augsearch.search.space.space import BASELINE_POLICIES
 from augsearch.search.studies.costs import searched
 from augsearch.search.studies.policy_file import policy_file_of
 from augsearch.search.studies.pruner import pruner_of
@@ -108,7 +108,7 @@ def test_every_pruner_leaves_the_baselines_all_their_folds(stripes: str, pruner:
     for _ in Race(study, ENGINE, data.workspace, settings):
         pass
     done = entries(study)
-    assert [len(one.results) for one in done[: len(BASELINES)]] == [4] * len(BASELINES)
+    assert [len(one.results) for one in done[: len(BASELINE_POLICIES)]] == [4] * len(BASELINE_POLICIES)
     if pruner == "none":
         assert all(len(one.results) == 4 for one in done)
 
@@ -118,11 +118,11 @@ def test_a_budget_of_images_ends_the_search_after_the_baselines_at_the_earliest(
     study, data = opened(settings)
     for _ in Race(study, ENGINE, data.workspace, settings, budget=1):
         pass
-    assert [one.baseline for one in entries(study)] == list(BASELINES)
+    assert [one.baseline for one in entries(study)] == list(BASELINE_POLICIES)
     images = sum(result.images for one in entries(study) for result in one.results)
     for _ in Race(study, ENGINE, data.workspace, settings, budget=images + 1):
         pass
-    assert len(entries(study)) == len(BASELINES) + 1
+    assert len(entries(study)) == len(BASELINE_POLICIES) + 1
 
 
 @pytest.mark.parametrize("metric", ["macro-f1", "log-loss", "balanced-accuracy"])
@@ -161,7 +161,7 @@ def test_baselines_are_themselves_whatever_is_searched(stripes: str, operations:
     race(settings, "parts.db", stop_after=4)
     done = entries(race(settings, "parts.db"))
     assert table(race(settings)) == table(race(settings, "parts.db"))
-    assert [one.candidate.policy for one in done[:4]] == list(BASELINES.values())
+    assert [one.candidate.policy for one in done[:4]] == list(BASELINE_POLICIES.values())
     assert [one.baseline for one in done[4:]] == [None] * 10
     searched = {
         name for one in done[4:] for name in one.candidate.policy.operations if one.candidate.policy.num_ops

@@ -12,7 +12,7 @@ from augsearch.policies import OPERATION_SETS, OPERATIONS, RANDAUGMENT, TRIVIALA
 from augsearch.search.space.describe import describe
 from augsearch.search.space.neighbours import neighbour
 from augsearch.search.space.params import baseline_params
-from augsearch.search.space.space import BASELINES, Baseline, Space
+from augsearch.search.space.space import BASELINE_POLICIES, Baseline, Space
 from augsearch.search.space.suggest import suggest
 from augsearch.search.studies.samplers import seed_sampler
 from augsearch.search.studies.study import open_storage, open_study
@@ -42,19 +42,19 @@ def proposed(params: dict[str, Any], space: Space, **attributes: Any) -> tuple[C
 
 
 def test_the_baselines_are_none_flip_crop_randaugment_and_trivialaugment() -> None:
-    assert list(BASELINES) == ["none", "flip + crop", "RandAugment (2, 9)", "TrivialAugment"]
-    assert BASELINES["none"] == Policy(num_ops=0)
-    assert BASELINES["RandAugment (2, 9)"] == Policy(num_ops=2, magnitude=9)
-    assert BASELINES["TrivialAugment"] == TRIVIALAUGMENT
+    assert list(BASELINE_POLICIES) == ["none", "flip + crop", "RandAugment (2, 9)", "TrivialAugment"]
+    assert BASELINE_POLICIES["none"] == Policy(num_ops=0)
+    assert BASELINE_POLICIES["RandAugment (2, 9)"] == Policy(num_ops=2, magnitude=9)
+    assert BASELINE_POLICIES["TrivialAugment"] == TRIVIALAUGMENT
 
 
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", BASELINE_POLICIES)
 def test_an_enqueued_baseline_comes_out_as_itself(name: str, space: Space) -> None:
-    params = baseline_params(Baseline(BASELINES[name]), space)
+    params = baseline_params(Baseline(BASELINE_POLICIES[name]), space)
     for attributes in ({}, {"baseline": name}):
         candidate, kept = proposed(params, space, **attributes)
-        assert candidate.policy == BASELINES[name]
+        assert candidate.policy == BASELINE_POLICIES[name]
         assert candidate.distillation is None
         # Where it is searched how weights are used, a baseline uses them as anyone would.
         assert candidate.transfer == (Transfer(mode="full") if space.transfer == "search" else space.transfer)
@@ -68,17 +68,17 @@ FEW = [("cutout",), ("rotate", "hue"), OPERATION_SETS["colour"]]
 
 def enqueued(name: str, operations: tuple[str, ...]) -> optuna.trial.Trial:
     study = optuna.create_study()
-    params = baseline_params(Baseline(BASELINES[name]), Space(operations, "same"))
+    params = baseline_params(Baseline(BASELINE_POLICIES[name]), Space(operations, "same"))
     study.enqueue_trial(params, user_attrs={"baseline": name})
     return study.ask()
 
 
 @pytest.mark.parametrize("operations", [*FEW, OPERATION_SETS["wide"]])
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", BASELINE_POLICIES)
 def test_a_baseline_is_itself_whatever_is_searched(name: str, operations: tuple[str, ...]) -> None:
     trial = enqueued(name, operations)
-    assert suggest(trial, Space(operations, "same")).policy == BASELINES[name]
-    assert trial.params["num_ops"] == BASELINES[name].num_ops
+    assert suggest(trial, Space(operations, "same")).policy == BASELINE_POLICIES[name]
+    assert trial.params["num_ops"] == BASELINE_POLICIES[name].num_ops
 
 
 @pytest.mark.parametrize("operations", FEW)
@@ -96,7 +96,7 @@ def test_the_score_of_a_baseline_is_not_taken_for_that_of_the_few_operations_sea
 
 
 @pytest.mark.parametrize("operations", FEW)
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", BASELINE_POLICIES)
 def test_a_neighbour_of_a_baseline_tries_what_is_searched(name: str, operations: tuple[str, ...]) -> None:
     trial = enqueued(name, operations)
     suggest(trial, Space(operations, "same"))
@@ -164,15 +164,15 @@ def test_what_is_not_searched_is_the_same_for_all(name: str) -> None:
         assert ("distillation" in params) == (space.teacher_view is not None)
 
 
-@pytest.mark.parametrize("name", BASELINES)
+@pytest.mark.parametrize("name", BASELINE_POLICIES)
 def test_a_neighbour_is_a_small_valid_step(name: str) -> None:
     space = SPACES["teacher"]
-    params = baseline_params(Baseline(BASELINES[name]), space)
+    params = baseline_params(Baseline(BASELINE_POLICIES[name]), space)
     for seed in range(30):
         near = neighbour(params, space, np.random.default_rng(seed))
         policy = proposed(near, space)[0].policy
-        assert abs(policy.num_ops - BASELINES[name].num_ops) <= 1 or not policy.num_ops
-        if policy.num_ops and policy.magnitude != "random" and BASELINES[name].num_ops:
+        assert abs(policy.num_ops - BASELINE_POLICIES[name].num_ops) <= 1 or not policy.num_ops
+        if policy.num_ops and policy.magnitude != "random" and BASELINE_POLICIES[name].num_ops:
             assert abs(policy.magnitude - 9) <= 6
     # The same seed takes the same step.
     assert near == neighbour(params, space, np.random.default_rng(29))
@@ -180,7 +180,7 @@ def test_a_neighbour_is_a_small_valid_step(name: str) -> None:
 
 def test_steps_from_a_teacher_keep_it_and_change_how_it_is_listened_to() -> None:
     space = SPACES["teacher"]
-    alone = baseline_params(Baseline(BASELINES["RandAugment (2, 9)"]), space)
+    alone = baseline_params(Baseline(BASELINE_POLICIES["RandAugment (2, 9)"]), space)
     taught = alone | {"distillation": True, "temperature": 19.0, "alpha": 0.95}
     rngs = [np.random.default_rng(seed) for seed in range(200)]
     first = [proposed(neighbour(alone, space, rng), space)[0].distillation for rng in rngs]
@@ -196,7 +196,7 @@ def test_steps_from_a_teacher_keep_it_and_change_how_it_is_listened_to() -> None
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
 def test_neighbours_of_neighbours_stay_in_the_space(space: Space) -> None:
     rng = np.random.default_rng(0)
-    params = baseline_params(Baseline(BASELINES["RandAugment (2, 9)"]), space)
+    params = baseline_params(Baseline(BASELINE_POLICIES["RandAugment (2, 9)"]), space)
     transfers = []
     for _ in range(150):
         near = neighbour(params, space, rng)
@@ -217,7 +217,7 @@ def test_neighbours_of_neighbours_stay_in_the_space(space: Space) -> None:
 
 def test_a_neighbour_of_a_frozen_backbone_may_thaw_it() -> None:
     space = SPACES["transfer"]
-    params = baseline_params(Baseline(BASELINES["none"]), space) | {"transfer": "head"}
+    params = baseline_params(Baseline(BASELINE_POLICIES["none"]), space) | {"transfer": "head"}
     _, params = proposed(params, space)
     assert "backbone_lr_scale" not in params
     modes = set()
@@ -234,8 +234,8 @@ def test_a_study_begins_with_the_baselines_once(space: Space) -> None:
     storage = open_storage("sqlite:///studies.db")
     for _ in range(2):
         study = open_study(storage, "s", {"data": "x"}, space)
-    assert [trial.user_attrs["baseline"] for trial in study.trials] == list(BASELINES)
-    assert [suggest(study.ask(), space).policy for _ in BASELINES] == list(BASELINES.values())
+    assert [trial.user_attrs["baseline"] for trial in study.trials] == list(BASELINE_POLICIES)
+    assert [suggest(study.ask(), space).policy for _ in BASELINE_POLICIES] == list(BASELINE_POLICIES.values())
 
 
 @pytest.mark.parametrize(

@@ -7,18 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from augsearch.search.statistics.sequential import EARLY_LEVEL, Field, Standing, look_after
+from augsearch.search.statistics.sequential import EARLY_LEVEL, Finalist, Finalists, look_after
 from augsearch.search.statistics.units import shown, shown_difference
-from augsearch.search.statistics.verdict import Verdict, judge
+from augsearch.search.statistics.verdict import Verdict, reach_verdict
 from augsearch.trainers.evaluation.metrics import Metric
 from augsearch.trainers.workspace.folds import FoldResult
 
 FOLDS = 32
 
 
-def standing(
+def finalist(
     number: int, name: str, scores: Sequence[float], metric: Metric = "accuracy", unlabeled: bool = False
-) -> Standing:
+) -> Finalist:
     baseline = not name.startswith("trial")
     results = [
         FoldResult(
@@ -29,21 +29,21 @@ def standing(
         )
         for score in scores
     ]
-    return Standing(number, name, baseline, results, unlabeled)
+    return Finalist(number, name, baseline, results, unlabeled)
 
 
-def field_of(
+def finalists_of(
     means: dict[str, float], sd: float = 0.005, folds: int = FOLDS, margin: float = 0.01, seed: int = 0
-) -> Field:
+) -> Finalists:
     rng = np.random.default_rng(seed)
-    return Field(
-        [standing(n, name, mean + rng.normal(0, sd, folds)) for n, (name, mean) in enumerate(means.items())],
+    return Finalists(
+        [finalist(n, name, mean + rng.normal(0, sd, folds)) for n, (name, mean) in enumerate(means.items())],
         margin,
     )
 
 
 def verdict_of(means: dict[str, float], **how: float) -> Verdict:
-    return judge(field_of(means, **how))  # type: ignore[arg-type]
+    return reach_verdict(finalists_of(means, **how))  # type: ignore[arg-type]
 
 
 def test_a_clear_winner_is_recommended_with_its_lead_over_the_closest() -> None:
@@ -105,15 +105,15 @@ def test_luck_against_one_baseline_is_not_enough() -> None:
 
 def test_of_log_loss_less_is_better() -> None:
     rng = np.random.default_rng(0)
-    field = Field(
+    finalists = Finalists(
         [
-            standing(0, "none", -0.6 + rng.normal(0, 0.02, FOLDS), "log-loss"),
-            standing(1, "trial 1", -0.5 + rng.normal(0, 0.02, FOLDS), "log-loss"),
+            finalist(0, "none", -0.6 + rng.normal(0, 0.02, FOLDS), "log-loss"),
+            finalist(1, "trial 1", -0.5 + rng.normal(0, 0.02, FOLDS), "log-loss"),
         ],
         0.02,
         "log-loss",
     )
-    verdict = judge(field)
+    verdict = reach_verdict(finalists)
     assert verdict.kind == "better"
     assert "+0.1" in verdict.sentence
     assert "nats over no augmentation" in verdict.sentence
@@ -132,14 +132,14 @@ def test_the_evidence_has_every_score_and_n() -> None:
 
 def test_what_unlabeled_images_bring_is_said_apart() -> None:
     rng = np.random.default_rng(0)
-    field = Field(
+    finalists = Finalists(
         [
-            standing(0, "none", 0.7 + rng.normal(0, 0.005, FOLDS)),
-            standing(1, "pseudo", 0.75 + rng.normal(0, 0.005, FOLDS), unlabeled=True),
+            finalist(0, "none", 0.7 + rng.normal(0, 0.005, FOLDS)),
+            finalist(1, "pseudo", 0.75 + rng.normal(0, 0.005, FOLDS), unlabeled=True),
         ],
         0.01,
     )
-    verdict = judge(field)
+    verdict = reach_verdict(finalists)
     assert verdict.recommended == 1
     assert verdict.gain is None
     assert verdict.unlabeled_gain is not None
@@ -147,33 +147,35 @@ def test_what_unlabeled_images_bring_is_said_apart() -> None:
 
 
 def test_the_corrected_lead_needs_what_the_search_says_of_others() -> None:
-    field = field_of({"none": 0.80, "trial 7": 0.803})
-    assert judge(field).shrunken is None
-    corrected = judge(field, leads=[(0.001, 0.003), (-0.002, 0.003), (0.0, 0.003), (0.002, 0.003)]).shrunken
+    finalists = finalists_of({"none": 0.80, "trial 7": 0.803})
+    assert reach_verdict(finalists).shrunken is None
+    corrected = reach_verdict(
+        finalists, leads=[(0.001, 0.003), (-0.002, 0.003), (0.0, 0.003), (0.002, 0.003)]
+    ).shrunken
     assert corrected is not None
-    assert corrected[0] < field.candidates[0].over(field.best_baseline).mean
+    assert corrected[0] < finalists.candidates[0].over(finalists.best_baseline).mean
 
 
 def test_who_is_hopeless_stops_and_who_may_win_goes_on() -> None:
     means = {"none": 0.70, "TrivialAugment": 0.80, "trial 7": 0.803, "trial 8": 0.75}
-    field = field_of(means, 0.01, folds=8, seed=1)
-    assert [one.name for one in field.worth_more(FOLDS)] == ["trial 7", "TrivialAugment"]
+    finalists = finalists_of(means, 0.01, folds=8, seed=1)
+    assert [one.name for one in finalists.worth_more(FOLDS)] == ["trial 7", "TrivialAugment"]
 
 
 def test_a_lead_before_the_last_fold_must_be_surer() -> None:
     for seed in range(50):
-        field = field_of({"none": 0.80, "trial 7": 0.804}, folds=8, seed=seed)
-        if field.beats_all(0.05) and not field.beats_all(EARLY_LEVEL):
+        finalists = finalists_of({"none": 0.80, "trial 7": 0.804}, folds=8, seed=seed)
+        if finalists.beats_all(0.05) and not finalists.beats_all(EARLY_LEVEL):
             return
-    pytest.fail("no field that is clear enough at the end, and not before")
+    pytest.fail("no result that is clear enough at the end, and not before")
 
 
 def test_two_finalists_share_the_chance_of_an_error() -> None:
     for seed in range(200):
-        field = field_of({"none": 0.80, "trial 7": 0.803, "trial 8": 0.78}, folds=12, seed=seed)
-        alone = Field([one for one in field.standings if one.name != "trial 8"], field.margin)
-        assert not (field.beats_all(0.05) and not alone.beats_all(0.05))
-        if alone.beats_all(0.05) and not field.beats_all(0.05):
+        finalists = finalists_of({"none": 0.80, "trial 7": 0.803, "trial 8": 0.78}, folds=12, seed=seed)
+        alone = Finalists([one for one in finalists.members if one.name != "trial 8"], finalists.margin)
+        assert not (finalists.beats_all(0.05) and not alone.beats_all(0.05))
+        if alone.beats_all(0.05) and not finalists.beats_all(0.05):
             return
     pytest.fail("a second finalist never mattered")
 
@@ -184,18 +186,18 @@ def test_the_best_of_several_must_be_clear_of_what_other_images_would_say() -> N
     luck = rng.normal(0, 1, 400)  # of a candidate on these images, the same in every fold
     luck = 0.035 * ((luck - luck.mean()) / luck.std() + 2.1 / np.sqrt(400))  # 2.1 standard errors
 
-    def on_images(number: int, name: str, shift: np.ndarray) -> Standing:
+    def on_images(number: int, name: str, shift: np.ndarray) -> Finalist:
         rows = [(0.8 + shift + rng.normal(0, 0.003)).astype(np.float16) for _ in range(FOLDS)]
         results = [
             FoldResult(float(row.mean()), 0, 0, 1, 1, np.empty(0, dtype=bool), values=row) for row in rows
         ]
-        return Standing(number, name, name == "none", results)
+        return Finalist(number, name, name == "none", results)
 
     nothing, lucky = on_images(0, "none", np.zeros(400)), on_images(1, "trial 1", luck)
     third = on_images(2, "trial 2", luck - 0.02)
     assert lucky.over(nothing).p < 0.001
     assert lucky.over(nothing).low > 0
-    alone, beside = Field([nothing, lucky], 0.01), Field([nothing, lucky, third], 0.01)
+    alone, beside = Finalists([nothing, lucky], 0.01), Finalists([nothing, lucky, third], 0.01)
     assert alone.beats_all(0.05) is lucky
     assert beside.beats_all(0.05) is None
 

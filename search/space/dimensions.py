@@ -1,0 +1,384 @@
+"""Every searched dimension, declared once.
+
+From a declaration follow the parameter that a trial suggests, a baseline's parameters, how a neighbour moves,
+what is said of it to people, and its line in ``docs/dimensions.md``. To search one more, give the policy or
+the technique a field and add a ``Dimension`` to the list of its section here.
+
+The order counts: a sampler is asked, and a neighbour draws random numbers, in the order of declaration. New
+dimensions stand at the end of their list, so that a fixed seed goes on drawing the same for those before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+from augsearch.policies import MAX_MAGNITUDE, Distillation, Policy, Transfer
+from augsearch.search.space.dimension import Dimension, Given, Landing, Words, field, silent, told_by
+from augsearch.search.space.ranges import SWITCH, Choice, Integer, Real
+from augsearch.search.space.space import ON, TECHNIQUES
+from augsearch.search.space.steps import Flip, Leave, Normal, Redraw, Stay, Toss, Uniform, Whole
+
+Section = Literal["policy", "distillation", "transfer", "semi"]
+"""The settings that a dimension is a field of."""
+
+Declared = Dimension | Callable[[str], Dimension]
+"""A dimension, or what makes one for each operation."""
+
+_NUM_OPS = Integer(0, 4)
+_RATIO = Integer(1, 4)
+"""Each unlabeled image costs as much as a labeled one does."""
+_THRESHOLD = Real(0.5, 0.99)
+
+_OPERATIONS = Given("num_ops", tuple(range(1, _NUM_OPS.high + 1)))
+_MIXED = Given("mixing", ("cutmix", "mixup"))
+_TAUGHT = Given("distillation", (True,))
+_FULL = Given("transfer", ("full",))
+_USUAL_TRANSFER = Transfer(mode="full")
+
+
+def _num_ops_short(policy: Policy) -> str:
+    if not policy.num_ops:
+        return ""
+    strength = "random" if policy.magnitude == "random" else f"M={policy.magnitude}"
+    return f"N={policy.num_ops} {strength} of {len(policy.operations)} ops"
+
+
+def _num_ops_full(policy: Policy) -> str:
+    if not policy.num_ops:
+        return ""
+    some = f"{policy.num_ops} random operation{'s' if policy.num_ops > 1 else ''}"
+    strength = f"strength {policy.magnitude} of {MAX_MAGNITUDE}"
+    if policy.magnitude == "random":
+        strength = "a random strength"
+    return f"{some} of {len(policy.operations)} on every image, at {strength}"
+
+
+def _mixing_short(policy: Policy) -> str:
+    mixing = policy.mixing
+    return f"{mixing.kind} α={mixing.alpha:.2f} p={mixing.probability:.2f}" if mixing else ""
+
+
+def _mixing_full(policy: Policy) -> str:
+    if policy.mixing is None:
+        return ""
+    name = {"cutmix": "CutMix", "mixup": "MixUp"}[policy.mixing.kind]
+    return f"{name} in {100 * policy.mixing.probability:.0f} % of batches"
+
+
+def operation(name: str) -> Dimension:
+    """The switch of the operation ``name``."""
+    return Dimension(
+        f"op_{name}",
+        SWITCH,
+        default=True,
+        step=Flip(0.15),
+        when=_OPERATIONS,
+        lands=Landing(
+            ("operations",),
+            lambda on: {f"operations.{name}": on},
+            lambda policy: name in policy.operations,
+        ),
+        words=told_by("num_ops", "whether the operation is among those drawn from"),
+    )
+
+
+def transform(name: str, short: str, full: str, *, chance: float, on: float = ON) -> Dimension:
+    """A basic transform, with probability ``on`` when it is switched on."""
+
+    def said_in_full(policy: Policy) -> str:
+        probability = getattr(policy, name)
+        often = "" if probability == 1 else f" in {100 * probability:.0f} % of images"
+        return f"{full}{often}" if probability else ""
+
+    return Dimension(
+        name,
+        SWITCH,
+        default=False,
+        step=Flip(chance),
+        lands=field(name, write=lambda is_on: on if is_on else 0.0, read=lambda probability: probability > 0),
+        words=Words(full, lambda policy: short if getattr(policy, name) > 0 else "", said_in_full),
+    )
+
+
+_POLICY: list[Declared] = [
+    Dimension(
+        "num_ops",
+        _NUM_OPS,
+        default=2,
+        step=Whole(1, least=1),
+        words=Words("operations for each image, N", _num_ops_short, _num_ops_full),
+    ),
+    Dimension(
+        "magnitudes",
+        Choice(("fixed", "random")),
+        default="fixed",
+        step=Stay(),
+        when=_OPERATIONS,
+        lands=Landing(
+            ("magnitude", "ranges"),
+            # Random magnitudes go with TrivialAugment's wide ranges, fixed ones with RandAugment's.
+            lambda value: {"magnitude": "random", "ranges": "wide"} if value == "random" else {},
+            lambda policy: "random" if policy.magnitude == "random" else "fixed",
+        ),
+        words=told_by("num_ops", "one magnitude for all, or each time another"),
+    ),
+    Dimension(
+        "magnitude",
+        Integer(0, MAX_MAGNITUDE),
+        default=9,
+        step=Whole(6, least=1),
+        when=Given("magnitudes", ("fixed",)),
+        words=told_by("num_ops", "how strong the operations are, M"),
+    ),
+    operation,
+    transform("crop", "crop", "a random crop", chance=0.1, on=1.0),
+    transform("flip_horizontal", "h-flip", "a horizontal flip", chance=0.1),
+    transform("flip_vertical", "v-flip", "a vertical flip", chance=0.03),
+    transform("quarter_turns", "quarter turns", "a quarter turn", chance=0.03),
+    Dimension(
+        "mixing",
+        Choice(("none", "cutmix", "mixup")),
+        default="none",
+        step=Redraw(0.4),
+        lands=Landing(
+            ("mixing",),
+            lambda kind: {} if kind == "none" else {"mixing.kind": kind},
+            lambda policy: policy.mixing.kind if policy.mixing else "none",
+        ),
+        words=Words("how batches are mixed", _mixing_short, _mixing_full),
+    ),
+    Dimension(
+        "mixing_alpha",
+        Real(0.1, 2.0, log=True),
+        default=1.0,
+        step=Stay(),
+        when=_MIXED,
+        lands=field("mixing.alpha"),
+        words=told_by("mixing", "the kept share is drawn from Beta(α, α)"),
+    ),
+    Dimension(
+        "mixing_probability",
+        Real(0.1, 1.0),
+        default=0.5,
+        step=Stay(),
+        when=_MIXED,
+        lands=field("mixing.probability"),
+        words=told_by("mixing", "how often a batch is mixed"),
+    ),
+]
+
+
+def _distil_full(distillation: Distillation) -> str:
+    share = f"learning {100 * distillation.alpha:.0f} % from a teacher"
+    return f"{share}, at temperature {distillation.temperature:.1f}"
+
+
+_DISTILLATION: list[Declared] = [
+    Dimension(
+        "distillation",
+        SWITCH,
+        default=False,
+        # A teacher is tried soon, because no baseline has one, and kept where the best so far has it.
+        step=Toss(True, 0.7, kept=0.85),
+        lands=Landing((), lambda on: {}, lambda distillation: True),
+        words=Words("whether it learns from a teacher", lambda distillation: "distil", _distil_full),
+        moves_last=True,
+    ),
+    Dimension(
+        "temperature",
+        Real(1.0, 20.0, log=True),
+        default=4.0,
+        step=Normal(0.4),
+        start=(2.0, 8.0),
+        when=_TAUGHT,
+        words=Words(
+            "softens the teacher's and the student's distributions, T",
+            lambda distillation: f"T={distillation.temperature:.1f}",
+            silent,
+        ),
+    ),
+    Dimension(
+        "alpha",
+        Real(0.0, 1.0),
+        default=0.5,
+        step=Normal(0.2),
+        start=(0.2, 0.8),
+        when=_TAUGHT,
+        words=Words(
+            "the weight of the teacher's word against the labels', α",
+            lambda distillation: f"α={distillation.alpha:.2f}",
+            silent,
+        ),
+    ),
+]
+
+
+def _transfer_full(transfer: Transfer) -> str:
+    what = "only a new last layer learns" if transfer.mode == "head" else "all layers learn"
+    return f"of the network with weights, {what}"
+
+
+_TRANSFER: list[Declared] = [
+    Dimension(
+        "transfer",
+        Choice(("head", "full")),
+        default=_USUAL_TRANSFER.mode,
+        step=Flip(0.3),
+        lands=field("mode"),
+        words=Words(
+            "a new last layer alone, or all layers",
+            lambda transfer: "head only" if transfer.mode == "head" else "",
+            _transfer_full,
+        ),
+    ),
+    Dimension(
+        "backbone_lr_scale",
+        Real(0.01, 1.0, log=True),
+        default=_USUAL_TRANSFER.backbone_lr_scale,
+        step=Normal(0.7),
+        when=_FULL,
+        words=Words(
+            "the learning rate of the backbone's last layer as a share of the new last layer's",
+            lambda own: "" if own.mode == "head" else f"backbone lr × {own.backbone_lr_scale:.2g}",
+            silent,
+        ),
+    ),
+    Dimension(
+        "layer_decay",
+        Real(0.6, 1.0),
+        default=_USUAL_TRANSFER.layer_decay,
+        step=Normal(0.1),
+        when=_FULL,
+        words=Words(
+            "how much slower each layer learns than the next",
+            lambda own: "" if own.mode == "head" or own.layer_decay == 1 else f"decay {own.layer_decay:.2f}",
+            silent,
+        ),
+    ),
+]
+
+
+_SEMI: list[Declared] = [
+    Dimension(
+        "semi",
+        Choice(("none", *TECHNIQUES)),
+        default="none",
+        step=Leave("none", 0.6, otherwise=Redraw(0.3)),
+        lands=field("technique"),
+        words=Words(
+            "the technique for unlabeled images",
+            lambda semi: TECHNIQUES[semi.technique],
+            lambda semi: f"unlabeled images by {TECHNIQUES[semi.technique]}",
+        ),
+    ),
+    Dimension(
+        "unlabeled_weight",
+        Real(0.1, 4.0, log=True),
+        default=1.0,
+        step=Normal(0.5),
+        lands=field("weight"),
+        words=Words(
+            "the weight of the unlabeled images' loss, λ", lambda semi: f"λ={semi.weight:.2g}", silent
+        ),
+    ),
+    Dimension(
+        "unlabeled_ratio",
+        _RATIO,
+        default=2,
+        step=Whole(1),
+        lands=field("ratio", read=_RATIO.nearest),
+        words=Words("unlabeled images to a labeled one, μ", lambda semi: f"μ={semi.ratio:.2g}", silent),
+    ),
+    Dimension(
+        "threshold",
+        _THRESHOLD,
+        default=0.95,
+        step=Normal(0.1),
+        lands=field("threshold", read=_THRESHOLD.nearest),
+        words=Words(
+            "how sure of its answer the model must be, τ", lambda semi: f"τ={semi.threshold:.2f}", silent
+        ),
+    ),
+    Dimension(
+        "student_noise",
+        Real(0.0, 0.3),
+        default=0.1,
+        step=Normal(0.1),
+        lands=Landing(
+            ("dropout", "stochastic_depth"),
+            lambda noise: {"dropout": noise, "stochastic_depth": noise},
+            lambda semi: semi.dropout,
+        ),
+        words=Words(
+            "dropout and stochastic depth of the students",
+            lambda semi: f"noise {semi.dropout:.2g}",
+            silent,
+            last=True,
+        ),
+    ),
+    Dimension(
+        "unlabeled_temperature",
+        Real(1.0, 20.0, log=True),
+        default=4.0,
+        step=Uniform(2.0, 8.0),
+        lands=field("temperature"),
+        words=Words(
+            "softens both distributions on unlabeled images, T",
+            lambda semi: f"T={semi.temperature:.1f}",
+            silent,
+        ),
+    ),
+    Dimension(
+        "per_class",
+        SWITCH,
+        default=False,
+        step=Redraw(0.3),
+        words=Words(
+            "whether each class has a threshold of its own",
+            lambda semi: "per class" if semi.per_class else "",
+            silent,
+        ),
+    ),
+    Dimension(
+        "pseudo_labels",
+        Choice(("hard", "soft")),
+        default="hard",
+        step=Redraw(0.3),
+        lands=field("labels"),
+        words=Words(
+            "the likeliest class alone, or all classes' probabilities",
+            lambda semi: "soft" if semi.labels == "soft" else "",
+            silent,
+        ),
+    ),
+    Dimension(
+        "unlabeled_policy",
+        Choice(("same", "own")),
+        default="same",
+        step=Toss("own", 0.3),
+        # Of an own policy come dimensions like the policy's.
+        lands=Landing(("policy",), lambda value: {}, lambda semi: "own" if semi.policy else "same"),
+        words=Words(
+            "whether unlabeled images have a policy of their own, with all the policy's dimensions again",
+            silent,  # ``describe`` tells the policy
+            silent,
+        ),
+    ),
+]
+
+DIMENSIONS: dict[Section, list[Declared]] = {
+    "policy": _POLICY,
+    "distillation": _DISTILLATION,
+    "transfer": _TRANSFER,
+    "semi": _SEMI,
+}
+"""All dimensions, by their section."""
+
+
+def dimensions(section: Section, operations: Iterable[str] = ()) -> list[Dimension]:
+    """The dimensions of a section in the order of their declaration, one a switch of ``operations``."""
+    found: list[Dimension] = []
+    for declared in DIMENSIONS[section]:
+        found += [declared] if isinstance(declared, Dimension) else map(declared, operations)
+    return found
