@@ -20,7 +20,6 @@ from rich.table import Table
 
 from augsearch.search.space.describe import describe
 from augsearch.search.statistics.paired import Difference
-from augsearch.search.statistics.units import name_of, shown, shown_difference, shown_spread
 from augsearch.search.statistics.verdict import Verdict, called
 from augsearch.search.studies.study import Entry
 
@@ -61,9 +60,9 @@ class Display:
         """The table of baselines and finalists, and the verdict."""
         by_number = {entry.number: entry for entry in entries}
         metric = verdict.metric
-        unit = "" if metric == "log-loss" else " %"
+        unit = metric.suffix
         table = Table(
-            title=f"Confirmed on fresh folds and images the search had not scored: {name_of(metric)}",
+            title=f"Confirmed on fresh folds and images the search had not scored: {metric.label}",
             title_justify="left",
         )
         table.add_column("")
@@ -77,8 +76,8 @@ class Display:
             table.add_row(
                 "→" if chosen else "",
                 escape(f"{row.name}{what}"),
-                shown(metric, entry.score, unit=False),
-                f"{shown(metric, row.mean, unit=False)} ± {shown_spread(metric, row.sd)}",
+                metric.shown(entry.score, unit=False),
+                f"{metric.shown(row.mean, unit=False)} ± {metric.shown_spread(row.sd)}",
                 str(len(row.scores)),
                 f"{row.log_loss:.3f}",
                 f"{row.ece:.3f}",
@@ -88,7 +87,7 @@ class Display:
         self.line(verdict.sentence)
 
         def lead(difference: Difference) -> str:
-            return shown_difference(metric, difference.mean, difference.low, difference.high)
+            return metric.shown_difference(difference.mean, difference.low, difference.high)
 
         if verdict.more_seeds is not None:
             folds = max(len(row.scores) for row in verdict.confirmed) + verdict.more_seeds

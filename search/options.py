@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,31 @@ import click
 
 EXISTING = click.Path(path_type=Path)
 _NETWORKS = "tiny, small, medium, wide, torchvision:NAME, timm:NAME or a .safetensors file"
-METRICS = ("accuracy", "macro-f1", "log-loss", "balanced-accuracy")
 SAMPLERS = ("tpe", "gp", "cmaes", "random")
 PRUNERS = ("wilcoxon", "hyperband", "median", "none")
+
+
+class Registered(click.Choice[str]):
+    """A choice among the names in a registry, which is asked only when a command uses or explains them."""
+
+    def __init__(self, names: Callable[[], Iterable[str]]) -> None:
+        super().__init__(())
+        self._names = names
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """The names that are registered now."""
+        return tuple(self._names())
+
+    @choices.setter
+    def choices(self, _: tuple[str, ...]) -> None:
+        """What click sets at first doesn't count."""
+
+
+def _metrics() -> Iterable[str]:
+    from augsearch.trainers.evaluation.metrics import METRICS
+
+    return METRICS
 
 
 def _search_options() -> list[Callable[..., Any]]:
@@ -21,7 +43,7 @@ def _search_options() -> list[Callable[..., Any]]:
     return [
         click.option("--trials", type=number, help="Candidates to try, the 4 baselines included. [16]"),
         click.option("--folds", type=number, help="Most folds a candidate is trained on. [6]"),
-        click.option("--metric", type=click.Choice(METRICS), help="What to compare them by. [accuracy]"),
+        click.option("--metric", type=Registered(_metrics), help="What to compare them by. [accuracy]"),
         click.option("--sampler", type=click.Choice(SAMPLERS), help="What proposes candidates. [tpe]"),
         click.option("--pruner", type=click.Choice(PRUNERS), help="What stops losers early. [wilcoxon]"),
         click.option("--fold-timeout", type=float, help="Seconds that one fold may take. [3600]"),

@@ -14,9 +14,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from augsearch.policies import OPERATION_SETS, OPERATIONS, RANDAUGMENT, Transfer, UserError
 from augsearch.policies.errors import explain
 from augsearch.search.space.space import BASELINES, TECHNIQUES, SemiSpace, Space
-from augsearch.trainers.evaluation.metrics import Metric
 from augsearch.trainers.models.names import check_network, is_built_in, is_model_file
-from augsearch.trainers.workspace.candidate import SELF
+from augsearch.trainers.workspace.candidate import SELF, MetricName
 
 HOME = Path("mlruns")
 """Where everything is kept unless told otherwise, relative to the working directory."""
@@ -47,7 +46,7 @@ class Settings(BaseModel):
     confirm_folds: int = Field(default=32, ge=2, le=1000)
     """At most: what is decided stops earlier."""
     finalists: int = Field(default=2, ge=1, le=20)
-    metric: Metric = "accuracy"
+    metric: MetricName = "accuracy"
     """What candidates are compared by."""
     margin: Positive | None = None
     """The gain below which a policy is as good as a simpler one, in the metric's unit; None: the usual."""

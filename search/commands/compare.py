@@ -37,6 +37,7 @@ from augsearch.search.settings import Settings
 from augsearch.search.studies.costs import searched
 from augsearch.search.studies.lock import only_driver
 from augsearch.search.studies.study import Entry, confirmation_results, entries, finished, keep_confirmation
+from augsearch.trainers.evaluation.metrics import METRICS
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
 
@@ -102,7 +103,7 @@ def _compare(settings: Settings, display: Display) -> Comparison:
         studies = arena.searched()
         arena.confirm(studies)
     contestants = tuple(_contestant(role, study, settings.confirm_folds) for role, study in studies.items())
-    return Comparison(settings.seed, data.label, settings.metric, contestants)
+    return Comparison(settings.seed, data.label, METRICS[settings.metric], contestants)
 
 
 def _contestant(role: str, study: optuna.Study, folds: int) -> Contestant:

@@ -28,13 +28,13 @@ from augsearch.search.race.resume import study_of
 from augsearch.search.race.view import RaceView
 from augsearch.search.settings import HOME, Settings, show_settings
 from augsearch.search.space.describe import describe
-from augsearch.search.statistics.units import MARGINS
 from augsearch.search.statistics.verdict import Verdict
 from augsearch.search.studies.costs import FINAL, in_words, ledger
 from augsearch.search.studies.lock import only_driver
 from augsearch.search.studies.policy_file import policy_file_of
 from augsearch.search.studies.study import entries
 from augsearch.search.tracking.runs import Tracker
+from augsearch.trainers.evaluation.metrics import METRICS
 
 _BESIDE = {"sheet": "preview.png", "report": "report.html"}
 """What lies beside the policy file, and what a person calls it."""
@@ -127,8 +127,9 @@ def _search_and_confirm(
         if tracker:
             tracker.trials(entries(study), _params(study))
         finalists = choose_finalists(study, settings.finalists)
-        margin = settings.margin or MARGINS[settings.metric]
-        confirmation = Confirmation(study, finalists, settings.confirm_folds, margin, settings.metric)
+        metric = METRICS[settings.metric]
+        margin = settings.margin or metric.margin
+        confirmation = Confirmation(study, finalists, settings.confirm_folds, margin, metric)
         _confirm(engine, data, confirmation, display)
     # Of large networks they take gigabytes; a longer search would train its own again.
     shutil.rmtree(data.workspace.fold_teachers, ignore_errors=True)
@@ -163,7 +164,7 @@ def _search(
         f"of {proxy.fold_size} images × {proxy.epochs} epochs, {engine.slots} workers"
     )
     with display.bar("searching", settings.trials * settings.folds, len(ended) * settings.folds) as bar:
-        view = RaceView(display, bar, settings.folds, settings.metric, known)
+        view = RaceView(display, bar, settings.folds, METRICS[settings.metric], known)
         for event in Race(study, engine, data.workspace, settings):
             view.show(event)
             if tracker is not None:
@@ -218,7 +219,7 @@ def _export(
             semi.policy, data.images, data.splits.train, title=f"{chosen.name}: of unlabeled images"
         ).save(output / "preview-unlabeled.png")
         made.append(output / "preview-unlabeled.png")
-    figures.history(list(known.values()), settings.metric, output / "history.png")
+    figures.history(list(known.values()), METRICS[settings.metric], output / "history.png")
     (output / "settings.toml").write_text(show_settings(settings), encoding="utf-8")
     if figures.importances(study, output / "importances.png"):
         made.append(output / "importances.png")

@@ -7,7 +7,6 @@ from optuna.trial import TrialState
 from augsearch.search.console import Bar, Display
 from augsearch.search.race.race import Event, FoldDone, TrialDone, TrialStarted
 from augsearch.search.space.describe import describe
-from augsearch.search.statistics.units import shown
 from augsearch.search.studies.study import Entry
 from augsearch.trainers.evaluation.metrics import Metric
 
@@ -40,7 +39,7 @@ class RaceView:
         what, folds = self._running.pop(event.number), self._done.pop(event.number)
         if event.state is TrialState.COMPLETE and event.score is not None:
             self._lead(event.baseline or f"trial {event.number}", event.baseline, event.score)
-        score = "–" if event.score is None else shown(self._metric, event.score)
+        score = "–" if event.score is None else self._metric.shown(event.score)
         ending = {
             TrialState.COMPLETE: "",
             TrialState.PRUNED: f"  stopped after {folds} of {self._folds} folds",
@@ -59,5 +58,5 @@ class RaceView:
         for is_baseline, label in ((False, "best"), (True, "baseline")):
             if is_baseline in self._best:
                 score, name = self._best[is_baseline]
-                parts.append(f"{label} {shown(self._metric, score)} ({name})")
+                parts.append(f"{label} {self._metric.shown(score)} ({name})")
         return " · ".join(parts)

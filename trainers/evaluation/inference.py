@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from augsearch.trainers.system.aliases import Logits
+from augsearch.trainers.evaluation.metrics import Logits
 
 
 def predict(

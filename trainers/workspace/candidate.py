@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic_core import PydanticKnownError
 
 from augsearch.policies import Distillation, Policy, Semi, Training, Transfer
-from augsearch.trainers.evaluation.metrics import Metric
+from augsearch.trainers.evaluation.metrics import ACCURACY, METRICS
+
+
+def _known_metric(name: str) -> str:
+    if name not in METRICS:
+        *others, last = (repr(metric) for metric in METRICS)
+        raise PydanticKnownError("literal_error", {"expected": f"{', '.join(others)} or {last}"})
+    return name
+
+
+MetricName = Annotated[str, AfterValidator(_known_metric)]
+"""The name of one of ``METRICS``."""
 
 
 class Candidate(BaseModel):
@@ -48,5 +62,5 @@ class ProxySettings(BaseModel):
     """A network to train as the teacher, or a model file; ``SELF``: the student's own network."""
     teacher_weights: str = "none"
     """What that network starts from: ``none``, ``hub`` or a file."""
-    metric: Metric = "accuracy"
+    metric: MetricName = ACCURACY.name
     """What candidates are scored by."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from augsearch.trainers.evaluation.metrics import Metric
+from augsearch.trainers.evaluation.metrics import ACCURACY, METRICS
 
 
 class Stage(StrEnum):
@@ -51,10 +51,10 @@ class FoldResult:
     macro_f1: float = math.nan
     """This and the next are missing from results of old."""
     balanced_accuracy: float = math.nan
-    metric: Metric = "accuracy"
-    """What the search optimises."""
+    metric: str = ACCURACY.name
+    """What the search optimises: the name of one of ``METRICS``."""
     values: NDArray[np.float16] | None = None
-    """(N,): what each validation image adds to the score, see ``scores.values_by``; None: ``correct``."""
+    """(N,): what each validation image adds to the score, see ``Metric.per_image``; None: ``correct``."""
     beside: float | None = None
     """The score on the data's own images, where the target's images are what counts."""
     teacher_images: int = 0
@@ -65,9 +65,7 @@ class FoldResult:
     @property
     def score(self) -> float:
         """By the metric of the search: higher is better, so of log-loss the negative."""
-        if self.metric == "log-loss":
-            return -self.log_loss
-        return float(getattr(self, self.metric.replace("-", "_")))
+        return METRICS[self.metric].score(self)
 
     @property
     def by_image(self) -> NDArray[np.float64]:

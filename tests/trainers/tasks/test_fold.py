@@ -14,7 +14,6 @@ from augsearch.policies import TRIVIALAUGMENT, Distillation, Mixing, Policy, Tra
 from augsearch.trainers.data.dataset import Part
 from augsearch.trainers.data.images import open_images
 from augsearch.trainers.data.splits import split
-from augsearch.trainers.evaluation.metrics import Metric
 from augsearch.trainers.tasks.fold import evaluate
 from augsearch.trainers.tasks.inputs import spec_for
 from augsearch.trainers.tasks.teacher import final_teacher
@@ -103,7 +102,7 @@ def test_the_confirmation_is_scored_on_images_that_the_search_has_not_seen(
 
 @pytest.mark.parametrize("metric", ["accuracy", "log-loss", "macro-f1"])
 def test_a_target_is_what_counts_and_the_datas_own_images_are_scored_beside_it(
-    source: Source, tmp_path: Path, metric: Metric
+    source: Source, tmp_path: Path, metric: str
 ) -> None:
     aimed = source.aimed(tmp_path, metric=metric)
     assert aimed.target is not None
