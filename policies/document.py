@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
+from augsearch.policies.atomic import write_text
 from augsearch.policies.errors import UserError, explain
-from augsearch.policies.json_files import LARGEST_FILE, refuse_constant
+from augsearch.policies.json_files import POLICY_FILE, read_json
 from augsearch.policies.policy import Policy
 from augsearch.policies.training import Training
-
-FORMAT: Final = "augsearch-policy"
-VERSION: Final = 1
 
 
 class PolicyFile(BaseModel):
@@ -23,8 +20,8 @@ class PolicyFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal["augsearch-policy"] = FORMAT
-    version: Literal[1] = VERSION
+    format: Literal["augsearch-policy"] = "augsearch-policy"
+    version: Literal[1] = 1
     policy: Policy
     training: Training = Training()
     provenance: dict[str, JsonValue] = {}
@@ -39,43 +36,24 @@ def read_policy(path: str | os.PathLike[str]) -> PolicyFile:
     Raises:
         UserError: there is no such file, or it is no valid policy file; the message names the field.
     """
-    path = Path(path)
-    try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise UserError(f"{path}: larger than {LARGEST_FILE >> 20} MiB, so no policy file")
-        document = json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse_constant)
-    except OSError as error:
-        raise UserError(f"{path}: {(error.strerror or str(error)).lower()}; give a policy file") from None
-    except (ValueError, RecursionError) as error:
-        if isinstance(error, UserError):
-            raise
-        raise UserError(f"{path}: not valid JSON ({error})") from None
-    return parse_policy(document, where=str(path))
+    return parse_policy(read_json(Path(path), POLICY_FILE.what), where=str(path))
 
 
 def parse_policy(document: Any, where: str) -> PolicyFile:
-    """Check an already parsed document; ``where`` begins every message."""
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise UserError(f'{where}: not a policy file (it has no "format": "{FORMAT}")')
-    version = document.get("version")
-    if version != VERSION or isinstance(version, bool):
-        raise UserError(
-            f"{where}: format version {version!r}; this augsearch reads version {VERSION}, "
-            "so upgrade augsearch or export the policy again"
-        )
+    """Check an already parsed document; ``where`` begins every message.
+
+    Raises:
+        UserError: it is no valid policy file; the message names the field.
+    """
     try:
-        return PolicyFile.model_validate(document)
+        return PolicyFile.model_validate(POLICY_FILE.checked(document, where))
     except ValidationError as error:
         raise UserError(f"{where}: {explain(error)}") from None
 
 
 def write_policy(file: PolicyFile, path: str | os.PathLike[str]) -> None:
     """Write ``file`` as JSON, whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    temporary.write_text(file.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_text(Path(path), file.model_dump_json(indent=2) + "\n")
 
 
 def json_schema() -> dict[str, Any]:

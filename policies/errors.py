@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
-
-if TYPE_CHECKING:
-    pass
 
 
 class UserError(ValueError):
@@ -42,6 +39,7 @@ _RULES = {
     "bool_parsing": "must be true or false",
     "string_type": "must be text",
     "tuple_type": "must be a list",
+    "model_type": "must be an object",
     "literal_error": "must be {expected}",
     "too_short": "must have at least {min_length} entries",
     "too_long": "must have at most {max_length} entries",

@@ -1,17 +1,80 @@
-"""JSON from strangers, read and checked: bounded in size, and with one line for what is wrong."""
+"""JSON files from strangers: bounded in size, strictly JSON, and with one line for what is wrong."""
 
 from __future__ import annotations
 
-from typing import NoReturn
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from augsearch.policies.errors import UserError
 
 LARGEST_FILE = 16 * 2**20
 """Bytes; a policy file with all its evidence has some kilobytes."""
 
 
-def refuse_constant(name: str) -> NoReturn:
-    """NaN and infinities are Python's, not JSON's.
+def read_json(path: Path, what: str) -> Any:
+    """The content of a JSON file.
+
+    Args:
+        path: the file.
+        what: what it should be, for messages: ``policy file``.
 
     Raises:
-        ValueError: always.
+        UserError: it can't be read, is larger than ``LARGEST_FILE``, or is no JSON, which has no NaN either.
     """
+    try:
+        with path.open("rb") as file:
+            # One byte more than allowed tells; a file's size does not, where the file is a device or a pipe.
+            content = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise UserError(f"{path}: {(error.strerror or str(error)).lower()}; give a {what}") from None
+    if len(content) > LARGEST_FILE:
+        raise UserError(f"{path}: larger than {LARGEST_FILE >> 20} MiB, so no {what}")
+    try:
+        return json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not valid JSON ({error})") from None
+
+
+def _refuse_constant(name: str) -> NoReturn:
+    """Refuse NaN and the infinities, which are Python's, not JSON's."""
     raise ValueError(f"{name} is not a number in JSON")
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentFormat:
+    """A kind of JSON document that says what it is: ``{"format": name, "version": version, …}``."""
+
+    name: str
+    version: int
+    what: str
+    """In words, for messages: ``policy file``."""
+
+    def read(self, path: Path) -> dict[str, Any]:
+        """The document in a file; nothing but its format and version has been checked.
+
+        Raises:
+            UserError: it can't be read, or is no such document.
+        """
+        return self.checked(read_json(path, self.what), where=str(path))
+
+    def checked(self, document: Any, where: str) -> dict[str, Any]:
+        """``document``, if it says that it is of this format and version; ``where`` begins every message.
+
+        Raises:
+            UserError: it is not.
+        """
+        if not isinstance(document, dict) or document.get("format") != self.name:
+            raise UserError(f'{where}: not a {self.what} (it has no "format": "{self.name}")')
+        version = document.get("version")
+        if version != self.version or isinstance(version, bool):
+            raise UserError(
+                f"{where}: format version {version!r}; this augsearch reads version {self.version}, "
+                f"so upgrade augsearch or export the {self.what} again"
+            )
+        return document
+
+
+POLICY_FILE = DocumentFormat("augsearch-policy", 1, "policy file")
+"""The format of the files that ``document.PolicyFile`` describes in full."""

@@ -4,16 +4,26 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictInt,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from augsearch.policies.backends.opencv.runner import run, run_draws
 from augsearch.policies.describe import shown_value
 from augsearch.policies.effects import Size, fuse
-from augsearch.policies.errors import UserError, shown
+from augsearch.policies.errors import UserError, explain, shown
+from augsearch.policies.json_files import POLICY_FILE
 from augsearch.policies.mixing import Mixing
 from augsearch.policies.operations import RANDAUGMENT
 from augsearch.policies.planner import Drawn, Draws, Recipe, effect_of, encode
@@ -145,12 +155,16 @@ class Policy(BaseModel):
     def load(cls, path: str | os.PathLike[str]) -> Policy:
         """The policy of a policy file, as ``augsearch export`` writes it.
 
-        Raises:
-            UserError: there is no such file, or it is no valid policy file; the message names the field.
-        """
-        from augsearch.policies.document import read_policy  # files.py is about policies, so it imports this
+        What else the file says, of the training and of the evidence, is not looked at; ``read_policy`` does.
 
-        return read_policy(path).policy
+        Raises:
+            UserError: there is no such file, it is no policy file, or its policy is not valid; the message
+                names the field.
+        """
+        try:
+            return _WithPolicy.model_validate(POLICY_FILE.read(Path(path))).policy
+        except ValidationError as error:
+            raise UserError(f"{path}: {explain(error)}") from None
 
     def transform(self, seed: int) -> ImageTransform:
         """A function for single images (NumPy, PIL or torch in, the same out), with its own random stream."""
@@ -166,6 +180,12 @@ class Policy(BaseModel):
         value = operation.value(drawn.magnitude, self.ranges, size)
         shown = shown_value(operation, value, negative=drawn.negative)
         return f"{operation.name.replace('_', ' ')} {shown}".strip()
+
+
+class _WithPolicy(BaseModel):
+    """As much of a policy file as says what to do to images."""
+
+    policy: Policy
 
 
 TRIVIALAUGMENT = Policy(num_ops=1, magnitude="random", ranges="wide")

@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from augsearch.policies.errors import UserError
-
-if TYPE_CHECKING:
-    pass
 
 
 class Stream:

@@ -18,6 +18,7 @@ from augsearch.policies.errors import UserError, shown
 from augsearch.policies.mixing import Mix, Mixing, check_labels, checked_classes, draw_mix, probabilities
 from augsearch.policies.policy import Policy
 from augsearch.policies.streams import Stream
+from augsearch.policies.transforms import PolicyLike
 
 _DTYPES = (torch.uint8, torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -35,9 +36,9 @@ class TensorPolicy(nn.Module):
     of mixing is done by ``TensorMixing``, which also has the labels.
     """
 
-    def __init__(self, policy: Policy, seed: int) -> None:
+    def __init__(self, policy: PolicyLike, seed: int) -> None:
         super().__init__()
-        if not isinstance(policy, Policy):
+        if not isinstance(policy, PolicyLike):
             raise UserError(
                 f"policy must be a Policy, got {type(policy).__name__}; to read a file there is "
                 'TensorPolicy.load("policy.json", seed=0)'

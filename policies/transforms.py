@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol, runtime_checkable
 
 import cv2
 import numpy as np
@@ -12,15 +12,32 @@ from PIL import Image as PILImage
 
 from augsearch.policies.backends.opencv.runner import runner_for
 from augsearch.policies.errors import UserError, shown
-from augsearch.policies.planner import Row
+from augsearch.policies.planner import Draws, Row
+from augsearch.policies.registry import Ranges
+from augsearch.policies.sampling import Sampling
 from augsearch.policies.streams import Stream
-
-if TYPE_CHECKING:
-    from augsearch.policies.policy import Policy
-
 
 DRAWN_AHEAD = 256
 """Drawing for one image costs as much as drawing for hundreds at once."""
+
+
+@runtime_checkable
+class PolicyLike(Protocol):
+    """What a transform needs of a policy."""
+
+    @property
+    def ranges(self) -> Ranges:
+        """What magnitudes mean."""
+
+    @property
+    def sampling(self) -> Sampling:
+        """How warps and patches meet pixels outside the image."""
+
+    def draw(self, count: int, rng: np.random.Generator) -> Draws:
+        """Draw what happens to each of ``count`` images."""
+
+    def augment(self, images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
+        """A new batch, each image augmented by its own draw; ``images``: uint8 (B, H, W, C), C = 1 or 3."""
 
 
 class ImageTransform:
@@ -29,7 +46,7 @@ class ImageTransform:
     It pickles, with the state of its random stream.
     """
 
-    def __init__(self, policy: Policy, seed: int) -> None:
+    def __init__(self, policy: PolicyLike, seed: int) -> None:
         self.policy = policy
         self._stream = Stream(seed)
         self._ahead: list[Row] = []
@@ -111,7 +128,7 @@ class BatchTransform:
     It pickles, with the state of its random stream.
     """
 
-    def __init__(self, policy: Policy, seed: int) -> None:
+    def __init__(self, policy: PolicyLike, seed: int) -> None:
         self.policy = policy
         self._stream = Stream(seed)
 

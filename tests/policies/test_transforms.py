@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import subprocess
 import sys
@@ -20,6 +21,11 @@ from torchvision import tv_tensors
 
 from augsearch.policies import OPERATIONS, TRIVIALAUGMENT, Policy, PolicyFile, UserError, write_policy
 from augsearch.policies.backends.opencv.warps import LONGEST_SIDE
+from augsearch.policies.planner import Draws, encode
+from augsearch.policies.registry import Ranges
+from augsearch.policies.sampling import Sampling
+from augsearch.policies.tensor import TensorPolicy
+from augsearch.policies.transforms import BatchTransform, ImageTransform
 
 POLICY = Policy(num_ops=3, operations=tuple(OPERATIONS), crop=1.0, flip_horizontal=0.5, border="reflect")
 
@@ -161,8 +167,55 @@ def test_workers_have_streams_of_their_own_and_repeat_themselves(persistent: boo
 def test_a_policy_is_loaded_from_its_file(tmp_path: Any) -> None:
     write_policy(PolicyFile(policy=POLICY), tmp_path / "policy.json")
     assert Policy.load(tmp_path / "policy.json") == POLICY
+    assert Policy.load(str(tmp_path / "policy.json")) == POLICY
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"policy": {"magnitude": 45}}, "policy.magnitude: must be a whole number from 0 to 30"),
+        ({"policy": None}, "policy must be an object, got None"),
+        ({"format": "onnx"}, "not a policy file"),
+        ({"version": 2}, "format version 2"),
+    ],
+)
+def test_a_policy_that_is_not_valid_is_not_loaded(tmp_path: Any, change: Any, message: str) -> None:
+    path = tmp_path / "policy.json"
+    path.write_text(json.dumps({"format": "augsearch-policy", "version": 1, "policy": {}, **change}))
+    with pytest.raises(UserError) as caught:
+        Policy.load(path)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert message in str(caught.value)
     with pytest.raises(UserError, match=r"no\.json: no such file"):
         Policy.load(tmp_path / "no.json")
+
+
+def test_a_policy_is_loaded_whatever_its_file_says_of_the_training(tmp_path: Any) -> None:
+    path = tmp_path / "policy.json"
+    document = {"format": "augsearch-policy", "version": 1, "policy": {"num_ops": 1}, "training": {"new": 1}}
+    path.write_text(json.dumps(document))
+    assert Policy.load(path) == Policy(num_ops=1)
+
+
+class Inverting:
+    """No ``Policy``, but all that a transform asks of one: it inverts every image."""
+
+    ranges: Ranges = "standard"
+    sampling = Sampling()
+
+    def draw(self, count: int, rng: np.random.Generator) -> Draws:
+        return Draws(np.tile(encode(["invert"]), (count, 1)), None)
+
+    def augment(self, images: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        return 255 - images
+
+
+def test_transforms_take_whatever_draws_as_a_policy_does() -> None:
+    image = photo_like()
+    np.testing.assert_array_equal(ImageTransform(Inverting(), seed=0)(image), 255 - image)
+    np.testing.assert_array_equal(BatchTransform(Inverting(), seed=0)(image[None]), 255 - image[None])
+    tensor = torch.from_numpy(image).permute(2, 0, 1)[None]
+    assert torch.equal(TensorPolicy(Inverting(), seed=0)(tensor), 255 - tensor)
 
 
 def test_needs_no_torch() -> None:
