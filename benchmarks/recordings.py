@@ -35,7 +35,7 @@ from augsearch.search.space.neighbours import neighbour
 from augsearch.search.space.params import baseline_params
 from augsearch.search.space.space import Space
 from augsearch.search.space.suggest import suggest
-from augsearch.trainers.data.dataset import Part
+from augsearch.trainers.data.dataset import Split
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
 from benchmarks.environment import facts
@@ -128,7 +128,7 @@ def sampled(stored: Path, count: int, folder: Path) -> Path:
     if not path.exists():
         labels, given = np.load(stored / "labels.npy"), np.load(stored / "given.npy")
         classes = int(labels.max()) + 1
-        trained = np.flatnonzero(given == Part.TRAIN)
+        trained = np.flatnonzero(given == Split.TRAIN)
         rows = np.sort(
             np.concatenate([trained[labels[trained] == k][: count // classes] for k in range(classes)])
         )

@@ -11,7 +11,15 @@ from typing import Any
 
 import click
 
-from augsearch.search.options import EXISTING, compare_options, run_options, train_options
+from augsearch.search.options import (
+    EXISTING,
+    ModelFormat,
+    Registered,
+    compare_options,
+    model_formats,
+    run_options,
+    train_options,
+)
 
 _USER_ERROR, _INTERRUPTED = 2, 130
 
@@ -232,17 +240,17 @@ def predict(model: str, images: tuple[Path, ...], **options: Any) -> None:
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(["onnx", "torchscript", "safetensors"]),
-    help="Of the file. [by its suffix: .onnx, .pt, .torchscript or .safetensors]",
+    cls=ModelFormat,
+    type=Registered(model_formats),
+    help="Of the file, by default by its suffix.",
 )
 @click.option("--tracking-uri", help="Where MLflow keeps MODEL. [mlruns/mlflow.db]")
 @friendly
 def export_model(model: str, output: Path, kind: str | None, tracking_uri: str | None) -> None:
     """Write MODEL as a file that works without augsearch, checked against MODEL before it is there.
 
-    ONNX and TorchScript take uint8 images (batch, channels, height, width) and normalise them themselves;
-    safetensors is the weights alone. Classes, mean and deviation are in each file's metadata. MODEL is as for
-    predict.
+    Images are uint8 (batch, channels, height, width). Classes, mean and deviation are in the metadata. MODEL
+    is as for predict.
 
     \b
     Example:

@@ -37,6 +37,24 @@ def _metrics() -> Iterable[str]:
     return METRICS
 
 
+def model_formats() -> Iterable[str]:
+    """The names of the formats in which a model is written."""
+    from augsearch.trainers.models.export.base import formats
+
+    return formats()
+
+
+class ModelFormat(click.Option):
+    """The option that chooses among them, whose help says which there are."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """As of any option, after a look at what is registered."""
+        from augsearch.trainers.models.export.base import formats_in_words
+
+        self.help = f"Of the file, by default by its suffix. {formats_in_words()}."
+        return super().get_help_record(ctx)
+
+
 def _search_options() -> list[Callable[..., Any]]:
     """The options of a search; each sets the field of ``Settings`` of the same name."""
     number = click.INT

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import re
 import tomllib
 from pathlib import Path
@@ -15,6 +14,7 @@ from augsearch.policies import OPERATION_SETS, OPERATIONS, RANDAUGMENT, Transfer
 from augsearch.policies.errors import explain
 from augsearch.search.space.space import BASELINES, TECHNIQUES, SemiSpace, Space
 from augsearch.trainers.models.names import check_network, is_built_in, is_model_file
+from augsearch.trainers.system.threads import available_cores as available_cores
 from augsearch.trainers.workspace.candidate import SELF, MetricName
 
 HOME = Path("mlruns")
@@ -263,11 +263,6 @@ def _unknown_operation(name: str) -> str:
         return f"unknown operation {name!r}; did you mean {close[0]!r}? augsearch operations lists all"
     known = f"the sets {', '.join(OPERATION_SETS)} and the operations {', '.join(OPERATIONS)}"
     return f"unknown operation {name!r}; known are {known}"
-
-
-def available_cores() -> int:
-    """CPU cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def load_settings(config: Path | None, flags: dict[str, Any]) -> Settings:

@@ -43,7 +43,7 @@ def write_model(model: str, output: Path, kind: str | None, tracking_uri: str | 
     Raises:
         UserError: there is no such model, or it can't be written so.
     """
-    from augsearch.trainers.models.export import export_model
+    from augsearch.trainers.models.exporting import export_model
     from augsearch.trainers.models.saved import load_model
 
     path = find_model(model, tracking_uri)

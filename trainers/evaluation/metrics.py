@@ -123,7 +123,7 @@ def _macro_f1(labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: 
 def _f1_counts(
     labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Of each class: right answers, labels and answers, and whether there is any of the two."""
+    """For each class: right answers; labels and answers; whether there is any of the two."""
     # F1 = 2·TP / (2·TP + FP + FN): right answers against labels and answers.
     right = np.bincount(labels[labels == predicted], minlength=classes)
     named = np.bincount(labels, minlength=classes) + np.bincount(predicted, minlength=classes)

@@ -13,6 +13,7 @@ import torch
 from pydantic import JsonValue
 
 from augsearch.policies import PolicyFile, UserError
+from augsearch.trainers.data.dataset import Progress
 from augsearch.trainers.data.decode import pillow_without_warnings
 from augsearch.trainers.data.splits import Splits
 from augsearch.trainers.data.unlabeled.dataset import Unlabeled
@@ -28,7 +29,6 @@ from augsearch.trainers.semi.label_store import LabelStore
 from augsearch.trainers.semi.learn import labeled_until, learn
 from augsearch.trainers.semi.pool import Pool
 from augsearch.trainers.semi.pseudo_labels import Labeler, Labeling
-from augsearch.trainers.system.aliases import Progress
 from augsearch.trainers.system.devices import quickest_threads, resolve_device
 from augsearch.trainers.tasks.final_job import FinalPlan, Job, Yardstick, check_alone, final_training_part
 from augsearch.trainers.tasks.teacher import Teacher, final_teacher

@@ -52,7 +52,7 @@ def _evaluate(
         # One student: with as many as the final training has, a fold would cost several times as much.
         model, more = _trained(workspace, candidate, fold, device, asked, labels_of=model)
         passes += more
-    images, labels = workspace.judged_by(fold.stage)
+    images, labels = workspace.scored_images(fold.stage)
     logits = predict(model, images, device)
     scores, metric = score(logits, labels), METRICS[workspace.proxy.metric]
     return FoldResult(

@@ -23,8 +23,7 @@ MetricName = Annotated[str, AfterValidator(_known_metric)]
 
 
 class Candidate(BaseModel):
-    """What is compared: a policy; with a teacher, how much to listen to it; with weights, how to use them;
-    with unlabeled images, how to learn from those."""
+    """What is compared: a policy, and how to distil, to use weights and to learn from unlabeled images."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

@@ -43,13 +43,13 @@ class FoldResult:
     log_loss: float
     ece: float
     seconds: float
-    """Of training and scoring."""
+    """What training and scoring took."""
     images: int
     """Image passes of the training."""
     correct: NDArray[np.bool_]
     """(N,): which validation images were classified rightly."""
     macro_f1: float = math.nan
-    """This and the next are missing from results of old."""
+    """This and the next are missing from results that older versions stored."""
     balanced_accuracy: float = math.nan
     metric: str = ACCURACY.name
     """What the search optimises: the name of one of ``METRICS``."""
@@ -91,5 +91,5 @@ class FoldResult:
 
 
 def default_fold_size(train: int) -> int:
-    """Four fifths of the training part, so that folds differ, but at most 1,000 images."""
+    """Four fifths of the training split, so that folds differ, but at most 1,000 images."""
     return max(1, min(1000, math.ceil(0.8 * train)))

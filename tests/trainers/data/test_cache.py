@@ -133,7 +133,8 @@ def test_pickling_sends_the_path_and_not_the_pixels(pets: Path, cache: Path) -> 
 
 def test_a_process_killed_while_decoding_leaves_nothing_that_is_believed(pets: Path, cache: Path) -> None:
     program = (
-        "import os, signal, sys; from pathlib import Path; from augsearch.trainers.images import open_images;"
+        "import os, signal, sys; from pathlib import Path;"
+        "from augsearch.trainers.data.images import open_images;"
         "open_images(sys.argv[1], image_size=None, cache=Path(sys.argv[2]),"
         " progress=lambda done, total: os.kill(os.getpid(), signal.SIGKILL))"
     )
@@ -211,7 +212,7 @@ def test_a_cache_that_cannot_be_written_is_said_to_be(pets: Path, tmp_path: Path
 def test_a_full_disk_is_an_error_that_leaves_nothing_behind(pets: Path, cache: Path) -> None:
     program = (
         "import resource, sys; from pathlib import Path;"
-        "from augsearch.policies import UserError; from augsearch.trainers.images import open_images\n"
+        "from augsearch.policies import UserError; from augsearch.trainers.data.images import open_images\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))\n"
         "try: open_images(sys.argv[1], image_size=None, cache=Path(sys.argv[2]))\n"
         "except UserError as error: print(error)"

@@ -187,7 +187,8 @@ def test_a_study_with_another_seed_has_other_folds(study: tuple[Workspace, Split
 WORKER = """
 import sys
 from pathlib import Path
-from augsearch.trainers.folds import Fold, Stage, open_workspace
+from augsearch.trainers.workspace.folder import open_workspace
+from augsearch.trainers.workspace.folds import Fold, Stage
 workspace = open_workspace(Path(sys.argv[1]))
 print(workspace.training_subset(Fold(Stage.CONFIRMATION, 7)).tolist())
 print("torch" in sys.modules)
