@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from augsearch.policies import UserError
 from augsearch.policies.errors import some
 from augsearch.trainers.data.dataset import ImageData, Indices, Progress, Split, load_cache
+from augsearch.trainers.data.duplicates import copies_among, groups_of_copies
 from augsearch.trainers.data.images import image_paths, open_images
 from augsearch.trainers.data.splits import Splits, halves
 from augsearch.trainers.system.hashing import hex_hash
@@ -109,8 +110,6 @@ def open_target(
     Raises:
         UserError: the source is bad, a class is not one of ``data``'s, or has too few images.
     """
-    from augsearch.trainers.data.duplicates import copies_among, groups_of_copies  # loads Pillow, as above
-
     side, channels = int(data.images.shape[1]), int(data.images.shape[-1])
     try:
         found = open_images(
