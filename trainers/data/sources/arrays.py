@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +19,9 @@ from augsearch.trainers.data.decode import BadImageError, fit_array
 from augsearch.trainers.data.sources.base import Sample, SourceKind, automatic_side, check_classes
 from augsearch.trainers.system.hashing import cache_key, stamp
 from augsearch.trainers.system.threads import in_order
+
+PREFIX = "index "
+"""What begins the name of an image: ``index 17``."""
 
 CHUNK_BYTES = 16 * 2**20
 """Bytes of pixels that are read at a time."""
@@ -75,7 +78,7 @@ class ArraySource:
     def unlabeled_folder(self) -> None:
         """There is none."""
 
-    def unlabeled_truth(self) -> Indices | None:
+    def unlabeled_truth(self, files: Sequence[str]) -> Indices | None:
         """The array ``unlabeled_truth``, which has a class for each image without a label, in their order."""
         with _reading(self.where), self.file() as file, zipfile.ZipFile(file) as archive:
             truth = _array(archive, "unlabeled_truth")
@@ -91,7 +94,7 @@ class ArraySource:
             )
         every = np.full(opened.total, -1, np.int64)
         every[unlabeled] = truth
-        return every
+        return every[[int(file.removeprefix(PREFIX)) for file in files]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,7 +122,7 @@ class OpenedArrays:
 
         def sample(numbered: tuple[int, NDArray[Any]]) -> Sample:
             index, values = numbered
-            file, label, split = f"index {index}", int(self.labels[index]), Split(self.splits[index])
+            file, label, split = f"{PREFIX}{index}", int(self.labels[index]), Split(self.splits[index])
             try:
                 return Sample(file, fit_array(values, size), label, split)
             except BadImageError as error:

@@ -80,11 +80,14 @@ class Source(Protocol):
     def unlabeled_folder(self) -> Path | None:
         """Where more images lie, without labels, which are not among the samples; None: nowhere."""
 
-    def unlabeled_truth(self) -> Indices | None:
-        """The labels of images that have none, kept apart from those to learn from, for reports alone.
+    def unlabeled_truth(self, files: Sequence[str]) -> Indices | None:
+        """The true classes of images without a label, kept apart from what is learned from; for reports.
+
+        Args:
+            files: names of samples.
 
         Returns:
-            (number of samples,), -1 where it is labeled or its class is not known; None: they are not known.
+            (len(files),), -1 where one has a label or its class is not known; None: none is known.
 
         Raises:
             UserError: they do not fit the images without a label, or the classes.

@@ -80,7 +80,7 @@ class FolderSource:
         """The folder ``unlabeled/`` in it."""
         return find_unlabeled_folder(self.folder)
 
-    def unlabeled_truth(self) -> None:
+    def unlabeled_truth(self, files: Sequence[str]) -> None:
         """All samples have labels."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,7 +78,7 @@ class TorchvisionSource:
     def unlabeled_folder(self) -> None:
         """Images without labels are among the samples."""
 
-    def unlabeled_truth(self) -> None:
+    def unlabeled_truth(self, files: Sequence[str]) -> None:
         """It is not known."""
 
 

@@ -211,11 +211,8 @@ def _of_rows(
 
 def _truth_of_rows(source: str | None, data: ImageData) -> Indices:
     """What the source says of the images that it gives no label."""
-    of_samples = find_source(source).unlabeled_truth()
-    if of_samples is None:
-        return np.full(len(data.labels), -1, np.int64)
-    # Not all samples need be here: some may have been skipped.
-    return of_samples[[int(file.removeprefix("index ")) for file in data.files]]
+    truth = find_source(source).unlabeled_truth(data.files)
+    return np.full(len(data.labels), -1, np.int64) if truth is None else truth
 
 
 def _fingerprint(content: str, chosen: Indices) -> str:

@@ -164,7 +164,8 @@ def test_its_images_are_files_where_it_says_so(example: Example, tmp_path: Path)
 
 
 def test_what_it_knows_of_images_without_a_label_fits_them(example: Example, tmp_path: Path) -> None:
-    data, truth = opened(example, tmp_path / "cache"), find_source(example.source).unlabeled_truth()
+    data = opened(example, tmp_path / "cache")
+    truth = find_source(example.source).unlabeled_truth(data.files)
     if truth is not None:
         assert truth.shape == data.labels.shape
         assert (truth[data.labels >= 0] == -1).all()
@@ -250,7 +251,7 @@ class Stripes:
     def unlabeled_folder(self):
         return None
 
-    def unlabeled_truth(self):
+    def unlabeled_truth(self, files):
         return None
 
 
