@@ -25,8 +25,7 @@ from typing import Any
 
 import click
 
-from augsearch.search.statistics.units import name_of, shown, shown_difference, shown_spread
-from augsearch.trainers.evaluation.metrics import Metric
+from augsearch.trainers.evaluation.metrics import METRICS, Metric
 from benchmarks import environment
 from benchmarks.tables import Table
 
@@ -98,7 +97,7 @@ def tables(found: dict[str, Any]) -> list[Table]:
 
 def summary(found: dict[str, Any]) -> Table:
     """Each contestant's mean over seeds, and the default search's lead over it."""
-    metric, comparisons = found["metric"], found["comparisons"]
+    metric, comparisons = METRICS[found["metric"]], found["comparisons"]
     rows = []
     for index, first in enumerate(comparisons[0]["contestants"]):
         mine = [comparison["contestants"][index] for comparison in comparisons]
@@ -107,7 +106,7 @@ def summary(found: dict[str, Any]) -> Table:
         if index:
             lead = (
                 _difference(metric, found["default search minus"][first["name"]]),
-                shown_spread(metric, stdev(leads)),
+                metric.shown_spread(stdev(leads)),
                 str(len(leads)),
                 f"{sum(lead > 0 for lead in leads)} of {len(leads)}",
             )
@@ -115,18 +114,18 @@ def summary(found: dict[str, Any]) -> Table:
         rows.append(
             (
                 first["name"],
-                f"{shown(metric, fmean(means), unit=False)} ± {shown_spread(metric, stdev(means))}",
+                f"{metric.shown(fmean(means), unit=False)} ± {metric.shown_spread(stdev(means))}",
                 *lead,
                 f"{fmean(one['ledger']['search']['images'] for one in mine):,.0f}",
                 f"{fmean(one['ledger']['search']['seconds'] for one in mine):,.0f}",
                 f"{fmean(one['trials'] for one in mine):,.0f}",
             )
         )
-    folds, unit = comparisons[0]["contestants"][0]["confirmed"]["n"], "" if metric == "log-loss" else ", %"
+    folds = comparisons[0]["contestants"][0]["confirmed"]["n"]
     return Table(
         "What was picked, confirmed",
         (
-            *("contestant", f"{name_of(metric)}{unit}", "default − this", "sd", "n", "default ahead"),
+            *("contestant", metric.title, "default − this", "sd", "n", "default ahead"),
             *("image passes", "worker s", "trials"),
         ),
         rows,
@@ -138,19 +137,19 @@ def summary(found: dict[str, Any]) -> Table:
 
 def every_seed(found: dict[str, Any]) -> Table:
     """All picks."""
-    metric = found["metric"]
+    metric = METRICS[found["metric"]]
     rows = []
     for comparison in found["comparisons"]:
         for index, one in enumerate(comparison["contestants"]):
             pick, confirmed = one["pick"], one["confirmed"]
             trial = pick["name"].startswith("trial")
-            mean, sd = shown(metric, confirmed["mean"], unit=False), shown_spread(metric, confirmed["sd"])
+            mean, sd = metric.shown(confirmed["mean"], unit=False), metric.shown_spread(confirmed["sd"])
             rows.append(
                 (
                     str(comparison["seed"]),
                     one["name"],
                     f"{pick['name']}: {pick['in_words']}" if trial else pick["name"],
-                    shown(metric, pick["search_score"], unit=False),
+                    metric.shown(pick["search_score"], unit=False),
                     f"{mean} ± {sd}",
                     _difference(metric, one["default_minus_this"]) if index else "",
                 )
@@ -167,7 +166,7 @@ def every_seed(found: dict[str, Any]) -> Table:
 def _difference(metric: Metric, lead: dict[str, Any] | None) -> str:
     if lead is None:
         return "the same"
-    return shown_difference(metric, lead["mean"], lead["low"], lead["high"]).replace("-", "−")
+    return metric.shown_difference(lead["mean"], lead["low"], lead["high"]).replace("-", "−")
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ from augsearch.search.space.neighbours import neighbour
 from augsearch.search.space.params import baseline_params
 from augsearch.search.space.space import Space
 from augsearch.search.space.suggest import suggest
-from augsearch.trainers.data.dataset import Part
+from augsearch.trainers.data.dataset import Split
 from augsearch.trainers.system.threads import available_cores
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
@@ -129,7 +129,7 @@ def sampled(stored: Path, count: int, folder: Path) -> Path:
     if not path.exists():
         labels, given = np.load(stored / "labels.npy"), np.load(stored / "given.npy")
         classes = int(labels.max()) + 1
-        trained = np.flatnonzero(given == Part.TRAIN)
+        trained = np.flatnonzero(given == Split.TRAIN)
         rows = np.sort(
             np.concatenate([trained[labels[trained] == k][: count // classes] for k in range(classes)])
         )
@@ -151,7 +151,7 @@ def record(
     known = dict(_read_log(log))
     # Fold by fold, so that a table that is not whole yet has all candidates.
     tasks = [(c, f) for f in range(folds) for c in range(candidates) if (c, f) not in known]
-    engine = LocalEngine(workers, settings.engine.fold_timeout)
+    engine = LocalEngine(workers, settings.engine.name.fold_timeout)
     try:
         with display.bar(f"recording {name}", len(tasks)) as bar, log.open("a", encoding="utf-8") as file:
             for (c, f), result in _run(engine, workspace.folder, chosen, tasks):

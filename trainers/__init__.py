@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from augsearch.trainers.evaluation.inference import predict
     from augsearch.trainers.evaluation.metrics import Scores, TrainingDivergedError, score
     from augsearch.trainers.models.build import build_model, design, prepared
-    from augsearch.trainers.models.export import export_model
+    from augsearch.trainers.models.exporting import export_model
     from augsearch.trainers.models.saved import load_model, save_model
     from augsearch.trainers.models.spec import ModelSpec
     from augsearch.trainers.models.weights import Loaded, load_weights, read_weights
@@ -49,7 +49,7 @@ _HOMES = {
     "evaluation.inference": ["predict"],
     "evaluation.metrics": ["Scores", "TrainingDivergedError", "score"],
     "models.build": ["build_model", "design", "prepared"],
-    "models.export": ["export_model"],
+    "models.exporting": ["export_model"],
     "models.saved": ["load_model", "save_model"],
     "models.spec": ["ModelSpec"],
     "models.weights": ["Loaded", "load_weights", "read_weights"],

@@ -11,7 +11,7 @@ import numpy as np
 
 from augsearch.policies import UserError
 from augsearch.trainers import ImageData, Splits, open_images, split
-from augsearch.trainers.data.dataset import Part, load_cache
+from augsearch.trainers.data.dataset import Split, load_cache
 from augsearch.trainers.system.hashing import digest
 from benchmarks.techniques.runs import POOL_SEED, Indices, stratified
 
@@ -115,7 +115,7 @@ def cifar_10(folder: Path, work: Path, labels: int, tested: int | None, progress
         cache=work / CACHE,
         progress=lambda done, of: progress("CIFAR-10", done, of),
     )
-    learned, held = np.flatnonzero(whole.given == Part.TRAIN), np.flatnonzero(whole.given == Part.TEST)
+    learned, held = np.flatnonzero(whole.given == Split.TRAIN), np.flatnonzero(whole.given == Split.TEST)
     if not len(learned) or not len(held):
         raise UserError(f"{folder}: needs train/ and test/")
     rng = np.random.default_rng(POOL_SEED)

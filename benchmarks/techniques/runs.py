@@ -29,7 +29,7 @@ from augsearch.trainers import (
     score,
     train,
 )
-from augsearch.trainers.data.dataset import Part
+from augsearch.trainers.data.dataset import Split
 from augsearch.trainers.data.sources.folders import read_folder
 from augsearch.trainers.models.build import channel_statistics
 
@@ -128,9 +128,9 @@ def read_data(name: str, folder: Path, side: int, tested: int, of_search: tuple[
     shape = (side, side, 3)
     images = np.stack([np.broadcast_to(one.pixels, shape) for one in samples if one.pixels is not None])
     labels = np.array([sample.label for sample in samples], dtype=np.int64)
-    parts = np.array([sample.part for sample in samples])
+    parts = np.array([sample.split for sample in samples])
     trained, held = (
-        np.flatnonzero(np.isin(parts, kinds)) for kinds in ([Part.TRAIN], [Part.VALIDATION, Part.TEST])
+        np.flatnonzero(np.isin(parts, kinds)) for kinds in ([Split.TRAIN], [Split.VALIDATION, Split.TEST])
     )
     if not len(trained) or not len(held):
         raise UserError(f"{folder}: needs train/ and one of val/ and test/")

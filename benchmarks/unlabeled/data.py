@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict
 
 from augsearch.policies import UserError
 from augsearch.trainers import open_images
-from augsearch.trainers.data.dataset import Part
+from augsearch.trainers.data.dataset import Split
 from benchmarks.techniques.runs import POOL_SEED, Indices, stratified
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
@@ -85,14 +85,14 @@ def divided(labels: Indices, given: NDArray[np.int8], division: Division) -> dic
 
     Args:
         labels: (N,).
-        given: (N,), codes of ``Part``: all but the training part is for the test.
+        given: (N,), codes of ``Split``: all but the training part is for the test.
         division: how many.
 
     Raises:
         UserError: there are too few.
     """
     rng = np.random.default_rng(POOL_SEED)
-    trained, held = np.flatnonzero(given == Part.TRAIN), np.flatnonzero(given != Part.TRAIN)
+    trained, held = np.flatnonzero(given == Split.TRAIN), np.flatnonzero(given != Split.TRAIN)
     pools = {"test": held}
     if division.tested is not None:
         pools["test"] = stratified(held, labels, division.tested, rng, fewer=True)
@@ -112,7 +112,7 @@ def fashion_mnist(folder: Path, models: Path) -> Stored:
         UserError: one is missing or is no such file.
     """
     arrays: dict[str, list[NDArray[Any]]] = {name: [] for name in _NAMES}
-    for prefix, part in (("train", Part.TRAIN), ("t10k", Part.TEST)):
+    for prefix, part in (("train", Split.TRAIN), ("t10k", Split.TEST)):
         pixels = read_idx(folder / f"{prefix}-images-idx3-ubyte.gz", 3)
         answers = read_idx(folder / f"{prefix}-labels-idx1-ubyte.gz", 1)
         if len(pixels) != len(answers):
@@ -168,6 +168,6 @@ def cifar10(folder: Path, models: Path, progress: Callable[[int, int], None] | N
     """
     data = open_images(str(folder), image_size=32, cache=models, progress=progress)
     kinds = set(np.unique(data.given).tolist())
-    if Part.TRAIN not in kinds or len(kinds) < 2:
+    if Split.TRAIN not in kinds or len(kinds) < 2:
         raise UserError(f"{folder}: needs train/ and one of val/ and test/")
     return Stored(f"CIFAR-10 {data.fingerprint[:12]}", data.cache)

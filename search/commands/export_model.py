@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from augsearch.search.options.command import Command
-from augsearch.search.options.lists import EXISTING
+from augsearch.search.options.lists import EXISTING, model_format_option
 
 PLACE = 70
 """Of the command in the list of all."""
@@ -16,19 +16,13 @@ PLACE = 70
 @click.command("export-model", cls=Command)
 @click.argument("model")
 @click.option("-o", "--output", type=EXISTING, required=True, help="File to write.")
-@click.option(
-    "--format",
-    "kind",
-    type=click.Choice(["onnx", "torchscript", "safetensors"]),
-    help="Of the file. [by its suffix: .onnx, .pt, .torchscript or .safetensors]",
-)
+@model_format_option()
 @click.option("--tracking-uri", help="Where MLflow keeps MODEL. [mlruns/mlflow.db]")
 def command(model: str, output: Path, kind: str | None, tracking_uri: str | None) -> None:
     """Write MODEL as a file that works without augsearch, checked against MODEL before it is there.
 
-    ONNX and TorchScript take uint8 images (batch, channels, height, width) and normalise them themselves;
-    safetensors is the weights alone. Classes, mean and deviation are in each file's metadata. MODEL is as for
-    predict.
+    Images are uint8 (batch, channels, height, width). Classes, mean and deviation are in the metadata. MODEL
+    is as for predict.
 
     \b
     Example:

@@ -24,8 +24,7 @@ from augsearch.search.figures.common import (
     show_grid,
     show_image,
 )
-from augsearch.trainers.evaluation.metrics import calibration_bins, log_probabilities
-from augsearch.trainers.system.aliases import Logits
+from augsearch.trainers.evaluation.metrics import Logits, calibration_bins, log_probabilities
 
 _ACCURACY, _CONFIDENCE, _LINE = "#2563eb", "#d97706", "#64748b"
 _COLUMNS = 6

@@ -10,7 +10,6 @@ import optuna
 from matplotlib.figure import Figure
 from optuna.trial import TrialState
 
-from augsearch.search.statistics.units import name_of
 from augsearch.search.studies.study import Entry
 from augsearch.trainers.evaluation.metrics import Metric
 
@@ -23,7 +22,6 @@ def history(entries: Sequence[Entry], metric: Metric, path: Path) -> None:
     """Every trial's mean score in order, the baselines marked, and the best so far as a line."""
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.subplots()
-    factor = -1 if metric == "log-loss" else 100
     groups: tuple[tuple[str, str, str, Callable[[Entry], bool]], ...] = (
         ("candidate", _CANDIDATE, "o", lambda e: not e.baseline and e.state is TrialState.COMPLETE),
         ("stopped early", _CANDIDATE, "x", lambda e: not e.baseline and e.state is TrialState.PRUNED),
@@ -33,17 +31,17 @@ def history(entries: Sequence[Entry], metric: Metric, path: Path) -> None:
         chosen = [entry for entry in entries if belongs(entry)]
         axes.scatter(
             [entry.number for entry in chosen],
-            [factor * entry.score for entry in chosen],
+            [metric.figure(entry.score) for entry in chosen],
             color=colour,
             marker=marker,
             label=label,
             zorder=3,
         )
     best = best_so_far(entries)
-    scores = [factor * leader.score for _, leader in best]
+    scores = [metric.figure(leader.score) for _, leader in best]
     axes.step([number for number, _ in best], scores, where="post", color=_LINE, label="best so far")
-    unit = "" if metric == "log-loss" else ", %"
-    ylabel = f"{name_of(metric)} on validation images{unit}"
+    unit = f", {metric.symbol}" if metric.symbol else ""
+    ylabel = f"{metric.label} on validation images{unit}"
     axes.set(xlabel="trial", ylabel=ylabel, title="The search, trial by trial")
     axes.grid(alpha=0.3)
     axes.legend()

@@ -15,8 +15,8 @@ from augsearch.search.inputs.run_data import Data
 from augsearch.search.settings.sections import HOME
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import TECHNIQUES
-from augsearch.trainers.data.dataset import SMALL_SIDE, ImageData, image_paths
-from augsearch.trainers.data.images import open_images
+from augsearch.trainers.data.dataset import SMALL_SIDE, ImageData
+from augsearch.trainers.data.images import image_paths, open_images
 from augsearch.trainers.system.hashing import content_of, digest
 from augsearch.trainers.training.recipe import default_final_epochs
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,10 +11,12 @@ import optuna
 from numpy.typing import NDArray
 
 from augsearch.policies import UserError
+from augsearch.policies.atomic import write_text
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.settings.sections import HOME
-from augsearch.trainers.data.dataset import ImageData, image_paths
-from augsearch.trainers.system.hashing import NO_KEY, content_key, digest, hashed_files
+from augsearch.trainers.data.dataset import ImageData
+from augsearch.trainers.data.images import image_paths
+from augsearch.trainers.system.hashing import NO_KEY, content_key, digest, hashed_files, hex_hash
 
 ATTRIBUTE = "test"
 """Of a study: the hash of its test part, and when it read it."""
@@ -35,10 +36,8 @@ def hash_of_test(source: str | None, data: Data) -> str:
     keys = _of_pixels(data.images, rows) if paths is None else _of_files([paths[row] for row in rows])
     classes = [data.images.classes[label] for label in data.images.labels[rows]]
     lines = sorted(f"{key.hex()} {name}" for key, name in zip(keys, classes, strict=True))
-    found = hashlib.blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()
-    temporary = kept.with_name(f".{kept.name}.part")
-    temporary.write_text(found, encoding="utf-8")
-    temporary.replace(kept)
+    found = hex_hash("\n".join(lines).encode())
+    write_text(kept, found)
     return found
 
 

@@ -13,11 +13,11 @@ import optuna
 from numpy.typing import NDArray
 
 from augsearch.search.inputs.run_data import Data
-from augsearch.trainers.data.dataset import ImageData, image_paths
+from augsearch.trainers.data.dataset import ImageData
 from augsearch.trainers.data.decode import BadImageError, pillow_without_warnings, size_of
 from augsearch.trainers.data.duplicates import groups_of_copies
-from augsearch.trainers.data.images import find_source
-from augsearch.trainers.data.sources.arrays import ArrayStream
+from augsearch.trainers.data.images import image_paths
+from augsearch.trainers.data.sources.base import find_source
 from augsearch.trainers.system.threads import in_order
 
 ATTRIBUTE = "data summary"
@@ -92,11 +92,8 @@ def _counts(labels: NDArray[np.int64], classes: tuple[str, ...]) -> dict[str, in
 def _sizes(source: str | None, images: ImageData) -> list[list[int]] | None:
     paths = image_paths(source, images)
     if paths is None:
-        if source is not None and not source.lower().endswith(".npz"):
-            return None
-        stream = find_source(source).open()
-        assert isinstance(stream, ArrayStream)
-        return [[stream.shape[2], stream.shape[1], stream.total]]
+        size = find_source(source).size()
+        return None if size is None else [[*size, len(images.files) + len(images.skipped)]]
 
     def measured(path: Path) -> tuple[int, int] | None:
         with suppress(BadImageError):

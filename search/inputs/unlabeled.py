@@ -27,10 +27,10 @@ MOST_UNLABELED = 20_000
 
 
 def find_unlabeled(
-    settings: Settings, images: ImageData, splits: Splits, display: Display, **how: Any
+    settings: Settings, images: ImageData, splits: Splits, target: Target | None, display: Display, **how: Any
 ) -> Unlabeled | None:
     """The unlabeled images that the settings name or the data brings, opened as ``how`` says; None: none."""
-    from augsearch.trainers.data.unlabeled.dataset import open_unlabeled
+    from augsearch.trainers.data.unlabeled.dataset import HowOpened, open_unlabeled
 
     with display.bar("opening unlabeled images", total=1) as bar:
         return open_unlabeled(
@@ -39,9 +39,9 @@ def find_unlabeled(
             splits,
             folder=settings.unlabeled.folder,
             cache=HOME / "cache",
-            seed=settings.seed,
+            how=HowOpened(seed=settings.seed, **how),
+            target=target,
             progress=bar.reach,
-            **how,
         )
 
 
@@ -49,7 +49,7 @@ def sample_unlabeled(
     settings: Settings, images: ImageData, splits: Splits, target: Target | None, display: Display
 ) -> Unlabeled:
     """The unlabeled images that a search learns from: a sample where there are many."""
-    found = find_unlabeled(settings, images, splits, display, target=target, most=MOST_UNLABELED)
+    found = find_unlabeled(settings, images, splits, target, display, most=MOST_UNLABELED)
     if found is None:
         where = settings.data.source or "the embedded data set"
         raise UserError(
@@ -82,11 +82,9 @@ def unlabeled_in_words(unlabeled: Unlabeled) -> str:
 
 def has_unlabeled_folder(settings: Settings) -> bool:
     """Whether the data brings a folder of images without labels."""
-    if settings.data.source is None or not Path(settings.data.source).is_dir():
-        return False
-    from augsearch.trainers.data.sources.folders import find_unlabeled_folder
+    from augsearch.trainers.data.sources.base import find_source
 
-    return find_unlabeled_folder(Path(settings.data.source)) is not None
+    return find_source(settings.data.source).unlabeled_folder() is not None
 
 
 def open_for_final(
@@ -100,8 +98,8 @@ def open_for_final(
     semi = file.training.semi
     if semi is None:
         return None
-    how = {"side": pixels.side, "crop_scale": settings.final.crop_scale, "target": data.target}
-    found = find_unlabeled(settings, data.images, data.splits, display, **how)
+    how = {"side": pixels.side, "crop_scale": settings.final.crop_scale}
+    found = find_unlabeled(settings, data.images, data.splits, data.target, display, **how)
     if found is None:
         where = settings.data.source or "the embedded data set"
         raise UserError(

@@ -39,11 +39,37 @@ def _engines() -> list[str]:
 
 
 def _metrics() -> list[str]:
-    from typing import get_args
+    from augsearch.trainers.evaluation.metrics import METRICS
 
-    from augsearch.trainers.evaluation.metrics import Metric
+    return list(METRICS)
 
-    return list(get_args(Metric))
+
+def _model_formats() -> list[str]:
+    from augsearch.trainers.models.export.base import formats
+
+    return list(formats())
+
+
+class ModelFormat(Option):
+    """The option that chooses a format, whose help says which there are."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """What any option has, after a look at what is registered."""
+        from augsearch.trainers.models.export.base import formats_in_words
+
+        self.help = f"Of the file, by default by its suffix. {formats_in_words()}."
+        return super().get_help_record(ctx)
+
+
+def model_format_option() -> Decorator:
+    """``--format``, one of those in which a model is written."""
+    return click.option(
+        "--format",
+        "kind",
+        cls=ModelFormat,
+        type=Registered(_model_formats),
+        help="Of the file, by default by its suffix.",
+    )
 
 
 def _techniques() -> list[str]:

@@ -34,6 +34,7 @@ from augsearch.search.settings.settings import Settings
 from augsearch.search.studies.costs import searched
 from augsearch.search.studies.lock import only_driver
 from augsearch.search.studies.study import Entry, confirmation_results, entries, finished, keep_confirmation
+from augsearch.trainers.evaluation.metrics import METRICS
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
 
@@ -92,7 +93,7 @@ def _compare(settings: Settings, display: Display) -> Comparison:
         comparing.confirm(studies)
     folds = settings.confirmation.folds
     contestants = tuple(_contestant(role, study, folds) for role, study in studies.items())
-    return Comparison(settings.seed, data.label, settings.search.metric, contestants)
+    return Comparison(settings.seed, data.label, METRICS[settings.search.metric], contestants)
 
 
 def _contestant(role: str, study: optuna.Study, folds: int) -> Contestant:

@@ -13,7 +13,6 @@ from rich.table import Table
 
 from augsearch.search.space.describe import describe
 from augsearch.search.statistics.paired import CONFIDENCE, Difference, compare, fold_interval
-from augsearch.search.statistics.units import name_of, shown, shown_difference, shown_spread
 from augsearch.search.studies.costs import Spent, spent
 from augsearch.search.studies.study import Entry
 from augsearch.trainers.evaluation.metrics import Metric
@@ -83,11 +82,11 @@ def lead_over_seeds(comparisons: Sequence[Comparison], over: str) -> Difference 
 def table(comparisons: Sequence[Comparison]) -> Table:
     """All contestants, seed by seed."""
     metric = comparisons[0].metric
-    unit = "" if metric == "log-loss" else " %"
+    unit = metric.suffix
     confirmations = [one.confirmation for comparison in comparisons for one in comparison.contestants]
     folds = len(comparisons[0].contestants[0].confirmed)
     drawn = Table(
-        title=f"What each picked for as many image passes, on {folds} fresh folds: {name_of(metric)}",
+        title=f"What each picked for as many image passes, on {folds} fresh folds: {metric.label}",
         title_justify="left",
         caption="Passes and seconds are the search's; a trial that has begun is ended. The confirmation of a "
         f"pick took {max(one.images for one in confirmations):,} passes and "
@@ -107,15 +106,15 @@ def table(comparisons: Sequence[Comparison]) -> Table:
                 escape(picked(one.pick)),
                 f"{one.search.images:,}",
                 f"{one.search.seconds:,.0f}",
-                shown(metric, one.pick.score, unit=False),
-                f"{shown(metric, fmean(one.scores), unit=False)} ± {shown_spread(metric, stdev(one.scores))}",
+                metric.shown(one.pick.score, unit=False),
+                f"{metric.shown(fmean(one.scores), unit=False)} ± {metric.shown_spread(stdev(one.scores))}",
                 _shown(metric, comparison.lead(one.name)) if index else "",
             )
     return drawn
 
 
 def _shown(metric: Metric, lead: Difference | None) -> str:
-    return "the same" if lead is None else shown_difference(metric, lead.mean, lead.low, lead.high)
+    return "the same" if lead is None else metric.shown_difference(lead.mean, lead.low, lead.high)
 
 
 def picked(pick: Entry) -> str:
@@ -146,7 +145,7 @@ def to_json(comparisons: Sequence[Comparison]) -> dict[str, Any]:
     """Plain values: every figure behind the table, and the ledger."""
     leads = {over: lead_over_seeds(comparisons, over) for over in (RANDOM, BASELINES)}
     return {
-        "metric": comparisons[0].metric,
+        "metric": comparisons[0].metric.name,
         "confidence": CONFIDENCE,
         "comparisons": [
             {

@@ -6,8 +6,9 @@ from pathlib import Path
 
 from augsearch.policies import UserError
 from augsearch.search.settings.sections import TrackingSettings
+from augsearch.trainers.models.names import MODEL_SUFFIX
 
-FILE = "model.safetensors"
+FILE = f"model{MODEL_SUFFIX}"
 
 
 def find_model(model: str, tracking_uri: str | None = None) -> Path:
@@ -30,9 +31,9 @@ def find_model(model: str, tracking_uri: str | None = None) -> Path:
         path /= FILE
         if not path.is_file():
             raise UserError(f"{model}: no {FILE} in this folder; give a folder where a training wrote one")
-    if path.suffix != ".safetensors":
+    if path.suffix != MODEL_SUFFIX:
         raise UserError(
-            f"{model}: must be a .safetensors file, a folder with {FILE}, or runs:/RUN_ID/model in MLflow"
+            f"{model}: must be a {MODEL_SUFFIX} file, a folder with {FILE}, or runs:/RUN_ID/model in MLflow"
         )
     return path
 
@@ -43,7 +44,7 @@ def write_model(model: str, output: Path, kind: str | None, tracking_uri: str | 
     Raises:
         UserError: there is no such model, or it can't be written so.
     """
-    from augsearch.trainers.models.export import export_model
+    from augsearch.trainers.models.exporting import export_model
     from augsearch.trainers.models.saved import load_model
 
     path = find_model(model, tracking_uri)

@@ -11,7 +11,7 @@ from PIL import Image
 from augsearch.policies import Policy, PolicyFile, UserError, read_policy
 from augsearch.policies.preview import sheet
 from augsearch.search.settings.sections import HOME
-from augsearch.trainers.data.dataset import ImageData, Part
+from augsearch.trainers.data.dataset import ImageData, Split
 from augsearch.trainers.data.images import open_images
 from augsearch.trainers.data.splits import split
 
@@ -56,7 +56,7 @@ def _training_part(data: ImageData, file: PolicyFile) -> NDArray[np.int64]:
             data.labels, data.given, classes=data.classes, seed=seed if isinstance(seed, int) else 0
         ).train
     except UserError:  # too few images to divide, so nothing is sealed but what is given
-        return np.flatnonzero((data.labels >= 0) & (data.given != Part.TEST))
+        return np.flatnonzero((data.labels >= 0) & (data.given != Split.TEST))
 
 
 def save_picture(picture: Image.Image, output: Path) -> str:

@@ -30,13 +30,13 @@ from augsearch.search.settings.files import show_settings
 from augsearch.search.settings.sections import HOME
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.describe import describe
-from augsearch.search.statistics.units import MARGINS
 from augsearch.search.statistics.verdict import Verdict
 from augsearch.search.studies.costs import FINAL, in_words, ledger
 from augsearch.search.studies.lock import only_driver
 from augsearch.search.studies.policy_file import policy_file_of
 from augsearch.search.studies.study import Entry, entries
 from augsearch.search.tracking.runs import Tracker
+from augsearch.trainers.evaluation.metrics import METRICS
 
 _BESIDE = {"sheet": "preview.png", "report": "report.html"}
 """What lies beside the policy file, and what a person calls it."""
@@ -136,12 +136,13 @@ class _Run:
                 self._search(engine)
             if self.tracker:
                 self.tracker.trials(entries(study), _params(study))
+            metric = METRICS[settings.search.metric]
             confirmation = Confirmation(
                 study,
                 choose_finalists(study, settings.confirmation.finalists),
                 settings.confirmation.folds,
-                settings.confirmation.margin or MARGINS[settings.search.metric],
-                settings.search.metric,
+                settings.confirmation.margin or metric.margin,
+                metric,
             )
             self._confirm(engine, confirmation)
         # Of large networks they take gigabytes; a longer search would train its own again.
@@ -169,7 +170,7 @@ class _Run:
             f"of {proxy.fold_size} images × {proxy.epochs} epochs, {engine.slots} workers"
         )
         with self.display.bar("searching", search.trials * search.folds, len(ended) * search.folds) as bar:
-            view = RaceView(self.display, bar, search.folds, search.metric, known)
+            view = RaceView(self.display, bar, search.folds, METRICS[search.metric], known)
             for event in Race(study, engine, self.data.workspace, self.settings):
                 view.show(event)
                 if self.tracker is not None:
@@ -221,7 +222,7 @@ class _Run:
             title = f"{chosen.name}: of unlabeled images"
             made.append(sheet(candidate.semi.policy, "preview-unlabeled.png", title))
         history, shown = self.output / "history.png", self.output / "settings.toml"
-        figures.history(known, self.settings.search.metric, history)
+        figures.history(known, METRICS[self.settings.search.metric], history)
         shown.write_text(show_settings(self.settings), encoding="utf-8")
         made += [history, shown]
         if figures.importances(self.study, self.output / "importances.png"):

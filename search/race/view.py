@@ -10,7 +10,6 @@ from augsearch.search.console import Bar, Display
 from augsearch.search.race.race import Event, FoldDone, TrialDone, TrialStarted
 from augsearch.search.space.describe import describe
 from augsearch.search.statistics.paired import Difference
-from augsearch.search.statistics.units import name_of, shown, shown_difference, shown_spread
 from augsearch.search.statistics.verdict import Verdict, called
 from augsearch.search.studies.study import Entry
 from augsearch.trainers.evaluation.metrics import Metric
@@ -44,7 +43,7 @@ class RaceView:
         what, folds = self._running.pop(event.number), self._done.pop(event.number)
         if event.state is TrialState.COMPLETE and event.score is not None:
             self._lead(event.baseline or f"trial {event.number}", event.baseline, event.score)
-        score = "–" if event.score is None else shown(self._metric, event.score)
+        score = "–" if event.score is None else self._metric.shown(event.score)
         ending = {
             TrialState.COMPLETE: "",
             TrialState.PRUNED: f"  stopped after {folds} of {self._folds} folds",
@@ -63,7 +62,7 @@ class RaceView:
         for is_baseline, label in ((False, "best"), (True, "baseline")):
             if is_baseline in self._best:
                 score, name = self._best[is_baseline]
-                parts.append(f"{label} {shown(self._metric, score)} ({name})")
+                parts.append(f"{label} {self._metric.shown(score)} ({name})")
         return " · ".join(parts)
 
 
@@ -71,9 +70,9 @@ def show_verdict(display: Display, verdict: Verdict, entries: list[Entry]) -> No
     """The table of baselines and finalists, and the verdict."""
     by_number = {entry.number: entry for entry in entries}
     metric = verdict.metric
-    unit = "" if metric == "log-loss" else " %"
+    unit = metric.suffix
     table = Table(
-        title=f"Confirmed on fresh folds and images the search had not scored: {name_of(metric)}",
+        title=f"Confirmed on fresh folds and images the search had not scored: {metric.label}",
         title_justify="left",
     )
     table.add_column("")
@@ -87,8 +86,8 @@ def show_verdict(display: Display, verdict: Verdict, entries: list[Entry]) -> No
         table.add_row(
             "→" if chosen else "",
             escape(f"{row.name}{what}"),
-            shown(metric, entry.score, unit=False),
-            f"{shown(metric, row.mean, unit=False)} ± {shown_spread(metric, row.sd)}",
+            metric.shown(entry.score, unit=False),
+            f"{metric.shown(row.mean, unit=False)} ± {metric.shown_spread(row.sd)}",
             str(len(row.scores)),
             f"{row.log_loss:.3f}",
             f"{row.ece:.3f}",
@@ -98,7 +97,7 @@ def show_verdict(display: Display, verdict: Verdict, entries: list[Entry]) -> No
     display.line(verdict.sentence)
 
     def lead(difference: Difference) -> str:
-        return shown_difference(metric, difference.mean, difference.low, difference.high)
+        return metric.shown_difference(difference.mean, difference.low, difference.high)
 
     if verdict.more_seeds is not None:
         folds = max(len(row.scores) for row in verdict.confirmed) + verdict.more_seeds

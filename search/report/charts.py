@@ -15,7 +15,6 @@ from augsearch.search.figures.search import best_so_far
 from augsearch.search.report.facts import Row
 from augsearch.search.report.svg import BASELINE, CANDIDATE, GOOD, GRID, INK, MUTED, SURFACE, Chart, draw
 from augsearch.search.statistics.paired import Difference
-from augsearch.search.statistics.units import name_of, shown, shown_difference
 from augsearch.search.studies.study import Entry
 from augsearch.trainers.evaluation.metrics import Metric
 
@@ -72,7 +71,7 @@ def _race_in_words(entries: Sequence[Entry], metric: Metric) -> str:
     stopped = [entry for entry in entries if entry.state is TrialState.PRUNED]
     best = sorted(entries, key=lambda entry: (-len(entry.results), -entry.score))[:3]
     words = f"{len(entries)} trials. Of those with most folds the best are " + ", ".join(
-        f"{entry.name} with {shown(metric, entry.score)}" for entry in best
+        f"{entry.name} with {metric.shown(entry.score)}" for entry in best
     )
     if len(stopped) <= MOST_ROWS:
         those = ", ".join(f"{entry.name} after {_folds(len(entry.results))}" for entry in stopped)
@@ -105,7 +104,7 @@ def history(entries: Sequence[Entry], metric: Metric) -> Chart:
         axes.grid(axis="y", linewidth=0.8)
 
     leaders = {leader.number: leader for _, leader in best}
-    words = "; then ".join(f"{e.name} with {shown(metric, e.score)}" for e in leaders.values())
+    words = "; then ".join(f"{e.name} with {metric.shown(e.score)}" for e in leaders.values())
     words = f"In the lead: {words or 'nobody yet'}."
     return draw("history", "The best so far, trial by trial", words, 240, paint, scale.note)
 
@@ -133,7 +132,7 @@ def importances(shares: Mapping[str, float]) -> Chart:
 
 def leads(differences: Sequence[Difference], metric: Metric, margin: float | None) -> Chart:
     """The best candidate's lead over every baseline, with its interval; the band is what hardly matters."""
-    factor, unit = (1.0, "nats") if metric == "log-loss" else (100.0, "points")
+    factor, unit = metric.factor, metric.unit
     better = differences[0].better
 
     def paint(figure: Figure) -> None:
@@ -151,7 +150,7 @@ def leads(differences: Sequence[Difference], metric: Metric, margin: float | Non
         axes.grid(axis="x", linewidth=0.8)
 
     words = "; ".join(
-        f"over {one.worse} {shown_difference(metric, one.mean, one.low, one.high)}" for one in differences
+        f"over {one.worse} {metric.shown_difference(one.mean, one.low, one.high)}" for one in differences
     )
     title = f"The lead of {better} over each baseline"
     return draw("leads", title, f"{better}: {words}.", 58 + 26 * len(differences), paint)
@@ -222,14 +221,13 @@ class _Scale:
     """Scores on an axis: better is right or up, whatever the metric; what is hopeless stands at its edge."""
 
     def __init__(self, metric: Metric, scores: Sequence[float]) -> None:
-        self._metric: Metric = metric
-        self._factor = 1.0 if metric == "log-loss" else 100.0
+        self._metric, self._factor = metric, metric.factor
         top, middle, bottom = max(scores), statistics.median(scores), min(scores)
         # One candidate that learned nothing would press all the others together.
         self._floor = max(bottom, top - 4 * (top - middle) - 1e-9)
         edge = 0.04 * (top - self._floor) or 0.01
         self.limits = self._factor * (self._floor - edge), self._factor * (top + edge)
-        self.title = f"{name_of(metric)}{'' if metric == 'log-loss' else ', %'}"
+        self.title = metric.title
         self.note = "Marks at the edge of the axis are worse than it shows." if bottom < self._floor else ""
 
     def value(self, score: float) -> float:
@@ -238,4 +236,4 @@ class _Scale:
 
     def tick(self, value: float, _: float) -> str:
         """What is written at ``value``: of log-loss the score is the negative."""
-        return f"{-value:g}" if self._metric == "log-loss" else f"{value:g}"
+        return f"{self._metric.direction * value:g}"

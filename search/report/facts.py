@@ -23,7 +23,7 @@ from augsearch.search.statistics.paired import Difference, compare
 from augsearch.search.studies.costs import Spent, ledger
 from augsearch.search.studies.policy_file import provenance
 from augsearch.search.studies.study import Entry, confirmation_results, entries
-from augsearch.trainers.evaluation.metrics import Metric
+from augsearch.trainers.evaluation.metrics import METRICS, Metric
 from augsearch.trainers.workspace.folds import FoldResult
 
 MOST_UNCONFIRMED = 5
@@ -136,7 +136,7 @@ def gather(study: optuna.Study, folder: Path | None = None) -> Facts:
     where = folder or folder_of(study)
     return Facts(
         study=study.study_name,
-        metric=(verdict or {}).get("metric") or known["identity"].get("metric") or "accuracy",
+        metric=METRICS[(verdict or {}).get("metric") or known["identity"].get("metric") or "accuracy"],
         identity=known["identity"],
         settings=_settings_of(study),
         entries=tuple(found),

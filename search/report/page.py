@@ -24,7 +24,6 @@ from augsearch.search.report.facts import Facts, gather
 from augsearch.search.report.svg import Chart
 from augsearch.search.settings.settings import DEFAULTS, Settings
 from augsearch.search.space.describe import describe
-from augsearch.search.statistics.units import name_of
 from augsearch.search.studies.study import load_study, open_storage
 
 WIDEST = 1100
@@ -87,7 +86,7 @@ def render(facts: Facts) -> str:
         draw_preview=words.draw_preview(facts),
         reproduce=words.reproduce(facts),
         race_in_words=words.race_in_words(facts),
-        metric=name_of(facts.metric),
+        metric=facts.metric.label,
         margin=words.margin_in_words(facts),
         changed=changed_settings(facts.settings),
         charts=_charts(facts),

@@ -16,7 +16,6 @@ from augsearch.search.report.facts import Facts, Row, difference_of
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.describe import explain
 from augsearch.search.statistics.paired import Difference
-from augsearch.search.statistics.units import MARGINS, UNITS, shown, shown_difference, shown_spread
 from augsearch.search.statistics.verdict import called
 from augsearch.trainers.evaluation.metrics import Metric
 
@@ -86,9 +85,7 @@ def _without_verdict(facts: Facts) -> Headline:
     use = ("Nothing yet", "no trial has run a fold")
     if best is not None:
         use = (f"{called(best.entry.name, begins=True)} leads so far", explain(best.entry.candidate))
-        lead = (
-            f"{shown(facts.metric, best.entry.score)} on average over {_folds(len(best.entry.results))}.",
-        )
+        lead = (f"{facts.metric.shown(best.entry.score)} on average over {_folds(len(best.entry.results))}.",)
     unsure = "Whoever leads a search leads in part by luck. The confirmation finds out how much."
     return Headline(badge, "open", sentence, use, lead, (unsure,), tuple(_next_steps(facts)))
 
@@ -149,7 +146,7 @@ def _how_sure(facts: Facts, kind: str) -> list[str]:
     else:
         parts.append("The interval leaves open who is better: a lead inside it may be luck.")
     if (corrected := verdict.get("shrunken")) is not None:
-        words = shown_difference(facts.metric, corrected["mean"], corrected["low"], corrected["high"])
+        words = facts.metric.shown_difference(corrected["mean"], corrected["low"], corrected["high"])
         parts.append(f"Corrected for having been picked as the best of many, the lead is {words}.")
     if (more := verdict.get("more_seeds")) is not None:
         parts.append(f"About {_folds(more, 'more fresh fold')} would decide.")
@@ -239,19 +236,18 @@ def race_in_words(facts: Facts) -> str:
 
 def margin_of(facts: Facts) -> float:
     """The gain below which a policy counts as no better."""
-    return float((facts.verdict or {}).get("margin") or MARGINS[facts.metric])
+    return float((facts.verdict or {}).get("margin") or facts.metric.margin)
 
 
 def margin_in_words(facts: Facts) -> str:
     """The same with its unit: ``1 point``."""
-    margin, unit = margin_of(facts), UNITS[facts.metric]
-    margin = margin if facts.metric == "log-loss" else 100 * margin
+    margin, unit = facts.metric.factor * margin_of(facts), facts.metric.difference_unit
     return f"{margin:g} {unit.replace('points', 'point') if margin == 1 else unit}"
 
 
 def lead_in_words(metric: Metric, lead: Difference) -> str:
     """``+1.2 [+0.3, +2.1] points``."""
-    return shown_difference(metric, lead.mean, lead.low, lead.high)
+    return metric.shown_difference(lead.mean, lead.low, lead.high)
 
 
 def score_in_words(metric: Metric, mean: float | None, sd: float | None = None) -> str:
@@ -259,9 +255,8 @@ def score_in_words(metric: Metric, mean: float | None, sd: float | None = None) 
     if mean is None or math.isnan(mean):
         return "–"
     if sd is None or math.isnan(sd):
-        return shown(metric, mean)
-    unit = "" if metric == "log-loss" else " %"
-    return f"{shown(metric, mean, unit=False)} ± {shown_spread(metric, sd)}{unit}"
+        return metric.shown(mean)
+    return f"{metric.shown(mean, unit=False)} ± {metric.shown_spread(sd)}{metric.suffix}"
 
 
 def duration(seconds: float) -> str:

@@ -11,9 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from augsearch.policies import OPERATION_SETS, OPERATIONS, RANDAUGMENT, Transfer, UserError
 from augsearch.search.space.space import BASELINE_POLICIES
-from augsearch.trainers.evaluation.metrics import Metric
 from augsearch.trainers.models.names import check_network
-from augsearch.trainers.workspace.candidate import SELF
+from augsearch.trainers.workspace.candidate import SELF, MetricName
 
 HOME = Path("mlruns")
 """Where everything is kept unless told otherwise, relative to the working directory."""
@@ -86,7 +85,7 @@ class SearchSettings(Section):
     trials: int = Field(default=16, ge=len(BASELINE_POLICIES), le=100_000)
     folds: int = Field(default=6, ge=1, le=100)
     """Folds of a candidate that is not stopped."""
-    metric: Metric = "accuracy"
+    metric: MetricName = "accuracy"
     """What candidates are compared by."""
     sampler: Sampler = "tpe"
     pruner: Pruner = "wilcoxon"

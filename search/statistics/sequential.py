@@ -15,7 +15,7 @@ import numpy as np
 from scipy import stats
 
 from augsearch.search.statistics.paired import Difference, Spread, compare, folds_needed, holm, spread
-from augsearch.trainers.evaluation.metrics import Metric
+from augsearch.trainers.evaluation.metrics import ACCURACY, Metric
 from augsearch.trainers.workspace.folds import FoldResult
 
 LEVEL = 0.05
@@ -78,7 +78,7 @@ class Finalists:
 
     members: Sequence[Finalist]
     margin: float
-    metric: Metric = "accuracy"
+    metric: Metric = ACCURACY
 
     @cached_property
     def candidates(self) -> list[Finalist]:

@@ -12,7 +12,6 @@ from scipy import stats
 
 from augsearch.search.statistics.paired import CONFIDENCE, Difference, Spread, shrunken
 from augsearch.search.statistics.sequential import LEVEL, Finalist, Finalists, needed
-from augsearch.search.statistics.units import shown_difference
 from augsearch.trainers.evaluation.metrics import Metric
 
 FOUR_IN_FIVE = 1.96 / (1.96 + 0.84)
@@ -96,7 +95,7 @@ class Verdict:
             "verdict": self.sentence,
             "kind": self.kind,
             "recommended": self.recommended,
-            "metric": self.metric,
+            "metric": self.metric.name,
             "margin": self.margin,
             "confirmation": [
                 {
@@ -178,7 +177,7 @@ def _gains(chosen: Finalist, finalists: Finalists) -> tuple[Difference | None, D
 
 
 def _shown(finalists: Finalists, lead: Difference) -> str:
-    return shown_difference(finalists.metric, lead.mean, lead.low, lead.high)
+    return finalists.metric.shown_difference(lead.mean, lead.low, lead.high)
 
 
 def called(name: str, begins: bool = False) -> str:

@@ -27,7 +27,7 @@ from augsearch.policies import (
 )
 from augsearch.search.space.space import BASELINE_POLICIES
 from augsearch.search.statistics.paired import Difference
-from augsearch.trainers.data.dataset import Part
+from augsearch.trainers.data.dataset import Split
 
 ROOT = Path(__file__).parents[2]
 CLASSES, LEARNED, HELD = 3, 24, 6
@@ -83,7 +83,7 @@ def test_labels_are_drawn_once_and_the_given_test_images_stay_the_test(data: Any
     learned = np.concatenate((splits.train, splits.validation, splits.confirmation))
     assert (np.bincount(images.labels[learned]) == 20).all()
     assert (np.bincount(images.labels[splits.test]) == HELD).all()
-    assert (images.given[splits.test] == Part.TEST).all()
+    assert (images.given[splits.test] == Split.TEST).all()
     assert len(np.unique(np.concatenate((learned, splits.test)))) == len(images.labels)
     assert data.title == "CIFAR-10, 60 labels"
 

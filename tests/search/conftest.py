@@ -21,7 +21,7 @@ from augsearch.search.race.confirm import Confirmation, choose_finalists
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import BASELINE_POLICIES
 from augsearch.search.studies.study import keep_confirmation, open_storage
-from augsearch.trainers.evaluation.metrics import Metric
+from augsearch.trainers.evaluation.metrics import METRICS
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
 
@@ -80,7 +80,7 @@ def _make_study(
     trials: int = 16,
     folds: int = 4,
     lead: float = 0.0,
-    metric: Metric = "accuracy",
+    metric: str = "accuracy",
     name: str = "demo",
 ) -> optuna.Study:
     """``lead``: of trial 5 over the best baseline; every third candidate stopped early."""
@@ -116,7 +116,7 @@ def _make_study(
     if stage == "confirmed":
         finalists = choose_finalists(study, settings.confirmation.finalists)
         while missing := (
-            confirmation := Confirmation(study, finalists, settings.confirmation.folds, 0.01, metric)
+            confirmation := Confirmation(study, finalists, settings.confirmation.folds, 0.01, METRICS[metric])
         ).missing():
             for entry, fold in missing:
                 result = _made_result(truths[entry.number], metric, rng)
@@ -126,7 +126,7 @@ def _make_study(
     return study
 
 
-def _made_result(truth: float, metric: Metric, rng: np.random.Generator) -> FoldResult:
+def _made_result(truth: float, metric: str, rng: np.random.Generator) -> FoldResult:
     correct = rng.random(400) < truth + rng.normal(0, 0.005)
     log_loss, ece = 1.2 - truth + rng.normal(0, 0.02), abs(rng.normal(0.05, 0.01))
     values = np.full(400, -log_loss, np.float16) if metric == "log-loss" else None

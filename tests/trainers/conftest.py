@@ -11,7 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from augsearch.trainers.data.dataset import Part
+from augsearch.trainers.data.dataset import Split
 from augsearch.trainers.data.images import open_images
 from augsearch.trainers.data.splits import Splits, split
 from augsearch.trainers.data.target_domain import open_target
@@ -86,5 +86,5 @@ def source() -> Source:
     rng = np.random.default_rng(0)
     labels = np.append(np.arange(300) % 5, [-1] * 20)
     images = (COLOURS[labels][:, None, None] + rng.normal(20, 45, (320, 8, 8, 3))).clip(0, 255)
-    given = np.where(labels < 0, Part.UNLABELED, Part.ANY).astype(np.int8)
+    given = np.where(labels < 0, Split.UNLABELED, Split.ANY).astype(np.int8)
     return Source(images.astype(np.uint8), labels, split(labels, given, classes=CLASSES, seed=0))

@@ -1,50 +1,56 @@
 """Writing a decoded data set so that it is there whole, or not at all."""
 
-import hashlib
+from __future__ import annotations
+
 import io
 import json
-import os
 import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
 from augsearch.policies import UserError
-from augsearch.trainers.data.dataset import CACHE_FORMAT, load_cache
+from augsearch.policies.atomic import sync
+from augsearch.trainers.data.dataset import CACHE_FORMAT, Indices, Progress, load_cache
 from augsearch.trainers.data.decode import pillow_without_warnings
-from augsearch.trainers.data.sources.base import Sample, Stream, check_classes
-from augsearch.trainers.system.aliases import Progress
-from augsearch.trainers.system.text import printable
+from augsearch.trainers.data.sources.base import OpenedSource, Sample, check_classes, printable
+from augsearch.trainers.system.hashing import growing_hash, hex_hash
 
 PARTIAL = ".partial-"
 ABANDONED_AFTER = 24 * 3600.0
 """Seconds without a write after which a partial folder is taken for that of a process that was killed."""
 
 PROGRESS_EVERY = 64
+"""Images after which it is said how many are done."""
 
 
-def write_cache(
-    stream: Stream,
-    name: str,
-    target: Path,
-    image_size: int | None,
-    largest: int,
-    skip_bad_images: bool,
-    progress: Progress | None,
-) -> None:
-    """Decode a stream into the folder ``target``, for ``load_cache`` to map.
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How a data set is decoded."""
+
+    name: str
+    """What people call it."""
+    size: int
+    """Side of the decoded images in pixels."""
+    skip_bad_images: bool
+    """Go on without those that can't be read, instead of giving up."""
+    progress: Progress | None
+
+
+def write_cache(opened: OpenedSource, target: Path, how: Decoding) -> None:
+    """Decode a data set into the folder ``target``, for ``load_cache`` to map.
 
     Raises:
         UserError: images cannot be read, or the cache cannot be written.
     """
     with written_whole(target, load_cache) as partial, pillow_without_warnings():
-        size = image_size or stream.side(largest)
-        _decode(stream, name, partial, size, skip_bad_images, progress)
+        _decode(opened, partial, how)
 
 
 @contextmanager
@@ -67,7 +73,7 @@ def written_whole(target: Path, load: Callable[[Path], object]) -> Iterator[Path
         _remove_abandoned(target.parent)
         yield partial
         for path in partial.iterdir():
-            _sync(path)
+            sync(path)
         _take_the_name(partial, target, load)
     except OSError as error:
         raise UserError(
@@ -78,36 +84,34 @@ def written_whole(target: Path, load: Callable[[Path], object]) -> Iterator[Path
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _decode(
-    stream: Stream, name: str, folder: Path, size: int, skip_bad_images: bool, progress: Progress | None
-) -> None:
+def _decode(opened: OpenedSource, folder: Path, how: Decoding) -> None:
     """Write everything that makes a cache."""
     kept: list[Sample] = []
     bad: list[Sample] = []
-    with PixelFile(folder / "images.npy", size) as pixels:
-        for done, sample in enumerate(stream.samples(size), 1):
+    with PixelFile(folder / "images.npy", how.size) as pixels:
+        for done, sample in enumerate(opened.samples(how.size), 1):
             if sample.pixels is None:
                 bad.append(sample)
             # After a first bad image the rest are decoded only to count the bad ones among them.
-            elif skip_bad_images or not bad:
+            elif how.skip_bad_images or not bad:
                 pixels.append(sample.pixels)
-                kept.append(Sample(sample.file, None, sample.label, sample.part))
-            if progress is not None and (done % PROGRESS_EVERY == 0 or done == stream.total):
-                progress(done, stream.total)
-    if bad and not skip_bad_images:
-        raise UserError(_complaint(name, bad, stream.total))
+                kept.append(Sample(sample.file, None, sample.label, sample.split))
+            if how.progress is not None and (done % PROGRESS_EVERY == 0 or done == opened.total):
+                how.progress(done, opened.total)
+    if bad and not how.skip_bad_images:
+        raise UserError(_complaint(how.name, bad, opened.total))
 
     labels = np.array([sample.label for sample in kept], np.int64)
-    given = np.array([sample.part for sample in kept], np.int8)
+    given = np.array([sample.split for sample in kept], np.int8)
     numbers = range(int(labels.max(initial=-1)) + 1)
-    named = len(stream.classes) >= len(numbers)
-    classes = stream.classes if named else tuple(str(number) for number in numbers)
-    check_classes(name, classes, labels)
+    named = len(opened.classes) >= len(numbers)
+    classes = opened.classes if named else tuple(str(number) for number in numbers)
+    check_classes(how.name, classes, labels)
     np.save(folder / "labels.npy", labels)
     np.save(folder / "given.npy", given)
     index = {
         "format": CACHE_FORMAT,
-        "name": name,
+        "name": how.name,
         "classes": classes,
         "fingerprint": _fingerprint(pixels.digest, labels, given, classes),
         "files": [printable(sample.file) for sample in kept],
@@ -122,19 +126,16 @@ class PixelFile:
     It has ``channels``, 1 or 3, but three as soon as a coloured image comes.
 
     It is appended to, not memory-mapped: a full disk is then an error and not the death of the process.
-
-    Attributes:
-        digest: hash of the pixels.
     """
 
     def __init__(self, path: Path, size: int, channels: int = 1) -> None:
         self._path = path
         self._shape = (0, size, size, channels)
-        self._hash = hashlib.blake2b(f"{size}".encode())
+        self._hash = growing_hash(f"{size}".encode())
         self._file = path.open("wb")
         self._file.write(self._header())
 
-    def __enter__(self) -> "PixelFile":
+    def __enter__(self) -> PixelFile:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -144,10 +145,10 @@ class PixelFile:
 
     @property
     def digest(self) -> bytes:
-        """Of the pixels so far."""
+        """The hash of the pixels so far, 64 bytes."""
         return self._hash.digest()
 
-    def append(self, pixels: npt.NDArray[np.uint8]) -> None:
+    def append(self, pixels: NDArray[np.uint8]) -> None:
         """Add an image, uint8 (S, S, 1) or (S, S, 3)."""
         channels = pixels.shape[-1]
         self._hash.update(bytes([channels]))
@@ -157,7 +158,7 @@ class PixelFile:
         self._write(pixels)
         self._shape = (self._shape[0] + 1, *self._shape[1:])
 
-    def _write(self, pixels: npt.NDArray[np.uint8]) -> None:
+    def _write(self, pixels: NDArray[np.uint8]) -> None:
         row = np.broadcast_to(pixels, self._shape[1:])
         self._file.write(np.ascontiguousarray(row).data)
 
@@ -174,7 +175,7 @@ class PixelFile:
         grey.unlink()
 
     def _header(self) -> bytes:
-        """Return the header, which NumPy pads so that its length does not depend on the number of images."""
+        """The header, which NumPy pads so that its length does not depend on the number of images."""
         buffer = io.BytesIO()
         np.lib.format.write_array_header_1_0(
             buffer, {"descr": "|u1", "fortran_order": False, "shape": self._shape}
@@ -193,15 +194,9 @@ def _complaint(name: str, bad: list[Sample], total: int) -> str:
     )
 
 
-def _fingerprint(
-    pixels: bytes, labels: npt.NDArray[np.int64], given: npt.NDArray[np.int8], classes: tuple[str, ...]
-) -> str:
-    """Hash the content of a data set: pixels, labels, parts and class names."""
-    content = hashlib.blake2b(pixels, digest_size=16)
-    content.update(labels.astype("<i8").tobytes())
-    content.update(given.tobytes())
-    content.update(json.dumps(classes).encode())
-    return content.hexdigest()
+def _fingerprint(pixels: bytes, labels: Indices, given: NDArray[np.int8], classes: tuple[str, ...]) -> str:
+    """The hash of a data set's content: pixels, labels, splits and class names."""
+    return hex_hash(pixels, labels.astype("<i8").tobytes(), given.tobytes(), json.dumps(classes).encode())
 
 
 def _take_the_name(partial: Path, target: Path, load: Callable[[Path], object]) -> None:
@@ -227,12 +222,3 @@ def _remove_abandoned(cache: Path) -> None:
             touched = max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
             if time.time() - touched > ABANDONED_AFTER:
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file is on disk, so that after a power cut the cache is not complete in name only."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

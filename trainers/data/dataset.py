@@ -4,15 +4,15 @@ Images are decoded once, into a cache keyed by what lies on disk and the size as
 by this process or by a worker, maps the same pages and decodes nothing.
 """
 
-import enum
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
 from augsearch.policies import UserError
 
@@ -22,9 +22,15 @@ CACHE_FORMAT = 1
 SMALL_SIDE = 64
 Held = TypeVar("Held")
 
+Indices = NDArray[np.int64]
+"""Which images of an array are meant, (N,)."""
 
-class Part(enum.IntEnum):
-    """What the layout of the data says about an image; ``ANY`` where it says nothing."""
+Progress = Callable[[int, int], None]
+"""Called with (images done, images in all)."""
+
+
+class Split(IntEnum):
+    """What a data set says that an image is for; ``ANY`` where it says nothing."""
 
     ANY = 0
     TRAIN = 1
@@ -38,38 +44,29 @@ class ImageData:
     """A decoded data set.
 
     Pickling one sends the path of its cache, not its pixels: the receiver maps the same pages.
-
-    Attributes:
-        name: the folder's name, the file's stem, ``fashion-mnist-small`` or torchvision's name.
-        images: uint8, (N, S, S, C), RGB; C is 1 if every image is grey, else 3; a read-only memory map.
-        labels: int64, (N,), in 0..len(classes)-1, or -1 where the image is unlabeled; read-only.
-        given: int8, (N,), codes of ``Part``; read-only.
-        classes: the names of the classes, in the order of the labels.
-        fingerprint: hex BLAKE2b of pixels, labels, given and classes: the content, wherever it lies.
-        files: for each image its path inside the source, or ``index 17`` in a source that has no files.
-        skipped: ``path: reason`` of every image left out by ``skip_bad_images``.
-        cache: the folder to give to ``load_cache``.
     """
 
     name: str
-    images: npt.NDArray[np.uint8]
-    labels: npt.NDArray[np.int64]
-    given: npt.NDArray[np.int8]
+    """The folder's name, the file's stem, ``fashion-mnist-small`` or torchvision's name."""
+    images: NDArray[np.uint8]
+    """(N, S, S, C), RGB; C is 1 if every image is grey, else 3; a read-only memory map."""
+    labels: NDArray[np.int64]
+    """(N,), in 0..len(classes)-1, or -1 where the image is unlabeled; read-only."""
+    given: NDArray[np.int8]
+    """(N,), codes of ``Split``; read-only."""
     classes: tuple[str, ...]
+    """The names of the classes, in the order of the labels."""
     fingerprint: str
+    """Hex BLAKE2b of pixels, labels, given and classes: the content, wherever it lies."""
     files: tuple[str, ...]
+    """For each image its path inside the source, or ``index 17`` in a source that has no files."""
     skipped: tuple[str, ...]
+    """``path: reason`` of every image left out by ``skip_bad_images``."""
     cache: Path
+    """The folder to give to ``load_cache``."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return load_cache, (self.cache,)
-
-
-def image_paths(source: str | None, data: ImageData) -> list[Path] | None:
-    """The files of ``data``, which was opened from ``source``, in its order; None where they are no files."""
-    if source is None or source.startswith("torchvision:") or not Path(source).expanduser().is_dir():
-        return None
-    return [Path(source).expanduser() / file for file in data.files]
 
 
 def load_cache(folder: Path) -> ImageData:
@@ -84,7 +81,7 @@ def load_cache(folder: Path) -> ImageData:
         labels = np.load(folder / "labels.npy", allow_pickle=False)
         given = np.load(folder / "given.npy", allow_pickle=False)
         if index["format"] != CACHE_FORMAT or not len(images) == len(labels) == len(given):
-            raise ValueError("the parts of the cache do not belong together")
+            raise ValueError("the files of the cache do not belong together")
         labels.flags.writeable = given.flags.writeable = False
         return ImageData(
             name=index["name"],

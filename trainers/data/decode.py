@@ -1,5 +1,7 @@
 """From a picture in any format to a square of 8-bit pixels."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,15 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from augsearch.trainers.system.threads import Result
 
-Pixels = npt.NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
+"""An image, (S, S, 1) or (S, S, 3)."""
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom, in pixels."""
 Crop = Callable[[int, int], Box]
+"""Says, of an image's width and height, which part of it to take."""
 
 FORMATS = ("JPEG", "MPO", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA", "QOI")
 """Formats that are tried, whatever the suffix. Some others run programs (EPS) or need a vector renderer."""
@@ -120,15 +124,15 @@ def fit(image: Image.Image, size: int, *, orientation: int = 1, box: Box | None 
         BadImageError: its floating-point or 32-bit values have no known range.
     """
     image = _eight_bit(image)
-    part = box or centre(*image.size)
-    square = image.resize((size, size), Image.Resampling.BICUBIC, box=part, reducing_gap=3.0)
+    chosen = box or centre(*image.size)
+    square = image.resize((size, size), Image.Resampling.BICUBIC, box=chosen, reducing_gap=3.0)
     # Turning the small square gives what turning the large image first would, for less.
     if orientation in _UPRIGHT:
         square = square.transpose(_UPRIGHT[orientation])
     return _grey_if_grey(np.asarray(square))
 
 
-def fit_array(values: npt.NDArray[Any], size: int) -> Pixels:
+def fit_array(values: NDArray[Any], size: int) -> Pixels:
     """Do as ``fit`` for an array, (H, W) or (H, W, 1, 3 or 4), of a type that ``to_uint8`` takes."""
     pixels = to_uint8(values)
     if pixels.ndim == 3:
@@ -138,7 +142,7 @@ def fit_array(values: npt.NDArray[Any], size: int) -> Pixels:
     return fit(Image.fromarray(np.ascontiguousarray(pixels)), size)
 
 
-def to_uint8(values: npt.NDArray[Any]) -> Pixels:
+def to_uint8(values: NDArray[Any]) -> Pixels:
     """Scale pixel values to 0..255: uint8 as it is, uint16 and bool from their whole range, floats from 0..1.
 
     Raises:
@@ -202,7 +206,7 @@ def _grey_if_grey(pixels: Pixels) -> Pixels:
 
 
 def _orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 where there is none or the EXIF block is broken."""
+    """The EXIF orientation, 1 where there is none or the EXIF block is broken."""
     try:
         return int(image.getexif().get(0x0112, 1))
     except Exception:  # A broken EXIF block raises anything, and the picture is none the worse for it.
@@ -211,7 +215,7 @@ def _orientation(image: Image.Image) -> int:
 
 @cache
 def _formats() -> tuple[str, ...]:
-    """Return the formats that this build of Pillow has."""
+    """The formats that this build of Pillow has."""
     Image.init()
     return tuple(name for name in FORMATS if name in Image.OPEN)
 

@@ -7,9 +7,8 @@ from collections import Counter
 import numpy as np
 from numpy.typing import NDArray
 
+from augsearch.trainers.data.dataset import Indices
 from augsearch.trainers.system.hashing import content_key
-
-Indices = NDArray[np.int64]
 
 
 def copies_among(

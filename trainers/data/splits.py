@@ -4,24 +4,23 @@ Everything is stratified by class and follows from the seed alone. Which images 
 depend on how many are trained on.
 """
 
-import hashlib
 import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
 from augsearch.policies import UserError
-from augsearch.trainers.data.dataset import Part
-from augsearch.trainers.system.aliases import IndexArray
+from augsearch.trainers.data.dataset import Indices, Split
+from augsearch.trainers.system.hashing import hex_hash
 
 TEST_PERCENT = 20
 VALIDATION_PERCENT = 15
 CONFIRMATION_PERCENT = 15
 
 SPLITTING, FOLDING, HALVING = 0, 1, 3
-"""Part of the seed of what is shuffled, so that no two shuffles share their random numbers.
+"""Goes into the seed of what is shuffled, so that no two shuffles share their random numbers.
 
 2 is that of the sample of unlabeled images.
 """
@@ -29,35 +28,30 @@ SPLITTING, FOLDING, HALVING = 0, 1, 3
 
 @dataclass(frozen=True, eq=False)
 class Splits:
-    """Which images are for what: int64 indices into the data set, sorted, read-only and disjoint.
+    """Which images are for what: indices into the data set, sorted, read-only and disjoint."""
 
-    Attributes:
-        train: what students and teachers learn from.
-        validation: what the search scores on.
-        confirmation: what the finalists are compared on; the search has not seen it.
-        test: what the final model is measured on, once.
-        unlabeled: images without labels.
-    """
-
-    train: IndexArray
-    validation: IndexArray
-    confirmation: IndexArray
-    test: IndexArray
-    unlabeled: IndexArray
+    train: Indices
+    """What students and teachers learn from."""
+    validation: Indices
+    """What the search scores on."""
+    confirmation: Indices
+    """What the finalists are compared on; the search has not seen it."""
+    test: Indices
+    """What the final model is measured on, once."""
+    unlabeled: Indices
+    """Images without labels."""
 
     def digests(self) -> dict[str, str]:
-        """Return a short hex hash of each part, to tell later whether it is still the same."""
+        """A short hex hash of each split, to tell later whether it is still the same."""
         return {
-            field.name: hashlib.blake2b(
-                getattr(self, field.name).astype("<i8").tobytes(), digest_size=8
-            ).hexdigest()
+            field.name: hex_hash(getattr(self, field.name).astype("<i8").tobytes(), size=8)
             for field in fields(self)
         }
 
 
 def split(
-    labels: IndexArray,
-    given: npt.NDArray[np.int8],
+    labels: Indices,
+    given: NDArray[np.int8],
     *,
     classes: Sequence[str],
     seed: int,
@@ -65,31 +59,31 @@ def split(
 ) -> Splits:
     """Divide a data set.
 
-    A given test part is kept. A given validation part is halved into validation and confirmation. What is
+    A given test split is kept. A given validation split is halved into validation and confirmation. What is
     not given is carved from the other labeled images: 20 % for testing, 15 % each for validation and
     confirmation; what remains is for training. Totals are as asked to within rounding, except that every
-    part gets an image of every class.
+    split gets an image of every class.
 
     Args:
         labels: int64, (N,), in 0..len(classes)-1, or -1 where unlabeled.
-        given: int8, (N,), codes of ``Part``.
+        given: int8, (N,), codes of ``Split``.
         classes: names of the classes.
         seed: 0 or more; decides which images go where.
-        limit: train on at most this many images; the others are dropped, not moved to another part.
+        limit: train on at most this many images; the others are dropped, not moved to another split.
 
     Raises:
         UserError: a class has too few images, or ``limit`` is less than the number of classes.
     """
-    unlabeled = (labels < 0) | (given == Part.UNLABELED)
+    unlabeled = (labels < 0) | (given == Split.UNLABELED)
 
-    def shuffled(part: Part, *others: Part) -> list[IndexArray]:
-        among = np.flatnonzero(~unlabeled & np.isin(given, [part, *others]))
+    def shuffled(split: Split, *others: Split) -> list[Indices]:
+        among = np.flatnonzero(~unlabeled & np.isin(given, [split, *others]))
         return [
-            np.random.default_rng([seed, SPLITTING, part, label]).permutation(own)
+            np.random.default_rng([seed, SPLITTING, split, label]).permutation(own)
             for label, own in enumerate(_by_class(among, labels, len(classes)))
         ]
 
-    pool, held, test = shuffled(Part.TRAIN, Part.ANY), shuffled(Part.VALIDATION), shuffled(Part.TEST)
+    pool, held, test = shuffled(Split.TRAIN, Split.ANY), shuffled(Split.VALIDATION), shuffled(Split.TEST)
     test_given, validation_given = any(map(len, test)), any(map(len, held))
 
     shares = [] if test_given else [TEST_PERCENT]
@@ -117,9 +111,7 @@ def split(
     )
 
 
-def fold_subset(
-    train: IndexArray, labels: npt.NDArray[np.int64], *, fold: int, size: int, seed: int
-) -> IndexArray:
+def fold_subset(train: Indices, labels: Indices, *, fold: int, size: int, seed: int) -> Indices:
     """Choose the images that a fold trains on, the same for every candidate.
 
     Of each class, folds take one stretch after another of a shuffled order, and when it has run out, of a
@@ -153,7 +145,7 @@ def fold_subset(
     return _joined(chosen)
 
 
-def halves(images: IndexArray, labels: npt.NDArray[np.int64], *, seed: int) -> tuple[IndexArray, IndexArray]:
+def halves(images: Indices, labels: Indices, *, seed: int) -> tuple[Indices, Indices]:
     """Divide images into two halves, stratified by class; each has one of every class.
 
     Args:
@@ -169,14 +161,14 @@ def halves(images: IndexArray, labels: npt.NDArray[np.int64], *, seed: int) -> t
     return _joined(first), _joined(second)
 
 
-def _by_class(images: IndexArray, labels: IndexArray, classes: int) -> list[IndexArray]:
+def _by_class(images: Indices, labels: Indices, classes: int) -> list[Indices]:
     """Divide indices by the class of their image; sorted ones stay sorted."""
     own = labels[images]
     ordered = images[np.argsort(own, kind="stable")]
     return np.split(ordered, np.cumsum(np.bincount(own, minlength=classes))[:-1])
 
 
-def _carve(pool: list[IndexArray], shares: list[int]) -> list[list[IndexArray]]:
+def _carve(pool: list[Indices], shares: list[int]) -> list[list[Indices]]:
     """Cut ``shares`` (in percent of the whole) off the front of every class; last in the list is the rest."""
     whole = sum(map(len, pool))
     carved = []
@@ -190,7 +182,7 @@ def _carve(pool: list[IndexArray], shares: list[int]) -> list[list[IndexArray]]:
     return [*carved, pool]
 
 
-def _limited(train: list[IndexArray], limit: int) -> list[IndexArray]:
+def _limited(train: list[Indices], limit: int) -> list[Indices]:
     """Keep at most ``limit`` images, of every class its share."""
     if limit < len(train):
         raise UserError(f"limit must be at least the number of classes, {len(train)}, got {limit}")
@@ -224,7 +216,7 @@ def _apportion(counts: Sequence[int], total: int, least: int, most: Sequence[int
     return sizes
 
 
-def _check_counts(classes: Sequence[str], images: list[IndexArray], purpose: str, needed: int) -> None:
+def _check_counts(classes: Sequence[str], images: list[Indices], purpose: str, needed: int) -> None:
     """Check that every class has the images it needs."""
     for name, own in zip(classes, images, strict=True):
         if len(own) < needed:
@@ -232,7 +224,7 @@ def _check_counts(classes: Sequence[str], images: list[IndexArray], purpose: str
             raise UserError(f"class '{name}' has {len(own)} {plural} {purpose}, it needs at least {needed}")
 
 
-def _joined(images: list[IndexArray]) -> IndexArray:
+def _joined(images: list[Indices]) -> Indices:
     """Join indices, sorted and read-only."""
     joined = np.sort(np.concatenate(images).astype(np.int64))
     joined.flags.writeable = False

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,40 +10,36 @@ from numpy.typing import NDArray
 
 from augsearch.policies import UserError
 from augsearch.policies.errors import some
-from augsearch.trainers.data.dataset import ImageData, Part, image_paths, load_cache
-from augsearch.trainers.data.images import open_images
+from augsearch.trainers.data.dataset import ImageData, Indices, Progress, Split, load_cache
+from augsearch.trainers.data.duplicates import copies_among, groups_of_copies
+from augsearch.trainers.data.images import image_paths, open_images
 from augsearch.trainers.data.splits import Splits, halves
-
-Indices = NDArray[np.int64]
+from augsearch.trainers.system.hashing import hex_hash
 
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """Images from where the model will be used.
-
-    Attributes:
-        source: what they were opened from.
-        data: all of them, at the side of the data set that they belong to, with classes of their own.
-        channels: of that data set.
-        classes: of that data set.
-        validation: int64, sorted: what the search scores on.
-        confirmation: int64, sorted: what the finalists are compared on, and the final model's epochs.
-    """
+    """Images from where the model will be used."""
 
     source: str
+    """What they were opened from."""
     data: ImageData
+    """All of them, at the side of the data set that they belong to, with classes of their own."""
     channels: int
+    """How many that data set has."""
     classes: tuple[str, ...]
+    """The classes of that data set."""
     validation: Indices
+    """Sorted: what the search scores on."""
     confirmation: Indices
+    """Sorted: what the finalists are compared on, and the final model's epochs."""
 
     @property
     def fingerprint(self) -> str:
         """Hex; another one when the images change, or what they are used for."""
-        content = hashlib.blake2b(self.data.fingerprint.encode(), digest_size=16)
-        for half in (self.validation, self.confirmation):
-            content.update(len(half).to_bytes(8) + half.astype("<i8").tobytes())
-        return content.hexdigest()
+        halves = (self.validation, self.confirmation)
+        used = [len(half).to_bytes(8) + half.astype("<i8").tobytes() for half in halves]
+        return hex_hash(self.data.fingerprint.encode(), *used)
 
     @property
     def used(self) -> Indices:
@@ -85,7 +79,7 @@ class LeftOut:
     """How many images of a target are not used."""
 
     copies: int
-    """Also in the data set's train, validation or test part: known to the model, or sealed."""
+    """Also in the data set's train, validation or test split: known to the model, or sealed."""
     repeats: int
     """Also among the target's images before them."""
 
@@ -98,26 +92,24 @@ def open_target(
     cache: Path,
     seed: int,
     skip_bad_images: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Target, LeftOut]:
     """Open a target for ``data``: decoded to its side, and divided into two halves, stratified by class.
 
-    A test part that the source brings stays sealed.
+    A test split that the source brings stays sealed.
 
     Args:
         source: as for ``open_images``; its classes have the names of those of ``data``, some may lack.
         data: what is trained on.
-        splits: how it is divided; the final training learns from its validation part too.
+        splits: how it is divided; the final training learns from its validation split too.
         cache: the folder that holds the decoded caches; made if need be.
         seed: decides which image goes into which half.
         skip_bad_images: go on without the images that cannot be read.
-        progress: called with (images done, images in all) while decoding.
+        progress: called while decoding.
 
     Raises:
         UserError: the source is bad, a class is not one of ``data``'s, or has too few images.
     """
-    from augsearch.trainers.data.duplicates import copies_among, groups_of_copies  # loads Pillow, as above
-
     side, channels = int(data.images.shape[1]), int(data.images.shape[-1])
     try:
         found = open_images(
@@ -131,7 +123,7 @@ def open_target(
             f"validation images: {source} has classes that {data.name} does not have ({some(strangers, 3)}; "
             f"it has {some(data.classes, 10)}): give the same names to the same classes, and remove others"
         )
-    labeled = np.flatnonzero((found.labels >= 0) & (found.given != Part.TEST))
+    labeled = np.flatnonzero((found.labels >= 0) & (found.given != Split.TEST))
     # As the data's pixels are, or a grey image would not be known among coloured ones.
     pixels = Target(source, found, channels, data.classes, labeled, labeled).images(labeled)
     every = np.arange(len(labeled))

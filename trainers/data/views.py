@@ -1,32 +1,49 @@
-"""Where the final training's pixels come from: the decoded cache, or the image files at full size."""
+"""Where a training's pixels come from: the decoded cache, or image files that are read when wanted."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain, groupby
 from mmap import mmap
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from augsearch.policies import Policy, UserError
+from augsearch.trainers.data.dataset import Indices
 from augsearch.trainers.data.decode import BadImageError, Box, decode_file, with_channels
-from augsearch.trainers.system.aliases import Logits
+from augsearch.trainers.system.hashing import hashed_files
 from augsearch.trainers.system.threads import available_threads, in_order
 
-AT_ONCE = 2 * 2**20
+Result = TypeVar("Result")
+
+BYTES_AT_ONCE = 2 * 2**20
 """Bytes of pixels that are augmented together; more would leave the processor's cache."""
+
+BATCH = 64
+"""Images in a batch of clean ones."""
+
+FILES_AT_A_TIME = 8
+"""Files that a thread reads at a time: enough to be worth a thread's while, few enough to stay small."""
+
+MOST_TRIED = 100
+"""Files that are tried in the place of one that can't be read, before it is said that none can."""
+
+RATIOS = (3 / 4, 4 / 3)
+"""Between which the sides of a random crop are to each other (Szegedy et al. 2015, arXiv:1409.4842)."""
 
 
 class TrainingImages(Protocol):
     """What a training learns from: images wherever they are, and their labels."""
 
     @property
-    def labels(self) -> NDArray[np.int64]:
+    def labels(self) -> Indices:
         """(N,)."""
 
     @property
@@ -34,7 +51,7 @@ class TrainingImages(Protocol):
         """K."""
 
     @property
-    def teacher(self) -> Logits | None:
+    def teacher(self) -> NDArray[np.float32] | None:
         """(N, K): a teacher's logits of the clean images, if they are known."""
 
     @property
@@ -43,9 +60,9 @@ class TrainingImages(Protocol):
 
     @property
     def at_once(self) -> int:
-        """How many images ``views`` had best be asked for at least."""
+        """How many images ``views`` is best called for, at least."""
 
-    def views(self, chosen: NDArray[np.int64], policy: Policy, rng: np.random.Generator) -> NDArray[np.uint8]:
+    def views(self, chosen: Indices, policy: Policy, rng: np.random.Generator) -> NDArray[np.uint8]:
         """The ``chosen`` images, augmented: (B, S, S, C). Called from any thread."""
 
 
@@ -55,10 +72,10 @@ class LabeledImages:
 
     images: NDArray[np.uint8]
     """(N, H, W, C)."""
-    labels: NDArray[np.int64]
+    labels: Indices
     """(N,)."""
     num_classes: int
-    teacher: Logits | None = None
+    teacher: NDArray[np.float32] | None = None
     """(N, K): a teacher's logits of the clean images."""
     threads: int = 0
     """Threads that make batches ahead of the training; 0: as many as suit the device."""
@@ -66,17 +83,11 @@ class LabeledImages:
     @property
     def at_once(self) -> int:
         """Some batches of small images: a policy on 512 thumbnails costs half as much each as on 64."""
-        return max(1, AT_ONCE // int(self.images[0].nbytes))
+        return max(1, BYTES_AT_ONCE // int(self.images[0].nbytes))
 
-    def views(self, chosen: NDArray[np.int64], policy: Policy, rng: np.random.Generator) -> NDArray[np.uint8]:
+    def views(self, chosen: Indices, policy: Policy, rng: np.random.Generator) -> NDArray[np.uint8]:
         """The ``chosen`` images, augmented."""
         return policy.augment(self.images[chosen], rng)
-
-
-RATIOS = (3 / 4, 4 / 3)
-"""Between which the sides of a random crop are to each other (Szegedy et al. 2015, arXiv:1409.4842)."""
-
-CHUNK = 64
 
 
 class Pixels(Protocol):
@@ -84,18 +95,18 @@ class Pixels(Protocol):
 
     @property
     def side(self) -> int:
-        """Of the images that they yield, in pixels."""
+        """Side of the images, in pixels."""
 
     @property
     def made_by(self) -> str:
         """What decides the pixels, beside the images: where that is another, so is the training."""
 
     def training(
-        self, chosen: NDArray[np.int64], labels: NDArray[np.int64], num_classes: int, teacher: Logits | None
+        self, chosen: Indices, labels: Indices, num_classes: int, teacher: NDArray[np.float32] | None
     ) -> TrainingImages:
         """The ``chosen`` images to learn from; ``labels`` (N,) and the teacher's logits (N, K) are of all."""
 
-    def clean(self, chosen: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+    def clean(self, chosen: Indices) -> Iterator[NDArray[np.uint8]]:
         """The ``chosen`` images as they are, in batches (B, S, S, C)."""
 
 
@@ -123,16 +134,16 @@ class Decoded:
         return f"decoded at {self.side}"
 
     def training(
-        self, chosen: NDArray[np.int64], labels: NDArray[np.int64], num_classes: int, teacher: Logits | None
+        self, chosen: Indices, labels: Indices, num_classes: int, teacher: NDArray[np.float32] | None
     ) -> TrainingImages:
         """The ``chosen`` images, read into memory."""
         known = None if teacher is None else teacher[chosen]
         return LabeledImages(self.images[chosen], labels[chosen], num_classes, known)
 
-    def clean(self, chosen: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+    def clean(self, chosen: Indices) -> Iterator[NDArray[np.uint8]]:
         """The ``chosen`` images."""
-        for start in range(0, len(chosen), CHUNK):
-            yield self.images[chosen[start : start + CHUNK]]
+        for start in range(0, len(chosen), BATCH):
+            yield self.images[chosen[start : start + BATCH]]
 
 
 def _mapped(path: Path) -> Decoded:
@@ -143,7 +154,7 @@ def _mapped(path: Path) -> Decoded:
 class OnDisk:
     """Image files, decoded when they are wanted, by threads that run a little ahead.
 
-    A training sees a random part of each (RandomResizedCrop), and then the policy.
+    A training sees a random crop of each (RandomResizedCrop), and then the policy.
     """
 
     paths: Sequence[Path]
@@ -151,6 +162,13 @@ class OnDisk:
     channels: int
     smallest_crop: float = 0.35
     """The smallest share of an image's area that a training's crop may have."""
+    replaces_unreadable: bool = False
+    """Whether another file takes the place of one that can't be read; else that is an error.
+
+    For images that nobody has looked at. ``readable`` leaves out what can't be read in either case.
+    """
+    unreadable: dict[int, str] = field(default_factory=dict, init=False, repr=False)
+    """Why a file could not be read, by its index, as far as this process knows."""
 
     @property
     def made_by(self) -> str:
@@ -158,29 +176,94 @@ class OnDisk:
         return f"files at {self.side}, crops from {self.smallest_crop}"
 
     def training(
-        self, chosen: NDArray[np.int64], labels: NDArray[np.int64], num_classes: int, teacher: Logits | None
+        self, chosen: Indices, labels: Indices, num_classes: int, teacher: NDArray[np.float32] | None
     ) -> TrainingImages:
         """The ``chosen`` files to learn from."""
         known = None if teacher is None else teacher[chosen]
         return FileImages(self, chosen, labels[chosen], num_classes, known, available_threads())
 
-    def clean(self, chosen: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
-        """The ``chosen`` files: shorter side scaled, centre kept."""
-        chunks = [chosen[start : start + CHUNK] for start in range(0, len(chosen), CHUNK)]
-        yield from in_order(lambda part: np.stack([self.read(index) for index in part]), chunks)
+    def clean(self, chosen: Indices) -> Iterator[NDArray[np.uint8]]:
+        """The ``chosen`` files: shorter side scaled, centre kept; in batches that are in step with them.
+
+        Raises:
+            UserError: a file can't be read, nor any that may replace it.
+        """
+
+        def read(portion: Indices) -> list[NDArray[np.uint8]]:
+            if self.replaces_unreadable:
+                return [self.read_or_another(int(index), chosen) for index in portion]
+            return [self.read(int(index)) for index in portion]
+
+        batches = (chosen[start : start + BATCH] for start in range(0, len(chosen), BATCH))
+        for images in in_groups(read, batches):
+            yield np.stack(list(chain.from_iterable(images)))
+
+    def readable(self, groups: Iterable[Indices]) -> Iterator[tuple[Indices, NDArray[np.uint8]]]:
+        """For each of ``groups`` of files, those that can be read, and their images as in ``clean``.
+
+        Groups are taken one after another while their predecessors' files are being read.
+        """
+        for portions in in_groups(self._readable, groups):
+            indices, images = zip(*portions, strict=True)
+            yield np.concatenate(indices), np.concatenate(images)
+
+    def keys(self, indices: Indices) -> list[bytes]:
+        """Hashes of the files' bytes, 16 bytes each; ``NO_KEY`` for a file that can't be opened."""
+        return hashed_files([self.paths[int(index)] for index in indices])
 
     def read(self, index: int, rng: np.random.Generator | None = None) -> NDArray[np.uint8]:
-        """One image, (S, S, C): a random part of it with ``rng``, the centre without.
+        """One image, (S, S, C): a random crop of it with ``rng``, the centre without.
 
         Raises:
             UserError: the file can't be read any more.
         """
+        try:
+            return self._decoded(index, rng)
+        except BadImageError as error:
+            raise UserError(
+                f"cannot read {self.paths[index]} ({error}), which could be read before"
+            ) from None
+
+    def read_or_another(self, index: int, among: Indices, seed: int | None = None) -> NDArray[np.uint8]:
+        """As ``read``, with a generator made of ``seed``; of a file that can't be read another of ``among``.
+
+        The same files with the same seed give the same image.
+
+        Raises:
+            UserError: a hundred others can't be read either.
+        """
+        # Tried as if for the first time, whatever is known of them: a training that is taken up again knows
+        # less. Scattered, because what damaged one file has often damaged its neighbours.
+        others = np.random.default_rng(index).integers(len(among), size=MOST_TRIED)
+        for tried in (index, *(int(among[other]) for other in others)):
+            try:
+                return self._decoded(tried, None if seed is None else np.random.default_rng(seed))
+            except BadImageError:
+                continue
         path = self.paths[index]
+        raise UserError(
+            f"cannot read {path} ({self.unreadable[index]}), nor any of {MOST_TRIED} other images: "
+            f"see whether {path.parent} is still there"
+        )
+
+    def _decoded(self, index: int, rng: np.random.Generator | None) -> NDArray[np.uint8]:
         crop = None if rng is None else partial(random_box, smallest=self.smallest_crop, rng=rng)
         try:
-            return with_channels(decode_file(path, self.side, crop), self.channels)
+            return with_channels(decode_file(self.paths[index], self.side, crop), self.channels)
         except BadImageError as error:
-            raise UserError(f"cannot read {path} ({error}), which could be read before") from None
+            self.unreadable[index] = str(error)
+            raise
+
+    def _readable(self, portion: Indices) -> tuple[Indices, NDArray[np.uint8]]:
+        indices, images = [], []
+        for index in portion:
+            try:
+                images.append(self._decoded(int(index), None))
+            except BadImageError:
+                continue
+            indices.append(index)
+        shape = (len(images), self.side, self.side, self.channels)
+        return np.array(indices, np.int64), np.array(images, np.uint8).reshape(shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -188,21 +271,46 @@ class FileImages:
     """Some of the files, with their labels, to learn from."""
 
     files: OnDisk
-    chosen: NDArray[np.int64]
-    labels: NDArray[np.int64]
+    chosen: Indices
+    labels: Indices
     num_classes: int
-    teacher: Logits | None
+    teacher: NDArray[np.float32] | None
     threads: int
     at_once: int = 1
 
-    def views(self, chosen: NDArray[np.int64], policy: Policy, rng: np.random.Generator) -> NDArray[np.uint8]:
-        """Random parts of the ``chosen`` files, augmented."""
-        images = np.stack([self.files.read(int(self.chosen[index]), rng) for index in chosen])
-        return policy.augment(images, rng)
+    def views(self, chosen: Indices, policy: Policy, rng: np.random.Generator) -> NDArray[np.uint8]:
+        """Random crops of the ``chosen`` files, augmented.
+
+        Raises:
+            UserError: a file can't be read, nor any that may replace it.
+        """
+        indices = [int(self.chosen[index]) for index in chosen]
+        if self.files.replaces_unreadable:
+            # Drawn for all alike: how often a file is tried must not decide what is drawn for the next.
+            seeds = [int(seed) for seed in rng.integers(2**63, size=len(indices))]
+            pairs = zip(indices, seeds, strict=True)
+            images = [self.files.read_or_another(index, self.chosen, seed) for index, seed in pairs]
+        else:
+            images = [self.files.read(index, rng) for index in indices]
+        return policy.augment(np.stack(images), rng)
+
+
+def in_groups(function: Callable[[Indices], Result], groups: Iterable[Indices]) -> Iterator[list[Result]]:
+    """For each group, what ``function`` makes of its portions, in threads that run a little ahead."""
+    portions = ((number, portion) for number, group in enumerate(groups) for portion in _portions(group))
+    results = in_order(lambda numbered: (numbered[0], function(numbered[1])), portions)
+    for _, of_group in groupby(results, key=itemgetter(0)):
+        yield [result for _, result in of_group]
+
+
+def _portions(indices: Indices) -> Iterator[Indices]:
+    """``indices`` in pieces for a thread each; one empty piece if there are none."""
+    for start in range(0, max(1, len(indices)), FILES_AT_A_TIME):
+        yield indices[start : start + FILES_AT_A_TIME]
 
 
 def random_box(width: int, height: int, smallest: float, rng: np.random.Generator) -> Box:
-    """A random part of an image of ``width`` × ``height`` pixels: (left, top, right, bottom).
+    """A random crop of an image of ``width`` × ``height`` pixels: (left, top, right, bottom).
 
     Its area is ``smallest`` to all of the image's, evenly, and the ratio of its sides 3/4 to 4/3, evenly in
     the logarithm, as torchvision's RandomResizedCrop draws them; where ten draws don't fit, the centre.

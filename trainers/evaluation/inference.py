@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from augsearch.trainers.system.aliases import Logits
+from augsearch.trainers.evaluation.metrics import Logits
 
 
 def predict(
@@ -34,7 +34,7 @@ def predict(
     rows = []
     try:
         for batch in _chunks(images, batch_size) if isinstance(images, np.ndarray) else images:
-            # A memory map is read-only, which torch takes ill: only such a batch is copied.
+            # torch warns of read-only arrays, as a memory map is: only such a batch is copied.
             pixels = np.require(batch, requirements=["C", "W"])
             # Here and not around the loop, where it would reach into a generator of batches.
             with torch.inference_mode():

@@ -1,17 +1,19 @@
-"""What predictions are worth: accuracy, macro-F1, log-loss, calibration."""
+"""What predictions are worth: accuracy, macro-F1, log-loss, calibration; and what a search may optimise.
+
+A metric is one object at the end of this file: to add one, declare it there.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from augsearch.trainers.system.aliases import Logits
-
-Metric = Literal["accuracy", "macro-f1", "log-loss", "balanced-accuracy"]
-"""What a search optimises."""
+Logits = NDArray[np.float32]
+"""What a network says of N images and K classes, (N, K), before the softmax."""
 
 
 class TrainingDivergedError(ArithmeticError):
@@ -109,38 +111,6 @@ def calibration_bins(logits: Logits, labels: NDArray[np.int64], bins: int = 15) 
         )
 
 
-def values_by(metric: Metric, logits: Logits, labels: NDArray[np.int64]) -> NDArray[np.float64]:
-    """What each image adds to the score by ``metric``, (N,); the mean is the score.
-
-    For macro-F1 and balanced accuracy, which are no means over images, these are their linearisation
-    (influence function): their spread is what another sample of images would change.
-    """
-    if metric == "log-loss":
-        likely: NDArray[np.float64] = log_probabilities(logits)[np.arange(len(labels)), labels]
-        return likely
-    predicted = logits.argmax(axis=1)
-    correct: NDArray[np.float64] = (predicted == labels).astype(np.float64)
-    if metric == "accuracy":
-        return correct
-    if metric == "balanced-accuracy":
-        counts = np.bincount(labels).astype(np.float64)
-        occurring = counts > 0
-        recall = np.divide(np.bincount(labels, correct), counts, out=np.zeros(len(counts)), where=occurring)
-        # Linearised as well: another sample has other numbers of images of each class.
-        weighted: NDArray[np.float64] = (correct - recall[labels]) * len(labels) / counts[labels]
-        weighted /= occurring.sum()
-        weighted += recall[occurring].mean()
-        return weighted
-    classes = logits.shape[1]
-    right, named, occurs = _f1_counts(labels, predicted, classes)
-    f1 = np.divide(2 * right, named, out=np.zeros(classes), where=occurs)
-    weight = np.divide(len(labels), occurs.sum() * named, out=np.zeros(classes), where=occurs)
-    # d F1 of a class: 2 for a right answer, less F1 for every label and every answer that names it.
-    values: NDArray[np.float64] = weight[labels] * (2 * correct - f1[labels])
-    values += f1[occurs].mean() - weight[predicted] * f1[predicted]
-    return values
-
-
 def _recalls(labels: NDArray[np.int64], correct: NDArray[np.bool_]) -> dict[int, float]:
     return {int(label): float(correct[labels == label].mean()) for label in np.unique(labels)}
 
@@ -153,8 +123,189 @@ def _macro_f1(labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: 
 def _f1_counts(
     labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """Of each class: right answers, labels and answers, and whether there is any of the two."""
+    """For each class: right answers; labels and answers; whether there is any of the two."""
     # F1 = 2·TP / (2·TP + FP + FN): right answers against labels and answers.
     right = np.bincount(labels[labels == predicted], minlength=classes)
     named = np.bincount(labels, minlength=classes) + np.bincount(predicted, minlength=classes)
     return right, named, named > 0
+
+
+class Figures(Protocol):
+    """What a metric may take its score from; each is as in ``Scores``."""
+
+    @property
+    def accuracy(self) -> float:
+        """0 to 1."""
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """0 to 1."""
+
+    @property
+    def macro_f1(self) -> float:
+        """0 to 1."""
+
+    @property
+    def log_loss(self) -> float:
+        """In nats, 0 or more."""
+
+    @property
+    def by_image(self) -> NDArray[np.float64]:
+        """(N,): what each image adds to the score, see ``Metric.per_image``."""
+
+
+def mean_over_images(figures: Figures) -> float:
+    """The mean of what each image adds to the score."""
+    return float(figures.by_image.mean())
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A metric that a search may optimise. Its scores are higher where predictions are better."""
+
+    name: str
+    """In settings, options and files: ``macro-f1``."""
+    label: str
+    """In sentences: ``macro-F1``."""
+    difference_unit: str
+    """What a difference of two scores is measured in, in sentences: ``points of macro-F1``."""
+    margin: float
+    """The gain below which hardly anyone would keep a policy file for it."""
+    per_image: Callable[[Logits, NDArray[np.int64]], NDArray[np.float64]]
+    """What each image adds to the score, (N,), by logits (N, K) and labels (N,); the mean is the score.
+
+    Where the metric is no mean over images it is the linearisation (influence function): its spread is
+    what another sample of images would change.
+    """
+    score: Callable[[Figures], float] = mean_over_images
+    """The score, out of what is known of the predictions."""
+    unit: str = "points"
+    """What a difference is measured in, on an axis."""
+    factor: float = 100.0
+    """What a score is multiplied by to be shown in ``symbol`` or ``unit``."""
+    digits: int = 1
+    """Decimal places that are shown."""
+    symbol: str = "%"
+    """What is written behind a score that is shown; empty: nothing."""
+    direction: Literal[1, -1] = 1
+    """-1: people know it as something of which less is better, and the score is its negative."""
+
+    @property
+    def suffix(self) -> str:
+        """What is written behind a number that is shown: `` %``, or nothing."""
+        return f" {self.symbol}" if self.symbol else ""
+
+    @property
+    def title(self) -> str:
+        """What is written at an axis: ``macro-F1, %``."""
+        return f"{self.label}, {self.symbol}" if self.symbol else self.label
+
+    def figure(self, score: float) -> float:
+        """The number by which people know ``score``: 85.3 for 0.853, and of log-loss 0.461 for -0.461."""
+        return self.direction * self.factor * score
+
+    def shown(self, score: float, *, unit: bool = True) -> str:
+        """A score as people write it: ``85.3 %``, or ``85.3`` without ``unit``; of log-loss ``0.461``."""
+        return f"{self.figure(score):.{self.digits}f}{self.suffix if unit else ''}"
+
+    def shown_spread(self, sd: float) -> str:
+        """A standard deviation, as ``shown`` shows the score without its unit."""
+        return f"{self.factor * sd:.{self.digits}f}"
+
+    def shown_difference(self, mean: float, low: float, high: float) -> str:
+        """``+1.2 [+0.3, +2.1] points``; positive is better, whatever the metric."""
+        shown = [f"{self.factor * value:+.{self.digits}f}" for value in (mean, low, high)]
+        return f"{shown[0]} [{shown[1]}, {shown[2]}] {self.difference_unit}"
+
+
+METRICS: dict[str, Metric] = {}
+"""What a search may optimise, by name, in the order in which people are shown them."""
+
+
+def declared(metric: Metric) -> Metric:
+    """``metric``, from now on among ``METRICS``."""
+    METRICS[metric.name] = metric
+    return metric
+
+
+def _right(logits: Logits, labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    right: NDArray[np.float64] = (logits.argmax(axis=1) == labels).astype(np.float64)
+    return right
+
+
+def _f1_by_image(logits: Logits, labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    predicted, classes = logits.argmax(axis=1), logits.shape[1]
+    right, named, occurs = _f1_counts(labels, predicted, classes)
+    f1 = np.divide(2 * right, named, out=np.zeros(classes), where=occurs)
+    weight = np.divide(len(labels), occurs.sum() * named, out=np.zeros(classes), where=occurs)
+    # d F1 of a class: 2 for a right answer, less F1 for every label and every answer that names it.
+    values: NDArray[np.float64] = weight[labels] * (2 * _right(logits, labels) - f1[labels])
+    values += f1[occurs].mean() - weight[predicted] * f1[predicted]
+    return values
+
+
+def _log_likelihoods(logits: Logits, labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    likelihoods: NDArray[np.float64] = log_probabilities(logits)[np.arange(len(labels)), labels]
+    return likelihoods
+
+
+def _recall_by_image(logits: Logits, labels: NDArray[np.int64]) -> NDArray[np.float64]:
+    correct = _right(logits, labels)
+    counts = np.bincount(labels).astype(np.float64)
+    occurring = counts > 0
+    recall = np.divide(np.bincount(labels, correct), counts, out=np.zeros(len(counts)), where=occurring)
+    # Linearised as well: another sample has other numbers of images of each class.
+    values: NDArray[np.float64] = (correct - recall[labels]) * len(labels) / counts[labels]
+    values /= occurring.sum()
+    values += recall[occurring].mean()
+    return values
+
+
+ACCURACY = declared(
+    Metric(
+        name="accuracy",
+        label="accuracy",
+        difference_unit="points",
+        margin=0.01,
+        per_image=_right,
+        score=lambda figures: figures.accuracy,
+    )
+)
+
+MACRO_F1 = declared(
+    Metric(
+        name="macro-f1",
+        label="macro-F1",
+        difference_unit="points of macro-F1",
+        margin=0.01,
+        per_image=_f1_by_image,
+        score=lambda figures: figures.macro_f1,
+    )
+)
+
+LOG_LOSS = declared(
+    Metric(
+        name="log-loss",
+        label="log-loss",
+        difference_unit="nats",
+        margin=0.02,
+        per_image=_log_likelihoods,
+        score=lambda figures: -figures.log_loss,
+        unit="nats",
+        factor=1.0,
+        digits=3,
+        symbol="",
+        direction=-1,
+    )
+)
+
+BALANCED_ACCURACY = declared(
+    Metric(
+        name="balanced-accuracy",
+        label="balanced accuracy",
+        difference_unit="points of balanced accuracy",
+        margin=0.01,
+        per_image=_recall_by_image,
+        score=lambda figures: figures.balanced_accuracy,
+    )
+)

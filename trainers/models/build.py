@@ -17,6 +17,7 @@ from torch.nn import functional as F
 
 from augsearch.policies import UserError
 from augsearch.trainers.models import built_in
+from augsearch.trainers.models.hubs import halvings_to_take_out, hub_weights, native, plain_network, takes
 from augsearch.trainers.models.names import check_network, hub_of, is_built_in, is_model_file
 from augsearch.trainers.models.spec import ModelSpec, read_card
 from augsearch.trainers.models.weights import Loaded, load_weights, read_weights
@@ -100,8 +101,6 @@ def design(
             std=std,
             input_size=input_size,
         )
-    from augsearch.trainers.models.hubs import halvings_to_take_out, native
-
     known_as = native(name)
     halvings = 0
     if weights != "none":
@@ -130,8 +129,6 @@ def native_side(name: str) -> int:
     """
     if is_model_file(name):
         return read_card(Path(name)).side
-    from augsearch.trainers.models.hubs import native
-
     return native(name).side
 
 
@@ -154,8 +151,6 @@ def _built_in(spec: ModelSpec) -> nn.Module:
 
 
 def _adapted(spec: ModelSpec) -> nn.Module:
-    from augsearch.trainers.models.hubs import plain_network, takes
-
     network = plain_network(spec.name, len(spec.classes), spec.stem_halvings)
     if not takes(network, spec.side):
         raise UserError(f"model {spec.name} takes no images of {spec.side} pixels; give another --input-size")
@@ -177,8 +172,6 @@ def prepared(spec: ModelSpec, weights: str, seed: int) -> tuple[nn.Module, Loade
     if weights == "hub":
         if hub_of(spec.name) is None:
             raise UserError(f"model {spec.name} comes from no hub, so no hub has its weights; give a file")
-        from augsearch.trainers.models.hubs import hub_weights
-
         return model, load_weights(
             plain(model), hub_weights(spec.name), keep_head=False, where=f"weights of {spec.name}"
         )

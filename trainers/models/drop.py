@@ -28,9 +28,9 @@ def add_noise(model: nn.Module, dropout: float, stochastic_depth: float) -> None
 
 
 def residual_branches(model: nn.Module) -> list[nn.Module]:
-    """The modules whose outputs are added to what went round them, the first first.
+    """The modules whose outputs are added to what went round them, in the order of depth.
 
-    None in a network that has stochastic depth of its own.
+    A network that has stochastic depth of its own has none.
     """
     if any(type(module).__name__ in ("DropPath", "StochasticDepth") for module in model.modules()):
         return []

@@ -10,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from augsearch.policies import UserError
+from augsearch.policies.atomic import whole_file
 from augsearch.policies.errors import first_line
 from augsearch.trainers.models.build import build_model
 from augsearch.trainers.models.spec import ModelSpec, read_card, write_card
@@ -20,11 +21,9 @@ def save_model(model: nn.Module, spec: ModelSpec, path: Path, card: dict[str, Js
 
     The card holds the spec under ``model`` and, beside it, whatever ``card`` says of the training.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
-    temporary = path.with_name(f".{path.name}.part")
-    save_file(state, temporary)
-    temporary.replace(path)
+    with whole_file(path) as temporary:
+        save_file(state, temporary)
     write_card(path, {**card, "model": spec.model_dump(mode="json")})
 
 

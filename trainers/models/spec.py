@@ -9,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from augsearch.policies import UserError
+from augsearch.policies.atomic import write_text
 from augsearch.policies.errors import explain, first_line
 
 
@@ -31,6 +32,15 @@ class ModelSpec(BaseModel):
     """Strides of 2 that were taken out of the stem of a network made for larger images."""
 
     @property
+    def metadata(self) -> dict[str, str]:
+        """What an exported file says of itself: each field as text, lists and numbers as JSON."""
+        fields = self.model_dump(mode="json")
+        return {
+            name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            for name, value in fields.items()
+        }
+
+    @property
     def side(self) -> int:
         """Side in pixels at which the network works."""
         return self.input_size or self.image_size
@@ -48,10 +58,7 @@ def add_to_card(path: Path, more: dict[str, JsonValue]) -> None:
 
 def write_card(path: Path, document: dict[str, Any]) -> None:
     """Write the card beside the weights at ``path``, whole or not at all."""
-    card = path.with_suffix(".json")
-    temporary = card.with_name(f".{card.name}.part")
-    temporary.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
-    temporary.replace(card)
+    write_text(path.with_suffix(".json"), json.dumps(document, indent=2) + "\n")
 
 
 def read_card(path: Path) -> ModelSpec:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,9 +44,9 @@ class Loaded:
     """What was loaded and what was not."""
 
     tensors: int
-    """Of the network's, loaded."""
+    """How many of the network's tensors were loaded."""
     of: int
-    """Of the network's, in all."""
+    """How many tensors the network has."""
     by_order: bool
     """Whether the names differ, and tensors were taken in their order because all shapes agree."""
     fresh: tuple[str, ...]
@@ -163,16 +163,20 @@ def _without_wrappers(given: dict[str, Tensor], wanted: Mapping[str, Tensor]) ->
     def agreeing(tensors: Mapping[str, Tensor]) -> int:
         return sum(_fits(tensors.get(name), tensor) for name, tensor in wanted.items())
 
+    return max(_unwrapped(given), key=agreeing)
+
+
+def _unwrapped(given: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+    """``given``, and it without one wrapper, without two, and so on; it ends because names get shorter."""
     forms = [given]
-    for form in forms:  # grows while it is walked; it ends because names get shorter
-        for wrapper in WRAPPERS:
-            inside = {
-                name.removeprefix(wrapper): tensor
-                for name, tensor in form.items()
-                if name.startswith(wrapper)
-            }
-            forms += [inside] if inside else []
-    return max(forms, key=agreeing)
+    while forms:
+        yield from forms
+        forms = [inside for form in forms for wrapper in WRAPPERS if (inside := _inside(form, wrapper))]
+
+
+def _inside(form: dict[str, Tensor], wrapper: str) -> dict[str, Tensor]:
+    """What is named after ``wrapper``, without it."""
+    return {name.removeprefix(wrapper): tensor for name, tensor in form.items() if name.startswith(wrapper)}
 
 
 def _by_order(own: dict[str, Tensor], given: dict[str, Tensor], head: set[str]) -> dict[str, Tensor]:

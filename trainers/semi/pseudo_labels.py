@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from torch import nn
 
 from augsearch.policies import Semi
+from augsearch.trainers.data.dataset import Progress
 from augsearch.trainers.data.unlabeled.dataset import Unlabeled
 from augsearch.trainers.evaluation.inference import predict
 from augsearch.trainers.semi.label_store import LabelStore
 from augsearch.trainers.semi.labeling import label
 from augsearch.trainers.semi.pool import Pool, Rows
 from augsearch.trainers.semi.predictions import Guesses
-from augsearch.trainers.system.aliases import Progress
 
 Ask = Callable[[nn.Module, str], tuple[Rows, Guesses]]
 """What a model, which is also named, says of the clean images: which could be read, and the guesses."""

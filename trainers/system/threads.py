@@ -9,30 +9,30 @@ from typing import TypeVar
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-MOST_WORKERS = 16
+MOST_THREADS = 16
 
 
 def available_cores() -> int:
-    """CPU cores that this process may use."""
+    """Cores of the processor that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def available_threads() -> int:
-    """As many as this process may use cores, but at most 16."""
-    return min(available_cores(), MOST_WORKERS)
+    """Threads for reading and decoding: one a core, but at most 16."""
+    return min(available_cores(), MOST_THREADS)
 
 
 def in_order(
     function: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None
 ) -> Iterator[Result]:
     """Yield ``function(item)`` for each item in order, from threads that run only a little ahead."""
-    workers = threads or available_threads()
+    at_work = threads or available_threads()
     pending: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(at_work) as pool:
         try:
             for item in items:
                 pending.append(pool.submit(function, item))
-                if len(pending) > 4 * workers:
+                if len(pending) > 4 * at_work:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()

@@ -13,12 +13,13 @@ import torch
 from pydantic import JsonValue
 
 from augsearch.policies import PolicyFile, UserError
+from augsearch.trainers.data.dataset import Progress
 from augsearch.trainers.data.decode import pillow_without_warnings
 from augsearch.trainers.data.splits import Splits
 from augsearch.trainers.data.unlabeled.dataset import Unlabeled
 from augsearch.trainers.data.views import Pixels
 from augsearch.trainers.evaluation.inference import predict
-from augsearch.trainers.evaluation.metrics import Scores, score
+from augsearch.trainers.evaluation.metrics import Logits, Scores, score
 from augsearch.trainers.models.build import prepared
 from augsearch.trainers.models.drop import add_noise
 from augsearch.trainers.models.saved import load_model, save_model
@@ -28,7 +29,6 @@ from augsearch.trainers.semi.label_store import LabelStore
 from augsearch.trainers.semi.learn import labeled_until, learn
 from augsearch.trainers.semi.pool import Pool
 from augsearch.trainers.semi.pseudo_labels import Labeler, Labeling
-from augsearch.trainers.system.aliases import Logits, Progress
 from augsearch.trainers.system.devices import quickest_threads, resolve_device
 from augsearch.trainers.tasks.final_job import FinalPlan, Job, Yardstick, check_alone, final_training_part
 from augsearch.trainers.tasks.teacher import Teacher, final_teacher

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from augsearch.policies import PolicyFile, Semi, UserError
+from augsearch.trainers.data.dataset import Progress
 from augsearch.trainers.data.splits import Splits
 from augsearch.trainers.data.unlabeled.dataset import Unlabeled
 from augsearch.trainers.data.views import Pixels
@@ -24,8 +24,7 @@ from augsearch.trainers.models.spec import ModelSpec
 from augsearch.trainers.semi.label_store import LabelStore
 from augsearch.trainers.semi.pool import Pool, class_shares
 from augsearch.trainers.semi.pseudo_labels import Labeler, asking
-from augsearch.trainers.system.aliases import Progress
-from augsearch.trainers.system.hashing import content_of
+from augsearch.trainers.system.hashing import content_of, hex_hash
 from augsearch.trainers.tasks.inputs import spec_for
 from augsearch.trainers.training.recipe import Recipe
 from augsearch.trainers.workspace.folder import open_workspace
@@ -142,7 +141,7 @@ class Job:
             parts += [self.semi.model_dump_json(), self.unlabeled.fingerprint, self.unlabeled.pixels.made_by]
             parts += [str(self.round), self.labeled_by]
             images += self.unlabeled.chosen.tobytes()
-        return hashlib.blake2b(json.dumps(parts).encode() + images, digest_size=16).hexdigest()
+        return hex_hash(json.dumps(parts).encode(), images)
 
     def pool(self) -> Pool:
         """The unlabeled images to learn from; there are some."""

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from augsearch.trainers.evaluation.inference import predict
-from augsearch.trainers.evaluation.metrics import score, values_by
+from augsearch.trainers.evaluation.metrics import ACCURACY, METRICS, score
 from augsearch.trainers.models.build import prepared
 from augsearch.trainers.models.drop import add_noise
 from augsearch.trainers.semi.learn import learn
@@ -52,9 +52,9 @@ def _evaluate(
         # One student: with as many as the final training has, a fold would cost several times as much.
         model, more = _trained(workspace, candidate, fold, device, asked, labels_of=model)
         passes += more
-    images, labels = workspace.judged_by(fold.stage)
+    images, labels = workspace.scored_images(fold.stage)
     logits = predict(model, images, device)
-    scores, metric = score(logits, labels), workspace.proxy.metric
+    scores, metric = score(logits, labels), METRICS[workspace.proxy.metric]
     return FoldResult(
         accuracy=scores.accuracy,
         log_loss=scores.log_loss,
@@ -64,8 +64,8 @@ def _evaluate(
         correct=scores.correct,
         macro_f1=scores.macro_f1,
         balanced_accuracy=scores.balanced_accuracy,
-        metric=metric,
-        values=None if metric == "accuracy" else values_by(metric, logits, labels).astype(np.float16),
+        metric=metric.name,
+        values=None if metric is ACCURACY else metric.per_image(logits, labels).astype(np.float16),
         beside=None if workspace.target is None else _beside(workspace, model, fold.stage, device),
         teacher_images=teacher.images if teacher else 0,
         teacher_seconds=teacher.seconds if teacher else 0.0,
@@ -74,9 +74,9 @@ def _evaluate(
 
 def _beside(workspace: Workspace, model: nn.Module, stage: Stage, device: torch.device) -> float:
     """The score on the data's own images, by the metric of the search."""
-    own = workspace.scored_on(stage)
+    own, metric = workspace.scored_on(stage), METRICS[workspace.proxy.metric]
     logits = predict(model, workspace.data.images[own], device)
-    return float(values_by(workspace.proxy.metric, logits, workspace.data.labels[own]).mean())
+    return float(metric.per_image(logits, workspace.data.labels[own]).mean())
 
 
 def _trained(

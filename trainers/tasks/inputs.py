@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augsearch.trainers.data.views import LabeledImages
+from augsearch.trainers.evaluation.metrics import Logits
 from augsearch.trainers.models.build import channel_statistics, design
 from augsearch.trainers.models.spec import ModelSpec
-from augsearch.trainers.system.aliases import Logits
 from augsearch.trainers.workspace.folder import Workspace, open_workspace
 
 

@@ -16,6 +16,7 @@ import torch
 from pydantic import JsonValue
 
 from augsearch.policies import PolicyFile, UserError
+from augsearch.trainers.data.dataset import Progress
 from augsearch.trainers.data.splits import Splits
 from augsearch.trainers.data.unlabeled.dataset import Unlabeled
 from augsearch.trainers.data.views import Pixels
@@ -26,7 +27,6 @@ from augsearch.trainers.models.saved import load_model
 from augsearch.trainers.semi.label_store import LabelStore
 from augsearch.trainers.semi.pool import Pool
 from augsearch.trainers.semi.pseudo_labels import Labeler, Labeling
-from augsearch.trainers.system.aliases import Progress
 from augsearch.trainers.system.devices import resolve_device
 from augsearch.trainers.system.hashing import content_of
 from augsearch.trainers.tasks.final import FinalEpoch, FinalModel, Following, train_final, trained

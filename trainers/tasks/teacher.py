@@ -7,7 +7,6 @@ listens to it; one that knows fewer than its student holds it back.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from dataclasses import dataclass
@@ -29,7 +28,7 @@ from augsearch.trainers.models.build import prepared
 from augsearch.trainers.models.saved import load_model, save_model
 from augsearch.trainers.models.spec import card_of
 from augsearch.trainers.system.devices import one_thread
-from augsearch.trainers.system.hashing import content_of
+from augsearch.trainers.system.hashing import content_of, hex_hash
 from augsearch.trainers.tasks.inputs import labeled, spec_for
 from augsearch.trainers.training.learner import Learner
 from augsearch.trainers.training.loop import train
@@ -166,9 +165,7 @@ class _Lesson:
             *(self.workspace.data.fingerprint, content_of(self.network), content_of(self.weights)),
             *(self.epochs, *self.seeds),
         ]
-        return hashlib.blake2b(
-            json.dumps(made_of).encode() + self.images.tobytes(), digest_size=8
-        ).hexdigest()
+        return hex_hash(json.dumps(made_of).encode(), self.images.tobytes(), size=8)
 
     def save(self, path: Path, device: torch.device) -> None:
         """Train the teacher and save it to ``path``; its card says what that took."""

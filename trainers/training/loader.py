@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from augsearch.policies import Distillation, Mix, Policy, draw_mix
 from augsearch.trainers.data.views import TrainingImages
 from augsearch.trainers.evaluation.inference import to_tensor
+from augsearch.trainers.evaluation.metrics import Logits
 from augsearch.trainers.semi.pool import Pool
-from augsearch.trainers.system.aliases import Logits
 from augsearch.trainers.system.threads import in_order
 from augsearch.trainers.training.batch import Batch, UnlabeledBatch
 from augsearch.trainers.training.distributed import ALONE, Shard

@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic_core import PydanticKnownError
 
 from augsearch.policies import Distillation, Policy, Semi, Training, Transfer
-from augsearch.trainers.evaluation.metrics import Metric
+from augsearch.trainers.evaluation.metrics import ACCURACY, METRICS
+
+
+def _known_metric(name: str) -> str:
+    if name not in METRICS:
+        *others, last = (repr(metric) for metric in METRICS)
+        raise PydanticKnownError("literal_error", {"expected": f"{', '.join(others)} or {last}"})
+    return name
+
+
+MetricName = Annotated[str, AfterValidator(_known_metric)]
+"""The name of one of ``METRICS``."""
 
 
 class Candidate(BaseModel):
-    """What is compared: a policy; with a teacher, how much to listen to it; with weights, how to use them;
-    with unlabeled images, how to learn from those."""
+    """What is compared: a policy, and how to distil, to use weights and to learn from unlabeled images."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -48,5 +61,5 @@ class ProxySettings(BaseModel):
     """A network to train as the teacher, or a model file; ``SELF``: the student's own network."""
     teacher_weights: str = "none"
     """What that network starts from: ``none``, ``hub`` or a file."""
-    metric: Metric = "accuracy"
+    metric: MetricName = ACCURACY.name
     """What candidates are scored by."""

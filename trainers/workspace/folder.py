@@ -1,4 +1,4 @@
-"""The folder that a search's driver and its workers share: images, parts, settings.
+"""The folder that a search's driver and its workers share: images, splits, settings.
 
 Nothing here imports torch, so that the driver is at work while its workers still load it.
 """
@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from augsearch.trainers.data.dataset import ImageData, load_cache
+from augsearch.policies.atomic import whole_file, write_text
+from augsearch.trainers.data.dataset import ImageData, Indices, load_cache
 from augsearch.trainers.data.splits import Splits, fold_subset
 from augsearch.trainers.data.target_domain import Target, load_target
 from augsearch.trainers.models.names import is_model_file
@@ -23,39 +24,39 @@ from augsearch.trainers.workspace.folds import Fold, Stage
 
 @dataclass(frozen=True, eq=False)
 class Workspace:
-    """What workers may see of a study: its images and all parts but the test part."""
+    """What workers may see of a study: its images and all splits but the test split."""
 
     folder: Path
     data: ImageData
-    train: NDArray[np.int64]
-    validation: NDArray[np.int64]
-    confirmation: NDArray[np.int64]
+    train: Indices
+    validation: Indices
+    confirmation: Indices
     proxy: ProxySettings
     unlabeled: NDArray[np.uint8]
-    """(U, S, S, C): images without labels, none of them in any other part but ``train``."""
+    """(U, S, S, C): images without labels, none of them in another split but ``train``."""
     target: Target | None = None
     """What candidates are scored on instead of the data's own images."""
 
-    def scored_on(self, stage: Stage) -> NDArray[np.int64]:
+    def scored_on(self, stage: Stage) -> Indices:
         """The data's own validation images of ``stage``."""
         return self.validation if stage is Stage.SEARCH else self.confirmation
 
-    def judged_by(self, stage: Stage) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        """What decides at ``stage``: images (N, S, S, C), the target's if there is one, and their labels."""
+    def scored_images(self, stage: Stage) -> tuple[NDArray[np.uint8], Indices]:
+        """Images (N, S, S, C) and labels that candidates are scored on: the target's if there is one."""
         if self.target is None:
             rows = self.scored_on(stage)
             return self.data.images[rows], self.data.labels[rows]
         half = self.target.validation if stage is Stage.SEARCH else self.target.confirmation
         return self.target.images(half), self.target.labels(half)
 
-    def training_subset(self, fold: Fold) -> NDArray[np.int64]:
+    def training_subset(self, fold: Fold) -> Indices:
         """The training images of ``fold``."""
         seed = 2 * self.proxy.seed + list(Stage).index(fold.stage)
         return fold_subset(
             self.train, self.data.labels, fold=fold.index, size=self.proxy.fold_size, seed=seed
         )
 
-    def sample(self, size: int) -> NDArray[np.int64]:
+    def sample(self, size: int) -> Indices:
         """At most ``size`` training images of all classes, always the same."""
         return fold_subset(self.train, self.data.labels, fold=0, size=size, seed=self.proxy.seed)
 
@@ -81,34 +82,32 @@ def write_workspace(
     data: ImageData,
     splits: Splits,
     proxy: ProxySettings,
-    unlabeled: tuple[Path, NDArray[np.int64]] | None = None,
+    unlabeled: tuple[Path, Indices] | None = None,
     target: Target | None = None,
 ) -> Workspace:
-    """Write what workers need into ``folder``; the test part's indices are not among it.
+    """Write what workers need into ``folder``; the test split's indices are not among it.
 
     ``unlabeled`` is an ``.npy`` file of images, uint8 (N, S, S, C), and the rows that may be learned from.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / ".parts.part.npz"
     none = np.empty(0, dtype=np.int64)
     path, rows = unlabeled or (None, none)
-    np.savez(
-        temporary,
-        train=splits.train,
-        validation=splits.validation,
-        confirmation=splits.confirmation,
-        unlabeled=rows,
-        target_validation=target.validation if target else none,
-        target_confirmation=target.confirmation if target else none,
-    )
-    temporary.replace(folder / "parts.npz")
+    with whole_file(folder / "parts.npz") as temporary:
+        np.savez(
+            temporary,
+            train=splits.train,
+            validation=splits.validation,
+            confirmation=splits.confirmation,
+            unlabeled=rows,
+            target_validation=target.validation if target else none,
+            target_confirmation=target.confirmation if target else none,
+        )
     document = {
         "cache": str(data.cache),
         "unlabeled": None if path is None else str(path),
         "target": None if target is None else {"source": target.source, "cache": str(target.data.cache)},
         "proxy": proxy.model_dump(),
     }
-    (folder / "workspace.json").write_text(json.dumps(document, indent=2), encoding="utf-8")
+    write_text(folder / "workspace.json", json.dumps(document, indent=2))
     open_workspace.cache_clear()
     return open_workspace(folder)
 
@@ -118,20 +117,20 @@ def open_workspace(folder: Path) -> Workspace:
     """Map a workspace's images into this process; fast, and shared between processes."""
     document = json.loads((folder / "workspace.json").read_text(encoding="utf-8"))
     data, target = load_cache(Path(document["cache"])), document["target"]
-    with np.load(folder / "parts.npz") as parts:
+    with np.load(folder / "parts.npz") as rows:
         return Workspace(
             folder,
             data,
-            parts["train"],
-            parts["validation"],
-            parts["confirmation"],
+            rows["train"],
+            rows["validation"],
+            rows["confirmation"],
             ProxySettings(**document["proxy"]),
-            _unlabeled(document["unlabeled"], parts["unlabeled"], data),
-            target and load_target(data, parts["target_validation"], parts["target_confirmation"], **target),
+            _unlabeled(document["unlabeled"], rows["unlabeled"], data),
+            target and load_target(data, rows["target_validation"], rows["target_confirmation"], **target),
         )
 
 
-def _unlabeled(path: str | None, rows: NDArray[np.int64], data: ImageData) -> NDArray[np.uint8]:
+def _unlabeled(path: str | None, rows: Indices, data: ImageData) -> NDArray[np.uint8]:
     if path is None:
         return np.empty((0, *data.images.shape[1:]), dtype=np.uint8)
     images: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from augsearch.trainers.evaluation.metrics import Metric
+from augsearch.trainers.evaluation.metrics import ACCURACY, METRICS
 
 
 class Stage(StrEnum):
@@ -43,18 +43,18 @@ class FoldResult:
     log_loss: float
     ece: float
     seconds: float
-    """Of training and scoring."""
+    """What training and scoring took."""
     images: int
     """Image passes of the training."""
     correct: NDArray[np.bool_]
     """(N,): which validation images were classified rightly."""
     macro_f1: float = math.nan
-    """This and the next are missing from results of old."""
+    """This and the next are missing from results that older versions stored."""
     balanced_accuracy: float = math.nan
-    metric: Metric = "accuracy"
-    """What the search optimises."""
+    metric: str = ACCURACY.name
+    """What the search optimises: the name of one of ``METRICS``."""
     values: NDArray[np.float16] | None = None
-    """(N,): what each validation image adds to the score, see ``scores.values_by``; None: ``correct``."""
+    """(N,): what each validation image adds to the score, see ``Metric.per_image``; None: ``correct``."""
     beside: float | None = None
     """The score on the data's own images, where the target's images are what counts."""
     teacher_images: int = 0
@@ -65,9 +65,7 @@ class FoldResult:
     @property
     def score(self) -> float:
         """By the metric of the search: higher is better, so of log-loss the negative."""
-        if self.metric == "log-loss":
-            return -self.log_loss
-        return float(getattr(self, self.metric.replace("-", "_")))
+        return METRICS[self.metric].score(self)
 
     @property
     def by_image(self) -> NDArray[np.float64]:
@@ -93,5 +91,5 @@ class FoldResult:
 
 
 def default_fold_size(train: int) -> int:
-    """Four fifths of the training part, so that folds differ, but at most 1,000 images."""
+    """Four fifths of the training split, so that folds differ, but at most 1,000 images."""
     return max(1, min(1000, math.ceil(0.8 * train)))

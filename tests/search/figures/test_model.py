@@ -31,8 +31,7 @@ from augsearch.search.figures.model import (
     surest_mistakes,
     worst_mistakes,
 )
-from augsearch.trainers.evaluation.metrics import TrainingDivergedError, score
-from augsearch.trainers.system.aliases import Logits
+from augsearch.trainers.evaluation.metrics import Logits, TrainingDivergedError, score
 
 Labels = NDArray[np.int64]
 Pixels = NDArray[np.uint8]

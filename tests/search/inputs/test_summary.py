@@ -17,7 +17,7 @@ from augsearch.search.inputs.prepare import open_data
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.inputs.summary import keep_summary, overlap_in_words, summary_of
 from augsearch.search.settings.files import load_settings
-from augsearch.trainers.data.dataset import image_paths
+from augsearch.trainers.data.images import image_paths
 
 
 def opened(data: str | None, **fields: Any) -> Data:

@@ -61,7 +61,10 @@ def test_a_folder_is_the_model_in_it(model: Path, workplace: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["model.safetensors", "-o", "m.xyz"], "m.xyz: no format ends so; end it in .onnx, .pt, "),
+        (
+            ["model.safetensors", "-o", "m.xyz"],
+            "m.xyz: no format ends so; end it in .onnx, .safetensors, ",
+        ),
         (["model.safetensors", "-o", "model.safetensors"], "model.safetensors: is the model itself; give"),
         ([".", "-o", "../{here}/model.safetensors"], "../{here}/model.safetensors: is the model itself"),
         (["model.safetensors", "-o", "model.json/m.pt"], "model.json/m.pt: can't be written"),

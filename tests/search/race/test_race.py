@@ -30,7 +30,6 @@ from augsearch.search.studies.costs import searched
 from augsearch.search.studies.policy_file import policy_file_of
 from augsearch.search.studies.pruner import pruner_of
 from augsearch.search.studies.study import entries, open_storage, open_study
-from augsearch.trainers.evaluation.metrics import Metric
 from augsearch.trainers.models.build import build_model
 from augsearch.trainers.models.saved import save_model
 from augsearch.trainers.models.spec import ModelSpec
@@ -126,7 +125,7 @@ def test_a_budget_of_images_ends_the_search_after_the_baselines_at_the_earliest(
 
 
 @pytest.mark.parametrize("metric", ["macro-f1", "log-loss", "balanced-accuracy"])
-def test_the_metric_is_what_trials_are_told_by(stripes: str, metric: Metric) -> None:
+def test_the_metric_is_what_trials_are_told_by(stripes: str, metric: str) -> None:
     study = race(quick(stripes, metric=metric, folds=2, trials=6))
     for trial, one in zip(study.get_trials(), entries(study), strict=True):
         for fold, result in enumerate(one.results):

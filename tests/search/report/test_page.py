@@ -32,6 +32,7 @@ from augsearch.search.settings.files import load_settings
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.describe import explain
 from augsearch.search.studies.study import entries, open_storage
+from augsearch.trainers.evaluation.metrics import ACCURACY, LOG_LOSS
 from augsearch.trainers.workspace.candidate import Candidate
 
 MakeStudy = Callable[..., optuna.Study]
@@ -324,7 +325,7 @@ def test_charts_take_the_pages_colours_and_have_names_of_their_own(make_study: M
 
 def test_the_race_tells_who_was_stopped_after_which_fold(make_study: MakeStudy) -> None:
     study = make_study("searched")
-    chart = race(entries(study), 4, "accuracy")
+    chart = race(entries(study), 4, ACCURACY)
     assert "Stopped early: trial 6 after 1 fold, trial 9 after 1 fold," in chart.words
     facts = gather(study)
     assert race_in_words(facts) == (
@@ -355,7 +356,7 @@ def test_of_log_loss_less_is_better_and_no_figure_is_negative(make_study: MakeSt
         (entry for entry in every if len(entry.results) == 4),
         key=lambda entry: np.mean([result.log_loss for result in entry.results]),
     )
-    chart = history(every, "log-loss")
+    chart = history(every, LOG_LOSS)
     assert chart.words.split("then ")[-1] == f"{best.name} with {-best.score:.3f}."
     ticks = re.findall(r">([^<>]*)</text>", chart.svg)
     assert "0.4" in ticks
@@ -367,13 +368,13 @@ def test_of_log_loss_less_is_better_and_no_figure_is_negative(make_study: MakeSt
 
 def test_one_hopeless_trial_does_not_press_the_others_together(make_study: MakeStudy) -> None:
     study = make_study("searched")
-    assert not race(entries(study), 4, "accuracy").note
+    assert not race(entries(study), 4, ACCURACY).note
     trial = study.get_trials()[6]
     attributes = trial.user_attrs
     attributes["fold 0"] = attributes["fold 0"] | {"accuracy": 0.1}
     lost = optuna.trial.create_trial(state=trial.state, value=0.1, user_attrs=attributes)
     study.add_trial(lost)
-    chart = race(entries(study), 4, "accuracy")
+    chart = race(entries(study), 4, ACCURACY)
     assert "worse than it shows" in chart.note
     ticks = re.findall(r">(\d+)</text>", chart.svg)
     assert min(map(int, ticks)) > 50

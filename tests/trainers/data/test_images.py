@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from augsearch.policies import UserError
-from augsearch.trainers.data.dataset import ImageData, Part, image_paths
+from augsearch.trainers.data.dataset import ImageData, Split
 from augsearch.trainers.data.decode import decode_file
-from augsearch.trainers.data.images import open_images
+from augsearch.trainers.data.images import image_paths, open_images
 
 GREY = Image.new("L", (10, 10), 100)
 RED = Image.new("RGB", (10, 10), (255, 0, 0))
@@ -50,7 +50,7 @@ def test_class_folders_are_classes(root: Path) -> None:
     assert data.classes == ("cats", "dogs")
     assert data.files == PLAIN
     assert data.labels.tolist() == [0, 0, 1]
-    assert data.given.tolist() == [Part.ANY] * 3
+    assert data.given.tolist() == [Split.ANY] * 3
     assert data.images.shape == (3, 8, 8, 3)
     assert data.images.dtype == np.uint8
     assert (data.labels.dtype, data.given.dtype) == (np.int64, np.int8)
@@ -97,7 +97,7 @@ def test_parts_are_read_from_the_layout(root: Path, val: str) -> None:
 def test_training_and_testing_are_parts_too_and_not_two_classes(root: Path) -> None:
     data = opened(make(root, ("Training/a/1.png", "Training/b/1.png", "Testing/a/1.png")))
     assert data.classes == ("a", "b")
-    assert data.given.tolist() == [Part.TRAIN, Part.TRAIN, Part.TEST]
+    assert data.given.tolist() == [Split.TRAIN, Split.TRAIN, Split.TEST]
 
 
 @pytest.mark.parametrize("name", ["unlabeled", "unlabelled", "Unlabeled"])
@@ -170,7 +170,7 @@ def test_an_empty_class_folder_is_named(root: Path) -> None:
 def test_a_source_that_is_nowhere_or_of_no_known_kind_is_refused(tmp_path: Path) -> None:
     assert "there is no file or folder" in refusal(tmp_path / "nowhere")
     (tmp_path / "images.zip").write_bytes(b"PK")
-    assert "is neither a folder nor an .npz file" in refusal(tmp_path / "images.zip")
+    assert "cannot tell what" in refusal(tmp_path / "images.zip")
 
 
 @pytest.mark.parametrize("size", [7, 1025, 0, -3])

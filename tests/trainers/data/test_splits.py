@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from augsearch.policies import UserError
-from augsearch.trainers.data.dataset import Part
+from augsearch.trainers.data.dataset import Split
 from augsearch.trainers.data.splits import Splits, fold_subset, halves, split
 
 FEW = settings(max_examples=40)
@@ -30,11 +30,11 @@ def data_sets(draw: st.DrawFn) -> tuple[Labels, Codes]:
     """Labels and parts of 2 to 6 unevenly filled classes in any order, with what is given drawn too."""
     classes = draw(st.integers(2, 6))
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
-    blocks = [(Part.ANY, 4, 60)]
+    blocks = [(Split.ANY, 4, 60)]
     if draw(st.booleans()):
-        blocks.append((Part.VALIDATION, 2, 20))
+        blocks.append((Split.VALIDATION, 2, 20))
     if draw(st.booleans()):
-        blocks.append((Part.TEST, 1, 20))
+        blocks.append((Split.TEST, 1, 20))
     labels, codes = [], []
     for part, least, most in blocks:
         for label in range(classes):
@@ -43,7 +43,7 @@ def data_sets(draw: st.DrawFn) -> tuple[Labels, Codes]:
             codes += [part] * number
     unlabeled = draw(st.integers(0, 9))
     labels += [-1] * unlabeled
-    codes += [Part.UNLABELED] * unlabeled
+    codes += [Split.UNLABELED] * unlabeled
     order = rng.permutation(len(labels))
     return np.array(labels)[order], np.array(codes, np.int8)[order]
 
@@ -70,12 +70,12 @@ def test_parts_are_disjoint_sorted_and_lose_no_image(data: tuple[Labels, Codes],
 def test_what_is_given_is_kept(data: tuple[Labels, Codes], seed: int) -> None:
     labels, codes = data
     parts = split(labels, codes, classes=names(labels), seed=seed)
-    assert parts.unlabeled.tolist() == np.flatnonzero(codes == Part.UNLABELED).tolist()
-    if (codes == Part.TEST).any():
-        assert parts.test.tolist() == np.flatnonzero(codes == Part.TEST).tolist()
-    if (codes == Part.VALIDATION).any():
+    assert parts.unlabeled.tolist() == np.flatnonzero(codes == Split.UNLABELED).tolist()
+    if (codes == Split.TEST).any():
+        assert parts.test.tolist() == np.flatnonzero(codes == Split.TEST).tolist()
+    if (codes == Split.VALIDATION).any():
         held = np.union1d(parts.validation, parts.confirmation)
-        assert held.tolist() == np.flatnonzero(codes == Part.VALIDATION).tolist()
+        assert held.tolist() == np.flatnonzero(codes == Split.VALIDATION).tolist()
         assert abs(len(parts.validation) - len(parts.confirmation)) <= 1
 
 
@@ -158,7 +158,7 @@ def test_a_split_is_the_same_on_every_machine_and_in_every_release() -> None:
 
 def test_images_that_have_no_label_are_in_no_labeled_part() -> None:
     labels = np.repeat([0, 1, -1], 10)
-    codes = np.repeat(np.array([Part.TRAIN, Part.TRAIN, Part.ANY], np.int8), 10)
+    codes = np.repeat(np.array([Split.TRAIN, Split.TRAIN, Split.ANY], np.int8), 10)
     parts = split(labels, codes, classes=["a", "b"], seed=0)
     assert parts.unlabeled.tolist() == list(range(20, 30))
 
@@ -166,23 +166,23 @@ def test_images_that_have_no_label_are_in_no_labeled_part() -> None:
 @pytest.mark.parametrize(
     ("blocks", "message"),
     [
-        ({(Part.ANY, 0): 9, (Part.ANY, 1): 3}, "class 'few' has 3 images to train on, it needs at least 4"),
-        ({(Part.ANY, 0): 9}, "class 'few' has 0 images to train on, it needs at least 4"),
+        ({(Split.ANY, 0): 9, (Split.ANY, 1): 3}, "class 'few' has 3 images to train on, it needs at least 4"),
+        ({(Split.ANY, 0): 9}, "class 'few' has 0 images to train on, it needs at least 4"),
         (
-            {(Part.TRAIN, 0): 9, (Part.TRAIN, 1): 2, (Part.TEST, 0): 1, (Part.TEST, 1): 1},
+            {(Split.TRAIN, 0): 9, (Split.TRAIN, 1): 2, (Split.TEST, 0): 1, (Split.TEST, 1): 1},
             "class 'few' has 2 images to train on, it needs at least 3",
         ),
         (
-            {(Part.TRAIN, 0): 9, (Part.TRAIN, 1): 9, (Part.TEST, 0): 1},
+            {(Split.TRAIN, 0): 9, (Split.TRAIN, 1): 9, (Split.TEST, 0): 1},
             "class 'few' has 0 images given for testing, it needs at least 1",
         ),
         (
-            {(Part.TRAIN, 0): 9, (Part.TRAIN, 1): 9, (Part.VALIDATION, 0): 2, (Part.VALIDATION, 1): 1},
+            {(Split.TRAIN, 0): 9, (Split.TRAIN, 1): 9, (Split.VALIDATION, 0): 2, (Split.VALIDATION, 1): 1},
             "class 'few' has 1 image given for validation, it needs at least 2",
         ),
     ],
 )
-def test_a_class_with_too_few_images_is_named(blocks: dict[tuple[Part, int], int], message: str) -> None:
+def test_a_class_with_too_few_images_is_named(blocks: dict[tuple[Split, int], int], message: str) -> None:
     labels = np.concatenate([[label] * number for (_, label), number in blocks.items()])
     codes = np.concatenate([[part] * number for (part, _), number in blocks.items()]).astype(np.int8)
     with pytest.raises(UserError) as error:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from augsearch.policies import UserError
-from augsearch.trainers.data.dataset import ImageData, Part
+from augsearch.trainers.data.dataset import ImageData, Split
 from augsearch.trainers.data.images import open_images
 from augsearch.trainers.data.splits import Splits, split
 from augsearch.trainers.data.target_domain import LeftOut, Target, open_target
@@ -100,7 +100,7 @@ def test_what_is_learned_from_or_sealed_is_left_out_and_counted(day: World) -> N
 
 
 def test_a_test_part_that_the_target_brings_stays_sealed(day: World) -> None:
-    parts = np.array([Part.ANY] * 6 + [Part.TEST] * 3)
+    parts = np.array([Split.ANY] * 6 + [Split.TEST] * 3)
     target, _ = day.target(noise(9), ["ant", "cat"] * 3 + ["ant", "ant", "cat"], parts=parts)
     assert target.used.tolist() == list(range(6))
 
@@ -154,7 +154,11 @@ def test_a_class_with_too_few_images_is_named(day: World) -> None:
 def test_a_source_that_is_bad_is_said_to_be_the_targets(day: World, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "notes.txt").write_text("no images")
-    for name, why in (("empty", "no class folders"), ("notes.txt", "neither"), ("missing", "there is no")):
+    for name, why in (
+        ("empty", "no class folders"),
+        ("notes.txt", "cannot tell what"),
+        ("missing", "there is no"),
+    ):
         with pytest.raises(UserError, match=rf"^validation images: .*{why}"):
             day.opened(tmp_path / name)
 
@@ -178,7 +182,7 @@ def test_workers_see_the_same_target(day: World) -> None:
     assert workspace.target is not None
     assert workspace.target.fingerprint == target.fingerprint
     for stage, half in ((Stage.SEARCH, target.validation), (Stage.CONFIRMATION, target.confirmation)):
-        images, labels = workspace.judged_by(stage)
+        images, labels = workspace.scored_images(stage)
         np.testing.assert_array_equal(images, target.images(half))
         assert [CLASSES[label] for label in labels] == [NAMES[row] for row in half]
     # Its own parts stay what they would be without.
@@ -189,6 +193,6 @@ def test_without_a_target_the_datas_own_images_decide(day: World) -> None:
     workspace = write_workspace(day.root / "work", day.data, day.splits, PROXY)
     assert workspace.target is None
     for stage, part in ((Stage.SEARCH, day.splits.validation), (Stage.CONFIRMATION, day.splits.confirmation)):
-        images, labels = workspace.judged_by(stage)
+        images, labels = workspace.scored_images(stage)
         np.testing.assert_array_equal(images, day.data.images[part])
         assert labels.tolist() == day.data.labels[part].tolist()

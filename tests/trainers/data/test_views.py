@@ -64,7 +64,7 @@ ALL = np.arange(FILES)
 
 
 def test_clean_files_are_decoded_as_for_the_search(files: OnDisk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHUNK", 5)
+    monkeypatch.setattr(module, "BATCH", 5)
     chosen = np.array([7, 0, 1, 11, 3, 4, 5, 8, 2, 10, 9, 6])
     found = list(files.clean(chosen))
     assert [batch.shape for batch in found] == [(5, 16, 16, 3), (5, 16, 16, 3), (2, 16, 16, 3)]
@@ -285,7 +285,7 @@ def test_each_image_keeps_its_label_and_what_the_teacher_says_of_it(tmp_path: Pa
 
 
 def test_decoded_images_come_in_chunks_and_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "CHUNK", 4)
+    monkeypatch.setattr(module, "BATCH", 4)
     images = np.random.default_rng(0).integers(0, 256, (9, 8, 8, 1), dtype=np.uint8)
     found = list(Decoded(images).clean(np.arange(9)[::-1]))
     assert [len(batch) for batch in found] == [4, 4, 1]

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from augsearch.policies import UserError
 from augsearch.trainers.data.images import open_images
 from augsearch.trainers.data.splits import split
-from augsearch.trainers.data.unlabeled.dataset import Unlabeled, open_unlabeled
+from augsearch.trainers.data.unlabeled.dataset import HowOpened, Unlabeled, open_unlabeled
 from augsearch.trainers.evaluation.inference import predict
 from augsearch.trainers.evaluation.metrics import TrainingDivergedError
 from augsearch.trainers.semi import labeling as module
@@ -72,7 +72,8 @@ class Pool:
         splits = split(data.labels, data.given, classes=data.classes, seed=0)
         folder = None if self.kind == "rows" else self.folder
         side = 65 if self.kind == "lazily" else None
-        found = open_unlabeled(str(source), data, splits, folder=folder, cache=self.root / "cache", side=side)
+        where = {"folder": folder, "cache": self.root / "cache"}
+        found = open_unlabeled(str(source), data, splits, **where, how=HowOpened(side=side))
         assert found is not None
         return found
 

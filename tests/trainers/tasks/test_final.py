@@ -20,9 +20,9 @@ import torch
 from PIL import Image
 
 from augsearch.policies import Distillation, Mixing, Policy, PolicyFile, Semi, Training, Transfer, UserError
-from augsearch.trainers.data.dataset import ImageData, Part
+from augsearch.trainers.data.dataset import ImageData, Split
 from augsearch.trainers.data.splits import Splits, split
-from augsearch.trainers.data.unlabeled.dataset import Unlabeled, open_unlabeled
+from augsearch.trainers.data.unlabeled.dataset import HowOpened, Unlabeled, open_unlabeled
 from augsearch.trainers.data.views import Decoded, OnDisk, Pixels
 from augsearch.trainers.evaluation.inference import predict
 from augsearch.trainers.evaluation.metrics import Scores, TrainingDivergedError, score
@@ -258,7 +258,7 @@ def test_train_and_validation_are_both_trained_on(plain: Workspace, source: Sour
 
 
 def test_a_limit_is_of_all_that_is_trained_on(source: Source, tmp_path: Path) -> None:
-    given = np.where(source.labels < 0, Part.UNLABELED, Part.ANY).astype(np.int8)
+    given = np.where(source.labels < 0, Split.UNLABELED, Split.ANY).astype(np.int8)
     splits = split(source.labels, given, classes=CLASSES, seed=0, limit=60)
     limited = source._replace(splits=splits)
     assert final_training_part(splits, 60).tolist() == splits.train.tolist()
@@ -938,7 +938,12 @@ def test_unlabeled_images_that_cannot_be_read_are_left_out(
     for index in bad:
         (folder / f"{index:02}.png").write_bytes(b"no image %d" % index)
     more = open_unlabeled(
-        None, plain.data, source.splits, folder=folder, cache=tmp_path / "cache", crop_scale=0.9
+        None,
+        plain.data,
+        source.splits,
+        folder=folder,
+        cache=tmp_path / "cache",
+        how=HowOpened(crop_scale=0.9),
     )
     assert more is not None
     assert len(more.chosen) == 40

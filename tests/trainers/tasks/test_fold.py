@@ -11,10 +11,9 @@ import torch
 from torchvision.models import resnet18
 
 from augsearch.policies import TRIVIALAUGMENT, Distillation, Mixing, Policy, Transfer, UserError
-from augsearch.trainers.data.dataset import Part
+from augsearch.trainers.data.dataset import Split
 from augsearch.trainers.data.images import open_images
 from augsearch.trainers.data.splits import split
-from augsearch.trainers.evaluation.metrics import Metric
 from augsearch.trainers.tasks.fold import evaluate
 from augsearch.trainers.tasks.inputs import spec_for
 from augsearch.trainers.tasks.teacher import final_teacher
@@ -103,7 +102,7 @@ def test_the_confirmation_is_scored_on_images_that_the_search_has_not_seen(
 
 @pytest.mark.parametrize("metric", ["accuracy", "log-loss", "macro-f1"])
 def test_a_target_is_what_counts_and_the_datas_own_images_are_scored_beside_it(
-    source: Source, tmp_path: Path, metric: Metric
+    source: Source, tmp_path: Path, metric: str
 ) -> None:
     aimed = source.aimed(tmp_path, metric=metric)
     assert aimed.target is not None
@@ -256,7 +255,7 @@ def test_images_are_normalised_by_the_training_part(source: Source, plain: Works
 
 def test_images_are_normalised_by_all_classes_where_files_lie_class_by_class(tmp_path: Path) -> None:
     labels = np.repeat([0, 1, 0, 1], [5500, 5500, 10, 10])
-    parts = np.repeat([Part.TRAIN, Part.VALIDATION], [11_000, 20])
+    parts = np.repeat([Split.TRAIN, Split.VALIDATION], [11_000, 20])
     images = (200 * labels).astype(np.uint8)[:, None, None] * np.ones((1, 8, 8), np.uint8)
     np.savez(tmp_path / "two.npz", images=images, labels=labels, parts=parts)
     data = open_images(str(tmp_path / "two.npz"), image_size=None, cache=tmp_path / "cache")

@@ -16,11 +16,10 @@ from numpy.typing import NDArray
 from augsearch.policies import Distillation, Policy, UserError
 from augsearch.trainers.data.views import LabeledImages
 from augsearch.trainers.evaluation.inference import predict
-from augsearch.trainers.evaluation.metrics import TrainingDivergedError
+from augsearch.trainers.evaluation.metrics import Logits, TrainingDivergedError
 from augsearch.trainers.models.build import build_model
 from augsearch.trainers.models.saved import load_model, save_model
 from augsearch.trainers.models.spec import ModelSpec
-from augsearch.trainers.system.aliases import Logits
 from augsearch.trainers.tasks import teacher as teachers
 from augsearch.trainers.tasks.fold import evaluate
 from augsearch.trainers.tasks.inputs import spec_for

@@ -1,1 +1,1 @@
-"""The embedded part of Fashion-MNIST."""
+"""A small selection of Fashion-MNIST."""

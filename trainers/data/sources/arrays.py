@@ -1,44 +1,55 @@
-"""Images in arrays: an ``.npz`` file, the embedded data set among them."""
+"""An ``.npz`` file of images and labels."""
 
-import hashlib
-import io
+from __future__ import annotations
+
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
 from augsearch.policies import UserError
-from augsearch.trainers.data.dataset import Part
+from augsearch.trainers.data.dataset import Indices, Split
 from augsearch.trainers.data.decode import BadImageError, fit_array
-from augsearch.trainers.data.sources.base import Sample, automatic_side, check_classes
-from augsearch.trainers.system.hashing import hashed, stamp
+from augsearch.trainers.data.sources.base import Sample, SourceKind, automatic_side, check_classes
+from augsearch.trainers.system.hashing import cache_key, stamp
 from augsearch.trainers.system.threads import in_order
 
-EMBEDDED = "fashion_mnist_small.npz"
+PREFIX = "index "
+"""What begins the name of an image: ``index 17``."""
+
 CHUNK_BYTES = 16 * 2**20
+"""Bytes of pixels that are read at a time."""
 
 
 @dataclass(frozen=True)
 class ArraySource:
-    """An ``.npz`` file that was found but not opened."""
+    """An ``.npz`` file that was found but not opened.
+
+    Its arrays are ``images`` (N, H, W[, C]), ``labels``, and perhaps ``classes``, ``parts``, (N,), codes of
+    ``Split``, and ``unlabeled_truth``.
+    """
 
     name: str
     where: str
-    stamp: str
+    """What messages call it."""
+    sign: Callable[[], str]
+    """Its signature."""
     file: Callable[[], IO[bytes]]
+    """Opens it for reading."""
+    folder: None = None
+    """Its images are no files."""
 
     def signature(self) -> str:
         """Hash of the path, size and time of the file, or of the content where it is embedded."""
-        return self.stamp
+        return self.sign()
 
-    def open(self) -> "ArrayStream":
+    def open(self) -> OpenedArrays:
         """Read and check everything but the pixels.
 
         Raises:
@@ -55,20 +66,47 @@ class ArraySource:
             labels, classes = _labels(
                 self.where, _array(archive, "labels"), _array(archive, "classes"), shape[0]
             )
-            labels, parts = _parts(self.where, labels, _array(archive, "parts"))
+            labels, splits = _splits(self.where, labels, _array(archive, "parts"))
         check_classes(self.where, classes, labels)
-        return ArrayStream(self, shape, classes, labels, parts)
+        return OpenedArrays(self, shape, classes, labels, splits)
+
+    def size(self) -> tuple[int, int]:
+        """Width and height of the images, by the shape of their array."""
+        _, height, width = self.open().shape[:3]
+        return width, height
+
+    def unlabeled_folder(self) -> None:
+        """There is none."""
+
+    def unlabeled_truth(self, files: Sequence[str]) -> Indices | None:
+        """The array ``unlabeled_truth``, which has a class for each image without a label, in their order."""
+        with _reading(self.where), self.file() as file, zipfile.ZipFile(file) as archive:
+            truth = _array(archive, "unlabeled_truth")
+        if truth is None:
+            return None
+        opened = self.open()
+        unlabeled = np.flatnonzero(opened.labels < 0)
+        fits = truth.shape == unlabeled.shape and truth.dtype.kind in "iu"
+        if not fits or ((truth < -1) | (truth >= len(opened.classes))).any():
+            raise UserError(
+                f"unlabeled_truth of {self.where} must be {len(unlabeled)} whole numbers from -1 to "
+                f"{len(opened.classes) - 1}, one for each image without a label: correct it, or leave it out"
+            )
+        every = np.full(opened.total, -1, np.int64)
+        every[unlabeled] = truth
+        return every[[int(file.removeprefix(PREFIX)) for file in files]]
 
 
 @dataclass(frozen=True, eq=False)
-class ArrayStream:
-    """The images of an ``.npz`` file."""
+class OpenedArrays:
+    """An ``.npz`` file whose arrays were checked, all but the pixels."""
 
     source: ArraySource
     shape: tuple[int, ...]
     classes: tuple[str, ...]
-    labels: npt.NDArray[np.int64]
-    parts: npt.NDArray[np.int8]
+    labels: Indices
+    splits: NDArray[np.int8]
+    """(N,), codes of ``Split``."""
 
     @property
     def total(self) -> int:
@@ -82,17 +120,17 @@ class ArrayStream:
     def samples(self, size: int) -> Iterator[Sample]:
         """Decode every image; of an array in C order only a few megabytes are in memory at a time."""
 
-        def sample(numbered: tuple[int, npt.NDArray[Any]]) -> Sample:
+        def sample(numbered: tuple[int, NDArray[Any]]) -> Sample:
             index, values = numbered
-            file, label, part = f"index {index}", int(self.labels[index]), Part(self.parts[index])
+            file, label, split = f"{PREFIX}{index}", int(self.labels[index]), Split(self.splits[index])
             try:
-                return Sample(file, fit_array(values, size), label, part)
+                return Sample(file, fit_array(values, size), label, split)
             except BadImageError as error:
-                return Sample(file, None, label, part, str(error))
+                return Sample(file, None, label, split, str(error))
 
         return in_order(sample, enumerate(self._rows()))
 
-    def _rows(self) -> Iterator[npt.NDArray[Any]]:
+    def _rows(self) -> Iterator[NDArray[Any]]:
         with (
             _reading(self.source.where),
             self.source.file() as file,
@@ -107,53 +145,28 @@ class ArrayStream:
             rows = max(1, CHUNK_BYTES // row)
             for start in range(0, shape[0], rows):
                 count = min(rows, shape[0] - start)
-                # Of a file that is shorter than its header says, reshape raises ValueError.
+                # reshape raises ValueError if the file is shorter than its header says.
                 values = np.frombuffer(member.read(count * row), dtype)
                 yield from values.reshape(count, *shape[1:])
 
 
-def npz_file(path: Path) -> ArraySource:
-    """Find the arrays of an ``.npz`` file: ``images`` (N, H, W[, C]), ``labels``, perhaps ``classes``.
-
-    It may also have ``parts``, (N,), codes of ``Part``, and ``unlabeled_truth``, as the embedded file does.
-    """
-    resolved = path.resolve()
-    signature = hashed(["npz", str(resolved), *stamp(resolved)])
-    return ArraySource(path.stem, str(path), signature, lambda: resolved.open("rb"))
-
-
-def embedded() -> ArraySource:
-    """Find the data set that comes with this package: 6,000 images of Fashion-MNIST, see its notice."""
-    content = resources.files("augsearch.trainers.data.embedded").joinpath(EMBEDDED).read_bytes()
-    signature = hashed(["embedded", hashlib.blake2b(content).hexdigest()])
-    return ArraySource("fashion-mnist-small", "the embedded data set", signature, lambda: io.BytesIO(content))
-
-
-def unlabeled_truth(source: ArraySource) -> npt.NDArray[np.int64] | None:
-    """The array ``unlabeled_truth``: the labels of the unlabeled part, kept apart from those to learn from.
-
-    Returns:
-        int64, (N,): of every row of the file, -1 where it is labeled or its class is not known; None if there
-        is no such array.
-
-    Raises:
-        UserError: it does not fit the unlabeled part, or the classes.
-    """
-    with _reading(source.where), source.file() as file, zipfile.ZipFile(file) as archive:
-        truth = _array(archive, "unlabeled_truth")
-    if truth is None:
+def find(source: str | None) -> ArraySource | None:
+    """The ``.npz`` file at the path ``source``, if it is one."""
+    if source is None:
         return None
-    stream = source.open()
-    unlabeled = np.flatnonzero(stream.labels < 0)
-    fits = truth.shape == unlabeled.shape and truth.dtype.kind in "iu"
-    if not fits or ((truth < -1) | (truth >= len(stream.classes))).any():
-        raise UserError(
-            f"unlabeled_truth of {source.where} must be {len(unlabeled)} whole numbers from -1 to "
-            f"{len(stream.classes) - 1}, one for each image without a label: correct it, or leave it out"
-        )
-    every = np.full(stream.total, -1, np.int64)
-    every[unlabeled] = truth
-    return every
+    path = Path(source).expanduser()
+    if path.suffix.lower() != ".npz" or path.is_dir() or not path.exists():
+        return None
+    resolved = path.resolve()
+    return ArraySource(
+        name=path.stem,
+        where=str(path),
+        sign=lambda: cache_key(["npz", str(resolved), *stamp(resolved)]),
+        file=lambda: resolved.open("rb"),
+    )
+
+
+KIND = SourceKind(order=30, given_as="an .npz file", find=find)
 
 
 @contextmanager
@@ -199,8 +212,8 @@ def _check_images(where: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> N
 
 
 def _labels(
-    where: str, labels: npt.NDArray[Any], names: npt.NDArray[Any] | None, total: int
-) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+    where: str, labels: NDArray[Any], names: NDArray[Any] | None, total: int
+) -> tuple[Indices, tuple[str, ...]]:
     """Turn numbers or names into labels 0..K-1, with -1 for unlabeled, and the names of the classes."""
     if labels.shape not in {(total,), (total, 1)}:
         raise UserError(f"{where} has {total} images, but its labels have the shape {labels.shape}")
@@ -232,9 +245,7 @@ def _labels(
     return labels.astype(np.int64), classes or tuple(str(number) for number in numbers)
 
 
-def _named(
-    where: str, labels: list[str], classes: tuple[str, ...] | None
-) -> tuple[npt.NDArray[np.int64], tuple[str, ...]]:
+def _named(where: str, labels: list[str], classes: tuple[str, ...] | None) -> tuple[Indices, tuple[str, ...]]:
     """Number labels that are names of classes."""
     classes = classes or tuple(sorted(set(labels)))
     numbers = {name: number for number, name in enumerate(classes)}
@@ -246,16 +257,14 @@ def _named(
     return np.array([numbers[label] for label in labels], np.int64), classes
 
 
-def _parts(
-    where: str, labels: npt.NDArray[np.int64], codes: npt.NDArray[Any] | None
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int8]]:
-    """Read the parts, and see to it that the unlabeled part and the label -1 are the same images."""
+def _splits(where: str, labels: Indices, codes: NDArray[Any] | None) -> tuple[Indices, NDArray[np.int8]]:
+    """The codes of splits and the labels, with -1 for exactly the unlabeled images."""
     if codes is None:
-        codes = np.full(len(labels), Part.ANY, np.int8)
-    if codes.shape != labels.shape or codes.dtype.kind not in "iu" or not np.isin(codes, list(Part)).all():
-        raise UserError(f"parts of {where} must be {len(labels)} numbers in 0..{max(Part)}")
-    unlabeled = (labels < 0) | (codes == Part.UNLABELED)
-    return np.where(unlabeled, -1, labels), np.where(unlabeled, Part.UNLABELED, codes).astype(np.int8)
+        codes = np.full(len(labels), Split.ANY, np.int8)
+    if codes.shape != labels.shape or codes.dtype.kind not in "iu" or not np.isin(codes, list(Split)).all():
+        raise UserError(f"parts of {where} must be {len(labels)} numbers in 0..{max(Split)}")
+    unlabeled = (labels < 0) | (codes == Split.UNLABELED)
+    return np.where(unlabeled, -1, labels), np.where(unlabeled, Split.UNLABELED, codes).astype(np.int8)
 
 
 def _text(value: Any) -> str:

@@ -1,39 +1,46 @@
-"""Where images come from: what a data set must offer to be decoded, and who offers it."""
+"""What a source of images is, and which kinds there are.
 
-from collections.abc import Iterator, Sequence
+To add one, put a file beside this one that declares ``KIND``: commands then take its data sets, and messages
+name it. Which kind a name is for is asked at every opening, so such a file imports what is slow (torchvision)
+inside functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import NDArray
 
 from augsearch.policies import UserError
-from augsearch.trainers.data.dataset import SMALLEST_SIDE, Part
+from augsearch.trainers.data.dataset import SMALLEST_SIDE, Indices, Split
+from augsearch.trainers.system.registry import declared_in
 
-HEADERS = 200
+MOST_LOOKED_AT = 200
+"""Images that are looked at, instead of all, to choose a side."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One image of a source, decoded or not.
-
-    Attributes:
-        file: where it lies inside the source.
-        pixels: uint8, (S, S, 1) if it is grey, else (S, S, 3), RGB; None if it cannot be read.
-        label: the number of its class, or -1.
-        part: what the layout says about it.
-        reason: why it cannot be read.
-    """
+    """One image of a source, decoded or not."""
 
     file: str
-    pixels: npt.NDArray[np.uint8] | None
+    """Where it lies inside the source."""
+    pixels: NDArray[np.uint8] | None
+    """(S, S, 1) if it is grey, else (S, S, 3), RGB; None if it can't be read."""
     label: int
-    part: Part
+    """The number of its class, or -1."""
+    split: Split
+    """What the source says that it is for."""
     reason: str = ""
+    """Why it can't be read."""
 
 
-class Stream(Protocol):
-    """A source that was opened: its images, in an order that is always the same."""
+class OpenedSource(Protocol):
+    """A data set that was opened: its images, in an order that is always the same."""
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -57,14 +64,72 @@ class Source(Protocol):
     def name(self) -> str:
         """What people call it."""
 
+    @property
+    def folder(self) -> Path | None:
+        """Where its images are files, at the paths that samples name; None: its images are no files."""
+
     def signature(self) -> str:
         """Hash of where it is and of all its files' names, sizes and times: cheap, nothing is decoded."""
 
-    def open(self) -> Stream:
+    def open(self) -> OpenedSource:
         """Do what takes time: download, read headers and labels."""
 
+    def size(self) -> tuple[int, int] | None:
+        """Width and height of all its images in pixels, if they are the same and that is quickly known."""
 
-def check_classes(where: str, classes: Sequence[str], labels: npt.NDArray[np.int64]) -> None:
+    def unlabeled_folder(self) -> Path | None:
+        """Where more images lie, without labels, which are not among the samples; None: nowhere."""
+
+    def unlabeled_truth(self, files: Sequence[str]) -> Indices | None:
+        """The true classes of images without a label, kept apart from what is learned from; for reports.
+
+        Args:
+            files: names of samples.
+
+        Returns:
+            (len(files),), -1 where one has a label or its class is not known; None: none is known.
+
+        Raises:
+            UserError: they do not fit the images without a label, or the classes.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class SourceKind:
+    """A kind of data set: how people name one, and how it is found."""
+
+    order: int
+    """The kinds are asked from the lowest to the highest; the first that finds something has found it."""
+    given_as: str
+    """What a message tells people to give: ``an .npz file``; empty: nothing."""
+    find: Callable[[str | None], Source | None]
+    """The data set of that name, or None: no data set of this kind. Cheap, nothing is opened."""
+
+
+def source_kinds() -> list[SourceKind]:
+    """Every kind, in the order in which they are asked."""
+    kinds = declared_in("augsearch.trainers.data.sources", "KIND", SourceKind)
+    return sorted(kinds.values(), key=lambda kind: kind.order)
+
+
+def find_source(source: str | None) -> Source:
+    """The data set that people call ``source``; see ``open_images``.
+
+    Raises:
+        UserError: it is missing, or of no known kind.
+    """
+    kinds = source_kinds()
+    for kind in kinds:
+        found = kind.find(source)
+        if found is not None:
+            return found
+    *others, last = (kind.given_as for kind in kinds if kind.given_as)
+    there = source is not None and Path(source).expanduser().exists()
+    wrong = f"cannot tell what {source} is" if there else f"there is no file or folder {source}"
+    raise UserError(f"{wrong}: give {', '.join(others)} or {last}")
+
+
+def check_classes(where: str, classes: Sequence[str], labels: Indices) -> None:
     """Check that there are two classes or more, and an image of each.
 
     Raises:
@@ -79,11 +144,16 @@ def check_classes(where: str, classes: Sequence[str], labels: npt.NDArray[np.int
 
 
 def automatic_side(shorter_sides: Sequence[int], largest: int) -> int:
-    """Choose a side for images of these shorter sides: their median, but ``largest`` at most."""
+    """The side for images of these shorter sides: their median, but ``largest`` at most."""
     median = int(np.median(shorter_sides)) if shorter_sides else largest
     return max(SMALLEST_SIDE, min(median, largest))
 
 
-def spread(total: int) -> npt.NDArray[np.int64]:
-    """Return at most 200 indices spread evenly over ``total`` images, to look at instead of all."""
-    return np.unique(np.linspace(0, total - 1, min(total, HEADERS)).astype(np.int64))
+def spread(total: int) -> Indices:
+    """At most 200 indices spread evenly over ``total`` images, to look at instead of all."""
+    return np.unique(np.linspace(0, total - 1, min(total, MOST_LOOKED_AT)).astype(np.int64))
+
+
+def printable(file: str) -> str:
+    """``file`` with what a terminal cannot print replaced, as in a name that is not in UTF-8."""
+    return file.encode("utf-8", "backslashreplace").decode()

@@ -1,28 +1,32 @@
 """Data sets that torchvision knows by name."""
 
+from __future__ import annotations
+
 import importlib.metadata
 import inspect
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from augsearch.policies import UserError
-from augsearch.trainers.data.dataset import Part
+from augsearch.trainers.data.dataset import Split
 from augsearch.trainers.data.decode import BadImageError, fit
-from augsearch.trainers.data.sources.base import Sample, automatic_side, spread
-from augsearch.trainers.system.hashing import hashed, stamp
+from augsearch.trainers.data.sources.base import Sample, SourceKind, automatic_side, spread
+from augsearch.trainers.system.hashing import cache_key, stamp
 from augsearch.trainers.system.threads import in_order
 
-SPLITS = (
-    (Part.TRAIN, ("train", "trainval")),
-    (Part.VALIDATION, ("val", "valid")),
-    (Part.TEST, ("test",)),
-    (Part.UNLABELED, ("unlabeled",)),
+PREFIX = "torchvision:"
+
+NAMES_OF_SPLITS = (
+    (Split.TRAIN, ("train", "trainval")),
+    (Split.VALIDATION, ("val", "valid")),
+    (Split.TEST, ("test",)),
+    (Split.UNLABELED, ("unlabeled",)),
 )
-"""What torchvision's data sets call the parts; the first name that a data set knows is taken."""
+"""What torchvision's data sets call the splits; the first name that a data set knows is taken."""
 
 BROKEN = (BadImageError, OSError, SyntaxError, ValueError)
 """What reading a broken image file raises."""
@@ -33,6 +37,8 @@ class TorchvisionSource:
     """A data set of ``torchvision.datasets``, below ``./data`` or the folder that AUGSEARCH_DATA names."""
 
     name: str
+    folder: None = None
+    """Its images are read through torchvision, wherever they lie."""
 
     @property
     def root(self) -> Path:
@@ -48,40 +54,49 @@ class TorchvisionSource:
             folders[:] = sorted(name for name in folders if not name.startswith("."))
             stamps += [(f"{folder}/{name}", *stamp(f"{folder}/{name}")) for name in sorted(files)]
         version = importlib.metadata.version("torchvision")
-        return hashed(["torchvision", self.name, version, str(self.root), stamps])
+        return cache_key(["torchvision", self.name, version, str(self.root), stamps])
 
-    def open(self) -> "TorchvisionStream":
+    def open(self) -> OpenedTorchvision:
         """Open what is on disk, or download it.
 
         Raises:
             UserError: there is no such data set, it is not for classification, or it could not be downloaded.
         """
-        parts = _parts(self.name, self.root)
-        first = _target(parts[0][1])
+        splits = _splits(self.name, self.root)
+        first = _target(splits[0][1])
         if isinstance(first, bool) or not hasattr(first, "__index__"):
             raise UserError(
                 f"torchvision:{self.name} is not for classification: its targets are not class numbers"
             )
-        names = getattr(parts[0][1], "classes", None) or ()
+        names = getattr(splits[0][1], "classes", None) or ()
         classes = tuple(name if isinstance(name, str) else ", ".join(name) for name in names)
-        return TorchvisionStream(classes, parts)
+        return OpenedTorchvision(classes, splits)
+
+    def size(self) -> None:
+        """To know it, the data set would have to be opened."""
+
+    def unlabeled_folder(self) -> None:
+        """Images without labels are among the samples."""
+
+    def unlabeled_truth(self, files: Sequence[str]) -> None:
+        """It is not known."""
 
 
 @dataclass(frozen=True)
-class TorchvisionStream:
-    """The parts of a torchvision data set, one after the other."""
+class OpenedTorchvision:
+    """The splits of a torchvision data set, one after the other."""
 
     classes: tuple[str, ...]
-    parts: tuple[tuple[Part, Any], ...]
+    splits: tuple[tuple[Split, Any], ...]
 
     @property
     def total(self) -> int:
         """How many images there are."""
-        return sum(len(dataset) for _, dataset in self.parts)
+        return sum(len(dataset) for _, dataset in self.splits)
 
     def side(self, largest: int) -> int:
-        """Choose the side from at most 200 images of the first part."""
-        _, dataset = self.parts[0]
+        """Choose the side from at most 200 images of the first split."""
+        _, dataset = self.splits[0]
         sides = []
         for index in spread(len(dataset)):
             with suppress(*BROKEN):
@@ -91,32 +106,32 @@ class TorchvisionStream:
     def samples(self, size: int) -> Iterator[Sample]:
         """Decode every image."""
 
-        def sample(place: tuple[Part, Any, int]) -> Sample:
-            part, dataset, index = place
-            file = f"index {index}" if part is Part.ANY else f"{part.name.lower()} index {index}"
+        def sample(place: tuple[Split, Any, int]) -> Sample:
+            split, dataset, index = place
+            file = f"index {index}" if split is Split.ANY else f"{split.name.lower()} index {index}"
             try:
                 image, target = dataset[index]
                 pixels = fit(image, size)
             except BROKEN as error:
-                return Sample(file, None, -1, part, str(error))
-            if part is Part.UNLABELED or target < 0:
-                return Sample(file, pixels, -1, Part.UNLABELED)
-            return Sample(file, pixels, int(target), part)
+                return Sample(file, None, -1, split, str(error))
+            if split is Split.UNLABELED or target < 0:
+                return Sample(file, pixels, -1, Split.UNLABELED)
+            return Sample(file, pixels, int(target), split)
 
-        places = ((part, dataset, index) for part, dataset in self.parts for index in range(len(dataset)))
+        places = ((split, dataset, index) for split, dataset in self.splits for index in range(len(dataset)))
         return in_order(sample, places)
 
 
 def _target(dataset: Any) -> Any:
-    """Return the target of the first image that can be read."""
+    """The target of the first image that can be read."""
     for index in range(len(dataset)):
         with suppress(*BROKEN):
             return dataset[index][1]
     return None
 
 
-def _parts(name: str, root: Path) -> tuple[tuple[Part, Any], ...]:
-    """Open every part that the data set has."""
+def _splits(name: str, root: Path) -> tuple[tuple[Split, Any], ...]:
+    """Open every split that the data set has."""
     import torchvision
 
     dataset = getattr(torchvision.datasets, name, None)
@@ -137,22 +152,23 @@ def _parts(name: str, root: Path) -> tuple[tuple[Part, Any], ...]:
         )
     if "train" in parameters:
         return tuple(
-            (part, _open(name, dataset, root, train=part is Part.TRAIN)) for part in (Part.TRAIN, Part.TEST)
+            (split, _open(name, dataset, root, train=split is Split.TRAIN))
+            for split in (Split.TRAIN, Split.TEST)
         )
     if "split" not in parameters:
-        return ((Part.ANY, _open(name, dataset, root)),)
-    found = [(part, _first_split(name, dataset, root, names)) for part, names in SPLITS]
-    parts = tuple((part, opened) for part, opened in found if opened is not None)
-    if not parts or parts[0][0] is not Part.TRAIN:
+        return ((Split.ANY, _open(name, dataset, root)),)
+    found = [(split, _first_split(name, dataset, root, names)) for split, names in NAMES_OF_SPLITS]
+    splits = tuple((split, opened) for split, opened in found if opened is not None)
+    if not splits or splits[0][0] is not Split.TRAIN:
         raise UserError(
             f"torchvision:{name} has no split named train: save it as an .npz file or as class folders"
         )
-    return parts
+    return splits
 
 
-def _first_split(name: str, dataset: Any, root: Path, splits: tuple[str, ...]) -> Any:
-    """Open the first of these splits that the data set knows, or return None."""
-    for split in splits:
+def _first_split(name: str, dataset: Any, root: Path, names: tuple[str, ...]) -> Any:
+    """Open the split by the first of these names that the data set knows, or return None."""
+    for split in names:
         try:
             return _open(name, dataset, root, split=split)
         except _UnknownSplitError:
@@ -160,11 +176,11 @@ def _first_split(name: str, dataset: Any, root: Path, splits: tuple[str, ...]) -
     return None
 
 
-def _open(name: str, dataset: Any, root: Path, **part: Any) -> Any:
-    """Open one part from disk, and only if it is not there, download it."""
+def _open(name: str, dataset: Any, root: Path, **which: Any) -> Any:
+    """Open one split from disk, and only if it is not there, download it."""
     can_download = "download" in inspect.signature(dataset).parameters
     try:
-        return dataset(root=str(root), **({"download": False} if can_download else {}), **part)
+        return dataset(root=str(root), **({"download": False} if can_download else {}), **which)
     except ValueError as error:
         if "Valid values are" in str(error):
             raise _UnknownSplitError from error
@@ -176,7 +192,7 @@ def _open(name: str, dataset: Any, root: Path, **part: Any) -> Any:
     try:
         if not can_download:
             raise absent
-        return dataset(root=str(root), download=True, **part)
+        return dataset(root=str(root), download=True, **which)
     except (ImportError, OSError, RuntimeError, ValueError) as error:
         reason = " ".join(str(error).split())
         raise UserError(
@@ -187,3 +203,13 @@ def _open(name: str, dataset: Any, root: Path, **part: Any) -> Any:
 
 class _UnknownSplitError(Exception):
     """The data set has no split of this name."""
+
+
+def find(source: str | None) -> TorchvisionSource | None:
+    """``torchvision:NAME``; whether torchvision has it shows when it is opened."""
+    if source is None or not source.startswith(PREFIX):
+        return None
+    return TorchvisionSource(source.removeprefix(PREFIX))
+
+
+KIND = SourceKind(order=10, given_as="torchvision:NAME", find=find)

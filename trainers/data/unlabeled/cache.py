@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 from augsearch.policies import UserError
 from augsearch.trainers.data.cache import PROGRESS_EVERY, PixelFile
+from augsearch.trainers.data.dataset import Indices, Progress
 from augsearch.trainers.data.decode import BadImageError, decode_file, pillow_without_warnings, with_channels
+from augsearch.trainers.data.sources.base import printable
 from augsearch.trainers.data.sources.folders import Listing
 from augsearch.trainers.data.unlabeled.files import Names
-from augsearch.trainers.system.aliases import Progress
 from augsearch.trainers.system.hashing import KEY_BYTES, content_key
-from augsearch.trainers.system.text import printable
 from augsearch.trainers.system.threads import in_order
 
 
@@ -31,7 +31,7 @@ class DecodedFiles:
             self.images: NDArray[np.uint8] = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
             self.keys: NDArray[np.uint8] = np.load(folder / "keys.npy", allow_pickle=False)
             if not len(self.files) == len(self.images) == len(self.keys):
-                raise ValueError("its parts do not belong together")
+                raise ValueError("its files do not belong together")
         except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
             raise UserError(f"{folder} holds no decoded images ({error})") from error
 
@@ -42,7 +42,7 @@ class ListedFiles:
     def __init__(self, folder: Path) -> None:
         try:
             self.names = Names(folder)
-            self.refused: NDArray[np.int64] = np.load(folder / "refused.npy", allow_pickle=False)
+            self.refused: Indices = np.load(folder / "refused.npy", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
             raise UserError(f"{folder} holds no list of files ({error})") from error
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,53 +11,46 @@ from numpy.typing import NDArray
 
 from augsearch.policies import UserError
 from augsearch.trainers.data.cache import PROGRESS_EVERY, written_whole
-from augsearch.trainers.data.dataset import SMALL_SIDE, ImageData, in_cache
+from augsearch.trainers.data.dataset import SMALL_SIDE, ImageData, Indices, Progress, in_cache
 from augsearch.trainers.data.images import open_images
-from augsearch.trainers.data.sources.arrays import embedded, npz_file, unlabeled_truth
-from augsearch.trainers.data.sources.folders import Listing, find_unlabeled_folder, list_images
+from augsearch.trainers.data.sources.base import find_source, printable
+from augsearch.trainers.data.sources.folders import Listing, list_images
 from augsearch.trainers.data.splits import Splits
 from augsearch.trainers.data.target_domain import Target
 from augsearch.trainers.data.unlabeled.cache import DecodedFiles, ListedFiles, decode_files
-from augsearch.trainers.data.unlabeled.files import Names, UnlabeledFiles
+from augsearch.trainers.data.unlabeled.files import Names, PathsBelow
 from augsearch.trainers.data.unlabeled.held_out import HeldOut
-from augsearch.trainers.data.views import Decoded, Pixels
-from augsearch.trainers.system.aliases import Progress
-from augsearch.trainers.system.hashing import content_key, hashed, hashed_files
-from augsearch.trainers.system.text import printable
+from augsearch.trainers.data.views import Decoded, OnDisk, Pixels
+from augsearch.trainers.system.hashing import cache_key, content_key, hashed_files, hex_hash
 
 MOST_DECODED = 50_000
 """Images up to which all are decoded at once, if they are small; of 64 pixels that is 600 MB."""
 
 FORMAT = 1
-"""Of what is kept in the cache."""
+"""Version of what is kept in the cache."""
 
 SAMPLING = 2
-"""Part of the seed of the sample, so that it shares its random numbers with no shuffle of ``splits``."""
-
-Indices = NDArray[np.int64]
+"""Goes into the seed of the sample, so that it shares its random numbers with no shuffle of ``splits``."""
 
 
 @dataclass(frozen=True, eq=False)
 class Unlabeled:
-    """Images that nobody labeled, ready to learn from.
-
-    Attributes:
-        name: what people call them.
-        pixels: all of them and perhaps others, at one side, with as many channels as the labeled ones.
-        chosen: int64, sorted indices into ``pixels``: those that may be learned from.
-        truth: int64, (number in ``pixels``,), labels where they are known, else -1; for reports alone.
-        refused: how many were left out because they are also in validation, confirmation or test.
-        found: how many there are, before sampling and refusing.
-        fingerprint: hex; another one when the images to learn from change.
-    """
+    """Images that nobody labeled, ready to learn from."""
 
     name: str
+    """What people call them."""
     pixels: Pixels
+    """All of them and perhaps others, at one side, with as many channels as the labeled ones."""
     chosen: Indices
+    """Sorted indices into ``pixels``: those that may be learned from."""
     truth: Indices
+    """(number in ``pixels``,), labels where they are known, else -1; for reports alone."""
     refused: int
+    """How many were left out because they are also in validation, confirmation or test."""
     found: int
+    """How many there are, before sampling and refusing."""
     fingerprint: str
+    """Hex; another one when the images to learn from change."""
     _places: Sequence[str] = field(repr=False)
     """How a person finds each image: its path in ``_root``, or its index."""
     _root: Path | None = field(repr=False)
@@ -69,8 +61,8 @@ class Unlabeled:
     @property
     def unreadable(self) -> tuple[str, ...]:
         """``path: reason`` of those left out because they can't be read, as far as this process knows."""
-        later = self.pixels.unreadable if isinstance(self.pixels, UnlabeledFiles) else ()
-        return self._left_out + later
+        later = sorted(self.pixels.unreadable.items()) if isinstance(self.pixels, OnDisk) else ()
+        return self._left_out + tuple(f"{printable(self._places[row])}: {why}" for row, why in later)
 
     def files(self, index: int) -> str:
         """How a person finds image ``index`` of ``pixels``: its path, or its place in the source."""
@@ -84,17 +76,17 @@ class Unlabeled:
         """
         if self._keys is not None:
             return [row.tobytes() for row in self._keys[indices]]
-        if isinstance(self.pixels, UnlabeledFiles):
+        if isinstance(self.pixels, OnDisk):
             return self.pixels.keys(indices)
         shape = str(self._images.shape[1:]).encode()
         return [content_key(shape + self._images[index].tobytes()) for index in indices]
 
     def readable(self, groups: Iterable[Indices]) -> Iterator[tuple[Indices, NDArray[np.uint8]]]:
-        """Of each of ``groups`` of indices, which can be read, and those as they are, uint8 (B, S, S, C).
+        """For each of ``groups`` of indices, those that can be read, and their images, uint8 (B, S, S, C).
 
         Where files are read, that is done in threads that run a little ahead.
         """
-        if isinstance(self.pixels, UnlabeledFiles):
+        if isinstance(self.pixels, OnDisk):
             yield from self.pixels.readable(groups)
         else:
             for indices in groups:
@@ -106,6 +98,32 @@ class Unlabeled:
         return self.pixels.images
 
 
+@dataclass(frozen=True, slots=True)
+class HowOpened:
+    """How many of the images without labels are opened, and how."""
+
+    side: int | None = None
+    """In pixels; None: that of the labeled images."""
+    crop_scale: float = 0.35
+    """The smallest share of a file's area that a training's crop may have, where files are read."""
+    most: int | None = None
+    """Take a sample of at most this many, and decode it; None: all of them, which are decoded only if they
+    are no more than 50,000 and no larger than 64 pixels, and else read when they are wanted."""
+    seed: int = 0
+    """Decides which are in the sample."""
+
+    def sample(self, rows: Indices) -> Indices:
+        """At most ``most`` of ``rows``, in their order; the same each time."""
+        if self.most is None or len(rows) <= self.most:
+            return rows
+        rng = np.random.default_rng([self.seed, SAMPLING])
+        return np.sort(rng.choice(rows, self.most, replace=False))
+
+
+ALL_OF_THEM = HowOpened()
+"""All images, at the side of the labeled ones."""
+
+
 def open_unlabeled(
     source: str | None,
     data: ImageData,
@@ -113,19 +131,17 @@ def open_unlabeled(
     *,
     folder: Path | None,
     cache: Path,
-    side: int | None = None,
-    crop_scale: float = 0.35,
-    most: int | None = None,
-    seed: int = 0,
+    how: HowOpened = ALL_OF_THEM,
     target: Target | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
 ) -> Unlabeled | None:
-    """Find the unlabeled images that belong to a data set, and open them.
+    """Find the unlabeled images that belong to a data set, and open them; None where there are none.
 
     They are those anywhere below ``folder``; without one, the rows of ``data`` that have no label; without
-    those, what is in ``unlabeled/`` in the source folder. Images whose content is that of a validation,
-    confirmation or test image, or of one of the target's, are left out: files are compared by their bytes,
-    and what is decoded at the labeled images' side by its pixels too. Copies of training images stay.
+    those, what the source keeps beside its samples, as a folder does in ``unlabeled/``. Images whose content
+    is that of a validation, confirmation or test image, or of one of the target's, are left out: files are
+    compared by their bytes, and what is decoded at the labeled images' side by its pixels too. Copies of
+    training images stay.
 
     Args:
         source: what ``data`` was opened from.
@@ -133,38 +149,30 @@ def open_unlabeled(
         splits: how they are divided.
         folder: where to look instead.
         cache: the folder that holds the decoded caches; made if need be.
-        side: in pixels; None: that of ``data``.
-        crop_scale: smallest share of a file's area that a training's crop may have, where files are read.
-        most: take a sample of at most this many, and decode it; None: all of them, which are decoded only
-            if they are no more than 50,000 and no larger than 64 pixels, and else read when they are wanted.
-        seed: of the sample.
+        how: of which size, and how many.
         target: what is scored on instead of the validation and confirmation images, if there is one.
-        progress: called with (images done, images in all) while decoding, and not at all on a cache hit.
-
-    Returns:
-        None where there are none.
+        progress: called while decoding, and not at all on a cache hit.
 
     Raises:
         UserError: a folder is missing or has no images, none can be read, or the cache cannot be written.
     """
-    wanted = side or int(data.images.shape[1])
+    side = how.side or int(data.images.shape[1])
     if folder is not None:
         folder = folder.expanduser()
         _check_folder(folder)
     elif len(splits.unlabeled):
-        held_out = HeldOut.of(None, data, splits, target)
-        return _of_rows(source, data, splits.unlabeled, held_out, cache, wanted, most, seed)
-    elif source is not None and Path(source).expanduser().is_dir():
-        folder = find_unlabeled_folder(Path(source).expanduser())
+        return _of_rows(source, data, splits.unlabeled, HeldOut.of(None, data, splits, target), cache, how)
+    else:
+        folder = find_source(source).unlabeled_folder()
     if folder is None:
         return None
     listing = list_images(folder)
     if not len(listing):
         raise UserError(f"{folder} has no images: add some, or remove it")
-    files = _Files(folder, listing, data, HeldOut.of(source, data, splits, target), cache, wanted)
-    if most is not None or (len(listing) <= MOST_DECODED and wanted <= SMALL_SIDE):
-        return files.decoded(_sample(np.arange(len(listing)), most, seed), progress)
-    return files.on_disk(crop_scale, progress)
+    files = _Files(folder, listing, data, HeldOut.of(source, data, splits, target), cache, side)
+    if how.most is not None or (len(listing) <= MOST_DECODED and side <= SMALL_SIDE):
+        return files.decoded(how.sample(np.arange(len(listing))), progress)
+    return files.on_disk(how.crop_scale, progress)
 
 
 def _check_folder(folder: Path) -> None:
@@ -173,29 +181,20 @@ def _check_folder(folder: Path) -> None:
         raise UserError(f"the folder of unlabeled images {folder} {wrong}: give one that has images")
 
 
-def _sample(rows: Indices, most: int | None, seed: int) -> Indices:
-    """At most ``most`` of ``rows``, in their order; the same each time."""
-    if most is None or len(rows) <= most:
-        return rows
-    return np.sort(np.random.default_rng([seed, SAMPLING]).choice(rows, most, replace=False))
-
-
 def _of_rows(
     source: str | None,
     data: ImageData,
     rows: Indices,
     held_out: HeldOut,
     cache: Path,
-    side: int,
-    most: int | None,
-    seed: int,
+    how: HowOpened,
 ) -> Unlabeled:
     """The rows of a data set that have no label."""
     copies = held_out.same_pixels(data.images, rows)
-    chosen = _sample(rows[~copies], most, seed)
+    chosen = how.sample(rows[~copies])
     held = data
-    if side != data.images.shape[1]:
-        held = open_images(source, image_size=side, cache=cache, skip_bad_images=bool(data.skipped))
+    if how.side is not None and how.side != data.images.shape[1]:
+        held = open_images(source, image_size=how.side, cache=cache, skip_bad_images=bool(data.skipped))
     return Unlabeled(
         name=f"the unlabeled part of {data.name}",
         pixels=Decoded(held.images),
@@ -211,19 +210,13 @@ def _of_rows(
 
 
 def _truth_of_rows(source: str | None, data: ImageData) -> Indices:
-    """What the archive says of the images that it gives no label."""
-    truth = np.full(len(data.labels), -1, np.int64)
-    if source is not None and not source.lower().endswith(".npz"):
-        return truth
-    of_file = unlabeled_truth(embedded() if source is None else npz_file(Path(source).expanduser()))
-    if of_file is not None:
-        # Not all rows of the file need be here: some may have been skipped.
-        truth[:] = of_file[[int(file.removeprefix("index ")) for file in data.files]]
-    return truth
+    """What the source says of the images that it gives no label."""
+    truth = find_source(source).unlabeled_truth(data.files)
+    return np.full(len(data.labels), -1, np.int64) if truth is None else truth
 
 
 def _fingerprint(content: str, chosen: Indices) -> str:
-    return hashlib.blake2b(content.encode() + chosen.astype("<i8").tobytes(), digest_size=16).hexdigest()
+    return hex_hash(content.encode(), chosen.astype("<i8").tobytes())
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,9 +231,9 @@ class _Files:
     side: int
 
     def decoded(self, rows: Indices, progress: Progress | None) -> Unlabeled:
-        """Those of ``rows``, decoded."""
+        """The files of ``rows``, decoded."""
         listing = self.listing if len(rows) == len(self.listing) else self.listing.take(rows)
-        key = hashed(["unlabeled", FORMAT, listing.signature(), self.side, self._channels])[:24]
+        key = cache_key(["unlabeled", FORMAT, listing.signature(), self.side, self._channels])[:24]
         target = self.cache.absolute() / key
         held = in_cache(target, DecodedFiles)
         if held is None:
@@ -267,7 +260,7 @@ class _Files:
         """All of them, to be read when they are wanted."""
         held_out = [*map(str, self.held_out.paths), self.held_out.stamps.tolist()]
         signature = self.listing.signature()
-        target = self.cache.absolute() / hashed(["unlabeled files", FORMAT, signature, held_out])[:24]
+        target = self.cache.absolute() / cache_key(["unlabeled files", FORMAT, signature, held_out])[:24]
         held = in_cache(target, ListedFiles)
         if held is None:
             with written_whole(target, ListedFiles) as partial:
@@ -277,7 +270,9 @@ class _Files:
         chosen = np.delete(np.arange(len(self.listing)), held.refused)
         return Unlabeled(
             name=str(self.folder),
-            pixels=UnlabeledFiles(self.listing.root, held.names, self.side, self._channels, crop_scale),
+            pixels=OnDisk(
+                PathsBelow(self.listing.root, held.names), self.side, self._channels, crop_scale, True
+            ),
             chosen=chosen,
             truth=self._truth(self.listing.files),
             refused=len(held.refused),

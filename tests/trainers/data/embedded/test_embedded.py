@@ -6,9 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from augsearch.trainers.data.dataset import ImageData, Part
+from augsearch.trainers.data.dataset import ImageData, Split
 from augsearch.trainers.data.embedded import make_fashion_mnist_small as script
 from augsearch.trainers.data.images import open_images
+from augsearch.trainers.data.splits import split
 
 DATA = resources.files("augsearch.trainers.data.embedded")
 
@@ -24,13 +25,15 @@ def test_it_is_6000_small_grey_images_of_ten_named_classes(data: ImageData) -> N
     assert data.classes == script.CLASSES
 
 
-@pytest.mark.parametrize(("part", "each"), [(Part.TRAIN, 100), (Part.VALIDATION, 150), (Part.TEST, 200)])
-def test_every_labeled_part_has_the_same_number_of_each_class(data: ImageData, part: Part, each: int) -> None:
+@pytest.mark.parametrize(("part", "each"), [(Split.TRAIN, 100), (Split.VALIDATION, 150), (Split.TEST, 200)])
+def test_every_labeled_part_has_the_same_number_of_each_class(
+    data: ImageData, part: Split, each: int
+) -> None:
     assert np.bincount(data.labels[data.given == part]).tolist() == [each] * 10
 
 
 def test_the_unlabeled_part_has_no_labels_when_opened(data: ImageData) -> None:
-    unlabeled = data.given == Part.UNLABELED
+    unlabeled = data.given == Split.UNLABELED
     assert unlabeled.sum() == 1500
     assert (data.labels[unlabeled] == -1).all()
     assert (data.labels[~unlabeled] >= 0).all()
@@ -69,3 +72,16 @@ def test_the_script_says_how_to_get_what_is_missing(tmp_path: Path, monkeypatch:
     monkeypatch.setattr("sys.argv", ["make", "--source", str(tmp_path)])
     with pytest.raises(SystemExit, match="dataset-fashion-mnist"):
         script.main()
+
+
+def test_what_an_earlier_version_decoded_and_divided_is_found_again(data: ImageData) -> None:
+    assert data.cache.name == "67e35ce910040822953753ac"
+    assert data.fingerprint == "c98597e6ca5778bd1ee89e89c2b6119e"
+    splits = split(data.labels, data.given, classes=data.classes, seed=3)
+    assert splits.digests() == {
+        "train": "7a4aec930eb259dc",
+        "validation": "f4eaf927a978e780",
+        "confirmation": "925b6aefb25b8836",
+        "test": "c5d312edc428174f",
+        "unlabeled": "67bdfc9b9268d4dc",
+    }

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from augsearch.policies import UserError
-from augsearch.trainers.data.dataset import ImageData, Part
+from augsearch.trainers.data.dataset import ImageData, Split
 from augsearch.trainers.data.images import open_images
 from augsearch.trainers.data.sources import arrays
 
@@ -26,7 +26,7 @@ def test_images_and_labels_come_out_as_they_went_in(tmp_path: Path) -> None:
     np.testing.assert_array_equal(data.images, IMAGES)
     assert data.labels.tolist() == LABELS.tolist()
     assert data.classes == ("0", "1", "2")
-    assert data.given.tolist() == [Part.ANY] * 6
+    assert data.given.tolist() == [Split.ANY] * 6
     assert data.files[4] == "index 4"
     assert data.name == "some"
 
@@ -73,7 +73,7 @@ def test_names_given_for_the_classes_are_used(tmp_path: Path) -> None:
 
 def test_label_minus_one_is_unlabeled(tmp_path: Path) -> None:
     data = opened(tmp_path, images=IMAGES, labels=np.array([0, -1, 1, 0, 1, -1]))
-    assert data.given.tolist() == [0, Part.UNLABELED, 0, 0, 0, Part.UNLABELED]
+    assert data.given.tolist() == [0, Split.UNLABELED, 0, 0, 0, Split.UNLABELED]
     assert data.labels.tolist() == [0, -1, 1, 0, 1, -1]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from augsearch.policies import UserError
-from augsearch.trainers.data.dataset import ImageData, Part
+from augsearch.trainers.data.dataset import ImageData, Split
 from augsearch.trainers.data.images import open_images
 from augsearch.trainers.data.sources.torchvision import TorchvisionSource
 
@@ -48,7 +48,7 @@ def test_train_and_test_are_read_from_disk(fashion: Path, tmp_path: Path) -> Non
     assert data.classes[0] == "T-shirt/top"
     np.testing.assert_array_equal(data.images[..., 0], np.concatenate([TRAIN, TEST]))
     assert data.labels.tolist() == [*(np.arange(40) % 10), *(np.arange(20) % 10)]
-    assert data.given.tolist() == [Part.TRAIN] * 40 + [Part.TEST] * 20
+    assert data.given.tolist() == [Split.TRAIN] * 40 + [Split.TEST] * 20
     assert data.files[41] == "test index 1"
 
 

@@ -17,15 +17,14 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from augsearch.policies import UserError
-from augsearch.trainers.data.dataset import ImageData, Part, image_paths
+from augsearch.trainers.data.dataset import ImageData, Split
 from augsearch.trainers.data.decode import decode_file
-from augsearch.trainers.data.images import open_images
+from augsearch.trainers.data.images import image_paths, open_images
 from augsearch.trainers.data.splits import Splits, split
 from augsearch.trainers.data.target_domain import open_target
 from augsearch.trainers.data.unlabeled import dataset as module
-from augsearch.trainers.data.unlabeled.dataset import Unlabeled, open_unlabeled
-from augsearch.trainers.data.unlabeled.files import UnlabeledFiles
-from augsearch.trainers.data.views import Decoded
+from augsearch.trainers.data.unlabeled.dataset import HowOpened, Unlabeled, open_unlabeled
+from augsearch.trainers.data.views import Decoded, OnDisk
 
 SIDE = 8
 CLASSES = ("cats", "dogs")
@@ -69,9 +68,10 @@ class Pets:
         return paths[getattr(self.splits, part)[number]]
 
     def maybe(self, folder: Path | None = None, **options: Any) -> Unlabeled | None:
-        return open_unlabeled(
-            str(self.source), self.data, self.splits, folder=folder, cache=self.cache, **options
-        )
+        beside = {name: options.pop(name) for name in ("target", "progress") if name in options}
+        where = {"folder": folder, "cache": self.cache}
+        how = HowOpened(**options)
+        return open_unlabeled(str(self.source), self.data, self.splits, **where, how=how, **beside)
 
     def opened(self, folder: Path | None = None, **options: Any) -> Unlabeled:
         found = self.maybe(folder or self.more, **options)
@@ -81,7 +81,7 @@ class Pets:
     def lazily(self, folder: Path | None = None) -> Unlabeled:
         """Read when they are wanted, because they are larger than what is decoded at once."""
         found = self.opened(folder, side=65)
-        assert isinstance(found.pixels, UnlabeledFiles)
+        assert isinstance(found.pixels, OnDisk)
         return found
 
 
@@ -150,7 +150,7 @@ def archive(path: Path, **more: Any) -> tuple[ImageData, Splits]:
     """20 labeled images and 6 without a label, of which the last two are copies of held-out ones."""
     images = np.random.default_rng(5).integers(0, 256, (26, SIDE, SIDE, 3), dtype=np.uint8)
     labels = np.append(np.arange(20) % 2, [-1] * 6)
-    given = np.where(labels < 0, Part.UNLABELED, Part.ANY).astype(np.int8)
+    given = np.where(labels < 0, Split.UNLABELED, Split.ANY).astype(np.int8)
     splits = split(labels, given, classes=CLASSES, seed=0)
     images[24], images[25] = images[splits.validation[0]], images[splits.test[1]]
     images[23] = images[splits.train[0]]
@@ -159,7 +159,9 @@ def archive(path: Path, **more: Any) -> tuple[ImageData, Splits]:
 
 
 def of_archive(path: Path, data: ImageData, splits: Splits, **options: Any) -> Unlabeled:
-    found = open_unlabeled(str(path), data, splits, folder=None, cache=path.parent / "cache", **options)
+    found = open_unlabeled(
+        str(path), data, splits, folder=None, cache=path.parent / "cache", how=HowOpened(**options)
+    )
     assert found is not None
     return found
 
@@ -233,9 +235,8 @@ def test_a_folder_wins_over_rows_without_a_label(tmp_path: Path) -> None:
         save(tmp_path / "more" / f"{number}.png", noise(number))
     # One that an archive holds out, as a file: told by its pixels.
     save(tmp_path / "more" / "copy.png", Image.fromarray(np.array(data.images[splits.test[0]])))
-    found = open_unlabeled(
-        str(tmp_path / "x.npz"), data, splits, folder=tmp_path / "more", cache=tmp_path / "cache", most=10
-    )
+    where = {"folder": tmp_path / "more", "cache": tmp_path / "cache"}
+    found = open_unlabeled(str(tmp_path / "x.npz"), data, splits, **where, how=HowOpened(most=10))
     assert found is not None
     assert (found.found, found.refused, len(found.chosen)) == (4, 1, 3)
 
@@ -472,7 +473,7 @@ def test_a_sample_is_decoded_once_and_the_same_each_time(pets: Pets) -> None:
 @given(st.integers(0, 200), st.integers(1, 200), st.integers(0, 5))
 def test_a_sample_is_sorted_and_no_larger_than_asked(count: int, most: int, seed: int) -> None:
     rows = 3 * np.arange(count)
-    sample = module._sample(rows, most, seed)
+    sample = HowOpened(most=most, seed=seed).sample(rows)
     assert len(sample) == min(count, most)
     assert (np.diff(sample) > 0).all()
     assert set(sample.tolist()) <= set(rows.tolist())
@@ -497,11 +498,11 @@ def test_many_or_large_images_are_not_decoded_at_opening(pets: Pets, monkeypatch
     pets.fill(5)
     assert isinstance(pets.opened().pixels, Decoded)
     assert isinstance(pets.opened(side=64).pixels, Decoded)
-    assert isinstance(pets.opened(side=65).pixels, UnlabeledFiles)
+    assert isinstance(pets.opened(side=65).pixels, OnDisk)
     assert isinstance(pets.opened(side=65, most=3).pixels, Decoded)
     monkeypatch.setattr(module, "MOST_DECODED", 4)
     lazily = pets.opened(crop_scale=0.5)
-    assert isinstance(lazily.pixels, UnlabeledFiles)
+    assert isinstance(lazily.pixels, OnDisk)
     assert lazily.pixels.smallest_crop == 0.5
     assert isinstance(pets.opened(most=4).pixels, Decoded)
 
@@ -512,7 +513,7 @@ def test_nothing_is_opened_where_files_are_read_when_they_are_wanted(pets: Pets)
     found = pets.lazily()
     assert len(found.chosen) == 6
     assert found.unreadable == ()
-    with pytest.raises(UserError, match="nor any of 100 other unlabeled images"):
+    with pytest.raises(UserError, match="nor any of 100 other images"):
         next(iter(found.pixels.clean(found.chosen)))
     assert len(found.unreadable) == 6
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from augsearch.policies import TRIVIALAUGMENT, Policy, UserError
-from augsearch.trainers.data.unlabeled import files as module
-from augsearch.trainers.data.unlabeled.files import Names, UnlabeledFiles, UnlabeledViews
+from augsearch.trainers.data import views as module
+from augsearch.trainers.data.unlabeled.files import Names, PathsBelow
+from augsearch.trainers.data.views import FileImages, OnDisk
 from augsearch.trainers.training.loader import batches
 
 NOTHING = Policy(num_ops=0)
@@ -31,7 +32,7 @@ def shade(index: int) -> int:
 
 
 @pytest.fixture
-def files(tmp_path: Path) -> UnlabeledFiles:
+def files(tmp_path: Path) -> OnDisk:
     """Each of one colour, which says which it is; three can't be read."""
     names = [f"{index:02}.png" for index in range(COUNT)]
     for index, name in enumerate(names):
@@ -39,7 +40,7 @@ def files(tmp_path: Path) -> UnlabeledFiles:
     (tmp_path / names[2]).write_text("no image")
     (tmp_path / names[3]).write_bytes((tmp_path / names[3]).read_bytes()[:50])
     (tmp_path / names[11]).unlink()
-    return UnlabeledFiles(tmp_path, names, SIDE, 3)
+    return OnDisk(PathsBelow(tmp_path, names), SIDE, 3, replaces_unreadable=True)
 
 
 def which(images: NDArray[np.uint8]) -> list[int]:
@@ -49,9 +50,9 @@ def which(images: NDArray[np.uint8]) -> list[int]:
 
 
 def test_what_can_be_read_comes_with_its_index_group_by_group(
-    files: UnlabeledFiles, monkeypatch: pytest.MonkeyPatch
+    files: OnDisk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "PART", 2)
+    monkeypatch.setattr(module, "FILES_AT_A_TIME", 2)
     groups = [np.array([5, 2, 1, 19, 4]), np.array([3, 11]), np.array([], np.int64), np.array([0])]
     read = list(files.readable(groups))
     assert [indices.tolist() for indices, _ in read] == [[5, 1, 19, 4], [], [], [0]]
@@ -59,7 +60,7 @@ def test_what_can_be_read_comes_with_its_index_group_by_group(
         assert images.shape == (len(indices), SIDE, SIDE, 3)
         assert images.dtype == np.uint8
         assert which(images) == indices.tolist()
-    assert [line.partition(":")[0] for line in files.unreadable] == ["02.png", "03.png", "11.png"]
+    assert set(files.unreadable) == set(BAD)
 
 
 @settings(max_examples=50)
@@ -67,11 +68,11 @@ def test_what_can_be_read_comes_with_its_index_group_by_group(
 def test_groups_stay_together_whatever_their_sizes(sizes: list[int]) -> None:
     ends = np.cumsum([0, *sizes])
     groups = [np.arange(start, end) for start, end in pairwise(ends)]
-    made = list(module._in_groups(lambda own: own.tolist(), groups))
+    made = list(module.in_groups(lambda own: own.tolist(), groups))
     assert [list(chain.from_iterable(parts)) for parts in made] == [group.tolist() for group in groups]
 
 
-def test_groups_are_asked_for_only_a_little_ahead(files: UnlabeledFiles) -> None:
+def test_groups_are_asked_for_only_a_little_ahead(files: OnDisk) -> None:
     asked = []
 
     def groups() -> object:
@@ -85,7 +86,7 @@ def test_groups_are_asked_for_only_a_little_ahead(files: UnlabeledFiles) -> None
     read.close()  # type: ignore[attr-defined]
 
 
-def test_clean_images_are_in_step_with_what_was_asked_for(files: UnlabeledFiles) -> None:
+def test_clean_images_are_in_step_with_what_was_asked_for(files: OnDisk) -> None:
     chosen = np.array([7, 2, 5, 3, 11, 9] * 30)
     found = list(files.clean(chosen))
     assert [len(batch) for batch in found] == [64, 64, 52]
@@ -97,14 +98,14 @@ def test_clean_images_are_in_step_with_what_was_asked_for(files: UnlabeledFiles)
 
 
 def views(
-    files: UnlabeledFiles, chosen: NDArray[np.int64], seed: int = 0, policy: Policy = NOTHING
+    files: OnDisk, chosen: NDArray[np.int64], seed: int = 0, policy: Policy = NOTHING
 ) -> NDArray[np.uint8]:
     data = files.training(chosen, np.zeros(COUNT, np.int64), 2, None)
     return data.views(np.arange(len(chosen)), policy, np.random.default_rng(seed))
 
 
 def test_a_training_sees_another_of_its_images_in_the_place_of_one_that_cannot_be_read(
-    files: UnlabeledFiles,
+    files: OnDisk,
 ) -> None:
     chosen = np.array([0, 2, 3, 4, 11, 13])
     seen = which(views(files, chosen))
@@ -113,19 +114,19 @@ def test_a_training_sees_another_of_its_images_in_the_place_of_one_that_cannot_b
     assert which(views(files, chosen, seed=1)) == seen
 
 
-def test_the_same_seed_shows_the_same_whatever_was_read_before(tmp_path: Path, files: UnlabeledFiles) -> None:
+def test_the_same_seed_shows_the_same_whatever_was_read_before(tmp_path: Path, files: OnDisk) -> None:
     for index in set(range(COUNT)) - set(BAD):
         pixels = np.random.default_rng(index).integers(0, 256, (40, 30, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{index:02}.png")
     first = views(files, ALL, policy=TRIVIALAUGMENT)
     assert len(files.unreadable) == 3
     np.testing.assert_array_equal(views(files, ALL, policy=TRIVIALAUGMENT), first)
-    fresh = UnlabeledFiles(files.root, files.names, SIDE, 3)
+    fresh = OnDisk(files.paths, SIDE, 3, replaces_unreadable=True)
     np.testing.assert_array_equal(views(fresh, ALL, policy=TRIVIALAUGMENT), first)
     assert (views(fresh, ALL, 1, TRIVIALAUGMENT) != first).any()
 
 
-def test_one_bad_file_changes_no_other_image(tmp_path: Path, files: UnlabeledFiles) -> None:
+def test_one_bad_file_changes_no_other_image(tmp_path: Path, files: OnDisk) -> None:
     good = np.array([0, 1, 5, 6, 7])
     for index in good:
         pixels = np.random.default_rng(index).integers(0, 256, (40, 30, 3), dtype=np.uint8)
@@ -136,16 +137,16 @@ def test_one_bad_file_changes_no_other_image(tmp_path: Path, files: UnlabeledFil
     np.testing.assert_array_equal(after[[0, 1, 3, 4]], before[[0, 1, 3, 4]])
 
 
-def test_the_number_of_threads_changes_nothing(files: UnlabeledFiles) -> None:
+def test_the_number_of_threads_changes_nothing(files: OnDisk) -> None:
     def epoch(threads: int) -> list[bytes]:
-        data = UnlabeledViews(files, ALL, ALL % 3, 3, None, threads)
+        data = FileImages(files, ALL, ALL % 3, 3, None, threads)
         made = batches(data, TRIVIALAUGMENT, 4, seed=1, epoch=2, device=torch.device("cpu"))
         return [batch.images.numpy().tobytes() for batch in made]
 
     assert epoch(1) == epoch(4)
 
 
-def test_labels_and_what_a_teacher_says_go_with_the_image(files: UnlabeledFiles) -> None:
+def test_labels_and_what_a_teacher_says_go_with_the_image(files: OnDisk) -> None:
     teacher = np.eye(4, dtype=np.float32)[ALL % 4]
     chosen = np.array([19, 4, 6])
     data = files.training(chosen, ALL % 4, 4, teacher)
@@ -157,19 +158,20 @@ def test_labels_and_what_a_teacher_says_go_with_the_image(files: UnlabeledFiles)
 
 
 @pytest.mark.parametrize("asked", ["clean", "views"])
-def test_where_hardly_any_can_be_read_a_person_is_told(files: UnlabeledFiles, asked: str) -> None:
+def test_where_hardly_any_can_be_read_a_person_is_told(tmp_path: Path, files: OnDisk, asked: str) -> None:
     bad = np.array(list(BAD))
     with pytest.raises(UserError) as error:
         views(files, bad) if asked == "views" else list(files.clean(bad))
     message = str(error.value)
-    assert message.startswith(f"cannot read {files.root / '02.png'} (cut off, or not an image")
-    assert message.endswith(f"nor any of 100 other unlabeled images: see whether {files.root} is still there")
+    assert message.startswith(f"cannot read {tmp_path / '02.png'} (cut off, or not an image")
+    assert message.endswith(f"nor any of 100 other images: see whether {tmp_path} is still there")
 
 
 def test_a_training_sees_parts_as_large_as_it_is_told(tmp_path: Path) -> None:
     across = np.broadcast_to(np.arange(256, dtype=np.uint8), (256, 256))
     Image.fromarray(across).save(tmp_path / "ramp.png")
-    whole, part = (UnlabeledFiles(tmp_path, ["ramp.png"], SIDE, 1, share) for share in (1.0, 0.1))
+    path = tmp_path / "ramp.png"
+    whole, part = (OnDisk([path], SIDE, 1, share, replaces_unreadable=True) for share in (1.0, 0.1))
     spans = [
         [int(np.ptp(views(files, np.array([0]), seed))) for seed in range(20)] for files in (whole, part)
     ]

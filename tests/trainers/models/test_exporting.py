@@ -192,9 +192,9 @@ def test_a_missing_package_is_named_with_how_to_install_it(
 @pytest.mark.parametrize(
     ("file", "kind", "message"),
     [
-        ("model.xyz", None, r"model\.xyz: no format ends so; end it in \.onnx, \.pt"),
+        ("model.xyz", None, r"model\.xyz: no format ends so; end it in \.onnx, \.safetensors, \.pt, "),
         ("model", None, "no format ends so"),
-        ("model.pt", "tflite", "format must be onnx, torchscript, safetensors, got 'tflite'"),
+        ("model.pt", "tflite", "format must be onnx, safetensors, torchscript, got 'tflite'"),
         ("file/model.pt", None, r"model\.pt: can't be written"),
         ("folder.pt", None, r"folder\.pt: can't be written"),
     ],
