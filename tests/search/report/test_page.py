@@ -481,8 +481,8 @@ def test_a_policy_in_full_words(candidate: Candidate, words: str) -> None:
 
 def test_small_words() -> None:
     assert [duration(seconds) for seconds in (4.4, 125, 7325)] == ["4 s", "2 min 5 s", "2 h 2 min"]
-    assert score_in_words("accuracy", 0.8532, 0.0077) == "85.3 ± 0.8 %"
-    assert score_in_words("log-loss", -0.4612, 0.02) == "0.461 ± 0.020"
-    assert score_in_words("accuracy", None) == "–"
+    assert score_in_words(ACCURACY, 0.8532, 0.0077) == "85.3 ± 0.8 %"
+    assert score_in_words(LOG_LOSS, -0.4612, 0.02) == "0.461 ± 0.020"
+    assert score_in_words(ACCURACY, None) == "–"
     assert shorten("RandAugment (2, 9), pseudo-labels") == "RandAugme…do-labels"
     assert unbroken("RandAugment (2, 9): +1 [-2, +3]") == "RandAugment (2,\xa09): +1 [-2,\xa0+3]"
