@@ -20,7 +20,7 @@ _FORMATS: dict[str, tuple[Callable[[float], str], str]] = {
     "of the shorter side": (lambda value: f"{100 * value:.2g}", " % of side"),
     "times": (lambda value: f"{value:.3g}", " times"),
 }
-"""How a value is written and what follows it, by the unit of its operation; other units just follow."""
+"""How a value is written and what follows it, by the unit of its operation; any other unit follows as is."""
 
 
 def shown_value(operation: Operation, value: float, *, negative: bool = False) -> str:

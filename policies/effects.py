@@ -65,7 +65,7 @@ class Statistic(Enum):
     EXTREMES = "extremes"
     """The lowest and the highest grey value of each channel, (C, 2). A histogram has them too."""
     GREY_MEAN = "grey mean"
-    """Of the luma of the pixels, rounded as PIL does. It needs the pixels themselves."""
+    """The mean luma of the pixels, rounded as PIL does. It needs the pixels themselves."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -29,7 +29,7 @@ class Mixing(BaseModel):
     alpha: Annotated[float, Field(gt=0, le=10, allow_inf_nan=False)] = 1.0
     """The kept share is drawn from Beta(alpha, alpha)."""
     probability: Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)] = 1.0
-    """Of a batch to be mixed at all."""
+    """The probability that a batch is mixed at all."""
 
     def batch_transform(self, classes: int, seed: int) -> BatchMixing:
         """A function for batches of images and their labels, with its own random stream.

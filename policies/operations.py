@@ -27,7 +27,7 @@ from augsearch.policies.effects import (
     Table,
     Warp,
 )
-from augsearch.policies.registry import Noise, Range, operation
+from augsearch.policies.registry import Cases, Noise, Range, operation
 from augsearch.policies.table_entries import auto_contrast_entries, blend_entries, equalize_entries
 
 YIQ: NDArray[np.float64] = np.vstack((LUMA, ((0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))))
@@ -249,7 +249,7 @@ def hue(degrees: float) -> Colour:
     return _rounded(np.linalg.inv(YIQ) @ turn @ YIQ)
 
 
-@operation("colour", noise=1, cases=lambda value, size: (len(SHUFFLES),), sets=("colour", "wide"))
+@operation("colour", noise=Cases(1, lambda value, size: (len(SHUFFLES),)), sets=("colour", "wide"))
 def channel_shuffle(shuffle: Noise) -> Colour:
     """Put red, green and blue in another order."""
     return _rounded(np.eye(3)[list(SHUFFLES[int(shuffle[0])])])
@@ -330,7 +330,7 @@ def _windows(padding: float, size: Size) -> tuple[int, int]:
     return 2 * round(padding * size.width) + 1, 2 * round(padding * size.height) + 1
 
 
-@operation("warp", Range(0, 0.25), unit="of the side", noise=2, cases=_windows, identity=0, sets=("basic",))
+@operation("warp", Range(0, 0.25), unit="of the side", noise=Cases(2, _windows), identity=0, sets=("basic",))
 def crop(padding: float, window: Noise, size: Size) -> Warp:
     """Pad every side and cut out a window of the old size: a random shift by whole pixels."""
     shift_x = window[0] - round(padding * size.width)

@@ -14,8 +14,8 @@ from augsearch.policies.effects import Effect, Size, Step, fusable_groups, fuse_
 from augsearch.policies.registry import MAX_MAGNITUDE, OPERATIONS, Noise, Ranges, into_cases
 
 MOST_REMEMBERED = 4096
-"""Of each: rows of codes, effects and steps remembered for images of one size. RandAugment (2, 9) has about
-500 rows, TrivialAugment 900."""
+"""How many rows of codes, effects and steps, each, are remembered for images of one size. RandAugment (2, 9)
+has about 500 rows, TrivialAugment 900."""
 
 _STRENGTHS = MAX_MAGNITUDE + 1
 

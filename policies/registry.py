@@ -51,6 +51,16 @@ class Range:
 
 
 @dataclass(frozen=True, slots=True)
+class Cases:
+    """Noise of an operation that can turn out in a few ways only."""
+
+    noise: int
+    """How many random numbers it takes."""
+    counts: Callable[[float, Size], tuple[int, ...]]
+    """``counts(value, size)``: for each random number, between how many cases it decides."""
+
+
+@dataclass(frozen=True, slots=True)
 class Operation:
     """One entry of the registry."""
 
@@ -63,19 +73,22 @@ class Operation:
     effect: Callable[[float, Noise, Size], Effect | None]
     """``effect(value, settled noise, size)``; None where it would change nothing."""
     standard: Range | None
-    """None: the operation has no magnitude."""
+    """The values of magnitudes 0–30; None: the operation has no magnitude."""
     wide: Range | None
+    """The same with ``wide`` ranges."""
     unit: str
+    """The unit of its value, see ``describe.py``; empty without a magnitude."""
     signed: bool
     """Half of the time the value is negated."""
     noise: int
     """How many independent random numbers it takes beside its value."""
     cases: Callable[[float, Size], tuple[int, ...]] | None
-    """Where only so many cases differ: ``cases(value, size)`` for each random number, which then says one
-    of them, 0 to n − 1. Images that fall into the same case share what is made ready for them."""
+    """``Cases.counts``, where there are. Each random number then is a case, 0 to n − 1, and images with the
+    same case share what is made ready for them."""
     identity: float | None
     """The value at which it changes nothing, where there is one."""
     summary: str
+    """What it does, in a sentence."""
 
     def value(self, magnitude: int, ranges: Ranges, size: Size) -> float:
         """The physical value of ``magnitude`` (0–30), before its sign; 0 without a magnitude."""
@@ -83,7 +96,7 @@ class Operation:
         return chosen.value(magnitude, size) if chosen else 0.0
 
     def settle(self, value: float, noise: Noise, size: Size) -> Noise:
-        """What of ``noise`` matters: the numbers themselves, or which case each one means."""
+        """The noise as ``effect`` takes it: the numbers themselves, or the case that each falls into."""
         if self.cases is None:
             return noise
         return into_cases(noise, self.cases(value, size))
@@ -114,7 +127,7 @@ def _spaced(weakest: float, strongest: float, whole: bool) -> tuple[float, ...]:
 
 
 def into_cases(noise: Noise, counts: Sequence[int]) -> Noise:
-    """Which of so many cases each number from [0, 1) falls into."""
+    """The case, of as many as ``counts`` says, that each number from [0, 1) falls into."""
     return [int(draw * count) for draw, count in zip(noise, counts, strict=True)]
 
 
@@ -126,8 +139,7 @@ def operation(
     wide: Range | None = None,
     unit: str = "",
     signed: bool = False,
-    noise: int = 0,
-    cases: Callable[[float, Size], tuple[int, ...]] | None = None,
+    noise: int | Cases = 0,
     identity: float | None = None,
 ) -> Callable[[Callable[..., Effect | None]], Callable[..., Effect | None]]:
     """Register the function below, whose name and docstring become the operation's.
@@ -161,8 +173,8 @@ def operation(
                 wide=wide or standard,
                 unit=unit,
                 signed=signed,
-                noise=noise,
-                cases=cases,
+                noise=noise.noise if isinstance(noise, Cases) else noise,
+                cases=noise.counts if isinstance(noise, Cases) else None,
                 identity=identity,
                 summary=" ".join((function.__doc__ or "").split()),
             )
