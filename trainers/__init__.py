@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from augsearch.trainers.semi.techniques import load_techniques
+
 if TYPE_CHECKING:
     from augsearch.trainers.data.dataset import ImageData
     from augsearch.trainers.data.images import open_images
@@ -23,8 +25,8 @@ if TYPE_CHECKING:
     from augsearch.trainers.models.spec import ModelSpec
     from augsearch.trainers.models.weights import Loaded, load_weights, read_weights
     from augsearch.trainers.semi.learn import learn
+    from augsearch.trainers.semi.labeler import Labeler, Labeling
     from augsearch.trainers.semi.pool import Pool
-    from augsearch.trainers.semi.pseudo_labels import Labeler, Labeling
     from augsearch.trainers.tasks.final import FinalEpoch, FinalModel, test_final, train_final
     from augsearch.trainers.tasks.final_job import FinalPlan
     from augsearch.trainers.tasks.fold import evaluate
@@ -54,8 +56,8 @@ _HOMES = {
     "models.spec": ["ModelSpec"],
     "models.weights": ["Loaded", "load_weights", "read_weights"],
     "semi.learn": ["learn"],
+    "semi.labeler": ["Labeler", "Labeling"],
     "semi.pool": ["Pool"],
-    "semi.pseudo_labels": ["Labeler", "Labeling"],
     "tasks.final": ["FinalEpoch", "FinalModel", "test_final", "train_final"],
     "tasks.final_job": ["FinalPlan"],
     "tasks.fold": ["evaluate"],
@@ -133,3 +135,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+
+
+# Whoever reads the settings of a technique from a file finds it loaded.
+load_techniques()

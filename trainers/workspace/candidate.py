@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializeAsAny
 
 from augsearch.policies import Distillation, Policy, Semi, Training, Transfer
 from augsearch.trainers.evaluation.metrics import Metric
@@ -17,7 +17,7 @@ class Candidate(BaseModel):
     policy: Policy
     distillation: Distillation | None = None
     transfer: Transfer | None = None
-    semi: Semi | None = None
+    semi: SerializeAsAny[Semi] | None = None
 
     @property
     def training(self) -> Training:
