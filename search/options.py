@@ -53,7 +53,7 @@ def _search_options() -> list[Callable[..., Any]]:
             "--fold-size", type=number, help="Training images of a fold. [4/5 of all, at most 1,000]"
         ),
         *_teacher_options(),
-        *_unlabeled_options("none", "pseudo", "self-training", "fixmatch", "distillation", "search"),
+        *_unlabeled_options("search"),
         click.option("--device", help="auto, cpu, cuda or cuda:NUMBER. [auto]"),
     ]
 
@@ -113,14 +113,36 @@ def _transfer_options(*modes: str) -> list[Callable[..., Any]]:
     ]
 
 
-def _unlabeled_options(*techniques: str) -> list[Callable[..., Any]]:
+class _TechniqueChoice(click.ParamType):
+    """``none``, the techniques for unlabeled images, and ``others``; looked up when they are needed."""
+
+    name = "technique"
+
+    def __init__(self, *others: str) -> None:
+        self._others = others
+
+    def _choice(self) -> click.Choice[str]:
+        from augsearch.search.space.space import TECHNIQUES
+
+        return click.Choice(("none", *TECHNIQUES, *self._others))
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context) -> str | None:
+        """All of them, for ``--help``."""
+        return self._choice().get_metavar(param, ctx)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The value, if it is one of them."""
+        return self._choice().convert(value, param, ctx)
+
+
+def _unlabeled_options(*others: str) -> list[Callable[..., Any]]:
     """What becomes of images without labels."""
-    searched = "search" in techniques
+    searched = "search" in others
     default = "search if --unlabeled is given" if searched else "the policy file's"
     values = "searched" if searched else "the policy file's"
     return [
         click.option("--unlabeled", type=EXISTING, help="Folder of images to learn from without labels."),
-        click.option("--semi", type=click.Choice(techniques), help=f"How to learn from those. [{default}]"),
+        click.option("--semi", type=_TechniqueChoice(*others), help=f"How to learn from those. [{default}]"),
         click.option(
             "--threshold", type=float, help=f"How sure a model must be of an image's label. [{values}]"
         ),
@@ -214,7 +236,7 @@ def train_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option(
             "--mixing", type=click.Choice(["none", "cutmix", "mixup"]), help="Instead of the policy's."
         ),
-        *_unlabeled_options("none", "pseudo", "self-training", "fixmatch", "distillation"),
+        *_unlabeled_options(),
         *_teacher_options(),
         click.option("--temperature", type=float, help="Of distillation, instead of the policy file's."),
         click.option("--alpha", type=float, help="The teacher's weight, instead of the policy file's."),

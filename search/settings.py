@@ -82,7 +82,7 @@ class Settings(BaseModel):
     teacher_view: Literal["same", "clean"] = "same"
     unlabeled: Path | None = None
     """A folder of images without labels; None: those that the data brings, or a folder unlabeled/ in it."""
-    semi: Literal["none", "pseudo", "self-training", "fixmatch", "distillation", "search"] | None = None
+    semi: str | None = None
     """How to learn from them; None: search where ``unlabeled`` is given, else none."""
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     """This and the next two are searched where they aren't given."""
@@ -162,6 +162,14 @@ class Settings(BaseModel):
         except UserError as error:
             raise ValueError(f"{error}; runs:/RUN_ID/model in MLflow; self; or none") from None
 
+    @field_validator("semi")
+    @classmethod
+    def _technique_known(cls, semi: str | None) -> str | None:
+        known = ("none", *TECHNIQUES, "search")
+        if semi is not None and semi not in known:
+            raise ValueError(f"must be one of {', '.join(known)}, got {semi!r}")
+        return semi
+
     @model_validator(mode="after")
     def _transfer_has_weights(self) -> Settings:
         weighted = {self.weights_of(name) != "none" for name in (self.proxy_model, self.network)}
@@ -186,8 +194,8 @@ class Settings(BaseModel):
 
     @model_validator(mode="after")
     def _teacher_for_unlabeled(self) -> Settings:
-        if self.semi == "distillation" and not self.with_teacher:
-            raise ValueError("semi distillation needs a teacher; leave --teacher none out")
+        if self.semi in TECHNIQUES and self._asks_teacher(self.semi) and not self.with_teacher:
+            raise ValueError(f"semi {self.semi} needs a teacher; leave --teacher none out")
         return self
 
     @property
@@ -206,6 +214,9 @@ class Settings(BaseModel):
             "rounds": self.rounds,
         }
         return {name: value for name, value in said.items() if value is not None}
+
+    def _asks_teacher(self, technique: str) -> bool:
+        return SemiSpace((technique,), searched=False).usual(technique).asks_teacher
 
     @property
     def with_teacher(self) -> bool:
@@ -254,7 +265,7 @@ class Settings(BaseModel):
         fixed = tuple(self.semi_fields.items())
         if self.semi is not None and self.semi in TECHNIQUES:
             return SemiSpace((self.semi,), searched=False, fixed=fixed)
-        known = [name for name in TECHNIQUES if self.with_teacher or name != "distillation"]
+        known = [name for name in TECHNIQUES if self.with_teacher or not self._asks_teacher(name)]
         return SemiSpace(tuple(known), searched=True, fixed=fixed)
 
 

@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from augsearch.trainers.models.saved import load_model, save_model
     from augsearch.trainers.models.spec import ModelSpec
     from augsearch.trainers.models.weights import Loaded, load_weights, read_weights
-    from augsearch.trainers.semi.learn import learn
     from augsearch.trainers.semi.labeler import Labeler, Labeling
+    from augsearch.trainers.semi.learn import learn
     from augsearch.trainers.semi.pool import Pool
     from augsearch.trainers.tasks.final import FinalEpoch, FinalModel, test_final, train_final
-    from augsearch.trainers.tasks.final_job import FinalPlan
+    from augsearch.trainers.tasks.final_job import FinalJob, FinalPlan, SelectionSet, final_training_part
     from augsearch.trainers.tasks.fold import evaluate
     from augsearch.trainers.tasks.self_training import RoundDone, train_students
     from augsearch.trainers.tasks.teacher import Teacher, final_teacher, fold_teacher, load_teacher
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from augsearch.trainers.training.loop import EpochResult, train
     from augsearch.trainers.training.losses import distilled, supervised
     from augsearch.trainers.training.recipe import Recipe
+    from augsearch.trainers.training.setup import TrainingSetup
     from augsearch.trainers.workspace.candidate import Candidate, ProxySettings
     from augsearch.trainers.workspace.folder import Workspace
     from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
@@ -59,7 +60,7 @@ _HOMES = {
     "semi.labeler": ["Labeler", "Labeling"],
     "semi.pool": ["Pool"],
     "tasks.final": ["FinalEpoch", "FinalModel", "test_final", "train_final"],
-    "tasks.final_job": ["FinalPlan"],
+    "tasks.final_job": ["FinalJob", "FinalPlan", "SelectionSet", "final_training_part"],
     "tasks.fold": ["evaluate"],
     "tasks.self_training": ["RoundDone", "train_students"],
     "tasks.teacher": ["Teacher", "final_teacher", "fold_teacher", "load_teacher"],
@@ -68,6 +69,7 @@ _HOMES = {
     "training.loop": ["EpochResult", "train"],
     "training.losses": ["distilled", "supervised"],
     "training.recipe": ["Recipe"],
+    "training.setup": ["TrainingSetup"],
     "workspace.candidate": ["Candidate", "ProxySettings"],
     "workspace.folder": ["Workspace"],
     "workspace.folds": ["Fold", "FoldResult", "Stage"],
@@ -80,6 +82,7 @@ __all__ = [
     "Classifier",
     "EpochResult",
     "FinalEpoch",
+    "FinalJob",
     "FinalModel",
     "FinalPlan",
     "Fold",
@@ -97,10 +100,12 @@ __all__ = [
     "Recipe",
     "RoundDone",
     "Scores",
+    "SelectionSet",
     "Splits",
     "Stage",
     "Teacher",
     "TrainingDivergedError",
+    "TrainingSetup",
     "Unlabeled",
     "Workspace",
     "build_model",
@@ -109,6 +114,7 @@ __all__ = [
     "evaluate",
     "export_model",
     "final_teacher",
+    "final_training_part",
     "fold_subset",
     "fold_teacher",
     "learn",

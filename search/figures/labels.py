@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from augsearch.search.figures.common import CLASSES_SHOWN, Images, compact, save_figure, short, show_image
-from augsearch.trainers.semi.pseudo_labels import Labeling, rightly_labeled
+from augsearch.trainers.semi.labeler import Labeling, rightly_labeled
 
 Rows = NDArray[np.int64]
 

@@ -77,8 +77,8 @@ def draw_labels(unlabeled: Unlabeled, final: FinalModel, semi: Semi, data: Data,
     classes, chosen = data.images.classes, unlabeled.chosen
     files = [output / "pseudo-labels.png", output / "pseudo-labels.csv"]
     # Each student learned from the labeling of its number; those after the best one were in vain.
-    in_rounds = semi.technique == "self-training"
-    labelings = final.labelings[: final.round] if in_rounds else final.labelings
+    students = technique_of(semi).most_students
+    labelings = final.labelings[: final.round] if students else final.labelings
     title = "What the training learned from in the end"
     threshold: float | None = semi.threshold
     if labelings:

@@ -50,14 +50,15 @@ def _transfer_in_words(transfer: Transfer) -> str:
 
 def _semi_in_words(semi: Semi) -> str:
     parts = [f"{TECHNIQUES[semi.technique]} λ={semi.weight:.2g} μ={semi.ratio:.2g}"]
-    if semi.technique == "distillation":
-        parts.append(f"T={semi.temperature:.1f}")
-    else:
-        parts.append(f"τ={semi.threshold:.2f}{' per class' if semi.per_class else ''}")
-    if semi.technique in ("pseudo", "self-training") and semi.labels == "soft":
+    fields = semi.model_dump()
+    if "temperature" in fields:
+        parts.append(f"T={fields['temperature']:.1f}")
+    if "threshold" in fields:
+        parts.append(f"τ={fields['threshold']:.2f}{' per class' if fields.get('per_class') else ''}")
+    if fields.get("labels") == "soft":
         parts.append("soft")
-    if semi.technique == "self-training":
-        parts.append(f"noise {semi.dropout:.2g}")
+    if "dropout" in fields:
+        parts.append(f"noise {fields['dropout']:.2g}")
     if semi.policy:
         parts.append(f"own policy: {', '.join(_policy_in_words(semi.policy)) or 'no augmentation'}")
     return " ".join(parts)

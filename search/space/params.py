@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from augsearch.policies import Policy, Semi, Transfer
+from augsearch.policies.training import FORMERLY_COMMON
 from augsearch.search.space.space import MAX_RATIO, TRANSFORMS, Baseline, Space
 
 if TYPE_CHECKING:
@@ -43,14 +44,16 @@ def _params_of(policy: Policy, operations: tuple[str, ...]) -> dict[str, Any]:
 
 def params_of_semi(semi: Semi) -> dict[str, Any]:
     """The trial parameters by which ``semi`` would be suggested."""
+    # Those of other techniques too, at their defaults.
+    fields = FORMERLY_COMMON | semi.model_dump()
     return {
         "semi": semi.technique,
         "unlabeled_weight": semi.weight,
         "unlabeled_ratio": min(max(round(semi.ratio), 1), MAX_RATIO),
-        "unlabeled_temperature": semi.temperature,
-        "threshold": min(max(semi.threshold, 0.5), 0.99),
-        "per_class": semi.per_class,
-        "pseudo_labels": semi.labels,
-        "student_noise": semi.dropout,
+        "unlabeled_temperature": fields["temperature"],
+        "threshold": min(max(fields["threshold"], 0.5), 0.99),
+        "per_class": fields["per_class"],
+        "pseudo_labels": fields["labels"],
+        "student_noise": fields["dropout"],
         "unlabeled_policy": "same",
     }

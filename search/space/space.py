@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from augsearch.policies import TRIVIALAUGMENT, Policy, Semi, Transfer
+from augsearch.trainers.semi.techniques import load_techniques
 
 if TYPE_CHECKING:
     pass
@@ -28,13 +29,7 @@ BASELINES: dict[str, Policy] = {
 USUAL = "RandAugment (2, 9)"
 """The policy of the baselines that stand for a way to learn, and not for a policy."""
 
-Technique = Literal["pseudo", "self-training", "fixmatch", "distillation"]
-TECHNIQUES: dict[Technique, str] = {
-    "pseudo": "pseudo-labels",
-    "self-training": "self-training",
-    "fixmatch": "FixMatch",
-    "distillation": "distillation",
-}
+TECHNIQUES: dict[str, str] = {name: technique.words for name, technique in load_techniques().items()}
 """Ways to learn from unlabeled images, and what people call them."""
 
 MAX_RATIO = 4
@@ -45,13 +40,13 @@ MAX_RATIO = 4
 class SemiSpace:
     """What a search may choose from to learn from unlabeled images."""
 
-    techniques: tuple[Technique, ...]
+    techniques: tuple[str, ...]
     searched: bool
     """Whether to use one is searched, and which; else all candidates use the only one."""
     fixed: tuple[tuple[str, Any], ...] = ()
     """Fields of ``Semi`` that are as a person wants them, and so aren't searched."""
 
-    def usual(self, technique: Technique) -> Semi:
+    def usual(self, technique: str) -> Semi:
         """``technique`` as anyone would use it."""
         return Semi.model_validate({"technique": technique, **dict(self.fixed)})
 

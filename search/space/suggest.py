@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from augsearch.policies import MAX_MAGNITUDE, Distillation, Policy, Semi, Transfer
+from augsearch.policies.training import TECHNIQUES as FIELDS
 from augsearch.search.space.space import MAX_OPS, MAX_RATIO, ON, TRANSFORMS, SemiSpace, Space
 
 if TYPE_CHECKING:
@@ -97,16 +98,17 @@ def _suggest_semi(trial: optuna.trial.Trial, space: SemiSpace, operations: tuple
         fields["weight"] = trial.suggest_float("unlabeled_weight", 0.1, 4.0, log=True)
     if "ratio" not in fixed:
         fields["ratio"] = trial.suggest_int("unlabeled_ratio", 1, MAX_RATIO)
-    if technique == "distillation":
+    own = FIELDS[technique].model_fields
+    if "temperature" in own:
         fields["temperature"] = trial.suggest_float("unlabeled_temperature", 1.0, 20.0, log=True)
-    elif "threshold" not in fixed:
+    if "threshold" in own and "threshold" not in fixed:
         fields["threshold"] = trial.suggest_float("threshold", 0.5, 0.99)
-    if technique == "fixmatch":
+    if "per_class" in own:
         fields["per_class"] = trial.suggest_categorical("per_class", [True, False])
-    if technique == "self-training":
+    if "dropout" in own:
         noise = trial.suggest_float("student_noise", 0.0, 0.3)
         fields |= {"dropout": noise, "stochastic_depth": noise}
-    if technique in ("pseudo", "self-training"):
+    if "labels" in own:
         fields["labels"] = trial.suggest_categorical("pseudo_labels", ["hard", "soft"])
     if trial.suggest_categorical("unlabeled_policy", ["same", "own"]) == "own":
         fields["policy"] = _suggest_policy(trial, operations, OWN)

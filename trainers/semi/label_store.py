@@ -71,7 +71,9 @@ class LabelStore:
     def num_classes(self, model_name: str) -> int | None:
         """K of what the model predicted; None if it is not known."""
         with self._errors_in_one_line():
-            row = self._database.execute("SELECT classes FROM labelers WHERE name = ?", (model_name,)).fetchone()
+            row = self._database.execute(
+                "SELECT classes FROM labelers WHERE name = ?", (model_name,)
+            ).fetchone()
         return None if row is None else int(row[0])
 
     def known(self, model_name: str, keys: Sequence[bytes]) -> dict[bytes, Prediction]:

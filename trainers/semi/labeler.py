@@ -115,8 +115,8 @@ def remembering(
 ) -> Predict:
     """Predicts the clean images of ``unlabeled.chosen``; the rows are places in that.
 
-    What a model predicted before is found in ``store``, under its name after ``prefix``. ``progress`` is called
-    with (images done, images in all).
+    What a model predicted before is found in ``store``, under its name after ``prefix``. ``progress`` is
+    called with (images done, images in all).
     """
 
     def predict(model: nn.Module, name: str) -> tuple[Rows, Predictions]:

@@ -149,7 +149,9 @@ class _Remembered:
 
     def _keep(self, keys: list[bytes], predictions: Predictions, plan: _Plan) -> None:
         self.store.keep(self.model_name, keys, predictions)
-        plan.known.update(zip(keys, zip(predictions.labels, predictions.probabilities, strict=True), strict=True))
+        plan.known.update(
+            zip(keys, zip(predictions.labels, predictions.probabilities, strict=True), strict=True)
+        )
 
     def _joined(self, plan: _Plan) -> Labeled | None:
         """What was known and what is new, in the order of the chunk."""

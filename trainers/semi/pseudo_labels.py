@@ -27,7 +27,7 @@ class PseudoLabels(LabelingTechnique):
         return self.labeler == "teacher"
 
     def labelings(self, epochs: int) -> list[int]:
-        """Evenly over the ``epochs``; the first stretch is on labels alone. The teacher labels at the start."""
+        """Evenly over the ``epochs``, first on labels alone; or at the start, where the teacher labels."""
         if self.asks_teacher:
             return [0]
         times = min(self.rounds, epochs - 1)

@@ -1,4 +1,4 @@
-"""Self-training with noisy students (Xie et al. 2020, arXiv:1911.04252): trained models label for new ones."""
+"""Self-training with noisy students: each trained model labels the images for the next."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class UnlabeledBatch:
     """U as a share of as many as there should be, μB: few images weigh no more than they would among many."""
 
     def parts(self, count: int) -> Iterator[UnlabeledBatch | None]:
-        """A batch with targets in ``count`` parts whose sizes differ by one image at most; None: an empty one."""
+        """A batch with targets in ``count`` parts whose sizes differ by at most one; None: an empty part."""
         assert self.targets is not None
         for images, targets in zip(
             self.images.tensor_split(count), self.targets.tensor_split(count), strict=True

@@ -60,8 +60,7 @@ def load_checkpoint(checkpoint: Path, key: str, learner: Learner, model: Path) -
     """Load a checkpoint of the very same training into ``learner``.
 
     Returns:
-        The state of the training then; a new one without such a checkpoint, or without the best ``model`` until
-        then.
+        The state of the training then; a new one where there is no such checkpoint, or no ``model``.
     """
     try:
         document: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)

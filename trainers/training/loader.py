@@ -26,12 +26,12 @@ def steps_of(images: int, batch_size: int) -> int:
 
 
 def batch_size_of(images: int, most: int) -> int:
-    """How many labeled images a step has: with few images a sixth of them, so that an epoch has some steps."""
+    """How many labeled images a step has: of few a sixth, so that an epoch has some steps."""
     return min(most, max(images // 6, min(8, images)))
 
 
 def batches(setup: TrainingSetup, epoch: int, pool: UnlabeledPool | None = None) -> Iterator[Batch]:
-    """The batches of ``epoch`` in random order, augmented and mixed; images that fill no batch are left out."""
+    """One epoch in random order, augmented and mixed; the images that fill no batch are left out."""
     data, shard = setup.data, setup.shard
     size = batch_size_of(len(data.labels), setup.recipe.batch_size)
     order = np.random.default_rng([setup.seed, epoch]).permutation(len(data.labels))
@@ -134,9 +134,7 @@ def _labeled_batches(
     return made
 
 
-def _unlabeled_batches(
-    unlabeled: _Unlabeled, steps: slice, rng: np.random.Generator
-) -> list[_HostUnlabeled]:
+def _unlabeled_batches(unlabeled: _Unlabeled, steps: slice, rng: np.random.Generator) -> list[_HostUnlabeled]:
     """Batches of unlabeled images of some steps, mixed where their targets are known."""
     pool, rows = unlabeled.pool, unlabeled.rows[steps]
     every, ends = np.concatenate(rows), np.cumsum([len(part) for part in rows])[:-1]

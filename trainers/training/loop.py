@@ -56,9 +56,7 @@ class EpochResult:
     """The number of parts of the last batch: more than before where memory ran out."""
 
 
-def train(
-    learner: Learner, setup: TrainingSetup, pool: UnlabeledPool | None = None
-) -> Iterator[EpochResult]:
+def train(learner: Learner, setup: TrainingSetup, pool: UnlabeledPool | None = None) -> Iterator[EpochResult]:
     """Train ``learner`` in place, from where it stands, and yield after every epoch.
 
     Everything random (order, augmentation, mixing, dropout) follows from the seed and the epoch, so a learner
@@ -67,8 +65,8 @@ def train(
     Args:
         learner: on the device of ``setup``.
         setup: what it learns from, and how.
-        pool: images without labels to learn from beside them, by a technique. Which of them are learned from is
-            asked for at the start of each epoch.
+        pool: images without labels to learn from beside them, by a technique. Which of them are learned from
+            is asked for at the start of each epoch.
 
     Raises:
         TrainingDivergedError: the loss became infinite or no number.
@@ -143,7 +141,7 @@ def _set_rates(learner: Learner, factor: float) -> None:
 
 
 AskTeacher = Callable[[Batch], Batch]
-"""The batch, with the teacher's predictions of the very images that the student sees, if it is to be asked."""
+"""The batch, with the teacher's predictions of the images that the student sees, if it is to be asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +166,8 @@ def _asking_teacher(setup: TrainingSetup) -> AskTeacher:
         return lambda batch: batch
     if teacher is None:
         raise ValueError("distillation on the same view needs the teacher itself")
-    precision, temperature = precision_on(setup.device, teacher, setup.recipe.precision), distillation.temperature
+    precision = precision_on(setup.device, teacher, setup.recipe.precision)
+    temperature = distillation.temperature
 
     def ask(batch: Batch) -> Batch:
         with torch.no_grad(), autocast(batch.images.device, precision):
