@@ -105,7 +105,7 @@ def predict_in_memory(
     return np.arange(len(images)), Predictions.from_logits(predict(model, images, device))
 
 
-def remembering(
+def predictor(
     unlabeled: Unlabeled,
     device: torch.device,
     *,

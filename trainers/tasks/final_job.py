@@ -22,7 +22,7 @@ from augsearch.trainers.evaluation.inference import predict
 from augsearch.trainers.evaluation.metrics import Scores, score
 from augsearch.trainers.models.spec import ModelSpec
 from augsearch.trainers.semi.label_store import LabelStore
-from augsearch.trainers.semi.labeler import Labeler, remembering
+from augsearch.trainers.semi.labeler import Labeler, predictor
 from augsearch.trainers.semi.pool import Pool, class_shares
 from augsearch.trainers.semi.technique import Technique, technique_of
 from augsearch.trainers.system.aliases import Progress
@@ -174,7 +174,7 @@ class FinalJob:
         assert self.unlabeled is not None
         data = open_workspace(self.workspace).data
         return Labeler(
-            remembering(self.unlabeled, device, store=store, prefix=prefix, progress=progress),
+            predictor(self.unlabeled, device, store=store, prefix=prefix, progress=progress),
             class_shares(data.labels[self.labeled], len(data.classes)),
             self.unlabeled.truth[self.unlabeled.chosen],
         )

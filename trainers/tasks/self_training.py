@@ -53,9 +53,11 @@ class RoundDone:
     """Whether it is the best so far; the first one that is not is the last."""
 
 
-def train_students(
-    student: FinalJob, progress: Progress | None = None
-) -> Generator[FinalEpoch | Labeling | RoundDone, None, FinalModel]:
+StudentTraining = Generator[FinalEpoch | Labeling | RoundDone, None, FinalModel]
+"""The epochs, labelings and rounds of self-training as they are done; it returns the best model."""
+
+
+def train_students(student: FinalJob, progress: Progress | None = None) -> StudentTraining:
     """Train a first teacher on the labels alone, then students, until one is no better than the best before.
 
     The best model of each round labels the unlabeled images for the next, on clean views and without noise. A

@@ -28,7 +28,7 @@ from augsearch.search.figures.labels import (
     summary,
     write_labels,
 )
-from augsearch.trainers.semi.pseudo_labels import Labeling
+from augsearch.trainers.semi.labeler import Labeling
 
 Rows = NDArray[np.int64]
 Pixels = NDArray[np.uint8]

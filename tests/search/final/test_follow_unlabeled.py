@@ -19,7 +19,9 @@ from augsearch.search.space.neighbours import neighbour
 from augsearch.search.space.params import baseline_params
 from augsearch.search.space.space import BASELINES, USUAL, Space
 from augsearch.search.space.suggest import suggest
-from augsearch.trainers.semi.pseudo_labels import Labeling
+from augsearch.trainers.semi.fixmatch import FixMatch
+from augsearch.trainers.semi.labeler import Labeling
+from augsearch.trainers.semi.pseudo_labels import PseudoLabels
 from augsearch.trainers.workspace.candidate import Candidate
 
 OPERATIONS = ("rotate", "solarize")
@@ -125,13 +127,13 @@ def test_neighbours_are_proposed_near_what_was_good(technique: str) -> None:
 
 
 def test_a_final_training_does_what_the_file_says_and_flags_overrule() -> None:
-    semi = Semi(technique="pseudo", threshold=0.9, weight=0.5)
+    semi = PseudoLabels(threshold=0.9, weight=0.5)
     file = file_with(semi)
     assert wanted_semi(file, Settings()) == semi
     assert wanted_semi(file, Settings(semi="none")) is None
     assert wanted_semi(file, Settings(threshold=0.7)) == semi.model_copy(update={"threshold": 0.7})
     assert wanted_semi(file, Settings(semi="pseudo", rounds=5)) == semi.model_copy(update={"rounds": 5})
-    assert wanted_semi(file, Settings(semi="fixmatch")) == Semi(technique="fixmatch")
+    assert wanted_semi(file, Settings(semi="fixmatch")) == FixMatch()
     assert overridden(file, Settings(semi="none"), dict(FLAGS)).training.semi is None
 
 

@@ -21,7 +21,7 @@ from augsearch.trainers.evaluation.metrics import TrainingDivergedError
 from augsearch.trainers.semi import labeling as module
 from augsearch.trainers.semi.label_store import LabelStore
 from augsearch.trainers.semi.labeling import label
-from augsearch.trainers.semi.predictions import Guesses
+from augsearch.trainers.semi.predictions import Predictions
 
 CPU = torch.device("cpu")
 COUNT = 30
@@ -87,12 +87,12 @@ def images_of(unlabeled: Unlabeled, indices: NDArray[np.int64]) -> NDArray[np.ui
     return np.concatenate(list(unlabeled.pixels.clean(indices)))
 
 
-def check(unlabeled: Unlabeled, indices: NDArray[np.int64], guesses: Guesses, count: int) -> None:
+def check(unlabeled: Unlabeled, indices: NDArray[np.int64], guesses: Predictions, count: int) -> None:
     """Check that they are what the model says of the images all at once."""
     assert len(indices) == len(guesses) == count
     assert set(indices) <= set(unlabeled.chosen)
     assert (np.diff(indices) > 0).all()
-    expected = Guesses.from_logits(predict(Model(), images_of(unlabeled, indices), CPU))
+    expected = Predictions.from_logits(predict(Model(), images_of(unlabeled, indices), CPU))
     assert guesses.num_classes == 4
     assert guesses.labels.dtype == np.int32
     assert guesses.probabilities.dtype == np.float32

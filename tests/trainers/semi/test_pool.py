@@ -16,7 +16,8 @@ from augsearch.policies import Mixing, Policy, Semi
 from augsearch.trainers.data.views import LabeledImages
 from augsearch.trainers.semi.fixmatch import aligned, class_thresholds, confident_targets
 from augsearch.trainers.semi.pool import Pool, class_shares, select, weak_view
-from augsearch.trainers.semi.predictions import Guesses
+from augsearch.trainers.semi.predictions import Predictions
+from augsearch.trainers.semi.pseudo_labels import PseudoLabels
 from augsearch.trainers.training.losses import unsupervised
 
 FEW = settings(max_examples=60, deadline=None)
@@ -29,8 +30,8 @@ def distributions(seed: int, count: int, classes: int) -> NDArray[np.float32]:
     return rng.dirichlet(np.full(classes, 0.3), count).astype(np.float32)
 
 
-def guesses_of(probabilities: NDArray[np.float32]) -> Guesses:
-    return Guesses.from_logits(np.log(probabilities + 1e-12).astype(np.float32))
+def guesses_of(probabilities: NDArray[np.float32]) -> Predictions:
+    return Predictions.from_logits(np.log(probabilities + 1e-12).astype(np.float32))
 
 
 def pool_of(count: int, policy: Policy | None = None, **semi: object) -> Pool:
@@ -48,7 +49,7 @@ def test_chosen_are_the_confident_and_of_each_class_the_surest_up_to_its_cap(
     guesses = guesses_of(distributions(seed, count, classes))
     shares = distributions(seed + 1, 1, classes)[0].astype(float)
     shares /= shares.sum()
-    semi = Semi(technique="pseudo", threshold=threshold, class_cap=cap)
+    semi = PseudoLabels(threshold=threshold, class_cap=cap)
     wanted = []
     for label in range(classes):
         own = [
@@ -64,7 +65,7 @@ def test_chosen_are_the_confident_and_of_each_class_the_surest_up_to_its_cap(
 def test_a_cap_keeps_one_class_from_swallowing_all() -> None:
     collapsed = np.full((100, 4), 0.01, np.float32)
     collapsed[:, 2] = 0.97
-    semi = Semi(technique="pseudo", threshold=0.9, class_cap=1.0)
+    semi = PseudoLabels(threshold=0.9, class_cap=1.0)
     assert len(select(guesses_of(collapsed), semi, np.full(4, 0.25))) == 25
     assert (
         len(select(guesses_of(collapsed), semi.model_copy(update={"class_cap": None}), np.full(4, 0.25)))

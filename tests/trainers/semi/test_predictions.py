@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from augsearch.trainers.evaluation.metrics import TrainingDivergedError
 from augsearch.trainers.semi import predictions as module
-from augsearch.trainers.semi.predictions import Guesses
+from augsearch.trainers.semi.predictions import Predictions
 
 
 def softmax(logits: NDArray[np.float32]) -> NDArray[np.float64]:
@@ -30,7 +30,7 @@ some_logits = st.tuples(st.integers(1, 9), st.integers(1, 25)).flatmap(
 @settings(deadline=None)
 @given(some_logits)
 def test_the_ten_likeliest_classes_are_kept_with_their_probabilities(logits: NDArray[np.float32]) -> None:
-    guesses = Guesses.from_logits(logits)
+    guesses = Predictions.from_logits(logits)
     count, classes = logits.shape
     assert guesses.num_classes == classes
     assert len(guesses) == count
@@ -50,7 +50,7 @@ def test_the_ten_likeliest_classes_are_kept_with_their_probabilities(logits: NDA
 @settings(deadline=None)
 @given(some_logits)
 def test_soft_labels_are_a_distribution_that_keeps_what_is_known(logits: NDArray[np.float32]) -> None:
-    guesses = Guesses.from_logits(logits)
+    guesses = Predictions.from_logits(logits)
     rows = np.arange(len(logits))[::-1]
     soft = guesses.soft(rows)
     assert soft.dtype == np.float32
@@ -65,7 +65,7 @@ def test_soft_labels_are_a_distribution_that_keeps_what_is_known(logits: NDArray
 
 
 def test_what_the_likeliest_leave_is_spread_over_the_others() -> None:
-    guesses = Guesses(np.array([[3, 1]], np.int32), np.array([[0.5, 0.2]], np.float32), 5)
+    guesses = Predictions(np.array([[3, 1]], np.int32), np.array([[0.5, 0.2]], np.float32), 5)
     np.testing.assert_allclose(
         guesses.soft(np.array([0, 0])), [[0.1, 0.2, 0.1, 0.5, 0.1]] * 2, rtol=1e-6, atol=1e-30
     )
@@ -73,22 +73,22 @@ def test_what_the_likeliest_leave_is_spread_over_the_others() -> None:
 
 def test_some_of_them_can_be_taken_and_parts_be_joined() -> None:
     logits = np.random.default_rng(0).normal(size=(20, 12)).astype(np.float32)
-    guesses = Guesses.from_logits(logits)
+    guesses = Predictions.from_logits(logits)
     rows = np.array([7, 3, 3])
     for taken in (guesses.take(rows), guesses[rows]):
         assert taken.hard.tolist() == guesses.hard[rows].tolist()
         assert taken.confidence.tolist() == guesses.confidence[rows].tolist()
         assert taken.num_classes == 12
-    joined = Guesses.joined([guesses[:5], guesses[5:]])
+    joined = Predictions.joined([guesses[:5], guesses[5:]])
     assert joined.labels.tolist() == guesses.labels.tolist()
     assert joined.probabilities.tolist() == guesses.probabilities.tolist()
 
 
 def test_how_many_are_looked_at_together_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     logits = np.random.default_rng(0).normal(size=(20, 12)).astype(np.float32)
-    whole = Guesses.from_logits(logits)
+    whole = Predictions.from_logits(logits)
     monkeypatch.setattr(module, "ROWS", 3)
-    parts = Guesses.from_logits(logits)
+    parts = Predictions.from_logits(logits)
     assert parts.labels.tolist() == whole.labels.tolist()
     assert parts.probabilities.tolist() == whole.probabilities.tolist()
 
@@ -98,7 +98,7 @@ def test_an_output_that_is_no_number_is_refused(wrong: float) -> None:
     logits = np.zeros((3, 4), np.float32)
     logits[1, 2] = wrong
     with pytest.raises(TrainingDivergedError):
-        Guesses.from_logits(logits)
+        Predictions.from_logits(logits)
 
 
 def test_who_only_reads_guesses_does_without_torch() -> None:

@@ -18,6 +18,8 @@ from augsearch.policies import TRIVIALAUGMENT, Policy, UserError
 from augsearch.trainers.data.unlabeled import files as module
 from augsearch.trainers.data.unlabeled.files import Names, UnlabeledFiles, UnlabeledViews
 from augsearch.trainers.training.loader import batches
+from augsearch.trainers.training.recipe import Recipe
+from augsearch.trainers.training.setup import TrainingSetup
 
 NOTHING = Policy(num_ops=0)
 SIDE = 16
@@ -139,7 +141,10 @@ def test_one_bad_file_changes_no_other_image(tmp_path: Path, files: UnlabeledFil
 def test_the_number_of_threads_changes_nothing(files: UnlabeledFiles) -> None:
     def epoch(threads: int) -> list[bytes]:
         data = UnlabeledViews(files, ALL, ALL % 3, 3, None, threads)
-        made = batches(data, TRIVIALAUGMENT, 4, seed=1, epoch=2, device=torch.device("cpu"))
+        made = batches(
+            TrainingSetup(data, TRIVIALAUGMENT, Recipe(batch_size=4), seed=1, device=torch.device("cpu")),
+            epoch=2,
+        )
         return [batch.images.numpy().tobytes() for batch in made]
 
     assert epoch(1) == epoch(4)
