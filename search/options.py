@@ -113,7 +113,7 @@ def _transfer_options(*modes: str) -> list[Callable[..., Any]]:
     ]
 
 
-class _TechniqueChoice(click.ParamType):
+class _TechniqueChoice(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5
     """``none``, the techniques for unlabeled images, and ``others``; looked up when they are needed."""
 
     name = "technique"

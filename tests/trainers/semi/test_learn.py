@@ -33,6 +33,7 @@ from augsearch.trainers.semi.pool import Pool
 from augsearch.trainers.semi.predictions import Predictions
 from augsearch.trainers.semi.pseudo_labels import PseudoLabels
 from augsearch.trainers.semi.self_training import SelfTraining
+from augsearch.trainers.semi.technique import Technique, technique_of
 from augsearch.trainers.training.learner import Learner
 from augsearch.trainers.training.loop import EpochResult, train
 from augsearch.trainers.training.recipe import Recipe
@@ -43,7 +44,7 @@ PLAIN = Policy(num_ops=0)
 MIXED = Policy(num_ops=1, magnitude=5, crop=0.5, mixing=Mixing(kind="cutmix"))
 SHORT = Recipe(epochs=3, precision="float32", batch_size=16)
 THIRDS = np.full(3, 1 / 3)
-TECHNIQUES: dict[str, Semi] = {
+TECHNIQUES: dict[str, Technique] = {
     "pseudo": PseudoLabels(threshold=0.3),
     "pseudo, soft labels": PseudoLabels(threshold=0.3, labels="soft"),
     "pseudo of a teacher": PseudoLabels(threshold=0.3, labeler="teacher"),
@@ -86,14 +87,14 @@ class Small(nn.Module):
         return self.head(self.stem(self.normalise(given)).relu().flatten(1))
 
 
-def guesses(*rows: tuple[int, float]) -> Predictions:
+def predictions(*rows: tuple[int, float]) -> Predictions:
     """(class, how sure) of each image, of three classes; the rest goes to the next class."""
     labels = np.array([[label, (label + 1) % 3, (label + 2) % 3] for label, _ in rows], np.int32)
     sure = np.array([[share, 1 - share, 0] for _, share in rows], np.float32)
     return Predictions(labels, sure, 3)
 
 
-def pool_of(count: int, semi: Semi, policy: Policy = PLAIN, seed: int = 9) -> Pool:
+def pool_of(count: int, semi: Technique, policy: Policy = PLAIN, seed: int = 9) -> Pool:
     return Pool(images(count, seed), semi, policy)
 
 
@@ -102,7 +103,7 @@ def asked(pool: Pool, truth: npt.NDArray[np.int64] | None = None) -> Labeler:
 
 
 def run(
-    semi: Semi | None,
+    semi: Technique | None,
     count: int,
     learner: Learner | None = None,
     labeler: Labeler | None = None,
@@ -147,7 +148,7 @@ def test_pseudo_labels_evenly_and_never_before_the_first_epoch_or_after_the_last
 def test_others_are_not_labeled_between_epochs(
     technique: Literal["self-training", "fixmatch", "distillation"],
 ) -> None:
-    assert Semi(technique=technique).labelings(30) == []
+    assert technique_of(Semi.model_validate({"technique": technique})).labelings(30) == []
 
 
 def test_a_teacher_labels_once_before_it_begins() -> None:
@@ -158,8 +159,8 @@ def test_a_labeling_says_what_has_changed_since_the_one_before() -> None:
     said = iter(
         [
             # The second of five images can't be read.
-            (np.array([0, 2, 3, 4]), guesses((0, 0.9), (1, 0.99), (1, 0.6), (2, 0.95))),
-            (np.array([0, 2, 3, 4]), guesses((0, 0.97), (2, 0.99), (1, 0.92), (2, 0.5))),
+            (np.array([0, 2, 3, 4]), predictions((0, 0.9), (1, 0.99), (1, 0.6), (2, 0.95))),
+            (np.array([0, 2, 3, 4]), predictions((0, 0.97), (2, 0.99), (1, 0.92), (2, 0.5))),
         ]
     )
     pool = pool_of(5, PseudoLabels(threshold=0.9))
@@ -183,7 +184,7 @@ def test_a_labeling_says_what_has_changed_since_the_one_before() -> None:
 
 
 def test_classes_may_lose_what_they_had() -> None:
-    said = iter([guesses((0, 1.0), (0, 1.0), (1, 1.0)), guesses((0, 1.0), (2, 1.0), (1, 0.2))])
+    said = iter([predictions((0, 1.0), (0, 1.0), (1, 1.0)), predictions((0, 1.0), (2, 1.0), (1, 0.2))])
     pool = pool_of(3, PseudoLabels(threshold=0.9))
     labeler = Labeler(lambda *_: (np.arange(3), next(said)), THIRDS)
     labeler.label(pool, network(), "first")
@@ -311,12 +312,13 @@ def _copied(state: Any) -> Any:
 def test_labelings_from_before_are_those_up_to_where_a_learner_stands() -> None:
     semi, recipe = PseudoLabels(), Recipe(epochs=12)
     learner = Learner.prepare(network(), recipe)
+    setup = TrainingSetup(images(60), MIXED, recipe, seed=0, device=CPU)
     for epoch, due in ((0, []), (2, []), (3, [3]), (5, [3]), (6, [3, 6]), (12, [3, 6, 9])):
         learner.epoch = epoch
         pool = pool_of(8, semi)
-        said = labeled_until(learner, recipe, None, pool, asked(pool))
+        said = labeled_until(learner, setup, pool, asked(pool))
         assert [labeling.after for labeling in said] == due
-    assert list(labeled_until(learner, recipe, None, None, None)) == []
+    assert list(labeled_until(learner, setup, None, None)) == []
 
 
 class Spied(Small):
@@ -339,11 +341,12 @@ def test_no_gradient_goes_through_what_is_to_be_learned(
     technique: Literal["fixmatch", "distillation"],
 ) -> None:
     data, recipe = images(30), Recipe(epochs=1, precision="float32", batch_size=8)
-    semi = Semi(technique=technique, threshold=0.0, weight=3.0, ratio=2, temperature=2.0)
+    fields = {"technique": technique, "threshold": 0.0, "weight": 3.0, "ratio": 2, "temperature": 2.0}
+    semi = technique_of(Semi.model_validate(fields))
     model, teacher = Spied(), Small(3).eval()
     learner = Learner.prepare(model, recipe)
-    options: dict[str, Any] = {"seed": 0, "device": CPU, "teacher": teacher, "pool": pool_of(50, semi)}
-    (epoch,) = train(learner, TrainingSetup(data, PLAIN, recipe, **options))
+    setup = TrainingSetup(data, PLAIN, recipe, seed=0, device=CPU, teacher=teacher)
+    (epoch,) = train(learner, setup, pool_of(50, semi))
     steps = len(data.labels) // 8
     beside = epoch.unlabeled // steps
     assert all(parameter.grad is None for parameter in teacher.parameters())

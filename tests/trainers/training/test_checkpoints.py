@@ -44,11 +44,11 @@ def test_what_was_kept_is_taken_up(kept: tuple[Path, Path, Learner]) -> None:
 def test_a_checkpoint_from_before_unlabeled_images_is_taken_up_too(kept: tuple[Path, Path, Learner]) -> None:
     checkpoint, model, _ = kept
     document = torch.load(checkpoint, weights_only=True)
-    del document["unlabeled"], document["learner"]["predicted"], document["learner"]["mean_prediction"]
+    del document["unlabeled"], document["learner"]["memory"]
     torch.save(document, checkpoint)
     after = learner(seed=2)
     assert load_checkpoint(checkpoint, "key", after, model) == TrainingState(Best(5, 0.8, 0.6), 700, 0, 12.5)
-    assert (after.epoch, after.predicted, after.mean_prediction) == (7, None, None)
+    assert (after.epoch, after.memory) == (7, {})
 
 
 def test_of_another_training_or_without_its_model_nothing_is_taken_up(

@@ -228,10 +228,10 @@ def test_the_loss_of_an_epoch_is_the_mean_of_its_steps(
         TrainingSetup(data, MIXED, Recipe(batch_size=8), seed=5, device=CPU, distillation=distillation),
         epoch=0,
     ):
-        heard = batch
+        taught = batch
         if distillation is SAME:
-            heard = replace(batch, teacher=losses.softened(teacher(batch.images), SAME.temperature))
-        found.append(loss(model(batch.images), heard).item())
+            taught = replace(batch, teacher=losses.softened(teacher(batch.images), SAME.temperature))
+        found.append(loss(model(batch.images), taught).item())
     assert len(found) == 6
     assert epoch.loss == pytest.approx(np.mean(found), rel=1e-4)
 
@@ -307,7 +307,7 @@ def test_a_batch_has_the_augmented_images_with_their_own_labels() -> None:
         assert batch.teacher is None
 
 
-def test_a_teacher_that_nobody_asks_for_stays_unheard() -> None:
+def test_a_teacher_that_nobody_asks_for_is_not_asked() -> None:
     data = with_teacher(stripes(12), 0)
     for asked in (None, SAME):
         for batch in batches(
@@ -597,8 +597,8 @@ def gradients_by_hand(distillation: Distillation | None = None) -> list[list[Ten
     for batch in batches(
         TrainingSetup(stripes(60), MIXED, Recipe(batch_size=10), seed=0, device=CPU), epoch=0
     ):
-        heard = replace(batch, teacher=losses.softened(teacher(batch.images), SAME.temperature))
-        whole = torch.autograd.grad(loss(model(batch.images), heard), list(model.parameters()))
+        taught = replace(batch, teacher=losses.softened(teacher(batch.images), SAME.temperature))
+        whole = torch.autograd.grad(loss(model(batch.images), taught), list(model.parameters()))
         found.append(list(whole))
     return found
 
@@ -708,17 +708,11 @@ def test_the_shards_of_each_batch_together_are_the_batch(
     count: int, batch_size: int, processes: int, mixed: bool
 ) -> None:
     data = with_teacher(numbered(count), 0)
-    options: dict[str, Any] = {"seed": 3, "epoch": 1, "device": CPU, "distillation": CLEAN}
-    whole = list(batches(TrainingSetup(data, PLAIN, Recipe(batch_size=batch_size), **options)))
+    recipe = Recipe(batch_size=batch_size)
+    setup = TrainingSetup(data, PLAIN, recipe, seed=3, device=CPU, distillation=CLEAN)
+    whole = list(batches(setup, epoch=1))
     shards = [
-        list(
-            batches(
-                TrainingSetup(
-                    data, PLAIN, Recipe(batch_size=batch_size), shard=Shard(rank, processes), **options
-                )
-            )
-        )
-        for rank in range(processes)
+        list(batches(replace(setup, shard=Shard(rank, processes)), epoch=1)) for rank in range(processes)
     ]
     for batch, *parts in zip(whole, *shards, strict=True):
         sizes = [len(part.images) for part in parts]
@@ -733,9 +727,7 @@ def test_the_shards_of_each_batch_together_are_the_batch(
     if mixed and count >= 16:
         policy = Policy(num_ops=0, mixing=Mixing(kind="cutmix"))
         for rank in range(2):
-            for batch in batches(
-                TrainingSetup(data, policy, Recipe(batch_size=batch_size), shard=Shard(rank, 2), **options)
-            ):
+            for batch in batches(replace(setup, policy=policy, shard=Shard(rank, 2)), epoch=1):
                 parts_seen = padded(parts_of(batch), count)
                 np.testing.assert_allclose(batch.targets, parts_seen @ np.eye(3)[data.labels], atol=1e-6)
 
