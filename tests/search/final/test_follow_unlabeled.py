@@ -100,11 +100,11 @@ def test_whatever_is_drawn_is_a_candidate_that_says_so(technique: str) -> None:
 
 
 def test_what_a_person_fixes_is_not_searched() -> None:
-    space = space_of(semi="fixmatch", threshold=0.9, unlabeled_weight=0.0, unlabeled_ratio=3, rounds=7)
+    space = space_of(semi="pseudo", threshold=0.9, unlabeled_weight=0.0, unlabeled_ratio=3, rounds=7)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=2))
     for _ in range(10):
         semi = suggest(study.ask(), space).semi
-        assert semi is not None
+        assert isinstance(semi, PseudoLabels)
         assert (semi.threshold, semi.weight, semi.ratio, semi.rounds) == (0.9, 0.0, 3, 7)
     assert not {"threshold", "unlabeled_weight", "unlabeled_ratio"} & set(study.trials[0].params)
 

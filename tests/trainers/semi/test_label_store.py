@@ -90,8 +90,8 @@ def test_a_million_labels_are_some_hundred_megabytes(path: Path) -> None:
 def test_a_killed_process_leaves_what_it_had_kept(path: Path) -> None:
     program = (
         "import os, signal, sys, numpy as np; from pathlib import Path;"
-        "from augsearch.trainers.guesses import Predictions;"
-        "from augsearch.trainers.label_store import LabelStore\n"
+        "from augsearch.trainers.semi.predictions import Predictions;"
+        "from augsearch.trainers.semi.label_store import LabelStore\n"
         "store = LabelStore(Path(sys.argv[1]))\n"
         "guesses = Predictions(np.zeros((8, 2), np.int32), np.ones((8, 2), np.float32), 2)\n"
         "store.keep('a', [bytes([n] * 16) for n in range(8)], guesses)\n"

@@ -263,8 +263,11 @@ def test_it_has_no_more_students_than_it_may(study: Workspace, source: Source, t
 def test_the_first_teacher_learns_from_the_labels_alone(
     whole: tuple[list[Event], FinalModel], study: Workspace, source: Source, tmp_path: Path
 ) -> None:
-    plain = train_final(FinalJob(study.folder, PolicyFile(policy=POLICY), plan_of(), Decoded(study.data.images), final_training_part(source.splits, None), tmp_path / "model.safetensors"))  # fmt: skip
-    alone = list(plain)
+    pixels, labeled = Decoded(study.data.images), final_training_part(source.splits, None)
+    path = tmp_path / "model.safetensors"
+    alone = list(
+        train_final(FinalJob(study.folder, PolicyFile(policy=POLICY), plan_of(), pixels, labeled, path))
+    )
     first = [event for event in epochs(whole[0]) if event.round == 0]
     assert [one.training.loss for one in first] == [one.training.loss for one in alone]
     assert [one.validation.log_loss for one in first] == [one.validation.log_loss for one in alone]
@@ -566,9 +569,9 @@ def test_a_first_teacher_without_weights_has_nothing_to_transfer(
 ) -> None:
     # A last layer alone, on a backbone that knows nothing, would learn little.
     pretrained = tmp_path / "pretrained.safetensors"
-    list(
-        train_final(FinalJob(study.folder, PolicyFile(policy=POLICY), plan_of(6, model="small"), Decoded(study.data.images), final_training_part(source.splits, None), pretrained))
-    )  # fmt: skip
+    pixels, labeled = Decoded(study.data.images), final_training_part(source.splits, None)
+    plain, first = PolicyFile(policy=POLICY), plan_of(6, model="small")
+    list(train_final(FinalJob(study.folder, plain, first, pixels, labeled, pretrained)))
     file = file_of()
     training = file.training.model_copy(update={"transfer": Transfer(mode="head")})
     plan = plan_of(2, model="small", first_teacher="tiny", weights=str(pretrained))
