@@ -23,7 +23,7 @@ from augsearch.search.settings import Settings, available_cores
 from augsearch.search.tracking.runs import Tracker
 from augsearch.trainers.data.unlabeled.dataset import Unlabeled
 from augsearch.trainers.data.views import Pixels
-from augsearch.trainers.evaluation.metrics import TrainingDivergedError
+from augsearch.trainers.evaluation.metrics import Scores, TrainingDivergedError
 from augsearch.trainers.system.hashing import digest
 from augsearch.trainers.workspace.candidate import SELF
 
@@ -75,7 +75,19 @@ def train_and_test(
         drawn.append(draw_teacher(data, final.teacher, file.training.distillation, output))
     if unlabeled is not None and file.training.semi is not None:
         drawn += draw_labels(unlabeled, final, file.training.semi, data, output)
-    figures = {
+    result = {
+        "model": str(final.path),
+        "network": settings.network,
+        "figures": _figures(final, test),
+        "drawn": [str(path) for path in drawn],
+    }
+    if tracker is not None:
+        log_final(tracker, data, result)
+    return result
+
+
+def _figures(final: FinalModel, test: Scores) -> dict[str, float]:
+    return {
         "test_accuracy": test.accuracy,
         "test_macro_f1": test.macro_f1,
         "test_log_loss": test.log_loss,
@@ -88,15 +100,6 @@ def train_and_test(
         "final_unlabeled_images": final.unlabeled,
         "final_seconds": round(final.seconds, 1),
     }
-    result = {
-        "model": str(final.path),
-        "network": settings.network,
-        "figures": figures,
-        "drawn": [str(path) for path in drawn],
-    }
-    if tracker is not None:
-        log_final(tracker, data, result)
-    return result
 
 
 def log_final(tracker: Tracker, data: Data, final: dict[str, Any]) -> None:

@@ -84,13 +84,17 @@ def label(
             if progress is not None:
                 progress(done, len(chosen))
     if not labeled:
-        reasons = unlabeled.unreadable
-        reason = f", the first can't be read: {reasons[0]}" if reasons else ""
-        raise UserError(f"{unlabeled.name}: no image is left to learn from{reason}")
+        raise _no_image_left(unlabeled)
     return (
         np.concatenate([indices for indices, _ in labeled]),
         Predictions.joined([predicted for _, predicted in labeled]),
     )
+
+
+def _no_image_left(unlabeled: Unlabeled) -> UserError:
+    reasons = unlabeled.unreadable
+    reason = f", the first can't be read: {reasons[0]}" if reasons else ""
+    return UserError(f"{unlabeled.name}: no image is left to learn from{reason}")
 
 
 def _all(
