@@ -124,7 +124,7 @@ class Timed:
                 for name in ("stored", "known"):
 
                     def ask(store: LabelStore = store) -> object:
-                        return label(model, self.unlabeled(images), self.device, store=store, labeler="x")
+                        return label(model, self.unlabeled(images), self.device, store=store, model_name="x")
 
                     found[name].append(self.seconds(ask)[:2])
         tell("some epochs of a training")
