@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from augsearch.trainers.training.unlabeled import FindTargets
 
 DECAY = 0.99
-"""Of the moving average of a model's predictions, each step (FixMatch's code has the mean of 128 batches)."""
+"""The decay, each step, of the moving average of predictions (FixMatch's code: the mean of 128 batches)."""
 
 PREDICTED = "predicted"
 """In a learner's memory: int64 (N,), the class of each image's last confident prediction, −1 before it."""

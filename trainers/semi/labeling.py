@@ -113,7 +113,7 @@ class _Plan:
     keys: list[bytes]
     known: dict[bytes, Prediction]
     key_of: dict[int, bytes]
-    """Of the images that are predicted: one of each content."""
+    """The images that are predicted: one of each content."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

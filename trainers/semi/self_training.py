@@ -25,7 +25,7 @@ class SelfTraining(LabelingTechnique):
     rounds: int = Field(default=3, ge=1, le=100)
     """How many students there are at most."""
     dropout: float = Field(default=0.1, ge=0, lt=1, allow_inf_nan=False)
-    """Of the last layer's inputs, in students."""
+    """The share of the last layer's inputs that students drop."""
     stochastic_depth: float = Field(default=0.1, ge=0, lt=1, allow_inf_nan=False)
     """How often the last residual branch is left out in students, earlier ones less (Huang et al. 2016,
     arXiv:1603.09382)."""

@@ -40,7 +40,7 @@ class EpochResult:
     learning_rate: float
     """The highest of all groups', at the epoch's last step."""
     rates: dict[str, float]
-    """Of each group of parameters, at that step."""
+    """The learning rate of each group of parameters at that step."""
     images: int
     """Trained on in this epoch, the unlabeled ones among them."""
     unlabeled: int
