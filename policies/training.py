@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    ModelWrapValidatorHandler,
+    SerializeAsAny,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, to_json
 
 from augsearch.policies.policy import Policy
 
@@ -43,55 +55,143 @@ class Transfer(BaseModel):
     """How much slower each layer learns than the next; 1: all of the backbone alike; ``full`` only."""
 
 
-class Semi(BaseModel):
+TECHNIQUES: Final[dict[str, type[Semi]]] = {}
+"""The techniques for unlabeled images that are loaded, by name; ``augsearch.trainers`` loads them.
+
+Each is a class below ``Semi``, which enters itself here.
+"""
+
+FORMERLY_COMMON: Final[dict[str, Any]] = {
+    "threshold": 0.95,
+    "labels": "hard",
+    "class_cap": None,
+    "labeler": "model",
+    "rounds": 3,
+    "per_class": False,
+    "align": True,
+    "temperature": 4.0,
+    "dropout": 0.1,
+    "stochastic_depth": 0.1,
+}
+"""Fields that documents of old have whatever their technique is, and the values that they had by default.
+
+One model had the fields of all techniques then. A technique that has no such field leaves it out.
+"""
+
+
+class Semi(BaseModel, ABC):
     """Learning from images without labels, beside those that have one: L = L_labeled + weight · L_unlabeled.
 
-    ``pseudo``: the model labels them on clean views, now and then, and learns from those it is sure of (Lee
-    2013). ``self-training``: a trained model labels them, a new one with dropout and stochastic depth learns
-    from both, and becomes the next to label (noisy student: Xie et al. 2020, arXiv:1911.04252). ``fixmatch``:
-    what the model is sure of on a weak view is the target of the policy's view, in every batch (Sohn et al.
-    2020, arXiv:2001.07685). ``distillation``: a teacher's softened word is the target.
+    The settings that all techniques have. Each technique is a class below this one with settings of its own;
+    ``Semi.model_validate({"technique": "fixmatch", …})`` gives one of the class that ``technique`` names.
+
+    Where no technique is loaded, because nothing but ``augsearch.policies`` is imported, the settings of any
+    technique are kept as they are written (``UnloadedTechnique``).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    technique: Literal["pseudo", "self-training", "fixmatch", "distillation"]
-    threshold: float = Field(default=0.95, ge=0, le=1, allow_inf_nan=False)
-    """How sure of its answer a model must be for an image to be learned from; not of ``distillation``."""
+    technique: str
+    """The name of the technique; a class that gives it a default is that technique."""
     weight: float = Field(default=1.0, ge=0, le=100, allow_inf_nan=False)
-    """Of the unlabeled images' loss beside the labeled ones', λ."""
+    """λ: the weight of the unlabeled images' loss against the labeled ones'."""
     ratio: float = Field(default=2.0, gt=0, le=64, allow_inf_nan=False)
-    """Unlabeled images to a labeled one in a batch, μ; fewer where so many would come up more often in an
+    """μ: unlabeled images to a labeled one in a batch; fewer where so many would come up more often in an
     epoch than the labeled ones do."""
     policy: Policy | None = None
     """What happens to unlabeled images; None: the same as to labeled ones."""
-    labels: Literal["hard", "soft"] = "hard"
-    """Whether ``pseudo`` and ``self-training`` learn the likeliest class, or all classes' probabilities."""
-    class_cap: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """``pseudo`` and ``self-training`` take of each class at most so many times its share, among the labels,
-    of all unlabeled images, the surest first; None: all."""
-    labeler: Literal["model", "teacher"] = "model"
-    """Who labels for ``pseudo``: the model as it learns, or the teacher, once, before it begins."""
-    rounds: int = Field(default=3, ge=1, le=100)
-    """How often ``pseudo`` labels anew, and how many students ``self-training`` has at most."""
-    per_class: bool = False
-    """Whether ``fixmatch`` has a threshold of each class, lower where it has learned less (FlexMatch: Zhang
-    et al. 2021, arXiv:2110.08263)."""
-    align: bool = True
-    """Whether ``fixmatch`` weighs predictions so that all together name the classes as often as the labels do
-    (distribution alignment: Berthelot et al. 2020, arXiv:1911.09785, §3.1)."""
-    temperature: float = Field(default=4.0, gt=0, le=100, allow_inf_nan=False)
-    """T of ``distillation``, which softens the teacher's and the student's word on unlabeled images alike."""
-    dropout: float = Field(default=0.1, ge=0, lt=1, allow_inf_nan=False)
-    """Of the last layer's inputs, in the students of ``self-training``."""
-    stochastic_depth: float = Field(default=0.1, ge=0, lt=1, allow_inf_nan=False)
-    """How often the last residual branch is left out in those, earlier ones less (Huang et al. 2016,
-    arXiv:1603.09382)."""
+
+    smooths_labels: ClassVar[bool] = False
+    """Whether labels are smoothed where nothing else is said: not where a threshold decides which unlabeled
+    images are learned from, because no model would become so sure."""
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, **kwargs: Any) -> None:
+        """Enter a technique into ``TECHNIQUES``.
+
+        Raises:
+            TypeError: another class has the same name there.
+        """
+        super().__pydantic_init_subclass__(**kwargs)
+        name = cls.model_fields["technique"].default
+        if not isinstance(name, str):
+            return  # a class that several techniques have in common
+        other = TECHNIQUES.setdefault(name, cls)
+        if other.__module__ != cls.__module__:
+            raise TypeError(f"{cls.__module__} and {other.__module__} both declare the technique {name!r}")
+        TECHNIQUES[name] = cls
 
     @property
+    @abstractmethod
     def asks_teacher(self) -> bool:
         """Whether it needs a teacher."""
-        return self.technique == "distillation" or (self.technique, self.labeler) == ("pseudo", "teacher")
+
+    def hashed(self) -> dict[str, Any]:
+        """The settings for hashes: with all fields of old, so that what was begun then is known again."""
+        own = self.model_dump(mode="json")
+        if not own.keys() - {"technique", "weight", "ratio", "policy"} <= FORMERLY_COMMON.keys():
+            return own
+        document = {"technique": self.technique, "threshold": None, "weight": 0, "ratio": 0, "policy": None}
+        return document | FORMERLY_COMMON | own
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _of_its_technique(cls, value: Any, validate: ModelWrapValidatorHandler[Semi]) -> Semi:
+        if cls is Semi:
+            return _of_its_technique(value)
+        if isinstance(value, Mapping) and cls in TECHNIQUES.values():
+            foreign = FORMERLY_COMMON.keys() - cls.model_fields.keys()
+            value = {name: entry for name, entry in value.items() if name not in foreign}
+        return validate(value)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """The union of the loaded techniques, told apart by ``technique``."""
+        if cls is not Semi or not TECHNIQUES:
+            return handler(core_schema)
+        return {
+            "description": (Semi.__doc__ or "").partition("\n")[0],
+            "discriminator": {"propertyName": "technique"},
+            "oneOf": [
+                handler(TECHNIQUES[name].__pydantic_core_schema__) | {"required": ["technique"]}
+                for name in sorted(TECHNIQUES)
+            ],
+        }
+
+
+class UnloadedTechnique(Semi):
+    """The settings of a technique that is not loaded, as they are written; only the common ones are checked.
+
+    ``Semi.model_validate`` makes them the technique's own once it is loaded.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="allow")
+
+    @property
+    def asks_teacher(self) -> NoReturn:
+        """Nobody knows.
+
+        Raises:
+            TypeError: always.
+        """
+        raise TypeError(f"the technique {self.technique!r} is not loaded; import augsearch.trainers first")
+
+
+def _of_its_technique(value: Any) -> Semi:
+    """Settings of the class that their ``technique`` names."""
+    if isinstance(value, Semi) and not isinstance(value, UnloadedTechnique):
+        return value
+    document = value.model_dump() if isinstance(value, Semi) else value
+    if not isinstance(document, Mapping):
+        raise ValueError(f"must be an object that names a technique, got {document!r}")
+    name = document.get("technique")
+    if not isinstance(name, str) or not TECHNIQUES:
+        return UnloadedTechnique.model_validate(document)
+    if name not in TECHNIQUES:
+        raise ValueError(f"unknown technique {name!r}; known are {', '.join(sorted(TECHNIQUES))}")
+    return TECHNIQUES[name].model_validate(document)
 
 
 class Training(BaseModel):
@@ -101,9 +201,14 @@ class Training(BaseModel):
 
     distillation: Distillation | None = None
     transfer: Transfer | None = None
-    semi: Semi | None = None
+    semi: SerializeAsAny[Semi] | None = None
 
     @property
     def asks_teacher(self) -> bool:
         """Whether there must be a teacher."""
         return self.distillation is not None or (self.semi is not None and self.semi.asks_teacher)
+
+    def hashed(self) -> str:
+        """All of it as JSON for hashes; see ``Semi.hashed``."""
+        semi = None if self.semi is None else self.semi.hashed()
+        return to_json(self.model_dump(mode="json") | {"semi": semi}).decode()

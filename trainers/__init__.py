@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from augsearch.trainers.semi.techniques import load_techniques
+
 if TYPE_CHECKING:
     from augsearch.trainers.data.dataset import ImageData
     from augsearch.trainers.data.images import open_images
@@ -22,11 +24,11 @@ if TYPE_CHECKING:
     from augsearch.trainers.models.saved import load_model, save_model
     from augsearch.trainers.models.spec import ModelSpec
     from augsearch.trainers.models.weights import Loaded, load_weights, read_weights
+    from augsearch.trainers.semi.labeler import Labeler, Labeling
     from augsearch.trainers.semi.learn import learn
     from augsearch.trainers.semi.pool import Pool
-    from augsearch.trainers.semi.pseudo_labels import Labeler, Labeling
     from augsearch.trainers.tasks.final import FinalEpoch, FinalModel, test_final, train_final
-    from augsearch.trainers.tasks.final_job import FinalPlan
+    from augsearch.trainers.tasks.final_job import FinalJob, FinalPlan, SelectionSet, final_training_part
     from augsearch.trainers.tasks.fold import evaluate
     from augsearch.trainers.tasks.self_training import RoundDone, train_students
     from augsearch.trainers.tasks.teacher import Teacher, final_teacher, fold_teacher, load_teacher
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     from augsearch.trainers.training.loop import EpochResult, train
     from augsearch.trainers.training.losses import distilled, supervised
     from augsearch.trainers.training.recipe import Recipe
+    from augsearch.trainers.training.setup import TrainingSetup
     from augsearch.trainers.workspace.candidate import Candidate, ProxySettings
     from augsearch.trainers.workspace.folder import Workspace
     from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
@@ -54,10 +57,10 @@ _HOMES = {
     "models.spec": ["ModelSpec"],
     "models.weights": ["Loaded", "load_weights", "read_weights"],
     "semi.learn": ["learn"],
+    "semi.labeler": ["Labeler", "Labeling"],
     "semi.pool": ["Pool"],
-    "semi.pseudo_labels": ["Labeler", "Labeling"],
     "tasks.final": ["FinalEpoch", "FinalModel", "test_final", "train_final"],
-    "tasks.final_job": ["FinalPlan"],
+    "tasks.final_job": ["FinalJob", "FinalPlan", "SelectionSet", "final_training_part"],
     "tasks.fold": ["evaluate"],
     "tasks.self_training": ["RoundDone", "train_students"],
     "tasks.teacher": ["Teacher", "final_teacher", "fold_teacher", "load_teacher"],
@@ -66,6 +69,7 @@ _HOMES = {
     "training.loop": ["EpochResult", "train"],
     "training.losses": ["distilled", "supervised"],
     "training.recipe": ["Recipe"],
+    "training.setup": ["TrainingSetup"],
     "workspace.candidate": ["Candidate", "ProxySettings"],
     "workspace.folder": ["Workspace"],
     "workspace.folds": ["Fold", "FoldResult", "Stage"],
@@ -78,6 +82,7 @@ __all__ = [
     "Classifier",
     "EpochResult",
     "FinalEpoch",
+    "FinalJob",
     "FinalModel",
     "FinalPlan",
     "Fold",
@@ -95,10 +100,12 @@ __all__ = [
     "Recipe",
     "RoundDone",
     "Scores",
+    "SelectionSet",
     "Splits",
     "Stage",
     "Teacher",
     "TrainingDivergedError",
+    "TrainingSetup",
     "Unlabeled",
     "Workspace",
     "build_model",
@@ -107,6 +114,7 @@ __all__ = [
     "evaluate",
     "export_model",
     "final_teacher",
+    "final_training_part",
     "fold_subset",
     "fold_teacher",
     "learn",
@@ -133,3 +141,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
+
+
+# Whoever reads the settings of a technique from a file finds it loaded.
+load_techniques()

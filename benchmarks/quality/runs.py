@@ -16,7 +16,8 @@ from augsearch.policies import Policy, PolicyFile, Training
 from augsearch.search.space.describe import describe
 from augsearch.trainers import Candidate, FinalModel, FinalPlan, ProxySettings, test_final, train_final
 from augsearch.trainers.data.views import Decoded
-from augsearch.trainers.tasks.final import Following
+from augsearch.trainers.tasks.final import FinalTraining
+from augsearch.trainers.tasks.final_job import FinalJob, final_training_part
 from augsearch.trainers.workspace.folder import Workspace, write_workspace
 from augsearch.trainers.workspace.folds import FoldResult
 from benchmarks.quality.data import DataSet
@@ -97,13 +98,14 @@ def train_job(job: Job, place: tuple[DataSet, Path]) -> Outcome:
     cpu_start = time.process_time()
     final = _trained(
         train_final(
-            workspace,
-            data.splits,
-            PolicyFile(policy=job.policy, training=job.training),
-            job.plan,
-            pixels=pixels,
-            limit=None,
-            path=folder / "model.safetensors",
+            FinalJob(
+                workspace.folder,
+                PolicyFile(policy=job.policy, training=job.training),
+                job.plan,
+                pixels,
+                final_training_part(data.splits, None),
+                folder / "model.safetensors",
+            )
         )
     )
     cpu_seconds = time.process_time() - cpu_start
@@ -138,7 +140,7 @@ def _workspace(job: Job, data: DataSet, folder: Path) -> Workspace:
     return write_workspace(folder, data.images, data.splits, proxy)
 
 
-def _trained(training: Following) -> FinalModel:
+def _trained(training: FinalTraining) -> FinalModel:
     while True:
         try:
             next(training)

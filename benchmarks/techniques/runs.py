@@ -32,6 +32,7 @@ from augsearch.trainers import (
 from augsearch.trainers.data.dataset import Split
 from augsearch.trainers.data.sources.folders import read_folder
 from augsearch.trainers.models.build import channel_statistics
+from augsearch.trainers.training.setup import TrainingSetup
 
 CPU = torch.device("cpu")
 POOL_SEED = 4
@@ -204,13 +205,15 @@ class Workshop:
         )
         epochs = train(
             learner,
-            LabeledImages(images, labels, len(self.data.classes), logits),
-            job.policy,
-            recipe,
-            seed=job.seed,
-            device=CPU,
-            distillation=job.distillation,
-            teacher=teacher,
+            TrainingSetup(
+                LabeledImages(images, labels, len(self.data.classes), logits),
+                job.policy,
+                recipe,
+                seed=job.seed,
+                device=CPU,
+                distillation=job.distillation,
+                teacher=teacher,
+            ),
         )
         start, cpu_start = time.perf_counter(), time.process_time()
         passes = sum(epoch.images for epoch in epochs)

@@ -23,6 +23,7 @@ from torchvision.transforms import v2
 
 from augsearch.policies import Policy
 from augsearch.trainers import LabeledImages, Learner, ModelSpec, Recipe, build_model, train
+from augsearch.trainers.training.setup import TrainingSetup
 
 NUM_OPS, MAGNITUDE = 2, 9
 SMOOTHING = 0.1
@@ -157,7 +158,7 @@ def our_training(job: Job, family: Family, setting: Setting) -> Training:
     learner = Learner.prepare(build_model(job.spec, seed=0), recipe, device=job.device)
     classes = len(job.spec.classes)
     data = LabeledImages(job.images, job.labels, classes, threads=setting.workers)
-    epochs = train(learner, data, policy, recipe, seed=0, device=job.device)
+    epochs = train(learner, TrainingSetup(data, policy, recipe, seed=0, device=job.device))
     rng, ready = np.random.default_rng(0), []
     for start in _starts(job):
         chosen = slice(start, start + job.batch_size)

@@ -16,18 +16,19 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from augsearch.policies import Semi
 from augsearch.trainers import LabeledImages, Learner, Recipe, design, prepared, train
 from augsearch.trainers.data.unlabeled.dataset import Unlabeled
 from augsearch.trainers.data.views import Decoded
 from augsearch.trainers.models.build import channel_statistics
 from augsearch.trainers.semi.label_store import LabelStore
+from augsearch.trainers.semi.labeler import predict_in_memory
 from augsearch.trainers.semi.labeling import label
 from augsearch.trainers.semi.pool import Pool, class_shares
-from augsearch.trainers.semi.predictions import Guesses
-from augsearch.trainers.semi.pseudo_labels import guessed
+from augsearch.trainers.semi.predictions import Predictions
+from augsearch.trainers.semi.pseudo_labels import PseudoLabels
 from augsearch.trainers.system.devices import resolve_device
 from augsearch.trainers.training.loop import EpochResult
+from augsearch.trainers.training.setup import TrainingSetup
 from benchmarks.tables import Table, rounded
 from benchmarks.techniques.runs import Tell
 from benchmarks.techniques.tables import CONFIDENCE, half_width
@@ -118,12 +119,12 @@ class Timed:
         images = self.images[rows]
         for number in range(sizes.labelings):
             tell(f"labeling {count:,} images: {number + 1} of {sizes.labelings}")
-            found["guessed"].append(self.seconds(lambda: guessed(model, images, self.device))[:2])
+            found["guessed"].append(self.seconds(lambda: predict_in_memory(model, images, self.device))[:2])
             with tempfile.TemporaryDirectory() as folder, LabelStore(Path(folder) / "labels.sqlite") as store:
                 for name in ("stored", "known"):
 
                     def ask(store: LabelStore = store) -> object:
-                        return label(model, self.unlabeled(images), self.device, store=store, labeler="x")
+                        return label(model, self.unlabeled(images), self.device, store=store, model_name="x")
 
                     found[name].append(self.seconds(ask)[:2])
         tell("some epochs of a training")
@@ -161,10 +162,10 @@ class Timed:
     def known_pool(self, rows: NDArray[np.int64]) -> Pool:
         """Images whose labels a model is said to be sure of: the true ones, so that all are learned from."""
         data = self.data(rows)
-        pool = Pool(data, Semi(technique="pseudo", ratio=RATIO), RANDAUGMENT_2_9)
+        pool = Pool(data, PseudoLabels(ratio=RATIO), RANDAUGMENT_2_9)
         logits = 50 * np.eye(data.num_classes, dtype=np.float32)[data.labels]
         shares = class_shares(data.labels, data.num_classes)
-        pool.relabel(np.arange(len(data.labels)), Guesses.from_logits(logits), shares)
+        pool.relabel(np.arange(len(data.labels)), Predictions.from_logits(logits), shares)
         return pool
 
     def network(self, images: NDArray[np.uint8]) -> nn.Module:
@@ -183,7 +184,9 @@ class Timed:
     ) -> Iterator[EpochResult]:
         """A training under RandAugment (2, 9)."""
         learner = Learner.prepare(self.network(data.images), recipe, None, self.device)
-        return train(learner, data, RANDAUGMENT_2_9, recipe, seed=0, device=self.device, pool=pool)
+        return train(
+            learner, TrainingSetup(data, RANDAUGMENT_2_9, recipe, seed=0, device=self.device), pool=pool
+        )
 
     def unlabeled(self, images: NDArray[np.uint8]) -> Unlabeled:
         """The images as the command has them, in memory."""

@@ -17,7 +17,10 @@ from augsearch.search.space.params import baseline_params
 from augsearch.search.space.space import Baseline, Space
 from augsearch.search.space.suggest import suggest
 from augsearch.trainers import Recipe
-from augsearch.trainers.semi.pseudo_labels import labelings
+from augsearch.trainers.semi.fixmatch import FixMatch
+from augsearch.trainers.semi.pseudo_labels import PseudoLabels
+from augsearch.trainers.semi.self_training import SelfTraining
+from augsearch.trainers.semi.technique import technique_of
 from augsearch.trainers.training.loader import batch_size_of as labeled_of_batch
 from augsearch.trainers.training.loader import steps_of
 from augsearch.trainers.training.recipe import usual_label_smoothing
@@ -63,13 +66,13 @@ def techniques(
     common: dict[str, Any] = {"threshold": threshold, "ratio": ratio}
     rounds: dict[str, Any] = common | {"rounds": 3, "class_cap": class_cap}
     quiet = {"dropout": 0.0, "stochastic_depth": 0.0}
-    without = [technique("self-training, no noise", Semi(technique="self-training", **rounds, **quiet))]
+    without = [technique("self-training, no noise", SelfTraining(**rounds, **quiet))]
     return (
         technique(LABELS_ONLY, None),
-        technique("pseudo", Semi(technique="pseudo", **rounds)),
-        technique("self-training", Semi(technique="self-training", **rounds)),
+        technique("pseudo", PseudoLabels(**rounds)),
+        technique("self-training", SelfTraining(**rounds)),
         *(without if noiseless else ()),
-        technique(OF_SEARCH, Semi(technique="fixmatch", **common)),
+        technique(OF_SEARCH, FixMatch(**common)),
     )
 
 
@@ -175,9 +178,9 @@ def passes(technique: Technique, labeled: int, unlabeled: int, epochs: int) -> i
     if semi is None:
         return alone
     beside = steps * min(math.ceil(semi.ratio * size), math.ceil(unlabeled / steps))
-    if semi.technique == "self-training":
-        return technique.teacher_factor * alone + semi.rounds * (alone + epochs * beside)
-    labels_only = (labelings(semi, epochs) or [epochs])[0] if semi.technique == "pseudo" else 0
+    if students := technique_of(semi).most_students:
+        return technique.teacher_factor * alone + students * (alone + epochs * beside)
+    labels_only = (semi.labelings(epochs) or [epochs])[0] if isinstance(semi, PseudoLabels) else 0
     return alone + (epochs - labels_only) * beside
 
 

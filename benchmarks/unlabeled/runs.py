@@ -10,18 +10,20 @@ from typing import Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializeAsAny
 from torch import nn
 
 from augsearch.policies import Policy, Semi
 from augsearch.trainers import LabeledImages, Learner, Recipe, design, predict, prepared, score
 from augsearch.trainers.models.build import channel_statistics
-from augsearch.trainers.models.drop import add_noise
+from augsearch.trainers.semi.fixmatch import FixMatch
+from augsearch.trainers.semi.labeler import Labeler, Labeling, predict_in_memory, rightly_labeled
 from augsearch.trainers.semi.learn import learn
-from augsearch.trainers.semi.pool import Pool, class_shares, select
-from augsearch.trainers.semi.pseudo_labels import Labeler, Labeling, guessed, rightly_labeled
+from augsearch.trainers.semi.pool import Pool, class_shares
+from augsearch.trainers.semi.technique import technique_of
 from augsearch.trainers.system.devices import resolve_device
 from augsearch.trainers.training.loop import EpochResult
+from augsearch.trainers.training.setup import TrainingSetup
 from benchmarks.techniques.runs import Indices, stratified
 from benchmarks.techniques.runs import Outcome as Trained
 from benchmarks.unlabeled.data import Division, Pools, Stored
@@ -43,7 +45,7 @@ class Job(BaseModel):
     tested_on: Literal["test", "validation"] = "test"
     network: str = "small"
     policy: Policy
-    semi: Semi | None = None
+    semi: SerializeAsAny[Semi] | None = None
     """None: on the labels only."""
     recipe: Recipe
     """Of ``self-training``, that of the teacher and of each student. Its precision is never ``auto``, which
@@ -118,8 +120,8 @@ class _Tally:
         """Count one more."""
         if isinstance(event, EpochResult):
             self.passes += event.images
-            self.looked_at += event.judged
-            if event.judged:
+            self.looked_at += event.weak_views
+            if event.weak_views:
                 self.used = event.used
         else:
             self.looked_at += len(event.labels)
@@ -150,22 +152,25 @@ class Training:
         """Labels all unlabeled images."""
         unlabeled = self.data.unlabeled
         return Labeler(
-            lambda model, _: guessed(model, unlabeled.images, self.device), self.shares, unlabeled.labels
+            lambda model, _: predict_in_memory(model, unlabeled.images, self.device),
+            self.shares,
+            unlabeled.labels,
         )
 
     def pool(self, semi: Semi) -> Pool:
         """The unlabeled images, none of them labeled yet."""
-        return Pool(self.data.unlabeled, semi, semi.policy or self.job.policy)
+        return Pool(self.data.unlabeled, technique_of(semi), semi.policy or self.job.policy)
 
     def run(self) -> nn.Module:
         """The trained model: of ``self-training`` the last student."""
         semi = self.job.semi
         if semi is None:
             return self._learned(0)
-        if semi.technique != "self-training":
+        students = technique_of(semi).most_students
+        if not students:
             return self._learned(0, self.pool(semi))
         model = self._learned(0)
-        for student in range(1, semi.rounds + 1):
+        for student in range(1, students + 1):
             pool = self.pool(semi)
             self.tally.add(self.labeler.label(pool, model, f"student {student - 1}"))
             model = self._learned(student, pool)
@@ -188,26 +193,22 @@ class Training:
             recipe = recipe.model_copy(update={"epochs": job.teacher_epochs})
         learner = Learner.prepare(model, recipe, None, self.device)
         if student and job.semi:
-            add_noise(model, job.semi.dropout, job.semi.stochastic_depth)
+            technique_of(job.semi).prepare_student(model)
         for event in learn(
             learner,
-            labeled,
-            job.policy,
-            recipe,
-            seed=training_seed,
-            device=self.device,
+            TrainingSetup(labeled, job.policy, recipe, seed=training_seed, device=self.device),
             pool=pool,
             labeler=self.labeler,
         ):
             self.tally.add(event)
         return learner.best
 
-    def judge_at_the_end(self, model: nn.Module, semi: Semi) -> float | None:
+    def judge_at_the_end(self, model: nn.Module, threshold: float) -> float | None:
         """Of the clean images of which ``model`` is sure, the share that it labels rightly."""
         unlabeled = self.data.unlabeled
-        _, guesses = guessed(model, unlabeled.images, self.device)
-        sure = select(guesses, semi, self.shares)
-        return rightly_labeled(guesses.hard[sure], unlabeled.labels, sure)
+        _, predictions = predict_in_memory(model, unlabeled.images, self.device)
+        sure = np.flatnonzero(predictions.confidence >= threshold)
+        return rightly_labeled(predictions.hard[sure], unlabeled.labels, sure)
 
 
 def seeds(seed: int, student: int) -> tuple[int, int]:
@@ -226,8 +227,8 @@ def train_job(job: Job, stored: Stored) -> Outcome:
     model = training.run()
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
     tally, on = training.tally, pools.rows[job.tested_on]
-    if job.semi and job.semi.technique == "fixmatch":
-        tally.pseudo_accuracy = training.judge_at_the_end(model, job.semi)
+    if isinstance(job.semi, FixMatch):
+        tally.pseudo_accuracy = training.judge_at_the_end(model, job.semi.threshold)
     scores = score(predict(model, pools.images[on], training.device), pools.labels[on])
     return Outcome(
         accuracy=scores.accuracy,

@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 
 from augsearch.search.figures.common import compact, save_figure, short
 from augsearch.search.figures.labels import most_labeled
-from augsearch.trainers.semi.pseudo_labels import Labeling
+from augsearch.trainers.semi.labeler import Labeling
 
 _LEARNED, _CHANGED = "#2563eb", "#d97706"
 

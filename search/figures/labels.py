@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from augsearch.search.figures.common import CLASSES_SHOWN, Images, save_figure, short, show_image
-from augsearch.trainers.semi.pseudo_labels import rightly_labeled
+from augsearch.trainers.semi.labeler import rightly_labeled
 
 Rows = NDArray[np.int64]
 

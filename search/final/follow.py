@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from augsearch.search.console import Bar, Display
 from augsearch.search.tracking.runs import Tracker
+from augsearch.trainers.semi.labeler import Labeling
 
-if TYPE_CHECKING:
-    from augsearch.trainers.semi.pseudo_labels import Labeling
+if TYPE_CHECKING:  # they import torch, which the driver of a search does without
     from augsearch.trainers.tasks.final import FinalEpoch, FinalModel
     from augsearch.trainers.tasks.final_job import FinalPlan
-    from augsearch.trainers.tasks.self_training import RoundDone
-
-    Following = Generator[FinalEpoch | Labeling | RoundDone, None, FinalModel]
-    from augsearch.trainers.semi.pseudo_labels import Labeling
-    from augsearch.trainers.tasks.final import FinalModel
-    from augsearch.trainers.tasks.self_training import RoundDone
+    from augsearch.trainers.tasks.self_training import RoundDone, StudentTraining
 
 
 class Follower:
@@ -34,16 +29,15 @@ class Follower:
         self._bar: Bar | None = None
         self._in_rounds = False
         self.epochs = 0
-        """That were seen."""
+        """Those that were shown."""
 
     def labeled(self, done: int, of: int) -> None:
-        """So many unlabeled images are labeled."""
+        """Show that so many unlabeled images are labeled."""
         if self._bar is not None:
             self._bar.advance(0, f"labeling: {done:,} of {of:,} images")
 
-    def follow(self, training: Following) -> FinalModel:
-        """To its end."""
-        from augsearch.trainers.semi.pseudo_labels import Labeling
+    def follow(self, training: StudentTraining) -> FinalModel:
+        """Show and log ``training`` to its end."""
         from augsearch.trainers.tasks.self_training import RoundDone
 
         epochs = self._plan.recipe.epochs
@@ -185,7 +179,7 @@ def labeling_metrics(labeling: Labeling, classes: Sequence[str]) -> dict[str, fl
         metrics["pseudo_label_accuracy"] = labeling.accuracy
     if len(classes) <= MOST_CLASSES:
         for label, name in enumerate(classes):
-            # What MLflow takes in the name of a metric.
+            # Characters that MLflow allows in the name of a metric.
             plain = re.sub(r"[^\w\-. /:]", "_", name)
             metrics[f"gained/{plain}"] = float(labeling.gained[label])
             metrics[f"learned_from/{plain}"] = float(labeling.by_class[label])

@@ -17,12 +17,12 @@ from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import TECHNIQUES
 from augsearch.trainers.data.dataset import SMALL_SIDE, ImageData
 from augsearch.trainers.data.images import image_paths, open_images
+from augsearch.trainers.data.views import Decoded, OnDisk, Pixels
 from augsearch.trainers.system.hashing import content_of, digest
-from augsearch.trainers.training.recipe import default_final_epochs
+from augsearch.trainers.training.recipe import Recipe, default_final_epochs, usual_label_smoothing
 
-if TYPE_CHECKING:
-    from augsearch.trainers.data.views import Pixels
-    from augsearch.trainers.tasks.final_job import FinalPlan, Yardstick
+if TYPE_CHECKING:  # it imports torch, which the driver of a search does without
+    from augsearch.trainers.tasks.final_job import FinalPlan, SelectionSet
 
 
 DECISIVE = (
@@ -46,7 +46,7 @@ def final_key(policy_file: Path, settings: Settings, data: Data) -> str:
     decisive = {name: flat[name] for name in DECISIVE}
     parts = (
         file.policy.model_dump_json(),
-        file.training.model_dump_json(),
+        file.training.hashed(),
         settings.network,
         content_of(settings.weights_of(settings.network)),
         decisive,
@@ -89,7 +89,6 @@ def with_weights(settings: Settings, file: PolicyFile) -> Settings:
 def plan_of(settings: Settings, file: PolicyFile, trained_on: int) -> FinalPlan:
     """What the settings say of the final training."""
     from augsearch.trainers.tasks.final_job import FinalPlan
-    from augsearch.trainers.training.recipe import Recipe, usual_label_smoothing
 
     recipe = Recipe(
         epochs=final_epochs(settings, trained_on, file.training),
@@ -116,8 +115,6 @@ def plan_of(settings: Settings, file: PolicyFile, trained_on: int) -> FinalPlan:
 
 def final_pixels(settings: Settings, data: Data) -> Pixels:
     """The final training's images: above 64 pixels from the files themselves, else decoded."""
-    from augsearch.trainers.data.views import Decoded, OnDisk
-
     _, cached, _, channels = data.images.images.shape
     wanted = settings.final.size or _native_side(settings) or cached
     paths = image_paths(settings.data.source, data.images)
@@ -126,10 +123,9 @@ def final_pixels(settings: Settings, data: Data) -> Pixels:
     return Decoded(_at(wanted, settings.data.source, data.images, settings).images)
 
 
-def final_yardstick(settings: Settings, data: Data, side: int) -> Yardstick | None:
-    """The target's images of ``side`` pixels by which the best epoch is known; None: there is no target."""
-    from augsearch.trainers.data.views import Decoded, OnDisk
-    from augsearch.trainers.tasks.final_job import Yardstick
+def final_selection_set(settings: Settings, data: Data, side: int) -> SelectionSet | None:
+    """The target's images of ``side`` pixels, which select the best epoch; None: there is no target."""
+    from augsearch.trainers.tasks.final_job import SelectionSet
 
     target = data.target
     if target is None:
@@ -137,9 +133,9 @@ def final_yardstick(settings: Settings, data: Data, side: int) -> Yardstick | No
     rows, labels = target.confirmation, target.labels(target.confirmation)
     paths = image_paths(target.source, target.data)
     if paths is not None and side > SMALL_SIDE:
-        return Yardstick(OnDisk(paths, side, target.channels), rows, labels)
+        return SelectionSet(OnDisk(paths, side, target.channels), rows, labels)
     images = replace(target, data=_at(side, target.source, target.data, settings)).images(rows)
-    return Yardstick(Decoded(images), np.arange(len(rows)), labels)
+    return SelectionSet(Decoded(images), np.arange(len(rows)), labels)
 
 
 def _at(side: int, source: str | None, images: ImageData, settings: Settings) -> ImageData:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from augsearch.search.final.drawings import draw_labels, draw_teacher, draw_test
 from augsearch.search.final.follow import Follower
 from augsearch.search.final.plan import (
     final_pixels,
-    final_yardstick,
+    final_selection_set,
     plan_of,
     with_transfer,
 )
@@ -21,17 +21,18 @@ from augsearch.search.inputs.sealed_test import record_test_read
 from augsearch.search.inputs.unlabeled import open_for_final
 from augsearch.search.settings.settings import Settings
 from augsearch.search.tracking.runs import Tracker
+from augsearch.trainers.data.unlabeled.dataset import Unlabeled
+from augsearch.trainers.data.views import Pixels
+from augsearch.trainers.evaluation.metrics import Scores, TrainingDivergedError
 from augsearch.trainers.system.hashing import digest
 from augsearch.trainers.system.threads import available_cores
 from augsearch.trainers.workspace.candidate import SELF
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # torch and optuna are imported where they are used, so that others start quickly
     import optuna
 
-    from augsearch.search.final.follow import Following
-    from augsearch.trainers.data.unlabeled.dataset import Unlabeled
-    from augsearch.trainers.data.views import Pixels
     from augsearch.trainers.tasks.final import FinalModel
+    from augsearch.trainers.tasks.final_job import FinalJob
 
 
 def train_and_test(
@@ -48,14 +49,20 @@ def train_and_test(
 
     That the test part is read ``by`` it is on record, in ``study`` too if there is one.
     """
+    # Here and not above: it imports torch, which the driver of a search does without.
+    from augsearch.trainers.tasks.final import test_final
+
     file = with_transfer(read_policy(policy_file), settings)
     pixels = final_pixels(settings, data)
     unlabeled = open_for_final(settings, data, file, pixels, display)
-    final = _train(data, settings, file, policy_file, pixels, unlabeled, output, display, tracker)
+    job = replace(
+        _job(data, settings, file, pixels, unlabeled, output),
+        card={"policy_file": policy_file.name, "data": data.label},
+    )
+    display.line(_announcement(job, policy_file))
+    final = _train(job, data, settings, display, tracker)
     # On record before it happens: a read that was cut short was a read too.
     before = record_test_read(settings.data.source, data, by, study)
-    from augsearch.trainers.tasks.final import test_final
-
     tested = test_final(data.workspace, data.splits, final, pixels)
     test = tested.scores
     seen = f"; this test part had been read {before} times before" if before else ""
@@ -69,7 +76,19 @@ def train_and_test(
         drawn.append(draw_teacher(data, final.teacher, file.training.distillation, output))
     if unlabeled is not None and file.training.semi is not None:
         drawn += draw_labels(unlabeled, final, file.training.semi, data, output)
-    figures = {
+    result = {
+        "model": str(final.path),
+        "network": settings.network,
+        "figures": _figures(final, test),
+        "drawn": [str(path) for path in drawn],
+    }
+    if tracker is not None:
+        log_final(tracker, data, result)
+    return result
+
+
+def _figures(final: FinalModel, test: Scores) -> dict[str, float]:
+    return {
         "test_accuracy": test.accuracy,
         "test_macro_f1": test.macro_f1,
         "test_log_loss": test.log_loss,
@@ -82,15 +101,6 @@ def train_and_test(
         "final_unlabeled_images": final.unlabeled,
         "final_seconds": round(final.seconds, 1),
     }
-    result = {
-        "model": str(final.path),
-        "network": settings.network,
-        "figures": figures,
-        "drawn": [str(path) for path in drawn],
-    }
-    if tracker is not None:
-        log_final(tracker, data, result)
-    return result
 
 
 def log_final(tracker: Tracker, data: Data, final: dict[str, Any]) -> None:
@@ -102,61 +112,60 @@ def log_final(tracker: Tracker, data: Data, final: dict[str, Any]) -> None:
     tracker.model(Path(final["model"]), data.images.images[int(data.splits.train[0])])
 
 
-def _train(
+def _job(
     data: Data,
     settings: Settings,
     file: PolicyFile,
-    policy_file: Path,
     pixels: Pixels,
     unlabeled: Unlabeled | None,
     output: Path,
-    display: Display,
-    tracker: Tracker | None,
+) -> FinalJob:
+    """The final training that the settings and the policy file ask for."""
+    from augsearch.trainers.tasks.final_job import FinalJob, final_training_part
+
+    labeled = final_training_part(data.splits, settings.data.limit)
+    return FinalJob(
+        data.workspace.folder,
+        file,
+        plan_of(settings, file, len(labeled)),
+        pixels,
+        labeled,
+        output / "model.safetensors",
+        unlabeled=unlabeled,
+        selection=final_selection_set(settings, data, pixels.side),
+    )
+
+
+def _announcement(job: FinalJob, policy_file: Path) -> str:
+    transfer = job.file.training.transfer
+    how = f", {transfer.mode} transfer" if transfer else ""
+    return (
+        f"final training: {job.plan.model}{how}, {len(job.labeled)} images of {job.pixels.side} px, "
+        f"{job.plan.recipe.epochs} epochs, from {policy_file}"
+    )
+
+
+def _train(
+    job: FinalJob, data: Data, settings: Settings, display: Display, tracker: Tracker | None
 ) -> FinalModel:
     import torch
 
-    from augsearch.trainers.evaluation.metrics import TrainingDivergedError
     from augsearch.trainers.tasks.final import train_final
-    from augsearch.trainers.tasks.final_job import final_training_part
     from augsearch.trainers.tasks.self_training import train_students
 
     torch.set_num_threads(max(1, available_cores() // settings.final.processes))
-    trained_on = len(final_training_part(data.splits, settings.data.limit))
-    plan = plan_of(settings, file, trained_on)
-    key = digest([file.policy.model_dump_json(), file.training.model_dump_json(), plan.model_dump_json()])
-    follower = Follower(plan, display, tracker, key, data.images.classes)
-    path = output / "model.safetensors"
-    semi = file.training.semi
-    in_rounds = semi is not None and semi.technique == "self-training"
-    train: Callable[..., Following] = train_students if in_rounds else train_final
-    training = train(
-        data.workspace,
-        data.splits,
-        file,
-        plan,
-        pixels=pixels,
-        limit=settings.data.limit,
-        path=path,
-        card={"policy_file": policy_file.name, "data": data.label},
-        unlabeled=unlabeled,
-        target=final_yardstick(settings, data, pixels.side),
-        progress=follower.labeled,
-    )
-    transfer = file.training.transfer
-    how = f", {transfer.mode} transfer" if transfer else ""
-    display.line(
-        f"final training: {plan.model}{how}, {trained_on} images of {pixels.side} px, "
-        f"{plan.recipe.epochs} epochs, from {policy_file}"
-    )
-    listens = file.training.model_copy(update={} if unlabeled is not None else {"semi": None}).asks_teacher
-    if listens and data.workspace.given_teacher is None:
+    plan, training, technique = job.plan, job.file.training, job.technique
+    if job.asks_teacher and data.workspace.given_teacher is None:
         teacher = plan.model if settings.teacher.network == SELF else settings.teacher.network
         display.line(f"its teacher, {teacher}, is trained before it")
+    key = digest([job.file.policy.model_dump_json(), training.hashed(), plan.model_dump_json()])
+    follower = Follower(plan, display, tracker, key, data.images.classes)
+    train = train_students if technique is not None and technique.most_students else train_final
     try:
-        return follower.follow(training)
+        return follower.follow(train(job, follower.labeled))
     except TrainingDivergedError as error:
-        rate = plan.recipe.top_rate(transfer)
-        kept = f"; the best model until then is kept as {path}" if follower.epochs else ""
+        rate = plan.recipe.top_rate(training.transfer)
+        kept = f"; the best model until then is kept as {job.path}" if follower.epochs else ""
         raise UserError(
             f"the final training stopped: {error} (--learning-rate is {rate:g}; try {rate / 4:g}){kept}"
         ) from None

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from augsearch.policies import OPERATION_SETS, OPERATIONS, RANDAUGMENT, Transfer, UserError
-from augsearch.search.space.space import BASELINE_POLICIES
+from augsearch.search.space.space import BASELINE_POLICIES, TECHNIQUES
 from augsearch.trainers.models.names import check_network
 from augsearch.trainers.workspace.candidate import SELF, MetricName
 
@@ -190,7 +190,7 @@ class UnlabeledSettings(Section):
 
     folder: Annotated[Path | None, Flat("unlabeled")] = None
     """None: those that the data brings, or a folder unlabeled/ in it."""
-    semi: Literal["none", "pseudo", "self-training", "fixmatch", "distillation", "search"] | None = None
+    semi: str | None = None
     """The technique; None: search where ``folder`` is given, else none."""
     threshold: Annotated[float, Field(ge=0, le=1)] | None = None
     """This and the next two are searched where they aren't given."""
@@ -201,6 +201,14 @@ class UnlabeledSettings(Section):
     """How often to label anew, or how many students to train at most."""
     first_teacher: str | None = None
     """The network of self-training's first teacher; None: the final model's."""
+
+    @field_validator("semi")
+    @classmethod
+    def _technique_known(cls, semi: str | None) -> str | None:
+        known = ("none", *TECHNIQUES, "search")
+        if semi is not None and semi not in known:
+            raise ValueError(f"must be one of {', '.join(known)}, got {semi!r}")
+        return semi
 
     @field_validator("first_teacher")
     @classmethod

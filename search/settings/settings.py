@@ -77,8 +77,9 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _teacher_for_unlabeled(self) -> Settings:
-        if self.unlabeled.semi == "distillation" and not self.with_teacher:
-            raise ValueError("semi distillation needs a teacher; leave --teacher none out")
+        semi = self.unlabeled.semi
+        if semi in TECHNIQUES and _asks_teacher(semi) and not self.with_teacher:
+            raise ValueError(f"semi {semi} needs a teacher; leave --teacher none out")
         return self
 
     @property
@@ -129,7 +130,7 @@ class Settings(Section):
         fixed, technique = tuple(self.unlabeled.fields.items()), self.unlabeled.semi
         if technique is not None and technique in TECHNIQUES:
             return SemiSpace((technique,), searched=False, fixed=fixed)
-        known = [name for name in TECHNIQUES if self.with_teacher or name != "distillation"]
+        known = [name for name in TECHNIQUES if self.with_teacher or not _asks_teacher(name)]
         return SemiSpace(tuple(known), searched=True, fixed=fixed)
 
     def flat(self) -> dict[str, Any]:
@@ -180,6 +181,10 @@ class Settings(Section):
             before = updates.get(section, getattr(self, section))
             updates[section] = before.model_copy(update={field: value})
         return self.model_copy(update=updates)
+
+
+def _asks_teacher(technique: str) -> bool:
+    return SemiSpace((technique,), searched=False).usual(technique).asks_teacher
 
 
 def _flat_names() -> dict[str, tuple[str, str]]:

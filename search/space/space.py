@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from augsearch.policies import TRIVIALAUGMENT, Policy, Semi, Transfer
+from augsearch.trainers.semi.techniques import load_techniques
 
 ON = 0.5
 """The probability of a flip or quarter turn that is switched on."""
@@ -21,43 +22,28 @@ BASELINE_POLICIES: dict[str, Policy] = {
 USUAL = "RandAugment (2, 9)"
 """The policy of the baselines that stand for a way to learn, and not for a policy."""
 
-Technique = Literal["pseudo", "self-training", "fixmatch", "distillation"]
-TECHNIQUES: dict[Technique, str] = {
-    "pseudo": "pseudo-labels",
-    "self-training": "self-training",
-    "fixmatch": "FixMatch",
-    "distillation": "distillation",
-}
-"""Ways to learn from unlabeled images, and what people call them."""
+_LOADED = load_techniques()
 
-_UNUSED: dict[str, frozenset[str]] = {
-    "pseudo": frozenset({"per_class", "align", "temperature", "dropout", "stochastic_depth"}),
-    "self-training": frozenset({"labeler", "per_class", "align", "temperature"}),
-    "fixmatch": frozenset({"labels", "class_cap", "labeler", "rounds", "temperature", "dropout"})
-    | {"stochastic_depth"},
-    "distillation": frozenset({"threshold", "labels", "class_cap", "labeler", "rounds", "per_class", "align"})
-    | {"dropout", "stochastic_depth"},
-}
-"""Fields of ``Semi`` that mean nothing to a technique."""
+TECHNIQUES: dict[str, str] = {name: technique.words for name, technique in _LOADED.items()}
+"""Ways to learn from unlabeled images, and what people call them."""
 
 
 def fields_of(technique: str) -> frozenset[str]:
-    """The settings that mean something to ``technique``."""
-    settings = Semi.model_validate({"technique": technique})
-    return frozenset(type(settings).model_fields) - _UNUSED.get(technique, frozenset())
+    """The settings that ``technique`` has."""
+    return frozenset(_LOADED[technique].model_fields)
 
 
 @dataclass(frozen=True, slots=True)
 class SemiSpace:
     """What a search may choose from to learn from unlabeled images."""
 
-    techniques: tuple[Technique, ...]
+    techniques: tuple[str, ...]
     searched: bool
     """Whether to use one is searched, and which; else all candidates use the only one."""
     fixed: tuple[tuple[str, Any], ...] = ()
     """Fields of ``Semi`` that are as a person wants them, and so aren't searched."""
 
-    def usual(self, technique: Technique) -> Semi:
+    def usual(self, technique: str) -> Semi:
         """``technique`` as anyone would use it."""
         return Semi.model_validate({"technique": technique, **dict(self.fixed)})
 

@@ -17,7 +17,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from augsearch.policies import Policy, Semi, UserError
+from augsearch.policies import Policy, UserError
+from augsearch.trainers.semi.self_training import SelfTraining
 
 ROOT = Path(__file__).parents[2]
 SIDE, CLASSES, TRAINED, HELD = 12, 3, 40, 6
@@ -176,7 +177,7 @@ def test_epochs_come_as_near_to_the_budget_as_whole_ones_can(benchmarks: Any) ->
 def test_what_is_learned_of_unlabeled_images_is_what_is_said_of_them(
     benchmarks: Any, stored: Any, setting: Any
 ) -> None:
-    sure_of_none = Semi(technique="self-training", threshold=1.0, rounds=2)
+    sure_of_none = SelfTraining(threshold=1.0, rounds=2)
     technique = replace(setting.technique("self-training"), semi=sure_of_none)
     done = benchmarks.runs.train_job(setting.job(technique, setting.part.baseline, 0, epochs=2), stored)
     assert done.used == 0.0

@@ -1,4 +1,4 @@
-"""What models said of images, kept in a file, so that no model is asked about the same image twice."""
+"""Models' predictions kept in a file, so that no model predicts the same image twice."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augsearch.policies import UserError
-from augsearch.trainers.semi.predictions import Guesses
+from augsearch.trainers.semi.predictions import Predictions
 
-Guess = tuple[NDArray[np.int32], NDArray[np.float32]]
+Prediction = tuple[NDArray[np.int32], NDArray[np.float32]]
 """Of one image: labels (k,) and their probabilities (k,), the likeliest first."""
 
 VARIABLES = 500
@@ -23,6 +23,7 @@ VARIABLES = 500
 WAIT = 60.0
 """Seconds until another process's writing is taken for an error."""
 
+# Files of old have these names of tables and columns: ``labelers`` are models, ``guesses`` predictions.
 # Not WITHOUT ROWID: content keys come in random order, and rows that are appended take half the time.
 TABLES = """
 CREATE TABLE IF NOT EXISTS labelers (number INTEGER PRIMARY KEY, name TEXT UNIQUE, classes INTEGER);
@@ -33,7 +34,7 @@ CREATE TABLE IF NOT EXISTS guesses (
 
 
 class LabelStore:
-    """An SQLite file of guesses by labeler and image.
+    """An SQLite file of predictions by model and image.
 
     Images go by content (``Unlabeled.keys``), so a file that was moved or renamed is still known. What was
     kept is there even if the process is killed right after. To be used from the thread that made it.
@@ -46,7 +47,7 @@ class LabelStore:
             UserError: it is no such file, or can't be written.
         """
         self._path = path
-        with self._speaking():
+        with self._errors_in_one_line():
             path.parent.mkdir(parents=True, exist_ok=True)
             self._database = sqlite3.connect(path, timeout=WAIT)
             try:
@@ -67,43 +68,46 @@ class LabelStore:
         """Close the file."""
         self._database.close()
 
-    def num_classes(self, labeler: str) -> int | None:
-        """K of what ``labeler`` said; None if it said nothing."""
-        with self._speaking():
-            row = self._database.execute("SELECT classes FROM labelers WHERE name = ?", (labeler,)).fetchone()
+    def num_classes(self, model_name: str) -> int | None:
+        """K of what the model predicted; None if it is not known."""
+        with self._errors_in_one_line():
+            row = self._database.execute(
+                "SELECT classes FROM labelers WHERE name = ?", (model_name,)
+            ).fetchone()
         return None if row is None else int(row[0])
 
-    def known(self, labeler: str, keys: Sequence[bytes]) -> dict[bytes, Guess]:
-        """What ``labeler`` said of those of ``keys`` that it was asked about."""
-        found: dict[bytes, Guess] = {}
-        with self._speaking():
+    def known(self, model_name: str, keys: Sequence[bytes]) -> dict[bytes, Prediction]:
+        """What the model predicted of ``keys``, as far as it did."""
+        found: dict[bytes, Prediction] = {}
+        with self._errors_in_one_line():
             for start in range(0, len(keys), VARIABLES):
                 some = keys[start : start + VARIABLES]
                 marks = ", ".join("?" * len(some))
                 rows = self._database.execute(
                     "SELECT key, labels, probabilities FROM guesses WHERE labeler = "
                     f"(SELECT number FROM labelers WHERE name = ?) AND key IN ({marks})",
-                    (labeler, *some),
+                    (model_name, *some),
                 )
                 for key, labels, probabilities in rows:
                     found[key] = np.frombuffer(labels, "<i4"), np.frombuffer(probabilities, "<f4")
         return found
 
-    def keep(self, labeler: str, keys: Sequence[bytes], guesses: Guesses) -> None:
-        """Keep what ``labeler`` says, all of it or, if this is interrupted, nothing.
+    def keep(self, model_name: str, keys: Sequence[bytes], predictions: Predictions) -> None:
+        """Keep what a model predicts, all of it or, if this is interrupted, nothing.
 
         Args:
-            labeler: whatever decides the guesses: the model and how it looks at an image.
-            keys: of the images, in the order of ``guesses``; of one that is known already nothing changes.
-            guesses: of N images.
+            model_name: says all that decides the predictions: the model and how it looks at an image.
+            keys: of the images, in the order of ``predictions``; of a known one nothing changes.
+            predictions: of N images.
         """
-        labels, probabilities = guesses.labels.astype("<i4"), guesses.probabilities.astype("<f4")
-        with self._speaking(), self._database:
+        labels, probabilities = predictions.labels.astype("<i4"), predictions.probabilities.astype("<f4")
+        with self._errors_in_one_line(), self._database:
             self._database.execute(
-                "INSERT OR IGNORE INTO labelers (name, classes) VALUES (?, ?)", (labeler, guesses.num_classes)
+                "INSERT OR IGNORE INTO labelers (name, classes) VALUES (?, ?)",
+                (model_name, predictions.num_classes),
             )
             (number,) = self._database.execute(
-                "SELECT number FROM labelers WHERE name = ?", (labeler,)
+                "SELECT number FROM labelers WHERE name = ?", (model_name,)
             ).fetchone()
             self._database.executemany(
                 "INSERT OR IGNORE INTO guesses VALUES (?, ?, ?, ?)",
@@ -114,8 +118,8 @@ class LabelStore:
             )
 
     def forget(self, but: Collection[str]) -> None:
-        """Drop what labelers other than those of ``but`` said, and make the file as small as it can be."""
-        with self._speaking():
+        """Drop the predictions of all models but ``but``, and make the file as small as it can be."""
+        with self._errors_in_one_line():
             known = self._database.execute("SELECT number, name FROM labelers").fetchall()
             dropped = [(number,) for number, name in known if name not in but]
             if not dropped:
@@ -123,13 +127,12 @@ class LabelStore:
             with self._database:
                 self._database.executemany("DELETE FROM guesses WHERE labeler = ?", dropped)
                 self._database.executemany("DELETE FROM labelers WHERE number = ?", dropped)
-            with suppress(
-                sqlite3.OperationalError
-            ):  # another process is at it: the room is used again anyway
+            # Another process may be at it; then the room is used again anyway.
+            with suppress(sqlite3.OperationalError):
                 self._database.execute("VACUUM")
 
     @contextmanager
-    def _speaking(self) -> Iterator[None]:
+    def _errors_in_one_line(self) -> Iterator[None]:
         """Say in one line what is wrong with the file."""
         try:
             yield

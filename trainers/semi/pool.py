@@ -1,7 +1,4 @@
-"""What a training learns of images that nobody labeled: which of them, which labels, how sure one must be.
-
-The functions are the techniques' equations; ``Pool`` is the images as the loop draws from them.
-"""
+"""Unlabeled images as the loop draws from them, and what is known of their targets."""
 
 from __future__ import annotations
 
@@ -12,93 +9,71 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from augsearch.policies import Policy, Semi
-from augsearch.trainers.semi.predictions import Guesses
+from augsearch.policies import Policy
+from augsearch.trainers.semi.predictions import Predictions
+from augsearch.trainers.semi.technique import LabelingTechnique, Technique
 
 if TYPE_CHECKING:
     from augsearch.trainers.data.views import TrainingImages
-
+    from augsearch.trainers.training.learner import Learner
+    from augsearch.trainers.training.setup import TrainingSetup
+    from augsearch.trainers.training.unlabeled import UnlabeledLoss
 
 Rows = NDArray[np.int64]
 
-
-def select(guesses: Guesses, semi: Semi, shares: NDArray[np.float64]) -> Rows:
-    """Which images to learn from: those guessed with enough confidence, of each class no more than its cap.
-
-    Args:
-        guesses: of N images.
-        semi: its ``threshold`` and ``class_cap``.
-        shares: (K,), of each class among the labels; together 1.
-
-    Returns:
-        Their rows among the N, sorted.
-    """
-    confidence, labels = guesses.confidence, guesses.hard
-    sure = np.flatnonzero(confidence >= semi.threshold)
-    if semi.class_cap is None:
-        return sure
-    most = np.ceil(semi.class_cap * shares * len(labels)).astype(np.int64)
-    # By class, and in each the surest first; of equals the first image.
-    ordered = sure[np.lexsort((sure, -confidence[sure], labels[sure]))]
-    counts = np.bincount(labels[ordered], minlength=len(shares))
-    firsts = np.repeat(np.cumsum(counts) - counts, counts)
-    place = np.arange(len(ordered)) - firsts
-    return np.sort(ordered[place < most[labels[ordered]]])
+_DRAWING = 2**32 - 5
+"""An entry in the seed of what is drawn, so that it shares no random numbers with an epoch's order."""
 
 
 def class_shares(labels: NDArray[np.int64], num_classes: int) -> NDArray[np.float64]:
-    """(K,): of each class among ``labels`` (N,)."""
+    """(K,): the share of each class among ``labels`` (N,)."""
     return np.bincount(labels, minlength=num_classes) / max(len(labels), 1)
-
-
-def weak_view(policy: Policy) -> Policy:
-    """The policy's crop, flips and turns without its operations: what it holds to change no label."""
-    return policy.model_copy(update={"num_ops": 0, "mixing": None})
 
 
 @dataclass(eq=False)
 class Pool:
-    """Unlabeled images as a training draws from them; what it learns of them may change between epochs.
+    """Unlabeled images, and the technique by which a training learns from them (``UnlabeledPool``).
 
-    ``pseudo`` and ``self-training`` draw from those that ``relabel`` chose, at first from none; ``fixmatch``
-    and ``distillation`` from all, and what is to be learned is found in the batch.
+    Under a ``LabelingTechnique`` those are drawn that ``relabel`` chose, at first none; else all.
     """
 
     images: TrainingImages
-    """Its labels mean nothing; ``teacher`` has the logits of the clean images where they are known."""
-    semi: Semi
+    """Their labels mean nothing."""
+    technique: Technique
     policy: Policy
-    """What happens to them; that of the labeled images where they have none of their own."""
+    """What happens to them."""
     rows: Rows = field(init=False)
     """(M,): which of the images are drawn from."""
-    _guesses: Guesses | None = field(init=False, default=None)
+    _predictions: Predictions | None = field(init=False, default=None)
+    """What the last labeling said of the images that it could read."""
     _place: Rows = field(init=False, default_factory=lambda: np.empty(0, np.int64))
-    """(N,): of each image its place in the guesses."""
+    """(N,): of each image its row in the predictions, −1 where it has none."""
 
     def __post_init__(self) -> None:
-        in_batch = self.semi.technique in ("fixmatch", "distillation")
-        self.rows = np.arange(len(self) if in_batch else 0)
+        by_labeling = isinstance(self.technique, LabelingTechnique)
+        self.rows = np.arange(0 if by_labeling else len(self))
 
     def __len__(self) -> int:
         return len(self.images.labels)
 
     @property
-    def judged_by(self) -> Policy | None:
-        """The policy of the views by which the model itself judges them in the batch; None: it doesn't."""
-        return weak_view(self.policy) if self.semi.technique == "fixmatch" else None
+    def weak_policy(self) -> Policy | None:
+        """The policy of the views by which the model finds targets in the batch; None: it needs none."""
+        return self.technique.weak_policy(self.policy)
 
-    def relabel(self, labeled: Rows, guesses: Guesses, shares: NDArray[np.float64]) -> None:
-        """From now on learn what ``guesses`` says of the images ``labeled``, as far as it is sure of it.
+    def relabel(self, labeled: Rows, predictions: Predictions, shares: NDArray[np.float64]) -> None:
+        """From now on learn what ``predictions`` says of the images ``labeled``, as far as it is sure.
 
         ``shares``, (K,), are those of the classes among the labels.
         """
-        self._guesses, self._place = guesses, np.full(len(self), -1)
+        assert isinstance(self.technique, LabelingTechnique)
+        self._predictions, self._place = predictions, np.full(len(self), -1)
         self._place[labeled] = np.arange(len(labeled))
-        self.rows = labeled[select(guesses, self.semi, shares)]
+        self.rows = labeled[self.technique.choose(predictions, shares)]
 
     def wanted(self, labeled: int) -> int:
         """How many should go with so many ``labeled`` images, μB."""
-        return math.ceil(self.semi.ratio * labeled)
+        return math.ceil(self.technique.ratio * labeled)
 
     def per_step(self, labeled: int, steps: int) -> int:
         """How many do, in each of an epoch's ``steps``: none comes up more often than the labeled ones."""
@@ -117,15 +92,25 @@ class Pool:
 
     def targets(self, rows: Rows) -> NDArray[np.float32] | None:
         """What is to be learned of ``rows``, (len(rows), K); None: that is found in the batch."""
-        if self._guesses is None:
+        if self._predictions is None:
             return None
-        places = self._place[rows]
-        if self.semi.labels == "soft":
-            return self._guesses.soft(places)
-        targets = np.zeros((len(rows), self.images.num_classes), dtype=np.float32)
-        targets[np.arange(len(rows)), self._guesses.labels[places, 0]] = 1
-        return targets
+        assert isinstance(self.technique, LabelingTechnique)
+        return self.technique.targets(self._predictions[self._place[rows]])
 
+    def loss(self, learner: Learner, setup: TrainingSetup) -> UnlabeledLoss:
+        """What ``learner`` minimises on these images in the training that is ``setup``.
 
-_DRAWING = 2**32 - 5
-"""Part of the seed of what is drawn, so that it shares no random numbers with an epoch's order."""
+        Raises:
+            ValueError: the technique needs a teacher, and there is none.
+        """
+        # Here and not above: the driver of a search imports this module and does without torch.
+        import torch
+
+        from augsearch.trainers.training.unlabeled import UnlabeledLoss
+
+        technique, labeled = self.technique, setup.data
+        shares = class_shares(labeled.labels, labeled.num_classes)
+        find_targets = technique.target_finder(
+            learner, torch.from_numpy(shares).float().to(setup.device), len(self), setup.teacher
+        )
+        return UnlabeledLoss(find_targets, technique.weight, technique.loss_temperature)

@@ -1,4 +1,4 @@
-"""What a model says of images that nobody labeled: of each the likeliest classes, and how likely they are."""
+"""What a model predicts of images: of each the likeliest classes, and how likely they are."""
 
 from __future__ import annotations
 
@@ -8,16 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from augsearch.trainers.evaluation.metrics import log_probabilities
+
 LIKELIEST = 10
 """How many classes of an image are kept: of a million images and a thousand classes all would be 4 GB."""
 
 ROWS = 4096
-"""Of logits that are looked at together; in float64 all of them would not fit in memory."""
+"""Rows of logits that are worked on together; in float64 all of them would not fit in memory."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Guesses:
-    """A model's guesses of N images in K classes; of each image the k = min(K, 10) likeliest."""
+class Predictions:
+    """A model's predictions of N images in K classes; of each image the k = min(K, 10) likeliest."""
 
     labels: NDArray[np.int32]
     """(N, k), the likeliest first; of equals the first class."""
@@ -27,7 +29,7 @@ class Guesses:
     """K."""
 
     @classmethod
-    def from_logits(cls, logits: NDArray[np.float32]) -> Guesses:
+    def from_logits(cls, logits: NDArray[np.float32]) -> Predictions:
         """The likeliest classes by ``logits`` (N, K).
 
         Raises:
@@ -43,12 +45,12 @@ class Guesses:
         return cls(labels, probabilities, num_classes)
 
     @classmethod
-    def joined(cls, parts: Sequence[Guesses]) -> Guesses:
-        """Those of all ``parts``, at least one, in order."""
+    def joined(cls, pieces: Sequence[Predictions]) -> Predictions:
+        """Those of all ``pieces``, at least one, in order."""
         return cls(
-            np.concatenate([part.labels for part in parts]),
-            np.concatenate([part.probabilities for part in parts]),
-            parts[0].num_classes,
+            np.concatenate([piece.labels for piece in pieces]),
+            np.concatenate([piece.probabilities for piece in pieces]),
+            pieces[0].num_classes,
         )
 
     @property
@@ -61,21 +63,17 @@ class Guesses:
         """(N,): the likeliest class."""
         return self.labels[:, 0].astype(np.int64)
 
-    def soft(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(len(rows), K): the probabilities; what the likeliest leave is spread evenly over the others."""
-        labels, known = self.labels[rows], self.probabilities[rows]
-        others = max(1, self.num_classes - labels.shape[1])
-        left = np.maximum(1 - known.sum(axis=1, dtype=np.float64), 0) / others
+    @property
+    def soft(self) -> NDArray[np.float32]:
+        """(N, K): the probabilities; what the likeliest leave is spread evenly over the other classes."""
+        others = max(1, self.num_classes - self.labels.shape[1])
+        left = np.maximum(1 - self.probabilities.sum(axis=1, dtype=np.float64), 0) / others
         soft = np.repeat(left.astype(np.float32)[:, np.newaxis], self.num_classes, axis=1)
-        np.put_along_axis(soft, labels, known, axis=1)
+        np.put_along_axis(soft, self.labels, self.probabilities, axis=1)
         return soft
 
-    def take(self, rows: NDArray[np.int64]) -> Guesses:
-        """Those of ``rows``, in that order."""
-        return Guesses(self.labels[rows], self.probabilities[rows], self.num_classes)
-
-    def __getitem__(self, rows: NDArray[np.int64] | NDArray[np.bool_] | slice) -> Guesses:
-        return Guesses(self.labels[rows], self.probabilities[rows], self.num_classes)
+    def __getitem__(self, rows: NDArray[np.int64] | NDArray[np.bool_] | slice) -> Predictions:
+        return Predictions(self.labels[rows], self.probabilities[rows], self.num_classes)
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -83,9 +81,6 @@ class Guesses:
 
 def _likeliest(logits: NDArray[np.float32], count: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """The ``count`` likeliest classes by ``logits`` (B, K) and their probabilities."""
-    # Here and not above: it imports torch, and who only reads guesses does without it.
-    from augsearch.trainers.evaluation.metrics import log_probabilities
-
     # By the logits themselves: differences that exp rounds away would leave ties.
     labels = np.argsort(-logits, axis=1, kind="stable")[:, :count]
     return labels, np.exp(np.take_along_axis(log_probabilities(logits), labels, axis=1))

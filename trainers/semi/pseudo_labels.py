@@ -1,131 +1,34 @@
-"""Pseudo-labels: a model labels the images now and then, and learns those that it is sure of."""
+"""Pseudo-labels (Lee 2013): the model labels the images now and then, and learns those that it is sure of."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import nn
+from pydantic import Field
 
-from augsearch.policies import Semi
-from augsearch.trainers.data.dataset import Progress
-from augsearch.trainers.data.unlabeled.dataset import Unlabeled
-from augsearch.trainers.evaluation.inference import predict
-from augsearch.trainers.semi.label_store import LabelStore
-from augsearch.trainers.semi.labeling import label
-from augsearch.trainers.semi.pool import Pool, Rows
-from augsearch.trainers.semi.predictions import Guesses
-
-Ask = Callable[[nn.Module, str], tuple[Rows, Guesses]]
-"""What a model, which is also named, says of the clean images: which could be read, and the guesses."""
+from augsearch.trainers.semi.technique import LabelingTechnique
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Labeling:
-    """Unlabeled images were labeled."""
+class PseudoLabels(LabelingTechnique):
+    """The model labels clean views, now and then, and learns from those it is sure of (Lee 2013)."""
 
-    number: int
-    """From 1."""
-    after: int
-    """Epochs of the training that learns from it."""
-    labels: Rows
-    """(N,): the likeliest class of each image, −1 where it could not be read."""
-    confidence: NDArray[np.float32]
-    """(N,): its probability, 0 to 1."""
-    chosen: Rows
-    """(M,): those that are learned from."""
-    by_class: Rows
-    """(K,): how many of each class are chosen."""
-    gained: Rows
-    """(K,): how many more of each class than the time before."""
-    changed: float | None
-    """The share of images whose likeliest class is another than the time before; None: the first time."""
-    accuracy: float | None
-    """The share of the chosen that are labeled rightly; None: no true label is known."""
-    seconds: float
+    words: ClassVar[str] = "pseudo-labels"
+    rank: ClassVar[int] = 1
 
+    technique: Literal["pseudo"] = "pseudo"
+    labeler: Literal["model", "teacher"] = "model"
+    """Who labels: the model as it learns, or the teacher, once, before the training begins."""
+    rounds: int = Field(default=3, ge=1, le=100)
+    """How often the model labels anew."""
 
-@dataclass(eq=False)
-class Labeler:
-    """Labels a pool's images, and remembers the last time."""
+    @property
+    def asks_teacher(self) -> bool:
+        """Whether the teacher labels."""
+        return self.labeler == "teacher"
 
-    ask: Ask
-    shares: NDArray[np.float64]
-    """(K,): of the classes among the labels."""
-    truth: Rows | None = None
-    """(N,): true labels, −1 where they are not known; for the report alone."""
-    _before: Labeling | None = field(default=None)
-
-    def label(self, pool: Pool, model: nn.Module, name: str, after: int = 0) -> Labeling:
-        """Have ``pool`` learn what ``model``, called ``name``, says of its images."""
-        started = time.perf_counter()
-        readable, guesses = self.ask(model, name)
-        pool.relabel(readable, guesses, self.shares)
-        labels = np.full(len(pool), -1)
-        confidence = np.zeros(len(pool), dtype=np.float32)
-        labels[readable], confidence[readable] = guesses.hard, guesses.confidence
-        by_class = np.bincount(labels[pool.rows], minlength=len(self.shares))
-        before = self._before
-        self._before = Labeling(
-            number=before.number + 1 if before else 1,
-            after=after,
-            labels=labels,
-            confidence=confidence,
-            chosen=pool.rows,
-            by_class=by_class,
-            gained=by_class - (before.by_class if before else 0),
-            changed=float((labels != before.labels)[readable].mean()) if before else None,
-            accuracy=rightly_labeled(labels[pool.rows], self.truth, pool.rows),
-            seconds=time.perf_counter() - started,
-        )
-        return self._before
-
-
-def rightly_labeled(labels: Rows, truth: Rows | None, rows: Rows) -> float | None:
-    """The share of ``labels`` (M,), of the images ``rows``, that are true; None where no truth is known."""
-    if truth is None or not len(rows):
-        return None
-    known = truth[rows] >= 0
-    return float((labels == truth[rows])[known].mean()) if known.any() else None
-
-
-def guessed(model: nn.Module, images: NDArray[np.uint8], device: torch.device) -> tuple[Rows, Guesses]:
-    """What ``model`` says of ``images``, uint8 (N, H, W, C), as they are: all of them could be read."""
-    return np.arange(len(images)), Guesses.from_logits(predict(model, images, device))
-
-
-def asking(
-    unlabeled: Unlabeled,
-    device: torch.device,
-    *,
-    store: LabelStore,
-    prefix: str = "",
-    progress: Progress | None = None,
-) -> Ask:
-    """Asks a model about the clean images of ``unlabeled.chosen``; the rows are places in that.
-
-    What it said before is found in ``store``, under its name after ``prefix``. ``progress`` is called with
-    (images done, images in all).
-    """
-
-    def ask(model: nn.Module, name: str) -> tuple[Rows, Guesses]:
-        readable, guesses = label(
-            model, unlabeled, device, store=store, labeler=f"{prefix}{name}", progress=progress
-        )
-        return np.searchsorted(unlabeled.chosen, readable), guesses
-
-    return ask
-
-
-def labelings(semi: Semi, epochs: int) -> list[int]:
-    """After how many of its ``epochs`` ``pseudo`` labels anew: evenly, the first part is on labels alone."""
-    if semi.technique != "pseudo":
-        return []
-    if semi.labeler == "teacher":
-        return [0]
-    times = min(semi.rounds, epochs - 1)
-    return [epochs * number // (times + 1) for number in range(1, times + 1)]
+    def labelings(self, epochs: int) -> list[int]:
+        """Evenly over the ``epochs``, first on labels alone; or at the start, where the teacher labels."""
+        if self.asks_teacher:
+            return [0]
+        times = min(self.rounds, epochs - 1)
+        return [epochs * number // (times + 1) for number in range(1, times + 1)]

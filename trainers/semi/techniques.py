@@ -1,40 +1,21 @@
-"""What a training finds out in the batch about images without labels."""
+"""All techniques for images without labels: every module of this room is looked at."""
 
 from __future__ import annotations
 
-import torch
-from torch import nn
+from importlib import import_module
+from pkgutil import iter_modules
 
-from augsearch.trainers.semi.distillation import ask_teacher
-from augsearch.trainers.semi.fixmatch import match_views
-from augsearch.trainers.semi.pool import Pool
-from augsearch.trainers.training.learner import Learner
-from augsearch.trainers.training.technique import Judge
+import augsearch.trainers.semi as room
+from augsearch.policies.training import TECHNIQUES
+from augsearch.trainers.semi.technique import Technique
 
 
-def judging(
-    learner: Learner,
-    pool: Pool | None,
-    shares: torch.Tensor,
-    teacher: nn.Module | None,
-    device: torch.device,
-) -> Judge:
-    """What ``pool``'s technique does in the batch.
+def load_techniques() -> dict[str, type[Technique]]:
+    """The techniques by name, in the order of their ``rank``.
 
-    Args:
-        learner: who learns; where the technique has a memory, it is kept there.
-        pool: the images; None: there are none.
-        shares: (K,), of the classes among the labels.
-        teacher: in evaluation mode; of ``distillation`` alone.
-        device: where they all are.
+    Importing a module enters the techniques that it declares into the registry.
     """
-    if pool is None:
-        return Judge(lambda batch, _: batch, 0.0, 1.0)
-    semi = pool.semi
-    if semi.technique == "distillation":
-        if teacher is None:
-            raise ValueError("distillation on unlabeled images needs a teacher")
-        return Judge(ask_teacher(teacher, semi, learner), semi.weight, semi.temperature)
-    if semi.technique == "fixmatch":
-        return Judge(match_views(learner, pool, shares, device), semi.weight, 1.0)
-    return Judge(lambda batch, _: batch, semi.weight, 1.0)
+    for module in iter_modules(room.__path__):
+        import_module(f"{room.__name__}.{module.name}")
+    found = {name: one for name, one in TECHNIQUES.items() if issubclass(one, Technique)}
+    return dict(sorted(found.items(), key=lambda entry: (entry[1].rank, entry[0])))

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import torch
+from torch import nn
 
 from augsearch.policies import UserError
 
@@ -64,3 +65,18 @@ def quickest_threads(step: Callable[[], object]) -> int:
 def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
     """Inside, convolutions and products are computed in ``precision``."""
     return torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32)
+
+
+def precision_on(device: torch.device, network: nn.Module, wanted: str = "auto") -> torch.dtype:
+    """The type in which ``network`` computes convolutions and products on ``device``.
+
+    ``wanted`` is that type's name, or ``auto``: half of float32 where that is faster. Where a CPU computes in
+    bfloat16 natively, that is 1.5 to 1.9 times as fast in dense convolutions and transformers, and half as
+    fast in networks whose convolutions go channel by channel.
+    """
+    if wanted != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[wanted]
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    by_channel = any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in network.modules())
+    return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() and not by_channel else torch.float32

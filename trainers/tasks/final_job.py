@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic_core import to_json
 from torch import nn
 
-from augsearch.policies import PolicyFile, Semi, UserError
+from augsearch.policies import PolicyFile, UserError
 from augsearch.trainers.data.dataset import Progress
 from augsearch.trainers.data.splits import Splits
 from augsearch.trainers.data.unlabeled.dataset import Unlabeled
@@ -22,15 +22,13 @@ from augsearch.trainers.evaluation.inference import predict
 from augsearch.trainers.evaluation.metrics import Scores, score
 from augsearch.trainers.models.spec import ModelSpec
 from augsearch.trainers.semi.label_store import LabelStore
+from augsearch.trainers.semi.labeler import Labeler, predictor
 from augsearch.trainers.semi.pool import Pool, class_shares
-from augsearch.trainers.semi.pseudo_labels import Labeler, asking
+from augsearch.trainers.semi.technique import Technique, technique_of
 from augsearch.trainers.system.hashing import content_of, hex_hash
 from augsearch.trainers.tasks.inputs import spec_for
 from augsearch.trainers.training.recipe import Recipe
 from augsearch.trainers.workspace.folder import open_workspace
-
-if TYPE_CHECKING:
-    pass
 
 
 class FinalPlan(BaseModel):
@@ -49,12 +47,12 @@ class FinalPlan(BaseModel):
     processes: int = Field(default=1, ge=1)
     """How many share the training, each with a GPU of its own (DDP)."""
     first_teacher: str | None = None
-    """The network of the first teacher of ``self-training``; None: that of its students, ``model``."""
+    """The network of the first teacher in self-training; None: that of its students, ``model``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Yardstick:
-    """Labeled images by which the best epoch is known."""
+class SelectionSet:
+    """Labeled images, none of them trained on, by which the best epoch is selected."""
 
     pixels: Pixels
     rows: NDArray[np.int64]
@@ -68,27 +66,41 @@ class Yardstick:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Job:
-    """All that decides one training."""
+class FinalJob:
+    """All that decides a training of a model that ships, and where the model is left."""
 
     workspace: Path
+    """Its folder."""
     file: PolicyFile
     plan: FinalPlan
     pixels: Pixels
-    chosen: NDArray[np.int64]
-    """The images with labels."""
+    labeled: NDArray[np.int64]
+    """The images with labels that are trained on, see ``final_training_part``; rows of ``pixels``."""
     path: Path
+    """The model (``.safetensors``); its card and, until the end, a checkpoint lie beside it."""
+    card: dict[str, JsonValue] = field(default_factory=dict)
+    """What the model's card says beside what is known here."""
     unlabeled: Unlabeled | None = None
+    """Images without labels, of the side and channels of ``pixels``."""
+    selection: SelectionSet | None = None
+    """What selects the best epoch; None: the confirmation part."""
     round: int = 0
+    """In self-training: 0 trains the first teacher, or there is nothing but one training."""
     labeled_by: str = ""
-    """A hash of the teacher that labeled for it, in ``self-training``."""
-    target: Yardstick | None = None
-    """What to know the best epoch by; None: the confirmation part."""
+    """In self-training, a hash of the teacher that labeled for this student."""
 
     @property
-    def semi(self) -> Semi | None:
+    def technique(self) -> Technique | None:
         """How it learns from unlabeled images; None where there are none."""
-        return self.file.training.semi if self.unlabeled is not None and len(self.unlabeled.chosen) else None
+        semi = self.file.training.semi
+        if semi is None or self.unlabeled is None or not len(self.unlabeled.chosen):
+            return None
+        return technique_of(semi)
+
+    @property
+    def asks_teacher(self) -> bool:
+        """Whether there must be a teacher."""
+        return self.file.training.model_copy(update={"semi": self.technique}).asks_teacher
 
     @property
     def checkpoint(self) -> Path:
@@ -97,35 +109,35 @@ class Job:
 
     @property
     def label_file(self) -> Path:
-        """What was said of unlabeled images, until the training ends."""
+        """Models' predictions of unlabeled images, until the training ends."""
         return self.hidden("labels.db")
 
     def hidden(self, suffix: str) -> Path:
         """A file beside the model."""
         return self.path.with_name(f".{self.path.stem.removeprefix('.')}.{suffix}")
 
-    def yardstick(self) -> Yardstick:
-        """By which the best epoch is known."""
+    def selection_set(self) -> SelectionSet:
+        """The images that select the best epoch."""
         workspace = open_workspace(self.workspace)
         rows = workspace.confirmation
-        return self.target or Yardstick(self.pixels, rows, workspace.data.labels[rows])
+        return self.selection or SelectionSet(self.pixels, rows, workspace.data.labels[rows])
 
     def spec(self) -> ModelSpec:
-        """Its network."""
+        """The network to train."""
         plan = self.plan
         workspace = open_workspace(self.workspace)
         return spec_for(workspace, plan.model, plan.weights, plan.input_size, self.pixels.side)
 
     def seeds(self) -> list[int]:
-        """Of the weights and of the training."""
+        """The seeds of the weights and of the training."""
         seed = open_workspace(self.workspace).proxy.seed
-        # A nought at the end changes nothing: the first round has the seeds of a training without rounds.
+        # A 0 at the end changes nothing: the first round has the seeds of a training without rounds.
         return [int(part) for part in np.random.SeedSequence([seed, 99, self.round]).generate_state(2)]
 
     def key(self) -> str:
         """A hash of all that decides it."""
-        workspace = open_workspace(self.workspace)
-        parts = [
+        workspace, technique = open_workspace(self.workspace), self.technique
+        hashed = [
             workspace.data.fingerprint,
             workspace.folder.name,
             workspace.proxy.model_dump_json(exclude={"device"}),
@@ -136,21 +148,23 @@ class Job:
             self.pixels.made_by,
             self.spec().model_dump_json(),
         ]
-        images = self.chosen.tobytes() + workspace.confirmation.tobytes()
-        if self.semi is not None and self.unlabeled is not None:
-            parts += [self.semi.model_dump_json(), self.unlabeled.fingerprint, self.unlabeled.pixels.made_by]
-            parts += [str(self.round), self.labeled_by]
+        images = self.labeled.tobytes() + workspace.confirmation.tobytes()
+        if technique is not None and self.unlabeled is not None:
+            semi = to_json(technique.hashed()).decode()
+            hashed += [semi, self.unlabeled.fingerprint, self.unlabeled.pixels.made_by]
+            hashed += [str(self.round), self.labeled_by]
             images += self.unlabeled.chosen.tobytes()
-        return hex_hash(json.dumps(parts).encode(), images)
+        return hex_hash(json.dumps(hashed).encode(), images)
 
     def pool(self) -> Pool:
         """The unlabeled images to learn from; there are some."""
-        assert self.semi is not None
+        technique = self.technique
+        assert technique is not None
         assert self.unlabeled is not None
         classes = len(open_workspace(self.workspace).data.classes)
         unknown = np.zeros(len(self.unlabeled.truth), dtype=np.int64)
         images = self.unlabeled.pixels.training(self.unlabeled.chosen, unknown, classes, None)
-        return Pool(images, self.semi, self.semi.policy or self.file.policy)
+        return Pool(images, technique, technique.policy or self.file.policy)
 
     def labeler(
         self, device: torch.device, store: LabelStore, prefix: str, progress: Progress | None
@@ -159,18 +173,21 @@ class Job:
         assert self.unlabeled is not None
         data = open_workspace(self.workspace).data
         return Labeler(
-            asking(self.unlabeled, device, store=store, prefix=prefix, progress=progress),
-            class_shares(data.labels[self.chosen], len(data.classes)),
+            predictor(self.unlabeled, device, store=store, prefix=prefix, progress=progress),
+            class_shares(data.labels[self.labeled], len(data.classes)),
             self.unlabeled.truth[self.unlabeled.chosen],
         )
 
 
 def final_training_part(splits: Splits, limit: int | None) -> NDArray[np.int64]:
-    """Train and validation together; with ``limit``, at most that many training images, so train alone."""
+    """The images that a final model is trained on: train and validation.
+
+    With a ``limit`` of training images, train alone, which has no more.
+    """
     return splits.train if limit is not None else np.sort(np.concatenate((splits.train, splits.validation)))
 
 
-def check_alone(plan: FinalPlan) -> None:
+def check_one_process(plan: FinalPlan) -> None:
     """Refuse to learn from unlabeled images in several processes.
 
     Raises:

@@ -12,16 +12,17 @@ from torch import nn
 from augsearch.trainers.evaluation.inference import predict
 from augsearch.trainers.evaluation.metrics import ACCURACY, METRICS, score
 from augsearch.trainers.models.build import prepared
-from augsearch.trainers.models.drop import add_noise
+from augsearch.trainers.semi.labeler import Labeler, predict_in_memory
 from augsearch.trainers.semi.learn import learn
 from augsearch.trainers.semi.pool import Pool, class_shares
-from augsearch.trainers.semi.pseudo_labels import Labeler, guessed
+from augsearch.trainers.semi.technique import technique_of
 from augsearch.trainers.system.devices import one_thread, resolve_device
 from augsearch.trainers.tasks.inputs import labeled, spec_for, unlabeled
 from augsearch.trainers.tasks.teacher import Teacher, fold_teacher
 from augsearch.trainers.training.learner import Learner
 from augsearch.trainers.training.loop import EpochResult
 from augsearch.trainers.training.recipe import Recipe, usual_label_smoothing
+from augsearch.trainers.training.setup import TrainingSetup
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folder import Workspace, open_workspace
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
@@ -46,11 +47,11 @@ def _evaluate(
     workspace: Workspace, candidate: Candidate, fold: Fold, device: torch.device, teacher: Teacher | None
 ) -> FoldResult:
     started = time.perf_counter()
-    asked = teacher.network if teacher else None
-    model, passes = _trained(workspace, candidate, fold, device, asked)
-    if candidate.semi is not None and candidate.semi.technique == "self-training":
+    network = teacher.network if teacher else None
+    model, passes = _trained(workspace, candidate, fold, device, network)
+    if candidate.semi is not None and technique_of(candidate.semi).most_students:
         # One student: with as many as the final training has, a fold would cost several times as much.
-        model, more = _trained(workspace, candidate, fold, device, asked, labels_of=model)
+        model, more = _trained(workspace, candidate, fold, device, network, labeled_by=model)
         passes += more
     images, labels = workspace.scored_images(fold.stage)
     logits = predict(model, images, device)
@@ -85,50 +86,43 @@ def _trained(
     fold: Fold,
     device: torch.device,
     teacher: nn.Module | None,
-    labels_of: nn.Module | None = None,
+    labeled_by: nn.Module | None = None,
 ) -> tuple[nn.Module, int]:
     """A network trained on ``fold``, and the image passes it took.
 
-    In self-training it is the first teacher, or the student that learns from what ``labels_of`` says.
+    In self-training it is the first teacher, or the student whose unlabeled images ``labeled_by`` labels.
     """
-    proxy, semi = workspace.proxy, candidate.semi
+    proxy = workspace.proxy
     weights_seed, training_seed = fold.seeds(proxy.seed)
-    if labels_of is not None:
+    if labeled_by is not None:
         seeds = np.random.SeedSequence([weights_seed, 1]).generate_state(2)
         weights_seed, training_seed = (int(seed) for seed in seeds)
     chosen = workspace.training_subset(fold)
     logits = None
     if teacher is not None and candidate.distillation and candidate.distillation.teacher_view == "clean":
         logits = predict(teacher, workspace.data.images[chosen], device)
-    data = labeled(workspace, chosen, logits)
+    setup = TrainingSetup(
+        labeled(workspace, chosen, logits),
+        candidate.policy,
+        Recipe(epochs=proxy.epochs, label_smoothing=usual_label_smoothing(candidate.semi)),
+        seed=training_seed,
+        device=device,
+        distillation=candidate.distillation,
+        teacher=teacher,
+    )
     spec = spec_for(workspace, proxy.model, proxy.weights, proxy.input_size)
     model, _ = prepared(spec, proxy.weights, weights_seed)
-    recipe = Recipe(epochs=proxy.epochs, label_smoothing=usual_label_smoothing(semi))
-    learner = Learner.prepare(model, recipe, candidate.transfer, device)
+    learner = Learner.prepare(model, setup.recipe, candidate.transfer, device)
     pool = labeler = None
-    if semi is not None and (semi.technique != "self-training" or labels_of is not None):
-        pool = Pool(unlabeled(workspace), semi, semi.policy or candidate.policy)
+    technique = None if candidate.semi is None else technique_of(candidate.semi)
+    if technique is not None and (labeled_by is not None or not technique.most_students):
+        pool = Pool(unlabeled(workspace), technique, technique.policy or candidate.policy)
         labeler = Labeler(
-            lambda model, _: guessed(model, workspace.unlabeled, device),
-            class_shares(data.labels, data.num_classes),
+            lambda model, _: predict_in_memory(model, workspace.unlabeled, device),
+            class_shares(setup.data.labels, setup.data.num_classes),
         )
-        if labels_of is not None:
-            add_noise(model, semi.dropout, semi.stochastic_depth)
-            labeler.label(pool, labels_of, "teacher")
-    passes = sum(
-        epoch.images
-        for epoch in learn(
-            learner,
-            data,
-            candidate.policy,
-            recipe,
-            seed=training_seed,
-            device=device,
-            distillation=candidate.distillation,
-            teacher=teacher,
-            pool=pool,
-            labeler=labeler,
-        )
-        if isinstance(epoch, EpochResult)
-    )
-    return model, passes
+        if labeled_by is not None:
+            technique.prepare_student(model)
+            labeler.label(pool, labeled_by, "teacher")
+    events = learn(learner, setup, pool, labeler)
+    return model, sum(epoch.images for epoch in events if isinstance(epoch, EpochResult))

@@ -22,7 +22,7 @@ def labeled(workspace: Workspace, chosen: NDArray[np.int64], teacher: Logits | N
 
 
 def unlabeled(workspace: Workspace) -> LabeledImages:
-    """The images without labels, as they lie in memory or are mapped into it; all labels are nought."""
+    """The images without labels, as they lie in memory or are mapped into it; all labels are 0."""
     images = workspace.unlabeled
     return LabeledImages(images, np.zeros(len(images), dtype=np.int64), len(workspace.data.classes))
 

@@ -12,27 +12,21 @@ from dataclasses import dataclass, replace
 from glob import escape
 from pathlib import Path
 
-import torch
-from pydantic import JsonValue
-
-from augsearch.policies import PolicyFile, UserError
+from augsearch.policies import UserError
 from augsearch.trainers.data.dataset import Progress
-from augsearch.trainers.data.splits import Splits
-from augsearch.trainers.data.unlabeled.dataset import Unlabeled
-from augsearch.trainers.data.views import Pixels
 from augsearch.trainers.evaluation.metrics import Scores
 from augsearch.trainers.models.build import build_model
 from augsearch.trainers.models.names import is_model_file
 from augsearch.trainers.models.saved import load_model
 from augsearch.trainers.semi.label_store import LabelStore
+from augsearch.trainers.semi.labeler import Labeling
 from augsearch.trainers.semi.pool import Pool
-from augsearch.trainers.semi.pseudo_labels import Labeler, Labeling
 from augsearch.trainers.system.devices import resolve_device
 from augsearch.trainers.system.hashing import content_of
-from augsearch.trainers.tasks.final import FinalEpoch, FinalModel, Following, train_final, trained
-from augsearch.trainers.tasks.final_job import FinalPlan, Job, Yardstick, check_alone, final_training_part
+from augsearch.trainers.tasks.final import FinalEpoch, FinalModel, FinalTraining, train_final, trained
+from augsearch.trainers.tasks.final_job import FinalJob, check_one_process
 from augsearch.trainers.training.checkpoints import Best
-from augsearch.trainers.workspace.folder import Workspace
+from augsearch.trainers.workspace.folder import open_workspace
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,7 +37,7 @@ class RoundDone:
     """0 trained the first teacher, the others a student each."""
     network: str
     validation: Scores
-    """Of the round's best epoch, on the images that chose it."""
+    """The round's best epoch's, on the images that selected it."""
     best_epoch: int
     epochs: int
     """Trained; fewer than planned where it stopped early."""
@@ -52,93 +46,103 @@ class RoundDone:
     images: int
     """Image passes of this round."""
     unlabeled: int
-    """Of these, those of images without a label."""
+    """Those among them of images without a label."""
     seconds: float
     """Of this round, its labeling among them."""
     best: bool
-    """Whether it is the best so far; the first that is not is the last."""
+    """Whether it is the best so far; the first one that is not is the last."""
 
 
-def train_students(
-    workspace: Workspace,
-    splits: Splits,
-    file: PolicyFile,
-    plan: FinalPlan,
-    *,
-    pixels: Pixels,
-    limit: int | None,
-    path: Path,
-    card: dict[str, JsonValue] | None = None,
-    unlabeled: Unlabeled | None = None,
-    target: Yardstick | None = None,
-    progress: Progress | None = None,
-) -> Generator[FinalEpoch | Labeling | RoundDone, None, FinalModel]:
+StudentTraining = Generator[FinalEpoch | Labeling | RoundDone, None, FinalModel]
+"""The epochs, labelings and rounds of self-training as they are done; it returns the best model."""
+
+
+def train_students(student: FinalJob, progress: Progress | None = None) -> StudentTraining:
     """Train a first teacher on the labels alone, then students, until one is no better than the best before.
 
-    The best model of each round labels ``unlabeled`` for the next, on clean images and without noise. A
+    The best model of each round labels the unlabeled images for the next, on clean views and without noise. A
     student starts anew, and learns from labels and these labels under the policy, with dropout and stochastic
     depth.
 
-    Yields every epoch, every labeling, and the end of every round. The best model of all lies at ``path``,
-    from the first epoch on the best so far. Until the end each round has files of its own beside it: the same
-    call goes on from them, with the same result as if it had never stopped, and yields labelings and ends of
-    rounds from before again. Arguments are those of ``train_final``, which this is without unlabeled images.
+    Yields every epoch, every labeling, and the end of every round. The best model of all lies at the path of
+    ``student``, from the first epoch on the best so far. Until the end each round has files of its own beside
+    it: the same call goes on from them, with the same result as if it had never stopped, and yields labelings
+    and ends of rounds from before again. Without unlabeled images it is ``train_final``. ``progress`` is
+    called with (images done, images in all) while unlabeled images are labeled.
 
     Raises:
-        TrainingDivergedError: the loss became no number; the best model so far stays at ``path``.
+        TrainingDivergedError: the loss became no number; the best model so far stays at the path.
         UserError: the students' network is smaller than the first teacher's, or as for ``train_final``.
     """
-    chosen = final_training_part(splits, limit)
-    student = Job(workspace.folder, file, plan, pixels, chosen, path, unlabeled=unlabeled, target=target)
-    if unlabeled is None or student.semi is None:
-        plainly = train_final(
-            workspace, splits, file, plan, pixels=pixels, limit=limit, path=path, card=card, target=target
-        )
-        return (yield from plainly)
-    if student.semi.technique != "self-training":
-        raise ValueError(f"{student.semi.technique} is done by train_final")
-    check_alone(plan)
-    job = _first(student)
-    _check_sizes(job, student)
-    device, pool = resolve_device(workspace.proxy.device), student.pool()
-    rounds: list[FinalModel] = []
+    technique = student.technique
+    if technique is None or student.unlabeled is None:
+        return (yield from train_final(student))
+    if not technique.most_students:
+        raise ValueError(f"{technique.technique} is done by train_final")
+    check_one_process(student.plan)
+    first_teacher = _first_teacher(student)
+    _check_sizes(first_teacher, student)
+    done: list[FinalModel] = []
     labelings: list[Labeling] = []
     best: FinalModel | None = None
     with LabelStore(student.label_file) as store:
-        labeler = student.labeler(device, store, f"{unlabeled.pixels.made_by} ", progress)
-        while len(rounds) <= student.semi.rounds:
-            if not rounds:
-                training = trained(job, card)
-            else:
-                job = _next(student, rounds[-1])
-                # The same images as before; what is to be learned of them isn't.
-                pool = Pool(pool.images, pool.semi, pool.policy)
-                labelings.append(_labeled(pool, labeler, rounds[-1].path, job.labeled_by, device))
-                yield labelings[-1]
-                training = trained(job, card, pool=pool, spent=labelings[-1].seconds)
-            ended = yield from _put_if_best(training, best, path)
-            rounds.append(ended)
-            better = _better(ended.validation, best)
+        rounds = _Rounds(first_teacher, student, store, progress)
+        while len(done) <= technique.most_students:
+            training, labeling = rounds.next(done[-1] if done else None)
+            if labeling is not None:
+                labelings.append(labeling)
+                yield labeling
+            model = yield from _put_if_best(training, best, student.path)
+            done.append(model)
+            better = _better(model.validation, best)
             if better:
-                best = ended
-                _put(ended.path, path)  # it may not lie there after a kill
-            yield _done(ended, labelings[-1] if labelings else None, better)
+                best = model
+                _put(model.path, student.path)  # it may not lie there after a kill
+            yield _round_done(model, labeling, better)
             if not better:
                 break
     _remove(student)
     assert best is not None
     return replace(
         best,
-        path=path,
-        images=sum(one.images for one in rounds),
-        unlabeled=sum(one.unlabeled for one in rounds),
-        seconds=sum(one.seconds for one in rounds),
+        path=student.path,
+        images=sum(one.images for one in done),
+        unlabeled=sum(one.unlabeled for one in done),
+        seconds=sum(one.seconds for one in done),
         labelings=tuple(labelings),
     )
 
 
-def _first(student: Job) -> Job:
-    """The first teacher's training: of its own network, on labels alone."""
+class _Rounds:
+    """The trainings of self-training, one after the other."""
+
+    def __init__(
+        self, first_teacher: FinalJob, student: FinalJob, store: LabelStore, progress: Progress | None
+    ) -> None:
+        assert student.unlabeled is not None
+        self._first_teacher, self._student = first_teacher, student
+        self._device = resolve_device(open_workspace(student.workspace).proxy.device)
+        self._images = student.pool()
+        prefix = f"{student.unlabeled.pixels.made_by} "
+        self._labeler = student.labeler(self._device, store, prefix, progress)
+
+    def next(self, teacher: FinalModel | None) -> tuple[FinalTraining, Labeling | None]:
+        """The training of a student of ``teacher``, and the labels that it learns.
+
+        Without ``teacher`` it is the first teacher's training, on labels alone.
+        """
+        if teacher is None:
+            return trained(self._first_teacher), None
+        job = _student_of(teacher, self._student)
+        # The same images as before; what is to be learned of them isn't.
+        pool = Pool(self._images.images, self._images.technique, self._images.policy)
+        model, _ = load_model(teacher.path)
+        labeling = self._labeler.label(pool, model.to(self._device), job.labeled_by)
+        return trained(job, pool, spent=labeling.seconds), labeling
+
+
+def _first_teacher(student: FinalJob) -> FinalJob:
+    """The first teacher's training: its own network, on labels alone."""
     plan, training, name = student.plan, student.file.training, student.plan.first_teacher
     if name is not None and name != plan.model:
         weights = name if is_model_file(name) else "none"
@@ -149,7 +153,7 @@ def _first(student: Job) -> Job:
     return replace(student, file=file, plan=plan, path=_path(student.path, 0), unlabeled=None)
 
 
-def _next(student: Job, teacher: FinalModel) -> Job:
+def _student_of(teacher: FinalModel, student: FinalJob) -> FinalJob:
     """The training of the student whose images ``teacher`` labels."""
     number = teacher.round + 1
     # The side at which a network works is not in its weights.
@@ -162,11 +166,11 @@ def _path(path: Path, number: int) -> Path:
 
 
 def _hidden(path: Path) -> str:
-    """How the names of the rounds' files begin."""
+    """The beginning of the names of the rounds' files."""
     return f".{path.stem}.round-"
 
 
-def _check_sizes(first: Job, student: Job) -> None:
+def _check_sizes(first: FinalJob, student: FinalJob) -> None:
     if first.plan.model == student.plan.model:
         return
     most, least = (
@@ -180,20 +184,15 @@ def _check_sizes(first: Job, student: Job) -> None:
         )
 
 
-def _labeled(pool: Pool, labeler: Labeler, teacher: Path, name: str, device: torch.device) -> Labeling:
-    model, _ = load_model(teacher)
-    return labeler.label(pool, model.to(device), name)
-
-
-def _put_if_best(training: Following, best: FinalModel | None, path: Path) -> Following:
+def _put_if_best(training: FinalTraining, best: FinalModel | None, path: Path) -> FinalTraining:
     """``training``; whenever its model is better than ``best`` and than it was, it is put at ``path``."""
     with closing(training):
         while True:
             try:
                 event = next(training)
             except StopIteration as stop:
-                ended: FinalModel = stop.value
-                return ended
+                model: FinalModel = stop.value
+                return model
             if isinstance(event, FinalEpoch) and event.best and _better(event.validation, best):
                 _put(_path(path, event.round), path)
             yield event
@@ -215,7 +214,7 @@ def _put(model: Path, path: Path) -> None:
         temporary.replace(target)
 
 
-def _remove(student: Job) -> None:
+def _remove(student: FinalJob) -> None:
     """Remove all rounds' files, half written ones too."""
     folder, beginning = student.path.parent, escape(_hidden(student.path))
     for pattern in (f"{beginning}[0-9]*", f".{beginning}[0-9]*"):
@@ -224,16 +223,16 @@ def _remove(student: Job) -> None:
     student.label_file.unlink()
 
 
-def _done(ended: FinalModel, labeling: Labeling | None, better: bool) -> RoundDone:
+def _round_done(model: FinalModel, labeling: Labeling | None, better: bool) -> RoundDone:
     return RoundDone(
-        round=ended.round,
-        network=ended.spec.name,
-        validation=ended.validation,
-        best_epoch=ended.best_epoch,
-        epochs=ended.epochs,
+        round=model.round,
+        network=model.spec.name,
+        validation=model.validation,
+        best_epoch=model.best_epoch,
+        epochs=model.epochs,
         labeling=labeling,
-        images=ended.images,
-        unlabeled=ended.unlabeled,
-        seconds=ended.seconds,
+        images=model.images,
+        unlabeled=model.unlabeled,
+        seconds=model.seconds,
         best=better,
     )

@@ -1,8 +1,8 @@
 """The teacher: a model that was given, or a network trained as its student will be.
 
-That is on the very images with labels that its student learns from, and for as many epochs, in the search
-as in the final training. One that knows more images than a fold has would flatter, in the search, whoever
-listens to it; one that knows fewer than its student holds it back.
+It is trained on the very images with labels that its student learns from, and for as many epochs, in the
+search as in the final training. A teacher that knows more images than a fold has would flatter its students
+in the search; one that knows fewer than its student holds it back.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from augsearch.trainers.tasks.inputs import labeled, spec_for
 from augsearch.trainers.training.learner import Learner
 from augsearch.trainers.training.loop import train
 from augsearch.trainers.training.recipe import Recipe, default_final_epochs
+from augsearch.trainers.training.setup import TrainingSetup
 from augsearch.trainers.workspace.candidate import SELF, ProxySettings
 from augsearch.trainers.workspace.folder import Workspace
 from augsearch.trainers.workspace.folds import Fold, Stage
@@ -99,14 +100,14 @@ def fold_teacher(workspace: Workspace, fold: Fold, device: torch.device) -> Teac
         UserError: the teacher is no model, or knows other classes.
     """
     proxy = workspace.proxy
-    lesson = _Lesson(
+    job = _TeacherJob(
         workspace,
         *_network(proxy, (proxy.model, proxy.weights)),
         images=workspace.training_subset(fold),
         epochs=proxy.epochs,
         seeds=Fold(fold.stage, FIRST_TEACHER + 1 + fold.index).seeds(proxy.seed),
     )
-    return _ready(lesson, workspace.fold_teachers, f"{fold.stage.value}-{fold.index}-", device)
+    return _ready(job, workspace.fold_teachers, f"{fold.stage.value}-{fold.index}-", device)
 
 
 def final_teacher(
@@ -118,7 +119,7 @@ def final_teacher(
 ) -> Teacher:
     """The teacher of a final training on ``images``, trained before if it has to be.
 
-    Of more than ``MOST_TEACHER_IMAGES`` it learns from a sample, and never for longer than is usual where
+    From more than ``MOST_TEACHER_IMAGES`` it learns a sample, and never for longer than is usual where
     all images have labels. ``student`` is its student's network and weights, as in ``ProxySettings``.
 
     Raises:
@@ -126,7 +127,7 @@ def final_teacher(
     """
     seed, labels = workspace.proxy.seed, workspace.data.labels
     images = fold_subset(images, labels, fold=0, size=min(len(images), MOST_TEACHER_IMAGES), seed=seed)
-    lesson = _Lesson(
+    job = _TeacherJob(
         workspace,
         *_network(workspace.proxy, student),
         images=images,
@@ -134,7 +135,7 @@ def final_teacher(
         seeds=Fold(Stage.SEARCH, FIRST_TEACHER).seeds(seed),
     )
     try:
-        return _ready(lesson, workspace.final_teachers, "", device)
+        return _ready(job, workspace.final_teachers, "", device)
     except TrainingDivergedError as error:
         raise UserError(f"{error}; give another --teacher, or none") from None
 
@@ -148,8 +149,8 @@ def _network(proxy: ProxySettings, student: tuple[str, str]) -> tuple[str, str]:
 
 
 @dataclass(frozen=True, eq=False)
-class _Lesson:
-    """What a teacher learns."""
+class _TeacherJob:
+    """All that decides the training of a teacher."""
 
     workspace: Workspace
     network: str
@@ -160,7 +161,7 @@ class _Lesson:
 
     @property
     def key(self) -> str:
-        """A hash of all that decides it."""
+        """A hash of it."""
         made_of = [
             *(self.workspace.data.fingerprint, content_of(self.network), content_of(self.weights)),
             *(self.epochs, *self.seeds),
@@ -176,10 +177,10 @@ class _Lesson:
         recipe = Recipe(epochs=self.epochs if loaded is None else max(self.epochs // 3, 1))
         learner = Learner.prepare(model, recipe, None if loaded is None else Transfer(mode="full"), device)
         data = labeled(self.workspace, self.images)
+        setup = TrainingSetup(data, TEACHER_POLICY, recipe, seed=self.seeds[1], device=device)
         try:
             with one_thread():
-                training = train(learner, data, TEACHER_POLICY, recipe, seed=self.seeds[1], device=device)
-                passes = sum(epoch.images for epoch in training)
+                passes = sum(epoch.images for epoch in train(learner, setup))
         except TrainingDivergedError as error:
             raise TrainingDivergedError(f"the teacher's training: {error}") from None
         card: dict[str, JsonValue] = {
@@ -190,16 +191,16 @@ class _Lesson:
         save_model(model, spec, path, card)
 
 
-def _ready(lesson: _Lesson, folder: Path, prefix: str, device: torch.device) -> Teacher:
-    """The teacher that was given, or that ``folder`` has, or had now of ``lesson``."""
-    classes, given = lesson.workspace.data.classes, lesson.workspace.given_teacher
+def _ready(job: _TeacherJob, folder: Path, prefix: str, device: torch.device) -> Teacher:
+    """The teacher that was given, or that ``job`` has left in ``folder``, or trained now by it."""
+    classes, given = job.workspace.data.classes, job.workspace.given_teacher
     if given is not None:
         return Teacher(given, _loaded(given, classes, device))
-    path = folder / f"{prefix}{lesson.key}.safetensors"
+    path = folder / f"{prefix}{job.key}.safetensors"
     folder.mkdir(parents=True, exist_ok=True)
     with filelock.FileLock(path.with_suffix(".lock")):  # others may want the same at the same time
         if not (path.exists() and path.with_suffix(".json").exists()):
-            lesson.save(path, device)
+            job.save(path, device)
         card = card_of(path)
         return Teacher(path, _loaded(path, classes, device), card["images"], card["seconds"])
 

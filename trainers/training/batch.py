@@ -14,14 +14,14 @@ from augsearch.policies import Mix
 
 @dataclass(frozen=True, slots=True, eq=False)
 class UnlabeledBatch:
-    """One step's images that nobody labeled, and what is to be learned of them."""
+    """A step's images without labels, and their targets."""
 
     images: Tensor
     """uint8 (U, C, H, W): as their policy leaves them."""
     targets: Tensor | None = None
-    """float32 (U, K): probabilities, each row times the image's weight; None: still to be judged."""
+    """float32 (U, K): probabilities, each row times the image's weight; None: still to be found."""
     weak: Tensor | None = None
-    """uint8 (U, C, H, W): the views by which they are judged."""
+    """uint8 (U, C, H, W): the views by which the targets are found."""
     rows: Tensor | None = None
     """int64 (U,): which of all unlabeled images they are."""
     mix: Mix | None = None
@@ -30,7 +30,7 @@ class UnlabeledBatch:
     """U as a share of as many as there should be, μB: few images weigh no more than they would among many."""
 
     def parts(self, count: int) -> Iterator[UnlabeledBatch | None]:
-        """The judged batch in ``count`` parts whose sizes differ by one image at most; None: an empty one."""
+        """A batch with targets in ``count`` parts whose sizes differ by at most one; None: an empty part."""
         assert self.targets is not None
         for images, targets in zip(
             self.images.tensor_split(count), self.targets.tensor_split(count), strict=True
@@ -40,7 +40,7 @@ class UnlabeledBatch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """One step's images and what is known of them."""
+    """A step's images and their targets."""
 
     images: Tensor
     """uint8 (B, C, H, W)."""

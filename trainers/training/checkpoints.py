@@ -22,33 +22,33 @@ class Best:
     scores: Scores | None = None
 
     def beaten_by(self, scores: Scores) -> bool:
-        """More right, and where that ties, surer of it."""
+        """Whether ``scores`` are better: by accuracy, and where that ties, by log-loss."""
         return (scores.accuracy, -scores.log_loss) > (self.accuracy, -self.log_loss)
 
 
 @dataclass(slots=True)
-class Standing:
+class TrainingState:
     """What a training has come to, beside its learner."""
 
     best: Best | None = None
     images: int = 0
     """Image passes."""
     unlabeled: int = 0
-    """Of these, those of images without a label."""
+    """Those among them of images without a label."""
     seconds: float = 0.0
 
 
-def keep(checkpoint: Path, key: str, learner: Learner, standing: Standing) -> None:
-    """Write where the training called ``key`` stands after an epoch."""
-    best = standing.best
+def save_checkpoint(checkpoint: Path, key: str, learner: Learner, state: TrainingState) -> None:
+    """Write the state of the training called ``key`` after an epoch, whole or not at all."""
+    best = state.best
     assert best is not None
     document = {
         "key": key,
         "learner": learner.state_dict(),
         "best": [best.epoch, best.accuracy, best.log_loss],
-        "passes": standing.images,
-        "unlabeled": standing.unlabeled,
-        "seconds": standing.seconds,
+        "passes": state.images,
+        "unlabeled": state.unlabeled,
+        "seconds": state.seconds,
         "threads": torch.get_num_threads(),
     }
     temporary = checkpoint.with_name(f"{checkpoint.name}.part")
@@ -56,22 +56,22 @@ def keep(checkpoint: Path, key: str, learner: Learner, standing: Standing) -> No
     temporary.replace(checkpoint)
 
 
-def take_up(checkpoint: Path, key: str, learner: Learner, model: Path) -> Standing:
-    """Bring ``learner`` to where a checkpoint of the very same training left it.
+def load_checkpoint(checkpoint: Path, key: str, learner: Learner, model: Path) -> TrainingState:
+    """Load a checkpoint of the very same training into ``learner``.
 
     Returns:
-        How far it had come; nowhere without such a checkpoint, or without the best ``model`` until then.
+        The state of the training then; a new one where there is no such checkpoint, or no ``model``.
     """
     try:
         document: dict[str, Any] = torch.load(checkpoint, map_location="cpu", weights_only=True)
         same = document["key"] == key and model.exists()
-    except Exception:  # There is none, or of a damaged one torch raises anything.
-        return Standing()
+    except Exception:  # There is none, or torch raises anything because it is damaged.
+        return TrainingState()
     if not same:
-        return Standing()
+        return TrainingState()
     learner.load_state_dict(document["learner"])
     if learner.parallel is None:
         torch.set_num_threads(document["threads"])  # sums over others come out differently
     best = Best(*document["best"])
     # Checkpoints from before unlabeled images were learned from don't count them.
-    return Standing(best, document["passes"], document.get("unlabeled", 0), document["seconds"])
+    return TrainingState(best, document["passes"], document.get("unlabeled", 0), document["seconds"])

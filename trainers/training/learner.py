@@ -10,6 +10,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from augsearch.policies import Transfer
+from augsearch.trainers.system.devices import precision_on
 from augsearch.trainers.training.optimizers import build_optimizers
 from augsearch.trainers.training.recipe import Recipe
 from augsearch.trainers.training.transfer import freeze
@@ -23,21 +24,19 @@ class Learner:
     """Trained in place."""
     optimizers: list[torch.optim.Optimizer]
     full_rates: list[list[float]]
-    """Of each optimizer's groups, the learning rate at the top of the schedule."""
+    """The learning rate of each optimizer's groups at the top of the schedule."""
     transfer: Transfer | None = None
     average: AveragedModel | None = None
     """The exponential moving average of the weights (EMA), if the recipe keeps one."""
     scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler(enabled=False))
     accumulation: int = 1
-    """Into how many parts each batch is divided for want of memory."""
+    """The number of parts into which each batch is divided for want of memory."""
     precision: torch.dtype = torch.float32
     """What convolutions and products are computed in."""
     epoch: int = 0
     """Epochs trained."""
-    predicted: torch.Tensor | None = None
-    """int64 (N,): of each unlabeled image the class of its last confident prediction, −1 before the first."""
-    mean_prediction: torch.Tensor | None = None
-    """float32 (K,): the mean of its predictions on unlabeled images until now."""
+    memory: dict[str, torch.Tensor] = field(default_factory=dict)
+    """What a technique for unlabeled images remembers, by names of its own."""
     parallel: nn.Module | None = None
     """The model wrapped so that several processes share their gradients."""
 
@@ -60,7 +59,7 @@ class Learner:
         if recipe.ema is not None:
             averaging = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
             average = AveragedModel(model, multi_avg_fn=averaging, use_buffers=True)
-        precision = recipe.precision_on(device, model)
+        precision = precision_on(device, model, recipe.precision)
         return cls(
             model=model,
             optimizers=optimizers,
@@ -97,8 +96,7 @@ class Learner:
             "scaler": self.scaler.state_dict(),
             "accumulation": self.accumulation,
             "epoch": self.epoch,
-            "predicted": self.predicted,
-            "mean_prediction": self.mean_prediction,
+            "memory": dict(self.memory),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -111,6 +109,7 @@ class Learner:
         self.scaler.load_state_dict(state["scaler"])
         self.accumulation, self.epoch = state["accumulation"], state["epoch"]
         device = next(self.model.parameters()).device
-        for name in ("predicted", "mean_prediction"):
-            kept = state.get(name)  # kept only since unlabeled images are learned from
-            setattr(self, name, None if kept is None else kept.to(device))
+        memory = state.get("memory")
+        if memory is None:  # checkpoints of old have FixMatch's memory, if any, beside the rest
+            memory = {name: state.get(name) for name in ("predicted", "mean_prediction")}
+        self.memory = {name: kept.to(device) for name, kept in memory.items() if kept is not None}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
@@ -11,82 +11,63 @@ import torch
 from numpy.typing import NDArray
 
 from augsearch.policies import Distillation, Mix, Policy, draw_mix
-from augsearch.trainers.data.views import TrainingImages
 from augsearch.trainers.evaluation.inference import to_tensor
 from augsearch.trainers.evaluation.metrics import Logits
-from augsearch.trainers.semi.pool import Pool
 from augsearch.trainers.system.threads import in_order
 from augsearch.trainers.training.batch import Batch, UnlabeledBatch
-from augsearch.trainers.training.distributed import ALONE, Shard
 from augsearch.trainers.training.losses import softened
+from augsearch.trainers.training.setup import TrainingSetup
+from augsearch.trainers.training.unlabeled import UnlabeledPool
 
 
 def steps_of(images: int, batch_size: int) -> int:
-    """Steps of an epoch; the images that fill no batch are left out."""
+    """How many steps an epoch has; the images that fill no batch are left out."""
     return images // batch_size_of(images, batch_size)
 
 
 def batch_size_of(images: int, most: int) -> int:
-    """Labeled images of a step: of few images a sixth, so that an epoch has some steps."""
+    """How many labeled images a step has: of few a sixth, so that an epoch has some steps."""
     return min(most, max(images // 6, min(8, images)))
 
 
-def batches(
-    data: TrainingImages,
-    policy: Policy,
-    batch_size: int,
-    *,
-    seed: int,
-    epoch: int,
-    device: torch.device,
-    distillation: Distillation | None = None,
-    pool: Pool | None = None,
-    shard: Shard = ALONE,
-) -> Iterator[Batch]:
+def batches(setup: TrainingSetup, epoch: int, pool: UnlabeledPool | None = None) -> Iterator[Batch]:
     """One epoch in random order, augmented and mixed; the images that fill no batch are left out."""
-    one_hot = np.eye(data.num_classes, dtype=np.float32)
-    size = batch_size_of(len(data.labels), batch_size)
-    order = np.random.default_rng([seed, epoch]).permutation(len(data.labels))
-    wanted = [
+    data, shard = setup.data, setup.shard
+    size = batch_size_of(len(data.labels), setup.recipe.batch_size)
+    order = np.random.default_rng([setup.seed, epoch]).permutation(len(data.labels))
+    steps = [
         order[start : start + size][shard.rank :: shard.size]
         for start in range(0, len(order) - size + 1, size)
     ]
-    beside = pool.per_step(size, len(wanted)) if pool is not None else 0
-    drawn = pool.drawn(beside, epoch, len(wanted), seed) if pool is not None and beside else []
-    sources = [data] if pool is None or not beside else [data, pool.images]
-    together = max(1, min(source.at_once for source in sources) // (size + beside))
+    unlabeled = None
+    if pool is not None and (beside := pool.per_step(size, len(steps))):
+        drawn = pool.drawn(beside, epoch, len(steps), setup.seed)
+        rows = [part[shard.rank :: shard.size] for part in drawn]
+        unlabeled = _Unlabeled(pool, rows, beside / pool.wanted(size))
+    sources, in_a_step = [data], size
+    if unlabeled is not None:
+        sources, in_a_step = [data, unlabeled.pool.images], size + beside
+    together = max(1, min(source.at_once for source in sources) // in_a_step)
 
     def made(first: int) -> list[_HostBatch]:
-        rng = np.random.default_rng([seed, epoch, first, shard.rank])
-        chosen = wanted[first : first + together]
-        views = data.views(np.concatenate(chosen), policy, rng)
-        ends = np.cumsum([len(part) for part in chosen])[:-1]
-        labeled = [
-            _mixed(images, one_hot[data.labels[part]], _soften(data.teacher, part, distillation), policy, rng)
-            for part, images in zip(chosen, np.split(views, ends), strict=True)
-        ]
-        if pool is None or not beside:
-            return [_HostBatch(*one, None) for one in labeled]
+        entropy = [setup.seed, epoch, first, shard.rank]
+        labeled = _labeled_batches(setup, steps[first : first + together], np.random.default_rng(entropy))
+        if unlabeled is None:
+            return labeled
         # A stream of their own, so that the labeled images' views are what they are without them.
-        rng = np.random.default_rng([seed, epoch, first, shard.rank, _UNLABELED])
-        rows = [part[shard.rank :: shard.size] for part in drawn[first : first + together]]
-        others = _unlabeled_views(pool, rows, beside / pool.wanted(size), rng)
-        return [_HostBatch(*one, other) for one, other in zip(labeled, others, strict=True)]
+        rng = np.random.default_rng([*entropy, _UNLABELED])
+        others = _unlabeled_batches(unlabeled, slice(first, first + together), rng)
+        return [replace(one, unlabeled=other) for one, other in zip(labeled, others, strict=True)]
 
-    firsts = range(0, len(wanted), together)
-    threads = max(source.threads for source in sources) or _ahead(device)
+    firsts = range(0, len(steps), together)
+    threads = max(source.threads for source in sources) or _ahead(setup.device)
     chunks = in_order(made, firsts, threads) if threads else map(made, firsts)
     for one in chain.from_iterable(chunks):
-        yield Batch(
-            to_tensor(one.images, device),
-            torch.from_numpy(one.targets).to(device),
-            torch.from_numpy(one.teacher).to(device) if one.teacher is not None else None,
-            one.unlabeled.on(device) if one.unlabeled is not None else None,
-        )
+        yield one.on(setup.device)
 
 
 _UNLABELED = 1
-"""Part of the seed of unlabeled images' views."""
+"""An entry in the seed of unlabeled images' views."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,26 +95,61 @@ class _HostBatch:
     images: NDArray[np.uint8]
     targets: NDArray[np.float32]
     teacher: NDArray[np.float32] | None
-    unlabeled: _HostUnlabeled | None
+    unlabeled: _HostUnlabeled | None = None
+
+    def on(self, device: torch.device) -> Batch:
+        return Batch(
+            to_tensor(self.images, device),
+            torch.from_numpy(self.targets).to(device),
+            torch.from_numpy(self.teacher).to(device) if self.teacher is not None else None,
+            self.unlabeled.on(device) if self.unlabeled is not None else None,
+        )
 
 
-def _unlabeled_views(
-    pool: Pool, rows: list[NDArray[np.int64]], share: float, rng: np.random.Generator
-) -> list[_HostUnlabeled]:
-    """Some batches of unlabeled images, mixed where what is to be learned of them is known."""
+@dataclass(frozen=True, slots=True)
+class _Unlabeled:
+    """What goes with the labeled images of an epoch."""
+
+    pool: UnlabeledPool
+    rows: list[NDArray[np.int64]]
+    """The images of each step."""
+    share: float
+    """How many they are, as a share of as many as there should be."""
+
+
+def _labeled_batches(
+    setup: TrainingSetup, steps: list[NDArray[np.int64]], rng: np.random.Generator
+) -> list[_HostBatch]:
+    """The batches of some steps, augmented together."""
+    data, policy = setup.data, setup.policy
+    one_hot = np.eye(data.num_classes, dtype=np.float32)
+    views = data.views(np.concatenate(steps), policy, rng)
+    ends = np.cumsum([len(rows) for rows in steps])[:-1]
+    made = []
+    for rows, images in zip(steps, np.split(views, ends), strict=True):
+        batch = _HostBatch(
+            images, one_hot[data.labels[rows]], _softened_rows(data.teacher, rows, setup.distillation)
+        )
+        made.append(_mixed(batch, policy, rng))
+    return made
+
+
+def _unlabeled_batches(unlabeled: _Unlabeled, steps: slice, rng: np.random.Generator) -> list[_HostUnlabeled]:
+    """Batches of unlabeled images of some steps, mixed where their targets are known."""
+    pool, rows = unlabeled.pool, unlabeled.rows[steps]
     every, ends = np.concatenate(rows), np.cumsum([len(part) for part in rows])[:-1]
     views = np.split(pool.images.views(every, pool.policy, rng), ends)
     weak: list[NDArray[np.uint8]] | list[None] = [None] * len(rows)
-    if pool.judged_by is not None:
-        weak = np.split(pool.images.views(every, pool.judged_by, rng), ends)
+    if pool.weak_policy is not None:
+        weak = np.split(pool.images.views(every, pool.weak_policy, rng), ends)
     made = []
-    for part, images, judged in zip(rows, views, weak, strict=True):
+    for part, images, weak_views in zip(rows, views, weak, strict=True):
         targets = pool.targets(part)
         mix = draw_mix(pool.policy.mixing, len(images), images.shape[1:3], rng)
         if mix is not None:
             images = mix.images(images)
             targets = None if targets is None else mix.targets(targets)
-        made.append(_HostUnlabeled(images, targets, judged, part, mix, share))
+        made.append(_HostUnlabeled(images, targets, weak_views, part, mix, unlabeled.share))
     return made
 
 
@@ -144,23 +160,19 @@ def _ahead(device: torch.device) -> int:
     return 1 if torch.get_num_threads() > 1 else 0
 
 
-def _mixed(
-    images: NDArray[np.uint8],
-    targets: NDArray[np.float32],
-    teacher: NDArray[np.float32] | None,
-    policy: Policy,
-    rng: np.random.Generator,
-) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.float32] | None]:
+def _mixed(batch: _HostBatch, policy: Policy, rng: np.random.Generator) -> _HostBatch:
     """A batch under the policy's CutMix or MixUp, if it is drawn."""
-    mix = draw_mix(policy.mixing, len(images), images.shape[1:3], rng)
+    mix = draw_mix(policy.mixing, len(batch.images), batch.images.shape[1:3], rng)
     if mix is None:
-        return images, targets, teacher
-    return mix.images(images), mix.targets(targets), None if teacher is None else mix.targets(teacher)
+        return batch
+    teacher = None if batch.teacher is None else mix.targets(batch.teacher)
+    return _HostBatch(mix.images(batch.images), mix.targets(batch.targets), teacher)
 
 
-def _soften(
-    teacher: Logits | None, chosen: NDArray[np.int64], distillation: Distillation | None
+def _softened_rows(
+    teacher: Logits | None, rows: NDArray[np.int64], distillation: Distillation | None
 ) -> NDArray[np.float32] | None:
+    """The teacher's probabilities of the clean images, where those are what it looks at."""
     if teacher is None or distillation is None or distillation.teacher_view == "same":
         return None
-    return softened(torch.from_numpy(teacher[chosen]), distillation.temperature).numpy()
+    return softened(torch.from_numpy(teacher[rows]), distillation.temperature).numpy()

@@ -43,7 +43,7 @@ def distilled(distillation: Distillation, label_smoothing: float) -> Loss:
 
 
 def unsupervised(logits: Tensor, targets: Tensor, temperature: float = 1.0) -> Tensor:
-    """T² · mean of H(targets, student at T) over the unlabeled images; those without weight count as nought.
+    """T² · mean of H(targets, student at T) over the unlabeled images; those without weight count as 0.
 
     With T = 1 and targets 1(max q ≥ τ) · argmax q it is FixMatch's ℓ_u (arXiv:2001.07685, eq. 4). With a
     teacher's probabilities at T its gradient is that of T²·KL(teacher ‖ student).

@@ -5,22 +5,22 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-import torch
 from pydantic import BaseModel, ConfigDict, Field
-from torch import nn
 
 from augsearch.policies import Semi, Transfer
 
 FROM_SCRATCH, TRANSFERRED = 0.02, 0.002
 """Learning rates that serve every network and data set tried; see ``docs/results``."""
 
-
 LABEL_SMOOTHING = 0.1
+
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+"""What convolutions and products are computed in; auto: half of float32 where that is faster."""
 
 
 def usual_label_smoothing(semi: Semi | None) -> float:
-    """None where a threshold decides which unlabeled images are learned from: no model would be so sure."""
-    return LABEL_SMOOTHING if semi is None or semi.technique == "distillation" else 0.0
+    """Label smoothing where nothing else is said: none with a technique that does without."""
+    return LABEL_SMOOTHING if semi is None or semi.smooths_labels else 0.0
 
 
 class Recipe(BaseModel):
@@ -30,41 +30,25 @@ class Recipe(BaseModel):
 
     epochs: int = Field(default=30, ge=1)
     batch_size: int = Field(default=64, ge=2)
-    """At most: of few images it is a sixth, so that an epoch has some steps."""
+    """At most; with few images a sixth of them, so that an epoch has some steps."""
     learning_rate: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     """The highest, after the warm-up (one-cycle: Smith 2018, arXiv:1803.09820); None: by what is trained."""
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Nesterov's."""
     weight_decay: float = Field(default=0.05, ge=0, allow_inf_nan=False)
-    """Of convolutions and matrices; biases and normalisations have none."""
+    """For convolutions and matrices; biases and normalisations have none."""
     label_smoothing: float = Field(default=LABEL_SMOOTHING, ge=0, lt=1)
     warm_up: float = Field(default=0.25, gt=0, lt=1)
     """The share of the steps in which the learning rate rises; then it falls along half a cosine."""
     accumulation: int = Field(default=1, ge=1)
-    """Into how many parts a batch is divided; their gradients are added up before the step."""
+    """The number of parts of a batch; their gradients are added up before the step."""
     ema: float | None = Field(default=None, gt=0, lt=1)
     """Decay of the exponential moving average of the weights for each step; None: no average is kept."""
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """What convolutions and products are computed in; auto: half of float32 where that is faster."""
+    precision: Precision = "auto"
 
     def top_rate(self, transfer: Transfer | None) -> float:
-        """The highest learning rate: of Muon from scratch, of AdamW for the last layer in a transfer."""
+        """The highest learning rate: Muon's from scratch, AdamW's for the last layer in a transfer."""
         return self.learning_rate or (FROM_SCRATCH if transfer is None else TRANSFERRED)
-
-    def precision_on(self, device: torch.device, network: nn.Module) -> torch.dtype:
-        """The type that ``precision`` stands for, for ``network`` on ``device``.
-
-        Where a CPU computes in bfloat16 natively, that is 1.5 to 1.9 times as fast in dense convolutions and
-        transformers, and half as fast in networks whose convolutions go channel by channel.
-        """
-        if self.precision != "auto":
-            return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[
-                self.precision
-            ]
-        if device.type == "cuda":
-            return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-        by_channel = any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in network.modules())
-        return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() and not by_channel else torch.float32
 
 
 def one_cycle(progress: float, warm_up: float) -> float:
@@ -82,7 +66,7 @@ def default_epochs(images: int) -> int:
 def default_final_epochs(images: int, beside: bool = False) -> int:
     """About 60,000 passes of images with labels, in no fewer than 30 epochs and no more than 150.
 
-    ``beside``: images without labels are learned from too, which takes more steps than a few labels' 150
-    epochs have, and forbids to learn those by heart; so at most 600.
+    ``beside``: images without labels are learned from too. That takes more steps than 150 epochs of a few
+    labels have, and keeps a network from learning those by heart; so at most 600 epochs.
     """
     return min(max(30, math.ceil(60_000 / images)), 600 if beside else 150)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict, SerializeAsAny
 from pydantic_core import PydanticKnownError
 
 from augsearch.policies import Distillation, Policy, Semi, Training, Transfer
@@ -30,7 +30,7 @@ class Candidate(BaseModel):
     policy: Policy
     distillation: Distillation | None = None
     transfer: Transfer | None = None
-    semi: Semi | None = None
+    semi: SerializeAsAny[Semi] | None = None
 
     @property
     def training(self) -> Training:

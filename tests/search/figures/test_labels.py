@@ -29,7 +29,7 @@ from augsearch.search.figures.labels import (
     said,
     summary,
 )
-from augsearch.trainers.semi.pseudo_labels import Labeling
+from augsearch.trainers.semi.labeler import Labeling
 
 Rows = NDArray[np.int64]
 Pixels = NDArray[np.uint8]

@@ -19,7 +19,9 @@ from augsearch.search.space.neighbours import neighbour
 from augsearch.search.space.params import baseline_params
 from augsearch.search.space.space import BASELINE_POLICIES, USUAL, Space
 from augsearch.search.space.suggest import suggest
-from augsearch.trainers.semi.pseudo_labels import Labeling
+from augsearch.trainers.semi.fixmatch import FixMatch
+from augsearch.trainers.semi.labeler import Labeling
+from augsearch.trainers.semi.pseudo_labels import PseudoLabels
 from augsearch.trainers.workspace.candidate import Candidate
 
 OPERATIONS = ("rotate", "solarize")
@@ -98,11 +100,11 @@ def test_whatever_is_drawn_is_a_candidate_that_says_so(technique: str) -> None:
 
 
 def test_what_a_person_fixes_is_not_searched() -> None:
-    space = space_of(semi="fixmatch", threshold=0.9, unlabeled_weight=0.0, unlabeled_ratio=3, rounds=7)
+    space = space_of(semi="pseudo", threshold=0.9, unlabeled_weight=0.0, unlabeled_ratio=3, rounds=7)
     study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=2))
     for _ in range(10):
         semi = suggest(study.ask(), space).semi
-        assert semi is not None
+        assert isinstance(semi, PseudoLabels)
         assert (semi.threshold, semi.weight, semi.ratio, semi.rounds) == (0.9, 0.0, 3, 7)
     assert not {"threshold", "unlabeled_weight", "unlabeled_ratio"} & set(study.trials[0].params)
 
@@ -125,13 +127,13 @@ def test_neighbours_are_proposed_near_what_was_good(technique: str) -> None:
 
 
 def test_a_final_training_does_what_the_file_says_and_flags_overrule() -> None:
-    semi = Semi(technique="pseudo", threshold=0.9, weight=0.5)
+    semi = PseudoLabels(threshold=0.9, weight=0.5)
     file = file_with(semi)
     assert wanted_semi(file, Settings()) == semi
     assert wanted_semi(file, Settings.of(semi="none")) is None
     assert wanted_semi(file, Settings.of(threshold=0.7)) == semi.model_copy(update={"threshold": 0.7})
     assert wanted_semi(file, Settings.of(semi="pseudo", rounds=5)) == semi.model_copy(update={"rounds": 5})
-    assert wanted_semi(file, Settings.of(semi="fixmatch")) == Semi(technique="fixmatch")
+    assert wanted_semi(file, Settings.of(semi="fixmatch")) == FixMatch()
     assert overridden(file, Settings.of(semi="none"), dict(FLAGS)).training.semi is None
 
 

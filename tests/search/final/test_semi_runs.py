@@ -21,6 +21,9 @@ from augsearch.search.pipelines.run import next_steps, run
 from augsearch.search.pipelines.train import train_from_file
 from augsearch.search.settings.settings import Settings
 from augsearch.search.tracking.database import absolute
+from augsearch.trainers.semi.fixmatch import FixMatch
+from augsearch.trainers.semi.pseudo_labels import PseudoLabels
+from augsearch.trainers.semi.self_training import SelfTraining
 
 QUICK: dict[str, Any] = {
     "trials": 6, "folds": 1, "confirm_folds": 2, "finalists": 1, "epochs": 2, "workers": 1,
@@ -92,7 +95,7 @@ def trained(photos: str, wanted: Semi, **said: Any) -> tuple[dict[str, Any], str
 
 
 def test_every_round_of_self_training_is_a_run_below_the_training(photos: str) -> None:
-    semi = Semi(technique="self-training", threshold=0.5, rounds=2)
+    semi = SelfTraining(threshold=0.5, rounds=2)
     final, said = trained(photos, semi)
     children = {run.info.run_name: run for run in runs() if "mlflow.parentRunId" in run.data.tags}
     assert {"first teacher", "student 1"} <= set(children)
@@ -110,7 +113,7 @@ def test_every_round_of_self_training_is_a_run_below_the_training(photos: str) -
 
 
 def test_the_sheet_and_the_list_show_what_was_labeled_how(photos: str) -> None:
-    final, said = trained(photos, Semi(technique="pseudo", threshold=0.5, rounds=2))
+    final, said = trained(photos, PseudoLabels(threshold=0.5, rounds=2))
     assert "labeled 40 images" in said
     names = {Path(path).name for path in final["drawn"]}
     assert {"pseudo-labels.png", "pseudo-labels.csv", "pseudo-labels-rounds.png"} <= names
@@ -128,7 +131,7 @@ def test_the_sheet_and_the_list_show_what_was_labeled_how(photos: str) -> None:
 
 
 def test_where_the_training_labels_none_the_final_model_is_asked(photos: str) -> None:
-    final, _ = trained(photos, Semi(technique="fixmatch", threshold=0.5))
+    final, _ = trained(photos, FixMatch(threshold=0.5))
     with Path("pseudo-labels.csv").open(encoding="utf-8", newline="") as file:
         assert len(list(csv.DictReader(file))) == 40
     assert "pseudo-labels.png" in {Path(path).name for path in final["drawn"]}
@@ -139,7 +142,7 @@ def test_copies_of_held_out_images_are_left_out_and_counted(photos: str, workpla
     pictures(more, 10, seed=2)
     for file in (workplace / photos / "train" / "dark").iterdir():
         (more / "dark" / f"copy of {file.name}").write_bytes(file.read_bytes())
-    _, said = trained(photos, Semi(technique="pseudo", threshold=0.5), unlabeled=str(more))
+    _, said = trained(photos, PseudoLabels(threshold=0.5), unlabeled=str(more))
     held_out = sum(int(count) for count in _counts(said, "confirmation", "test (sealed)", "validation"))
     assert 0 < held_out < 48
     left_out = int(said.split(" left out that are also in")[0].rsplit(" ", 1)[1])
@@ -154,8 +157,8 @@ def _counts(said: str, *parts: str) -> list[str]:
 
 def test_a_policy_that_wants_unlabeled_images_says_so_where_there_are_none(stripes: str) -> None:
     with pytest.raises(UserError, match=r"learns from unlabeled images \(FixMatch\), and .* has none: give"):
-        trained(stripes, Semi(technique="fixmatch"))
-    trained(stripes, Semi(technique="fixmatch"), semi="none")
+        trained(stripes, FixMatch())
+    trained(stripes, FixMatch(), semi="none")
 
 
 def test_the_next_training_is_told_where_the_unlabeled_images_are(tmp_path: Path) -> None:
@@ -163,7 +166,7 @@ def test_the_next_training_is_told_where_the_unlabeled_images_are(tmp_path: Path
     from augsearch.search.statistics.verdict import Verdict
 
     path = tmp_path / "policy.json"
-    write_policy(PolicyFile(policy=ROTATE, training=Training(semi=Semi(technique="fixmatch"))), path)
+    write_policy(PolicyFile(policy=ROTATE, training=Training(semi=FixMatch())), path)
     settings = Settings.of(unlabeled=Path("more"), first_teacher="tiny")
     verdict = Verdict("", "as good", 0, "accuracy", 0.01, (), ())
     words = next_steps(settings, Outcome("study", verdict, path, None))

@@ -19,7 +19,6 @@ from augsearch.policies import (
     Mixing,
     Policy,
     PolicyFile,
-    Semi,
     Training,
     Transfer,
     UserError,
@@ -45,6 +44,7 @@ from augsearch.trainers.data.views import Decoded, OnDisk
 from augsearch.trainers.models.build import build_model
 from augsearch.trainers.models.saved import load_model, save_model
 from augsearch.trainers.models.spec import ModelSpec
+from augsearch.trainers.semi.fixmatch import FixMatch
 from augsearch.trainers.tasks.final import FinalModel
 from augsearch.trainers.training.recipe import Recipe
 
@@ -97,7 +97,7 @@ def test_weights_that_are_good_already_want_a_third_of_the_epochs() -> None:
     assert final_epochs(settings, 1000, Training()) == 60
     assert final_epochs(settings, 1000, Training(transfer=FULL)) == 20
     assert final_epochs(settings, 10**6, Training(transfer=FULL)) == 10
-    few, beside = 100, Training(semi=Semi(technique="fixmatch"))
+    few, beside = 100, Training(semi=FixMatch())
     assert final_epochs(settings, few, Training()) == 150
     assert final_epochs(settings, few, beside) == 600
     for training in (Training(), beside, Training(transfer=FULL)):

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from augsearch.policies import Policy, PolicyFile, UserError, write_policy
 from augsearch.search.console import Display
-from augsearch.search.final.plan import final_key, final_pixels, final_yardstick
+from augsearch.search.final.plan import final_key, final_pixels, final_selection_set
 from augsearch.search.inputs.identity import identity_of
 from augsearch.search.inputs.prepare import open_data
 from augsearch.search.inputs.run_data import Data
@@ -109,7 +109,7 @@ def test_the_best_epoch_is_known_by_the_confirmation_half(stripes: str, dusk: st
     settings = settings_of(stripes, validation=dusk, final_size=side)
     data, _ = opened(settings)
     assert data.target is not None
-    yardstick = final_yardstick(settings, data, final_pixels(settings, data).side)
+    yardstick = final_selection_set(settings, data, final_pixels(settings, data).side)
     assert yardstick is not None
     assert isinstance(yardstick.pixels, Decoded)
     images = np.concatenate(list(yardstick.pixels.clean(yardstick.rows)))
@@ -118,7 +118,7 @@ def test_the_best_epoch_is_known_by_the_confirmation_half(stripes: str, dusk: st
     assert np.abs(images.mean(axis=(1, 2)) - data.target.images(half).mean(axis=(1, 2))).max() < 2
     assert yardstick.labels.tolist() == data.target.labels(half).tolist()
     plain = settings_of(stripes)
-    assert final_yardstick(plain, opened(plain)[0], 16) is None
+    assert final_selection_set(plain, opened(plain)[0], 16) is None
 
 
 def test_large_images_are_read_from_the_targets_files_as_grey_as_the_data(stripes: str) -> None:
@@ -129,7 +129,7 @@ def test_large_images_are_read_from_the_targets_files_as_grey_as_the_data(stripe
     settings = settings_of(stripes, validation="photos")
     data, _ = opened(settings)
     assert data.target is not None
-    yardstick = final_yardstick(settings, data, 70)
+    yardstick = final_selection_set(settings, data, 70)
     assert yardstick is not None
     assert isinstance(yardstick.pixels, OnDisk)
     images = np.concatenate(list(yardstick.pixels.clean(yardstick.rows)))

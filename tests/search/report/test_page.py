@@ -17,7 +17,7 @@ from click.testing import CliRunner
 from PIL import Image
 from rich.console import Console
 
-from augsearch.policies import Distillation, Mixing, Policy, Semi, Transfer, UserError
+from augsearch.policies import Distillation, Mixing, Policy, Transfer, UserError
 from augsearch.search.cli import main
 from augsearch.search.command_lines import run_command
 from augsearch.search.console import Display
@@ -33,6 +33,7 @@ from augsearch.search.settings.settings import Settings
 from augsearch.search.space.describe import explain
 from augsearch.search.studies.study import entries, open_storage
 from augsearch.trainers.evaluation.metrics import ACCURACY, LOG_LOSS
+from augsearch.trainers.semi.fixmatch import FixMatch
 from augsearch.trainers.workspace.candidate import Candidate
 
 MakeStudy = Callable[..., optuna.Study]
@@ -468,7 +469,7 @@ def test_a_page_that_cannot_be_drawn_does_not_lose_the_run(
             Candidate(
                 policy=Policy(num_ops=1, magnitude=5),
                 transfer=Transfer(mode="head"),
-                semi=Semi(technique="fixmatch"),
+                semi=FixMatch(),
             ),
             "1 random operation of 14 on every image, at strength 5 of 30; of the network with weights, "
             "only a new last layer learns; unlabeled images by FixMatch",

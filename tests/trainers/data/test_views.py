@@ -20,6 +20,8 @@ from augsearch.trainers.data import views as module
 from augsearch.trainers.data.decode import Box, decode_file
 from augsearch.trainers.data.views import Decoded, FileImages, OnDisk, random_box
 from augsearch.trainers.training.loader import batches
+from augsearch.trainers.training.recipe import Recipe
+from augsearch.trainers.training.setup import TrainingSetup
 
 CPU = torch.device("cpu")
 NOTHING = Policy(num_ops=0)
@@ -252,7 +254,7 @@ def test_the_number_of_threads_changes_nothing(files: OnDisk, mixing: Mixing | N
 
     def epoch(threads: int) -> list[tuple[bytes, bytes]]:
         data = FileImages(files, ALL, labels, 3, None, threads)
-        made = batches(data, policy, 4, seed=1, epoch=2, device=CPU)
+        made = batches(TrainingSetup(data, policy, Recipe(batch_size=4), seed=1, device=CPU), epoch=2)
         return [(batch.images.numpy().tobytes(), batch.targets.numpy().tobytes()) for batch in made]
 
     alone = epoch(1)
@@ -309,12 +311,14 @@ def test_a_file_that_cannot_be_read_any_more_is_named_in_one_line(tmp_path: Path
         lambda: views(files, 1),
         lambda: list(
             batches(
-                FileImages(files, np.arange(3), np.arange(3), 3, None, 2),
-                NOTHING,
-                3,
-                seed=1,
+                TrainingSetup(
+                    FileImages(files, np.arange(3), np.arange(3), 3, None, 2),
+                    NOTHING,
+                    Recipe(batch_size=3),
+                    seed=1,
+                    device=CPU,
+                ),
                 epoch=1,
-                device=CPU,
             )
         ),
     ):

@@ -13,12 +13,12 @@ import pytest
 
 from augsearch.policies import UserError
 from augsearch.trainers.semi.label_store import LabelStore
-from augsearch.trainers.semi.predictions import Guesses
+from augsearch.trainers.semi.predictions import Predictions
 
 
-def said(count: int, seed: int = 0, classes: int = 12) -> Guesses:
+def said(count: int, seed: int = 0, classes: int = 12) -> Predictions:
     logits = np.random.default_rng(seed).normal(size=(count, classes)).astype(np.float32)
-    return Guesses.from_logits(logits)
+    return Predictions.from_logits(logits)
 
 
 def keys(count: int, first: int = 0) -> list[bytes]:
@@ -90,10 +90,10 @@ def test_a_million_labels_are_some_hundred_megabytes(path: Path) -> None:
 def test_a_killed_process_leaves_what_it_had_kept(path: Path) -> None:
     program = (
         "import os, signal, sys, numpy as np; from pathlib import Path;"
-        "from augsearch.trainers.semi.predictions import Guesses;"
+        "from augsearch.trainers.semi.predictions import Predictions;"
         "from augsearch.trainers.semi.label_store import LabelStore\n"
         "store = LabelStore(Path(sys.argv[1]))\n"
-        "guesses = Guesses(np.zeros((8, 2), np.int32), np.ones((8, 2), np.float32), 2)\n"
+        "guesses = Predictions(np.zeros((8, 2), np.int32), np.ones((8, 2), np.float32), 2)\n"
         "store.keep('a', [bytes([n] * 16) for n in range(8)], guesses)\n"
         "def dying():\n"
         "    for n in range(8, 16):\n"

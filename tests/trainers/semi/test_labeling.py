@@ -21,7 +21,7 @@ from augsearch.trainers.evaluation.metrics import TrainingDivergedError
 from augsearch.trainers.semi import labeling as module
 from augsearch.trainers.semi.label_store import LabelStore
 from augsearch.trainers.semi.labeling import label
-from augsearch.trainers.semi.predictions import Guesses
+from augsearch.trainers.semi.predictions import Predictions
 
 CPU = torch.device("cpu")
 COUNT = 30
@@ -88,25 +88,25 @@ def images_of(unlabeled: Unlabeled, indices: NDArray[np.int64]) -> NDArray[np.ui
     return np.concatenate(list(unlabeled.pixels.clean(indices)))
 
 
-def check(unlabeled: Unlabeled, indices: NDArray[np.int64], guesses: Guesses, count: int) -> None:
+def check(unlabeled: Unlabeled, indices: NDArray[np.int64], predictions: Predictions, count: int) -> None:
     """Check that they are what the model says of the images all at once."""
-    assert len(indices) == len(guesses) == count
+    assert len(indices) == len(predictions) == count
     assert set(indices) <= set(unlabeled.chosen)
     assert (np.diff(indices) > 0).all()
-    expected = Guesses.from_logits(predict(Model(), images_of(unlabeled, indices), CPU))
-    assert guesses.num_classes == 4
-    assert guesses.labels.dtype == np.int32
-    assert guesses.probabilities.dtype == np.float32
-    np.testing.assert_array_equal(guesses.labels, expected.labels)
-    np.testing.assert_allclose(guesses.probabilities, expected.probabilities, rtol=1e-5)
+    expected = Predictions.from_logits(predict(Model(), images_of(unlabeled, indices), CPU))
+    assert predictions.num_classes == 4
+    assert predictions.labels.dtype == np.int32
+    assert predictions.probabilities.dtype == np.float32
+    np.testing.assert_array_equal(predictions.labels, expected.labels)
+    np.testing.assert_allclose(predictions.probabilities, expected.probabilities, rtol=1e-5)
 
 
 @pytest.mark.parametrize("stored", [False, True])
 def test_every_image_that_can_be_read_gets_what_the_model_says_of_it(pool: Pool, stored: bool) -> None:
     unlabeled, model = pool.open(), Model()
     with LabelStore(pool.root / "labels.db") as store:
-        indices, guesses = label(model, unlabeled, CPU, store=store if stored else None, labeler="a")
-    check(unlabeled, indices, guesses, len(pool.good))
+        indices, predictions = label(model, unlabeled, CPU, store=store if stored else None, model_name="a")
+    check(unlabeled, indices, predictions, len(pool.good))
     if pool.kind != "rows":
         assert [Path(unlabeled.files(index)).stem for index in indices] == [f"{n:03}" for n in pool.good]
     assert len(unlabeled.unreadable) == len(pool.bad)
@@ -122,25 +122,25 @@ def test_how_many_are_asked_about_together_changes_nothing(pool: Pool) -> None:
 def test_what_is_known_is_not_asked_again(pool: Pool) -> None:
     model = Model()
     with LabelStore(pool.root / "labels.db") as store:
-        indices, guesses = label(model, pool.open(), CPU, store=store, labeler="a")
+        indices, predictions = label(model, pool.open(), CPU, store=store, model_name="a")
         assert model.asked == len(pool.good) - 2, "three files are the same"
-        again, same = label(model, pool.open(), CPU, store=store, labeler="a")
+        again, same = label(model, pool.open(), CPU, store=store, model_name="a")
         assert model.asked == len(pool.good) - 2
         np.testing.assert_array_equal(again, indices)
-        np.testing.assert_array_equal(same.labels, guesses.labels)
-        np.testing.assert_array_equal(same.probabilities, guesses.probabilities)
-        label(model, pool.open(), CPU, store=store, labeler="another")
+        np.testing.assert_array_equal(same.labels, predictions.labels)
+        np.testing.assert_array_equal(same.probabilities, predictions.probabilities)
+        label(model, pool.open(), CPU, store=store, model_name="another")
     assert model.asked == 2 * (len(pool.good) - 2)
 
 
-def test_identical_images_get_identical_guesses(pool: Pool) -> None:
+def test_identical_images_get_identical_predictions(pool: Pool) -> None:
     unlabeled = pool.open()
     with LabelStore(pool.root / "labels.db") as store:
-        indices, guesses = label(Model(), unlabeled, CPU, store=store, labeler="a")
+        indices, predictions = label(Model(), unlabeled, CPU, store=store, model_name="a")
     rows = np.flatnonzero(np.isin(pool.good, [4, 9, 20]))
     assert len(rows) == 3
     assert len(indices) == len(pool.good)
-    assert len({guesses.probabilities[row].tobytes() for row in rows}) == 1
+    assert len({predictions.probabilities[row].tobytes() for row in rows}) == 1
 
 
 @pytest.mark.parametrize("after", [7, 14, 28])
@@ -155,13 +155,13 @@ def test_a_kill_between_chunks_costs_no_answer_that_was_given(pool: Pool, after:
     before, later = Model(), Model()
     path = pool.root / "labels.db"
     with LabelStore(path) as store, pytest.raises(KeyboardInterrupt):
-        label(before, pool.open(), CPU, store=store, labeler="a", progress=kill)
+        label(before, pool.open(), CPU, store=store, model_name="a", progress=kill)
     assert 0 < before.asked < len(pool.good)
     unlabeled = pool.open()
     with LabelStore(path) as store:
-        indices, guesses = label(later, unlabeled, CPU, store=store, labeler="a")
+        indices, predictions = label(later, unlabeled, CPU, store=store, model_name="a")
     assert before.asked + later.asked == len(pool.good) - 2
-    check(unlabeled, indices, guesses, len(pool.good))
+    check(unlabeled, indices, predictions, len(pool.good))
     np.testing.assert_array_equal(indices, undisturbed[0])
 
 
@@ -177,16 +177,16 @@ def test_progress_reaches_all_images(pool: Pool) -> None:
 def test_a_file_that_was_renamed_or_moved_is_known_by_its_content(tmp_path: Path, kind: str) -> None:
     pool, model = Pool(tmp_path, kind), Model()
     with LabelStore(tmp_path / "labels.db") as store:
-        label(model, pool.open(), CPU, store=store, labeler="a")
+        label(model, pool.open(), CPU, store=store, model_name="a")
         asked = model.asked
         (pool.folder / "deep").mkdir()
         for number in range(0, COUNT, 2):
             pool.path(number).rename(pool.folder / "deep" / f"renamed {number}.png")
         Image.new("RGB", (8, 8), (1, 2, 3)).save(pool.folder / "new.png")
         unlabeled = pool.open()
-        indices, guesses = label(model, unlabeled, CPU, store=store, labeler="a")
+        indices, predictions = label(model, unlabeled, CPU, store=store, model_name="a")
     assert model.asked == asked + 1
-    check(unlabeled, indices, guesses, len(pool.good) + 1)
+    check(unlabeled, indices, predictions, len(pool.good) + 1)
 
 
 def test_a_file_that_goes_between_two_askings_is_left_out(tmp_path: Path) -> None:
@@ -196,9 +196,9 @@ def test_a_file_that_goes_between_two_askings_is_left_out(tmp_path: Path) -> Non
     pool.folder.mkdir()
     Image.fromarray(pool.images[3]).save(pool.path(3))
     for kept in (None, LabelStore(tmp_path / "labels.db")):
-        indices, guesses = label(Model(), unlabeled, CPU, store=kept, labeler="a")
+        indices, predictions = label(Model(), unlabeled, CPU, store=kept, model_name="a")
         assert indices.tolist() == [3]
-        assert len(guesses) == 1
+        assert len(predictions) == 1
     kept.close()
 
 
@@ -218,7 +218,7 @@ def test_outputs_that_are_no_numbers_are_refused_and_not_kept(pool: Pool, stored
     unlabeled = pool.open()
     with LabelStore(pool.root / "labels.db") as store:
         with pytest.raises(TrainingDivergedError):
-            label(Broken(), unlabeled, CPU, store=store if stored else None, labeler="a")
+            label(Broken(), unlabeled, CPU, store=store if stored else None, model_name="a")
         assert store.known("a", unlabeled.keys(unlabeled.chosen)) == {}
 
 
@@ -228,7 +228,7 @@ def test_if_no_image_is_left_a_person_is_told(tmp_path: Path, stored: bool) -> N
     for number in range(COUNT):
         pool.path(number).write_text("no image")
     with LabelStore(tmp_path / "labels.db") as store, pytest.raises(UserError) as error:
-        label(Model(), pool.open(), CPU, store=store if stored else None, labeler="a")
+        label(Model(), pool.open(), CPU, store=store if stored else None, model_name="a")
     assert str(error.value).startswith(
         f"{pool.folder}: no image is left to learn from, the first can't be read: 000.png: cut off"
     )

@@ -18,35 +18,40 @@ from augsearch.trainers.data.unlabeled.dataset import Unlabeled
 from augsearch.trainers.data.views import Decoded, LabeledImages
 from augsearch.trainers.models.build import Normalise, build_model
 from augsearch.trainers.models.spec import ModelSpec
+from augsearch.trainers.semi.distillation import UnlabeledDistillation
+from augsearch.trainers.semi.fixmatch import FixMatch
 from augsearch.trainers.semi.label_store import LabelStore
-from augsearch.trainers.semi.learn import labeled_until, learn
-from augsearch.trainers.semi.pool import Pool
-from augsearch.trainers.semi.predictions import Guesses
-from augsearch.trainers.semi.pseudo_labels import (
+from augsearch.trainers.semi.labeler import (
     Labeler,
     Labeling,
-    asking,
-    guessed,
-    labelings,
+    predict_in_memory,
+    predictor,
     rightly_labeled,
 )
+from augsearch.trainers.semi.learn import labeled_until, learn
+from augsearch.trainers.semi.pool import Pool
+from augsearch.trainers.semi.predictions import Predictions
+from augsearch.trainers.semi.pseudo_labels import PseudoLabels
+from augsearch.trainers.semi.self_training import SelfTraining
+from augsearch.trainers.semi.technique import Technique, technique_of
 from augsearch.trainers.training.learner import Learner
 from augsearch.trainers.training.loop import EpochResult, train
 from augsearch.trainers.training.recipe import Recipe
+from augsearch.trainers.training.setup import TrainingSetup
 
 CPU = torch.device("cpu")
 PLAIN = Policy(num_ops=0)
 MIXED = Policy(num_ops=1, magnitude=5, crop=0.5, mixing=Mixing(kind="cutmix"))
 SHORT = Recipe(epochs=3, precision="float32", batch_size=16)
 THIRDS = np.full(3, 1 / 3)
-TECHNIQUES: dict[str, Semi] = {
-    "pseudo": Semi(technique="pseudo", threshold=0.3),
-    "pseudo, soft labels": Semi(technique="pseudo", threshold=0.3, labels="soft"),
-    "pseudo of a teacher": Semi(technique="pseudo", threshold=0.3, labeler="teacher"),
-    "self-training": Semi(technique="self-training"),
-    "fixmatch": Semi(technique="fixmatch", threshold=0.3),
-    "fixmatch with thresholds of classes": Semi(technique="fixmatch", threshold=0.3, per_class=True),
-    "distillation": Semi(technique="distillation"),
+TECHNIQUES: dict[str, Technique] = {
+    "pseudo": PseudoLabels(threshold=0.3),
+    "pseudo, soft labels": PseudoLabels(threshold=0.3, labels="soft"),
+    "pseudo of a teacher": PseudoLabels(threshold=0.3, labeler="teacher"),
+    "self-training": SelfTraining(),
+    "fixmatch": FixMatch(threshold=0.3),
+    "fixmatch with thresholds of classes": FixMatch(threshold=0.3, per_class=True),
+    "distillation": UnlabeledDistillation(),
 }
 
 
@@ -82,23 +87,23 @@ class Small(nn.Module):
         return self.head(self.stem(self.normalise(given)).relu().flatten(1))
 
 
-def guesses(*rows: tuple[int, float]) -> Guesses:
+def predictions(*rows: tuple[int, float]) -> Predictions:
     """(class, how sure) of each image, of three classes; the rest goes to the next class."""
     labels = np.array([[label, (label + 1) % 3, (label + 2) % 3] for label, _ in rows], np.int32)
     sure = np.array([[share, 1 - share, 0] for _, share in rows], np.float32)
-    return Guesses(labels, sure, 3)
+    return Predictions(labels, sure, 3)
 
 
-def pool_of(count: int, semi: Semi, policy: Policy = PLAIN, seed: int = 9) -> Pool:
+def pool_of(count: int, semi: Technique, policy: Policy = PLAIN, seed: int = 9) -> Pool:
     return Pool(images(count, seed), semi, policy)
 
 
 def asked(pool: Pool, truth: npt.NDArray[np.int64] | None = None) -> Labeler:
-    return Labeler(lambda model, _: guessed(model, pool.images.images, CPU), THIRDS, truth)
+    return Labeler(lambda model, _: predict_in_memory(model, pool.images.images, CPU), THIRDS, truth)
 
 
 def run(
-    semi: Semi | None,
+    semi: Technique | None,
     count: int,
     learner: Learner | None = None,
     labeler: Labeler | None = None,
@@ -110,7 +115,9 @@ def run(
     if pool is not None and labeler is None:
         labeler = asked(pool)
     options: dict[str, Any] = {"seed": 0, "device": CPU, "teacher": network(1).eval()}
-    events = list(learn(learner, images(60), policy, recipe, pool=pool, labeler=labeler, **options))
+    events = list(
+        learn(learner, TrainingSetup(images(60), policy, recipe, **options), pool=pool, labeler=labeler)
+    )
     return events, learner
 
 
@@ -134,29 +141,29 @@ def same(one: nn.Module, other: nn.Module) -> bool:
 def test_pseudo_labels_evenly_and_never_before_the_first_epoch_or_after_the_last(
     rounds: int, epochs: int, due: list[int]
 ) -> None:
-    assert labelings(Semi(technique="pseudo", rounds=rounds), epochs) == due
+    assert PseudoLabels(rounds=rounds).labelings(epochs) == due
 
 
 @pytest.mark.parametrize("technique", ["self-training", "fixmatch", "distillation"])
 def test_others_are_not_labeled_between_epochs(
     technique: Literal["self-training", "fixmatch", "distillation"],
 ) -> None:
-    assert labelings(Semi(technique=technique), 30) == []
+    assert technique_of(Semi.model_validate({"technique": technique})).labelings(30) == []
 
 
 def test_a_teacher_labels_once_before_it_begins() -> None:
-    assert labelings(Semi(technique="pseudo", labeler="teacher"), 30) == [0]
+    assert PseudoLabels(labeler="teacher").labelings(30) == [0]
 
 
 def test_a_labeling_says_what_has_changed_since_the_one_before() -> None:
     said = iter(
         [
             # The second of five images can't be read.
-            (np.array([0, 2, 3, 4]), guesses((0, 0.9), (1, 0.99), (1, 0.6), (2, 0.95))),
-            (np.array([0, 2, 3, 4]), guesses((0, 0.97), (2, 0.99), (1, 0.92), (2, 0.5))),
+            (np.array([0, 2, 3, 4]), predictions((0, 0.9), (1, 0.99), (1, 0.6), (2, 0.95))),
+            (np.array([0, 2, 3, 4]), predictions((0, 0.97), (2, 0.99), (1, 0.92), (2, 0.5))),
         ]
     )
-    pool = pool_of(5, Semi(technique="pseudo", threshold=0.9))
+    pool = pool_of(5, PseudoLabels(threshold=0.9))
     labeler = Labeler(lambda *_: next(said), THIRDS, truth=np.array([0, 0, 1, -1, 1]))
     first = labeler.label(pool, network(), "first", after=2)
     assert (first.number, first.after) == (1, 2)
@@ -177,8 +184,8 @@ def test_a_labeling_says_what_has_changed_since_the_one_before() -> None:
 
 
 def test_classes_may_lose_what_they_had() -> None:
-    said = iter([guesses((0, 1.0), (0, 1.0), (1, 1.0)), guesses((0, 1.0), (2, 1.0), (1, 0.2))])
-    pool = pool_of(3, Semi(technique="pseudo", threshold=0.9))
+    said = iter([predictions((0, 1.0), (0, 1.0), (1, 1.0)), predictions((0, 1.0), (2, 1.0), (1, 0.2))])
+    pool = pool_of(3, PseudoLabels(threshold=0.9))
     labeler = Labeler(lambda *_: (np.arange(3), next(said)), THIRDS)
     labeler.label(pool, network(), "first")
     second = labeler.label(pool, network(), "second")
@@ -211,10 +218,10 @@ def test_what_a_model_is_asked_about_are_places_among_the_chosen(tmp_path: Path)
     )
     model = network()
     with LabelStore(tmp_path / "labels.db") as store:
-        ask = asking(unlabeled, CPU, store=store, prefix="a study's ")
+        ask = predictor(unlabeled, CPU, store=store, prefix="a study's ")
         rows, said = ask(model, "first")
         assert rows.tolist() == [0, 1, 2, 3]
-        _, expected = guessed(model, data.images[chosen], CPU)
+        _, expected = predict_in_memory(model, data.images[chosen], CPU)
         assert said.probabilities == pytest.approx(expected.probabilities, rel=1e-5)
         # Under its name it is known, whoever asks, and under no other.
         again, others = ask(network(5), "first")[1], ask(network(5), "second")[1]
@@ -229,7 +236,9 @@ def test_without_unlabeled_images_it_is_the_plain_training_to_the_last_bit(name:
     pool = pool_of(0, TECHNIQUES[name])
     learner = Learner.prepare(network(), SHORT)
     options: dict[str, Any] = {"seed": 0, "device": CPU, "teacher": network(1).eval()}
-    events = list(learn(learner, images(60), MIXED, SHORT, pool=pool, labeler=asked(pool), **options))
+    events = list(
+        learn(learner, TrainingSetup(images(60), MIXED, SHORT, **options), pool=pool, labeler=asked(pool))
+    )
     assert [event.unlabeled for event in events if isinstance(event, EpochResult)] == [0, 0, 0]
     assert len(events) == 3
     assert same(learner.model, plain.model)
@@ -237,7 +246,7 @@ def test_without_unlabeled_images_it_is_the_plain_training_to_the_last_bit(name:
 
 def test_where_the_model_is_sure_of_none_it_is_the_plain_training_to_the_last_bit() -> None:
     _, plain = run(None, 0)
-    events, learner = run(Semi(technique="pseudo", threshold=1.0), 40)
+    events, learner = run(PseudoLabels(threshold=1.0), 40)
     assert [event.chosen.tolist() for event in events if isinstance(event, Labeling)] == [[], []]
     assert same(learner.model, plain.model)
 
@@ -253,12 +262,12 @@ def test_the_seed_decides_what_is_learned_of_unlabeled_images_to_the_last_bit(na
 @pytest.mark.parametrize("name", [name for name in TECHNIQUES if name != "self-training"])
 def test_a_training_that_is_taken_up_ends_as_if_it_had_not_stopped(name: str) -> None:
     semi, recipe = TECHNIQUES[name], SHORT.model_copy(update={"epochs": 4, "ema": 0.9})
-    kept: dict[str, tuple[npt.NDArray[np.int64], Guesses]] = {}
+    kept: dict[str, tuple[npt.NDArray[np.int64], Predictions]] = {}
 
     def remembering(pool: Pool) -> Labeler:
-        def ask(model: nn.Module, labeler: str) -> tuple[npt.NDArray[np.int64], Guesses]:
+        def ask(model: nn.Module, labeler: str) -> tuple[npt.NDArray[np.int64], Predictions]:
             if labeler not in kept:
-                kept[labeler] = guessed(model, pool.images.images, CPU)
+                kept[labeler] = predict_in_memory(model, pool.images.images, CPU)
             return kept[labeler]
 
         return Labeler(ask, THIRDS)
@@ -266,7 +275,9 @@ def test_a_training_that_is_taken_up_ends_as_if_it_had_not_stopped(name: str) ->
     def events(learner: Learner) -> Iterator[EpochResult | Labeling]:
         pool = pool_of(40, semi, MIXED)
         options: dict[str, Any] = {"seed": 0, "device": CPU, "teacher": network(1).eval()}
-        return learn(learner, images(60), MIXED, recipe, pool=pool, labeler=remembering(pool), **options)
+        return learn(
+            learner, TrainingSetup(images(60), MIXED, recipe, **options), pool=pool, labeler=remembering(pool)
+        )
 
     def told(event: Labeling) -> tuple[object, ...]:
         return (event.number, event.after, event.labels.tolist(), event.gained.tolist(), event.changed)
@@ -299,14 +310,15 @@ def _copied(state: Any) -> Any:
 
 
 def test_labelings_from_before_are_those_up_to_where_a_learner_stands() -> None:
-    semi, recipe = Semi(technique="pseudo"), Recipe(epochs=12)
+    semi, recipe = PseudoLabels(), Recipe(epochs=12)
     learner = Learner.prepare(network(), recipe)
+    setup = TrainingSetup(images(60), MIXED, recipe, seed=0, device=CPU)
     for epoch, due in ((0, []), (2, []), (3, [3]), (5, [3]), (6, [3, 6]), (12, [3, 6, 9])):
         learner.epoch = epoch
         pool = pool_of(8, semi)
-        said = labeled_until(learner, recipe, None, pool, asked(pool))
+        said = labeled_until(learner, setup, pool, asked(pool))
         assert [labeling.after for labeling in said] == due
-    assert list(labeled_until(learner, recipe, None, None, None)) == []
+    assert list(labeled_until(learner, setup, None, None)) == []
 
 
 class Spied(Small):
@@ -329,11 +341,12 @@ def test_no_gradient_goes_through_what_is_to_be_learned(
     technique: Literal["fixmatch", "distillation"],
 ) -> None:
     data, recipe = images(30), Recipe(epochs=1, precision="float32", batch_size=8)
-    semi = Semi(technique=technique, threshold=0.0, weight=3.0, ratio=2, temperature=2.0)
+    fields = {"technique": technique, "threshold": 0.0, "weight": 3.0, "ratio": 2, "temperature": 2.0}
+    semi = technique_of(Semi.model_validate(fields))
     model, teacher = Spied(), Small(3).eval()
     learner = Learner.prepare(model, recipe)
-    options: dict[str, Any] = {"seed": 0, "device": CPU, "teacher": teacher, "pool": pool_of(50, semi)}
-    (epoch,) = train(learner, data, PLAIN, recipe, **options)
+    setup = TrainingSetup(data, PLAIN, recipe, seed=0, device=CPU, teacher=teacher)
+    (epoch,) = train(learner, setup, pool_of(50, semi))
     steps = len(data.labels) // 8
     beside = epoch.unlabeled // steps
     assert all(parameter.grad is None for parameter in teacher.parameters())

@@ -14,9 +14,11 @@ from torch.nn import functional as F
 
 from augsearch.policies import Mixing, Policy, Semi
 from augsearch.trainers.data.views import LabeledImages
-from augsearch.trainers.semi.fixmatch import aligned, class_thresholds, confident_targets
-from augsearch.trainers.semi.pool import Pool, class_shares, select, weak_view
-from augsearch.trainers.semi.predictions import Guesses
+from augsearch.trainers.semi.fixmatch import FixMatch, aligned, class_thresholds, confident_targets
+from augsearch.trainers.semi.pool import Pool, class_shares
+from augsearch.trainers.semi.predictions import Predictions
+from augsearch.trainers.semi.pseudo_labels import PseudoLabels
+from augsearch.trainers.semi.technique import technique_of
 from augsearch.trainers.training.losses import unsupervised
 
 FEW = settings(max_examples=60)
@@ -29,15 +31,15 @@ def distributions(seed: int, count: int, classes: int) -> NDArray[np.float32]:
     return rng.dirichlet(np.full(classes, 0.3), count).astype(np.float32)
 
 
-def guesses_of(probabilities: NDArray[np.float32]) -> Guesses:
-    return Guesses.from_logits(np.log(probabilities + 1e-12).astype(np.float32))
+def predictions_of(probabilities: NDArray[np.float32]) -> Predictions:
+    return Predictions.from_logits(np.log(probabilities + 1e-12).astype(np.float32))
 
 
 def pool_of(count: int, policy: Policy | None = None, **semi: object) -> Pool:
     """Images of which every pixel is the image's number."""
     images = np.arange(count, dtype=np.uint8)[:, None, None, None] * np.ones((1, 8, 8, 1), np.uint8)
     data = LabeledImages(images, np.zeros(count, np.int64), 3)
-    return Pool(data, Semi.model_validate(semi), policy or Policy(num_ops=0))
+    return Pool(data, technique_of(Semi.model_validate(semi)), policy or Policy(num_ops=0))
 
 
 @FEW
@@ -45,31 +47,29 @@ def pool_of(count: int, policy: Policy | None = None, **semi: object) -> Pool:
 def test_chosen_are_the_confident_and_of_each_class_the_surest_up_to_its_cap(
     seed: int, count: int, classes: int, threshold: float, cap: float | None
 ) -> None:
-    guesses = guesses_of(distributions(seed, count, classes))
+    predictions = predictions_of(distributions(seed, count, classes))
     shares = distributions(seed + 1, 1, classes)[0].astype(float)
     shares /= shares.sum()
-    semi = Semi(technique="pseudo", threshold=threshold, class_cap=cap)
+    semi = PseudoLabels(threshold=threshold, class_cap=cap)
     wanted = []
     for label in range(classes):
         own = [
-            (-float(guesses.confidence[row]), row)
+            (-float(predictions.confidence[row]), row)
             for row in range(count)
-            if guesses.hard[row] == label and guesses.confidence[row] >= threshold
+            if predictions.hard[row] == label and predictions.confidence[row] >= threshold
         ]
         most = len(own) if cap is None else int(np.ceil(cap * shares[label] * count))
         wanted += [row for _, row in sorted(own)[:most]]
-    assert select(guesses, semi, shares).tolist() == sorted(wanted)
+    assert semi.choose(predictions, shares).tolist() == sorted(wanted)
 
 
 def test_a_cap_keeps_one_class_from_swallowing_all() -> None:
     collapsed = np.full((100, 4), 0.01, np.float32)
     collapsed[:, 2] = 0.97
-    semi = Semi(technique="pseudo", threshold=0.9, class_cap=1.0)
-    assert len(select(guesses_of(collapsed), semi, np.full(4, 0.25))) == 25
-    assert (
-        len(select(guesses_of(collapsed), semi.model_copy(update={"class_cap": None}), np.full(4, 0.25)))
-        == 100
-    )
+    semi = PseudoLabels(threshold=0.9, class_cap=1.0)
+    assert len(semi.choose(predictions_of(collapsed), np.full(4, 0.25))) == 25
+    without = semi.model_copy(update={"class_cap": None})
+    assert len(without.choose(predictions_of(collapsed), np.full(4, 0.25))) == 100
 
 
 def test_shares_are_those_of_the_labels() -> None:
@@ -163,7 +163,7 @@ def test_the_weak_view_keeps_what_changes_no_label() -> None:
     policy = Policy(
         num_ops=3, magnitude=20, crop=1.0, flip_horizontal=0.5, mixing=Mixing(kind="mixup", alpha=1.0)
     )
-    assert weak_view(policy) == Policy(num_ops=0, magnitude=20, crop=1.0, flip_horizontal=0.5)
+    assert FixMatch().weak_policy(policy) == Policy(num_ops=0, magnitude=20, crop=1.0, flip_horizontal=0.5)
 
 
 def test_a_pool_begins_with_all_images_or_with_those_that_were_labeled() -> None:
@@ -175,7 +175,7 @@ def test_a_pool_begins_with_all_images_or_with_those_that_were_labeled() -> None
     sure = np.full((3, 3), 0.05, np.float32)
     sure[[0, 1, 2], [0, 1, 1]] = 0.9
     sure[2] = [0.3, 0.4, 0.3]
-    pool.relabel(np.array([2, 5, 7]), guesses_of(sure), np.full(3, 1 / 3))
+    pool.relabel(np.array([2, 5, 7]), predictions_of(sure), np.full(3, 1 / 3))
     assert pool.rows.tolist() == [2, 5]
     targets = pool.targets(np.array([5, 2]))
     assert targets is not None
@@ -185,7 +185,7 @@ def test_a_pool_begins_with_all_images_or_with_those_that_were_labeled() -> None
 def test_soft_labels_are_the_models_probabilities() -> None:
     probabilities = distributions(3, 6, 3)
     pool = pool_of(6, technique="self-training", threshold=0, labels="soft")
-    pool.relabel(np.arange(6), guesses_of(probabilities), np.full(3, 1 / 3))
+    pool.relabel(np.arange(6), predictions_of(probabilities), np.full(3, 1 / 3))
     targets = pool.targets(np.array([4, 0]))
     assert targets is not None
     assert targets == pytest.approx(probabilities[[4, 0]], abs=1e-5)

@@ -20,18 +20,19 @@ import torch
 from PIL import Image
 
 from augsearch.policies import Distillation, Mixing, Policy, PolicyFile, Semi, Training, Transfer, UserError
-from augsearch.trainers.data.dataset import ImageData, Split
+from augsearch.trainers.data.dataset import ImageData, Progress, Split
 from augsearch.trainers.data.splits import Splits, split
 from augsearch.trainers.data.unlabeled.dataset import HowOpened, Unlabeled, open_unlabeled
 from augsearch.trainers.data.views import Decoded, OnDisk, Pixels
+from augsearch.trainers.evaluation import inference
 from augsearch.trainers.evaluation.inference import predict
 from augsearch.trainers.evaluation.metrics import Scores, TrainingDivergedError, score
 from augsearch.trainers.models.saved import load_model
 from augsearch.trainers.semi import labeling as labelers
-from augsearch.trainers.semi.pseudo_labels import Labeling
+from augsearch.trainers.semi.labeler import Labeling
 from augsearch.trainers.tasks import final as finals
 from augsearch.trainers.tasks.final import FinalEpoch, FinalModel, train_final
-from augsearch.trainers.tasks.final_job import FinalPlan, Yardstick, final_training_part
+from augsearch.trainers.tasks.final_job import FinalJob, FinalPlan, SelectionSet, final_training_part
 from augsearch.trainers.tasks.teacher import final_teacher
 from augsearch.trainers.training.recipe import Recipe
 from augsearch.trainers.workspace.folder import Workspace
@@ -70,18 +71,19 @@ def start(
     limit: int | None = None,
     plan: FinalPlan | None = None,
     pixels: Pixels | None = None,
-    target: Yardstick | None = None,
+    target: SelectionSet | None = None,
 ) -> Generator[FinalEpoch, None, FinalModel]:
     return train_final(
-        workspace,
-        splits,
-        file,
-        plan or plan_of(epochs),
-        pixels=pixels or Decoded(workspace.data.images),
-        limit=limit,
-        path=path,
-        card={"policy_file": "policy.json"},
-        target=target,
+        FinalJob(
+            workspace.folder,
+            file,
+            plan or plan_of(epochs),
+            pixels or Decoded(workspace.data.images),
+            final_training_part(splits, limit),
+            path,
+            card={"policy_file": "policy.json"},
+            selection=target,
+        )
     )
 
 
@@ -154,7 +156,7 @@ def test_with_a_target_the_epoch_that_is_best_on_that_is_kept(source: Source, tm
     assert study.target is not None
     rows = study.target.confirmation
     labels = study.target.labels(rows)
-    target = Yardstick(Decoded(study.target.data.images), rows, labels)
+    target = SelectionSet(Decoded(study.target.data.images), rows, labels)
     path = tmp_path / "model.safetensors"
     epochs, final = finish(start(study, source.splits, path, epochs=5, target=target))
     assert all(len(epoch.validation.correct) == len(rows) for epoch in epochs)
@@ -414,8 +416,8 @@ import pickle, sys
 import torch
 from augsearch.trainers.tasks.final import train_final
 torch.set_num_threads(1)
-arguments, options = pickle.load(open(sys.argv[1], "rb"))
-for epoch in train_final(*arguments, **options):
+job = pickle.load(open(sys.argv[1], "rb"))
+for epoch in train_final(job):
     print(epoch.training.epoch, flush=True)
     if epoch.training.epoch == 23:
         sys.stdin.read()  # for the kill, if it comes late
@@ -426,9 +428,9 @@ def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(
     plain: Workspace, source: Source, tmp_path: Path
 ) -> None:
     path = tmp_path / "parts" / "model.safetensors"
-    arguments = (plain, source.splits, MIXED, plan_of(24, ema=0.9))
-    options = {"pixels": Decoded(np.array(plain.data.images)), "limit": None, "path": path}
-    (tmp_path / "arguments").write_bytes(pickle.dumps((arguments, options)))
+    pixels, labeled = Decoded(np.array(plain.data.images)), final_training_part(source.splits, None)
+    job = FinalJob(plain.folder, MIXED, plan_of(24, ema=0.9), pixels, labeled, path)
+    (tmp_path / "arguments").write_bytes(pickle.dumps(job))
     command = [sys.executable, "-c", KILLED, str(tmp_path / "arguments")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -436,9 +438,9 @@ def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(
         process.kill()
     assert process.returncode == -signal.SIGKILL
     load_model(path)
-    rest, final = finish(train_final(*arguments, **options))
+    rest, final = finish(train_final(job))
     assert 5 < rest[0].training.epoch <= 24
-    whole = finish(train_final(*arguments, **{**options, "path": tmp_path / "whole" / "model.safetensors"}))
+    whole = finish(train_final(dataclasses.replace(job, path=tmp_path / "whole" / "model.safetensors")))
     assert outcome(rest, final) == outcome(*whole)
     # What was half written stays behind at most, and under a name that is hidden.
     assert {file.name for file in path.parent.iterdir() if not file.name.startswith(".")} == {
@@ -689,12 +691,23 @@ def beside(
     path: Path,
     training: tuple[PolicyFile, FinalPlan],
     unlabeled: Unlabeled | None,
+    progress: Progress | None = None,
     **options: Any,
 ) -> Generator[FinalEpoch | Labeling, None, FinalModel]:
     file, plan = training
     pixels = Decoded(workspace.data.images)
     return train_final(
-        workspace, splits, file, plan, pixels=pixels, limit=None, path=path, unlabeled=unlabeled, **options
+        FinalJob(
+            workspace.folder,
+            file,
+            plan,
+            pixels,
+            final_training_part(splits, None),
+            path,
+            unlabeled=unlabeled,
+            **options,
+        ),
+        progress,
     )
 
 
@@ -776,7 +789,7 @@ def test_stopped_within_a_labeling_it_asks_about_the_others_alone(
             return predict(*arguments)
 
         path = tmp_path / str(stop) / "model.safetensors"
-        monkeypatch.setattr(labelers, "predict", until_killed)
+        monkeypatch.setattr(inference, "predict", until_killed)
         with pytest.raises(Killed):
             finish(beside(with_teacher, source.splits, path, BESIDE[name], more_images()))
         asked[0] = -100
@@ -795,7 +808,7 @@ def test_labels_outlive_no_lost_checkpoint(
     assert (tmp_path / ".model.labels.db").exists()
     (tmp_path / ".model.checkpoint").unlink()
     asked: list[int] = []
-    monkeypatch.setattr(labelers, "predict", lambda *given: asked.append(0) or predict(*given))
+    monkeypatch.setattr(inference, "predict", lambda *given: asked.append(0) or predict(*given))
     _, final = finish(beside(plain, source.splits, path, BESIDE["pseudo"], more_images()))
     assert len(asked) == len(final.labelings)
 
@@ -868,7 +881,7 @@ def test_labels_are_those_of_the_clean_images_in_evaluation_mode(
             hook.remove()
         return logits
 
-    monkeypatch.setattr(labelers, "predict", spied)
+    monkeypatch.setattr(inference, "predict", spied)
     more = more_images()
     path = tmp_path / "model.safetensors"
     _, final = finish(beside(with_teacher, source.splits, path, BESIDE[name], more))

@@ -30,7 +30,7 @@ def study(source: Source, tmp_path_factory: pytest.TempPathFactory) -> Workspace
 
 
 def scored(workspace: Workspace, fold: Fold = FOLD, **semi: Any) -> FoldResult:
-    wanted = Semi(**{"threshold": 0.2, "ratio": 1.0, **semi}) if semi else None
+    wanted = Semi.model_validate({"threshold": 0.2, "ratio": 1.0, **semi}) if semi else None
     return evaluate(workspace.folder, Candidate(policy=POLICY, semi=wanted), fold)
 
 

@@ -19,17 +19,21 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from augsearch.policies import Mixing, Policy, PolicyFile, Semi, Training, Transfer, UserError
+from augsearch.policies import Mixing, Policy, PolicyFile, Training, Transfer, UserError
+from augsearch.trainers.data.dataset import Progress
 from augsearch.trainers.data.unlabeled.dataset import Unlabeled
 from augsearch.trainers.data.views import Decoded
+from augsearch.trainers.evaluation import inference
 from augsearch.trainers.evaluation.inference import predict
 from augsearch.trainers.evaluation.metrics import Scores, score
 from augsearch.trainers.models.saved import load_model
 from augsearch.trainers.semi import labeling
-from augsearch.trainers.semi.predictions import Guesses
-from augsearch.trainers.semi.pseudo_labels import Labeling
+from augsearch.trainers.semi.fixmatch import FixMatch
+from augsearch.trainers.semi.labeler import Labeling
+from augsearch.trainers.semi.predictions import Predictions
+from augsearch.trainers.semi.self_training import SelfTraining
 from augsearch.trainers.tasks.final import FinalEpoch, FinalModel, train_final
-from augsearch.trainers.tasks.final_job import FinalPlan
+from augsearch.trainers.tasks.final_job import FinalJob, FinalPlan, final_training_part
 from augsearch.trainers.tasks.self_training import RoundDone, train_students
 from augsearch.trainers.training.recipe import Recipe
 from augsearch.trainers.workspace.folder import Workspace
@@ -61,7 +65,7 @@ def unlabeled(count: int = 100, seed: int = 7) -> Unlabeled:
 
 
 def file_of(**fields: Any) -> PolicyFile:
-    semi = Semi(technique="self-training", **{"threshold": 0.4, "rounds": 2, **fields})
+    semi = SelfTraining(**{"threshold": 0.4, "rounds": 2, **fields})
     return PolicyFile(policy=POLICY, training=Training(semi=semi))
 
 
@@ -77,19 +81,22 @@ def start(
     file: PolicyFile | None = None,
     plan: FinalPlan | None = None,
     more: Unlabeled | None = None,
+    progress: Progress | None = None,
     **options: Any,
 ) -> Generator[Event, None, FinalModel]:
     return train_students(
-        workspace,
-        source.splits,
-        file or file_of(),
-        plan or plan_of(),
-        pixels=Decoded(workspace.data.images),
-        limit=None,
-        path=path,
-        card={"policy_file": "policy.json"},
-        unlabeled=more or unlabeled(),
-        **options,
+        FinalJob(
+            workspace.folder,
+            file or file_of(),
+            plan or plan_of(),
+            Decoded(workspace.data.images),
+            final_training_part(source.splits, None),
+            path,
+            card={"policy_file": "policy.json"},
+            unlabeled=more or unlabeled(),
+            **options,
+        ),
+        progress,
     )
 
 
@@ -256,11 +263,11 @@ def test_it_has_no_more_students_than_it_may(study: Workspace, source: Source, t
 def test_the_first_teacher_learns_from_the_labels_alone(
     whole: tuple[list[Event], FinalModel], study: Workspace, source: Source, tmp_path: Path
 ) -> None:
-    plain = train_final(
-        study, source.splits, PolicyFile(policy=POLICY), plan_of(), pixels=Decoded(study.data.images),
-        limit=None, path=tmp_path / "model.safetensors",
-    )  # fmt: skip
-    alone = list(plain)
+    pixels, labeled = Decoded(study.data.images), final_training_part(source.splits, None)
+    path = tmp_path / "model.safetensors"
+    alone = list(
+        train_final(FinalJob(study.folder, PolicyFile(policy=POLICY), plan_of(), pixels, labeled, path))
+    )
     first = [event for event in epochs(whole[0]) if event.round == 0]
     assert [one.training.loss for one in first] == [one.training.loss for one in alone]
     assert [one.validation.log_loss for one in first] == [one.validation.log_loss for one in alone]
@@ -302,9 +309,8 @@ def test_the_last_round_labels_the_clean_images_in_evaluation_mode(
             hook.remove()
         return logits
 
-    monkeypatch.setattr(labeling, "predict", spied)
-    # Its first student is better than its teacher by far, so that there is a second.
-    file, plan = STUDIES["a smaller teacher"]
+    monkeypatch.setattr(inference, "predict", spied)
+    file, plan = STUDIES["an average of the weights, soft labels"]
     rounds = 0
     for event in start(study, source, path, file, plan, more=more):
         if isinstance(event, Labeling):
@@ -313,7 +319,7 @@ def test_the_last_round_labels_the_clean_images_in_evaluation_mode(
             before = load_file(path.with_name(f".model.round-{event.number - 1}.safetensors"))
             assert all(torch.equal(tensor, before[name]) for name, tensor in teachers[-1].items())
             model, _ = load_model(path.with_name(f".model.round-{event.number - 1}.safetensors"))
-            guesses = Guesses.from_logits(predict(model, more.pixels.images[more.chosen], CPU))
+            guesses = Predictions.from_logits(predict(model, more.pixels.images[more.chosen], CPU))
             assert event.labels.tolist() == guesses.hard.tolist()
             assert event.chosen.tolist() == np.flatnonzero(guesses.confidence >= 0.4).tolist()
             looked.clear()
@@ -380,7 +386,7 @@ def test_stopped_within_a_labeling_it_asks_about_the_others_alone(
             return predict(*arguments)
 
         path = tmp_path / str(stop) / "model.safetensors"
-        monkeypatch.setattr(labeling, "predict", until_killed)
+        monkeypatch.setattr(inference, "predict", until_killed)
         with pytest.raises(Killed):
             finish(start(study, source, path))
         again = 0
@@ -390,7 +396,7 @@ def test_stopped_within_a_labeling_it_asks_about_the_others_alone(
             again += 1
             return predict(*arguments)
 
-        monkeypatch.setattr(labeling, "predict", counted)
+        monkeypatch.setattr(inference, "predict", counted)
         events, final = finish(start(study, source, path))
         assert again == chunks - stop
         assert outcome(events, final) == outcome(*whole)
@@ -402,8 +408,8 @@ import torch
 from augsearch.trainers.tasks.final import FinalEpoch
 from augsearch.trainers.tasks.self_training import train_students
 torch.set_num_threads(1)
-arguments, options = pickle.load(open(sys.argv[1], "rb"))
-for event in train_students(*arguments, **options):
+job = pickle.load(open(sys.argv[1], "rb"))
+for event in train_students(job):
     if isinstance(event, FinalEpoch):
         print(event.round, event.training.epoch, flush=True)
         if (event.round, event.training.epoch) == (1, 8):
@@ -415,10 +421,10 @@ def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(
     study: Workspace, source: Source, tmp_path: Path
 ) -> None:
     path = tmp_path / "parts" / "model.safetensors"
-    arguments = (study, source.splits, file_of(), plan_of(8, ema=0.9))
-    pixels = Decoded(np.array(study.data.images))
-    options: dict[str, Any] = {"pixels": pixels, "limit": None, "path": path, "unlabeled": unlabeled()}
-    (tmp_path / "arguments").write_bytes(pickle.dumps((arguments, options)))
+    pixels, labeled = Decoded(np.array(study.data.images)), final_training_part(source.splits, None)
+    plan = plan_of(8, ema=0.9)
+    job = FinalJob(study.folder, file_of(), plan, pixels, labeled, path, unlabeled=unlabeled())
+    (tmp_path / "arguments").write_bytes(pickle.dumps(job))
     command = [sys.executable, "-c", KILLED, str(tmp_path / "arguments")]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
@@ -426,10 +432,10 @@ def test_killed_at_any_moment_it_ends_as_if_it_had_not_been(
         process.kill()
     assert process.returncode == -signal.SIGKILL
     load_model(path)
-    events, final = finish(train_students(*arguments, **options))
+    events, final = finish(train_students(job))
     assert all(epoch.round >= 1 for epoch in epochs(events))
-    options["path"] = tmp_path / "whole" / "model.safetensors"
-    assert outcome(events, final) == outcome(*finish(train_students(*arguments, **options)))
+    job = dataclasses.replace(job, path=tmp_path / "whole" / "model.safetensors")
+    assert outcome(events, final) == outcome(*finish(train_students(job)))
 
 
 def test_the_best_model_so_far_lies_there_from_the_first_epoch_on(
@@ -504,20 +510,28 @@ def test_without_unlabeled_images_it_is_the_plain_training(
         path = tmp_path / name / "model.safetensors"
         finish(
             train_students(
-                study,
-                source.splits,
-                file_of(),
-                plan_of(),
-                pixels=pixels,
-                limit=None,
-                path=path,
-                unlabeled=more,
+                FinalJob(
+                    study.folder,
+                    file_of(),
+                    plan_of(),
+                    pixels,
+                    final_training_part(source.splits, None),
+                    path,
+                    unlabeled=more,
+                )
             )
         )
         assert names(path) == ["model.json", "model.safetensors"]
     path = tmp_path / "plain.safetensors"
     plain = train_final(
-        study, source.splits, PolicyFile(policy=POLICY), plan_of(), pixels=pixels, limit=None, path=path
+        FinalJob(
+            study.folder,
+            PolicyFile(policy=POLICY),
+            plan_of(),
+            pixels,
+            final_training_part(source.splits, None),
+            path,
+        )
     )
     list(plain)
     for name in ("none", "empty"):
@@ -557,12 +571,9 @@ def test_a_first_teacher_without_weights_has_nothing_to_transfer(
 ) -> None:
     # A last layer alone, on a backbone that knows nothing, would learn little.
     pretrained = tmp_path / "pretrained.safetensors"
-    list(
-        train_final(
-            study, source.splits, PolicyFile(policy=POLICY), plan_of(6, model="small"),
-            pixels=Decoded(study.data.images), limit=None, path=pretrained,
-        )
-    )  # fmt: skip
+    pixels, labeled = Decoded(study.data.images), final_training_part(source.splits, None)
+    plain, first = PolicyFile(policy=POLICY), plan_of(6, model="small")
+    list(train_final(FinalJob(study.folder, plain, first, pixels, labeled, pretrained)))
     file = file_of()
     training = file.training.model_copy(update={"transfer": Transfer(mode="head")})
     plan = plan_of(2, model="small", first_teacher="tiny", weights=str(pretrained))
@@ -585,7 +596,7 @@ def test_several_processes_are_refused(study: Workspace, source: Source, tmp_pat
 
 
 def test_other_techniques_are_trained_elsewhere(study: Workspace, source: Source, tmp_path: Path) -> None:
-    file = PolicyFile(policy=POLICY, training=Training(semi=Semi(technique="fixmatch")))
+    file = PolicyFile(policy=POLICY, training=Training(semi=FixMatch()))
     with pytest.raises(ValueError, match="fixmatch is done by train_final"):
         next(start(study, source, tmp_path / "model.safetensors", file))
 

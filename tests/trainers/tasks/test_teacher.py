@@ -24,7 +24,7 @@ from augsearch.trainers.tasks import teacher as teachers
 from augsearch.trainers.tasks.fold import evaluate
 from augsearch.trainers.tasks.inputs import spec_for
 from augsearch.trainers.tasks.teacher import Teacher, final_teacher, fold_teacher, load_teacher
-from augsearch.trainers.training.recipe import Recipe
+from augsearch.trainers.training.setup import TrainingSetup
 from augsearch.trainers.workspace.candidate import SELF, Candidate
 from augsearch.trainers.workspace.folder import Workspace, write_workspace
 from augsearch.trainers.workspace.folds import Fold, Stage
@@ -188,9 +188,10 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[Training]:
     trained: list[Training] = []
     train = teachers.train
 
-    def remembered(learner: Any, data: LabeledImages, policy: Any, recipe: Recipe, **how: Any) -> Any:
-        trained.append(Training(data.images, data.labels, recipe.epochs, how["seed"]))
-        return train(learner, data, policy, recipe, **how)
+    def remembered(learner: Any, setup: TrainingSetup) -> Any:
+        assert isinstance(setup.data, LabeledImages)
+        trained.append(Training(setup.data.images, setup.data.labels, setup.recipe.epochs, setup.seed))
+        return train(learner, setup)
 
     monkeypatch.setattr(teachers, "train", remembered)
     return trained

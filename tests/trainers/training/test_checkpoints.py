@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from augsearch.trainers.training.checkpoints import Best, Standing, keep, take_up
+from augsearch.trainers.training.checkpoints import Best, TrainingState, load_checkpoint, save_checkpoint
 from augsearch.trainers.training.learner import Learner
 from augsearch.trainers.training.recipe import Recipe
 
@@ -25,7 +25,7 @@ def kept(tmp_path: Path) -> tuple[Path, Path, Learner]:
     """A checkpoint, the model beside it, and who was kept."""
     before = learner(seed=1)
     before.epoch = 7
-    keep(tmp_path / "checkpoint", "key", before, Standing(Best(5, 0.8, 0.6), 700, 200, 12.5))
+    save_checkpoint(tmp_path / "checkpoint", "key", before, TrainingState(Best(5, 0.8, 0.6), 700, 200, 12.5))
     (tmp_path / "model").touch()
     return tmp_path / "checkpoint", tmp_path / "model", before
 
@@ -33,7 +33,9 @@ def kept(tmp_path: Path) -> tuple[Path, Path, Learner]:
 def test_what_was_kept_is_taken_up(kept: tuple[Path, Path, Learner]) -> None:
     checkpoint, model, before = kept
     after = learner(seed=2)
-    assert take_up(checkpoint, "key", after, model) == Standing(Best(5, 0.8, 0.6), 700, 200, 12.5)
+    assert load_checkpoint(checkpoint, "key", after, model) == TrainingState(
+        Best(5, 0.8, 0.6), 700, 200, 12.5
+    )
     assert after.epoch == 7
     for one, other in zip(after.model.parameters(), before.model.parameters(), strict=True):
         assert torch.equal(one, other)
@@ -42,11 +44,11 @@ def test_what_was_kept_is_taken_up(kept: tuple[Path, Path, Learner]) -> None:
 def test_a_checkpoint_from_before_unlabeled_images_is_taken_up_too(kept: tuple[Path, Path, Learner]) -> None:
     checkpoint, model, _ = kept
     document = torch.load(checkpoint, weights_only=True)
-    del document["unlabeled"], document["learner"]["predicted"], document["learner"]["mean_prediction"]
+    del document["unlabeled"], document["learner"]["memory"]
     torch.save(document, checkpoint)
     after = learner(seed=2)
-    assert take_up(checkpoint, "key", after, model) == Standing(Best(5, 0.8, 0.6), 700, 0, 12.5)
-    assert (after.epoch, after.predicted, after.mean_prediction) == (7, None, None)
+    assert load_checkpoint(checkpoint, "key", after, model) == TrainingState(Best(5, 0.8, 0.6), 700, 0, 12.5)
+    assert (after.epoch, after.memory) == (7, {})
 
 
 def test_of_another_training_or_without_its_model_nothing_is_taken_up(
@@ -54,11 +56,11 @@ def test_of_another_training_or_without_its_model_nothing_is_taken_up(
 ) -> None:
     checkpoint, model, _ = kept
     after = learner(seed=2)
-    assert take_up(checkpoint, "another", after, model) == Standing()
-    assert take_up(checkpoint.with_name("none"), "key", after, model) == Standing()
+    assert load_checkpoint(checkpoint, "another", after, model) == TrainingState()
+    assert load_checkpoint(checkpoint.with_name("none"), "key", after, model) == TrainingState()
     model.unlink()
-    assert take_up(checkpoint, "key", after, model) == Standing()
+    assert load_checkpoint(checkpoint, "key", after, model) == TrainingState()
     checkpoint.write_bytes(b"damaged")
     model.touch()
-    assert take_up(checkpoint, "key", after, model) == Standing()
+    assert load_checkpoint(checkpoint, "key", after, model) == TrainingState()
     assert after.epoch == 0

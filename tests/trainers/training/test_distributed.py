@@ -19,11 +19,12 @@ from augsearch.policies import Distillation, Mixing, Policy, PolicyFile, Trainin
 from augsearch.trainers.data.views import Decoded, LabeledImages
 from augsearch.trainers.tasks import final as finals
 from augsearch.trainers.tasks.final import FinalEpoch, FinalModel, train_final
-from augsearch.trainers.tasks.final_job import FinalPlan
+from augsearch.trainers.tasks.final_job import FinalJob, FinalPlan, final_training_part
 from augsearch.trainers.training.distributed import Shard, agreed, device_of, others, sharing_gradients
 from augsearch.trainers.training.learner import Learner
 from augsearch.trainers.training.loop import train
 from augsearch.trainers.training.recipe import Recipe
+from augsearch.trainers.training.setup import TrainingSetup
 
 if TYPE_CHECKING:
     from tests.trainers.conftest import Source
@@ -53,7 +54,7 @@ def learned(learner: Learner, shard: Shard) -> list[torch.Tensor]:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (100, 8, 8, 3), dtype=np.uint8)
     data = LabeledImages(images, np.arange(100) % 4, 4)
-    for _ in train(learner, data, Policy(num_ops=0), RECIPE, seed=5, device=CPU, shard=shard):
+    for _ in train(learner, TrainingSetup(data, Policy(num_ops=0), RECIPE, seed=5, device=CPU, shard=shard)):
         pass
     assert learner.average is not None
     states = learner.model.state_dict(), learner.average.module.state_dict()
@@ -139,13 +140,14 @@ def test_a_final_training_in_two_processes_stops_early_and_goes_on_like_one_in_o
 
     def start(name: str) -> Generator[FinalEpoch, None, FinalModel]:
         return train_final(
-            workspace,
-            source.splits,
-            file,
-            plan,
-            pixels=Decoded(np.array(workspace.data.images)),
-            limit=None,
-            path=tmp_path / name / "model.safetensors",
+            FinalJob(
+                workspace.folder,
+                file,
+                plan,
+                Decoded(np.array(workspace.data.images)),
+                final_training_part(source.splits, None),
+                tmp_path / name / "model.safetensors",
+            )
         )
 
     epochs, whole = finish(start("whole"))
@@ -185,13 +187,14 @@ def test_each_process_needs_a_gpu_of_its_own(
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     workspace = source.study(tmp_path)
     training = train_final(
-        workspace,
-        source.splits,
-        PolicyFile(policy=Policy(num_ops=0)),
-        FinalPlan(model="tiny", processes=2),
-        pixels=Decoded(workspace.data.images),
-        limit=None,
-        path=tmp_path / "model.safetensors",
+        FinalJob(
+            workspace.folder,
+            PolicyFile(policy=Policy(num_ops=0)),
+            FinalPlan(model="tiny", processes=2),
+            Decoded(workspace.data.images),
+            final_training_part(source.splits, None),
+            tmp_path / "model.safetensors",
+        )
     )
     with pytest.raises(UserError, match="--processes 2: this machine has 1 CUDA devices"):
         next(training)

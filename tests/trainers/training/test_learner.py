@@ -19,6 +19,7 @@ from augsearch.trainers.training.learner import Learner
 from augsearch.trainers.training.loop import EpochResult, train
 from augsearch.trainers.training.optimizers import Muon
 from augsearch.trainers.training.recipe import Recipe
+from augsearch.trainers.training.setup import TrainingSetup
 
 CPU = torch.device("cpu")
 POLICY = Policy(num_ops=2, magnitude=9, crop=0.5, mixing=Mixing(kind="mixup", probability=0.7))
@@ -103,7 +104,10 @@ def test_a_training_taken_up_again_is_the_training_that_never_stopped(
     def prepared(seed: int) -> tuple[Learner, Any]:
         learner = Learner.prepare(network(seed), recipe, transfer)
         training = train(
-            learner, noise(), POLICY, recipe, seed=4, device=CPU, distillation=distillation, teacher=teacher
+            learner,
+            TrainingSetup(
+                noise(), POLICY, recipe, seed=4, device=CPU, distillation=distillation, teacher=teacher
+            ),
         )
         return learner, training
 
@@ -128,7 +132,7 @@ def test_a_state_says_everything_that_changes() -> None:
     learner = Learner.prepare(network(0), recipe)
     before = torch.load(io.BytesIO(kept(learner)), weights_only=True)
     learner.accumulation = 2
-    for _ in train(learner, noise(), POLICY, recipe, seed=0, device=CPU):
+    for _ in train(learner, TrainingSetup(noise(), POLICY, recipe, seed=0, device=CPU)):
         pass
     after = learner.state_dict()
     assert {key for key in after if not same(after[key], before[key])} == {
@@ -149,7 +153,7 @@ def test_a_finished_training_has_nothing_left() -> None:
     learner = Learner.prepare(network(0), recipe)
     learner.epoch = 1
     before = kept(learner)
-    assert list(train(learner, noise(), POLICY, recipe, seed=0, device=CPU)) == []
+    assert list(train(learner, TrainingSetup(noise(), POLICY, recipe, seed=0, device=CPU))) == []
     assert kept(learner) == before
 
 
@@ -164,7 +168,7 @@ def test_the_average_is_the_exponential_one_of_weights_and_statistics_after_ever
         steps.append({name: tensor.double() for name, tensor in state.items() if tensor.is_floating_point()})
 
     learner.optimizers[-1].register_step_post_hook(note)
-    for _ in train(learner, noise(), POLICY, recipe, seed=0, device=CPU):
+    for _ in train(learner, TrainingSetup(noise(), POLICY, recipe, seed=0, device=CPU)):
         pass
     assert len(steps) == 12
     expected = steps[0]
@@ -182,7 +186,9 @@ def test_an_average_changes_nothing_about_the_training() -> None:
     for ema in (None, 0.9):
         recipe = Recipe(epochs=2, batch_size=6, ema=ema)
         learner = Learner.prepare(network(0), recipe)
-        losses = [epoch.loss for epoch in train(learner, noise(), POLICY, recipe, seed=0, device=CPU)]
+        losses = [
+            epoch.loss for epoch in train(learner, TrainingSetup(noise(), POLICY, recipe, seed=0, device=CPU))
+        ]
         found.append((losses, learner.model.state_dict()))
     assert same(*found)
 
@@ -199,7 +205,7 @@ def test_gradients_go_through_what_shares_them() -> None:
     learner.parallel = wrapped = nn.Sequential(learner.model)
     calls: list[int] = []
     wrapped.register_forward_pre_hook(lambda *_: calls.append(1))
-    list(train(learner, noise(), POLICY, Recipe(epochs=1), seed=0, device=CPU))
+    list(train(learner, TrainingSetup(noise(), POLICY, Recipe(epochs=1), seed=0, device=CPU)))
     assert len(calls) == 4
     assert learner.best is learner.model
 

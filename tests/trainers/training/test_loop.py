@@ -29,6 +29,7 @@ from augsearch.trainers.training.loader import batches
 from augsearch.trainers.training.loop import EpochResult, train
 from augsearch.trainers.training.losses import distilled, supervised
 from augsearch.trainers.training.recipe import Recipe, one_cycle
+from augsearch.trainers.training.setup import TrainingSetup
 
 CPU = torch.device("cpu")
 PLAIN = Policy(num_ops=0)
@@ -97,7 +98,7 @@ def trained(
     """The weights and what was yielded on the way to them."""
     learner = Learner.prepare(model or network(data), recipe)
     settings: dict[str, Any] = {"seed": 0, "device": CPU, **options}
-    epochs = list(train(learner, data, policy, recipe, **settings))
+    epochs = list(train(learner, TrainingSetup(data, policy, recipe, **settings)))
     return learner.model.state_dict(), epochs
 
 
@@ -111,7 +112,7 @@ def seen(data: LabeledImages, policy: Policy, recipe: Recipe) -> list[list[Tenso
     steps: list[Tensor] = []
     model.register_forward_pre_hook(lambda _, inputs: steps.append(inputs[0].clone()))
     epochs = []
-    for _ in train(Learner.prepare(model, recipe), data, policy, recipe, seed=0, device=CPU):
+    for _ in train(Learner.prepare(model, recipe), TrainingSetup(data, policy, recipe, seed=0, device=CPU)):
         epochs.append(steps.copy())
         steps.clear()
     return epochs
@@ -195,7 +196,9 @@ def test_weights_move_by_the_learning_rate_that_is_said() -> None:
     before = weight.detach().clone()
     shares = []
     recipe = Recipe(epochs=20, weight_decay=0)
-    for epoch in train(Learner.prepare(model, recipe), data, PLAIN, recipe, seed=0, device=CPU):
+    for epoch in train(
+        Learner.prepare(model, recipe), TrainingSetup(data, PLAIN, recipe, seed=0, device=CPU)
+    ):
         # Muon's steps have a size of their own, whatever the gradient's.
         shares.append(((weight - before).norm() / epoch.learning_rate).item())
         before = weight.detach().clone()
@@ -221,11 +224,14 @@ def test_the_loss_of_an_epoch_is_the_mean_of_its_steps(
     )
     loss = distilled(distillation, 0.2) if distillation else supervised(0.2)
     found = []
-    for batch in batches(data, MIXED, 8, seed=5, epoch=0, device=CPU, distillation=distillation):
-        heard = batch
+    for batch in batches(
+        TrainingSetup(data, MIXED, Recipe(batch_size=8), seed=5, device=CPU, distillation=distillation),
+        epoch=0,
+    ):
+        taught = batch
         if distillation is SAME:
-            heard = replace(batch, teacher=losses.softened(teacher(batch.images), SAME.temperature))
-        found.append(loss(model(batch.images), heard).item())
+            taught = replace(batch, teacher=losses.softened(teacher(batch.images), SAME.temperature))
+        found.append(loss(model(batch.images), taught).item())
     assert len(found) == 6
     assert epoch.loss == pytest.approx(np.mean(found), rel=1e-4)
 
@@ -261,7 +267,9 @@ def test_cutmix_mixes_labels_and_the_teachers_word_as_it_mixes_pixels(
     data = with_teacher(numbered(20, classes=4), seed)
     policy = Policy(num_ops=0, mixing=Mixing(kind="cutmix", probability=probability))
     clean = Distillation(temperature=temperature, alpha=0.5, teacher_view="clean")
-    for batch in batches(data, policy, 6, seed=seed, epoch=1, device=CPU, distillation=clean):
+    for batch in batches(
+        TrainingSetup(data, policy, Recipe(batch_size=6), seed=seed, device=CPU, distillation=clean), epoch=1
+    ):
         parts = padded(parts_of(batch), 20)
         assert batch.teacher is not None
         np.testing.assert_allclose(batch.targets, parts @ np.eye(4)[data.labels], atol=1e-6)
@@ -276,7 +284,9 @@ def test_mixup_mixes_labels_and_the_teachers_word_as_it_mixes_pixels(seed: int, 
     data = with_teacher(LabeledImages(images, np.arange(20) % 4, 4), seed)
     policy = Policy(num_ops=0, mixing=Mixing(kind="mixup"))
     clean = Distillation(temperature=temperature, alpha=0.5, teacher_view="clean")
-    for batch in batches(data, policy, 6, seed=seed, epoch=1, device=CPU, distillation=clean):
+    for batch in batches(
+        TrainingSetup(data, policy, Recipe(batch_size=6), seed=seed, device=CPU, distillation=clean), epoch=1
+    ):
         parts = batch.images[:, 0].flatten(1)[:, :20].double().numpy() / 255
         assert batch.teacher is not None
         # A pixel has 255 steps, so a share is known to half of one, and an image has two shares.
@@ -287,7 +297,7 @@ def test_mixup_mixes_labels_and_the_teachers_word_as_it_mixes_pixels(seed: int, 
 def test_a_batch_has_the_augmented_images_with_their_own_labels() -> None:
     data = numbered(20, classes=4)
     policy = Policy(num_ops=1, operations=("invert",))
-    found = list(batches(data, policy, 5, seed=0, epoch=0, device=CPU))
+    found = list(batches(TrainingSetup(data, policy, Recipe(batch_size=5), seed=0, device=CPU), epoch=0))
     numbers = [255 - batch.images[:, 0, 0, 0].long() for batch in found]
     assert sorted(torch.cat(numbers).tolist()) == list(range(20))
     for batch, inside in zip(found, numbers, strict=True):
@@ -297,10 +307,12 @@ def test_a_batch_has_the_augmented_images_with_their_own_labels() -> None:
         assert batch.teacher is None
 
 
-def test_a_teacher_that_nobody_asks_for_stays_unheard() -> None:
+def test_a_teacher_that_nobody_asks_for_is_not_asked() -> None:
     data = with_teacher(stripes(12), 0)
     for asked in (None, SAME):
-        for batch in batches(data, PLAIN, 6, seed=0, epoch=0, device=CPU, distillation=asked):
+        for batch in batches(
+            TrainingSetup(data, PLAIN, Recipe(batch_size=6), seed=0, device=CPU, distillation=asked), epoch=0
+        ):
             assert batch.teacher is None
     silent = LabeledImages(data.images, data.labels, data.num_classes)
     assert equal(trained(data)[0], trained(silent)[0])
@@ -324,7 +336,7 @@ def test_training_leaves_the_images_labels_and_teacher_as_they_were(kind: str) -
     policy = Policy(num_ops=3, magnitude=20, crop=1.0, mixing=Mixing.model_validate({"kind": kind}))
     trained(data, policy, distillation=CLEAN)
     # No mixing, no operation: the shortest way from the source to a batch.
-    for batch in batches(data, PLAIN, 4, seed=0, epoch=0, device=CPU):
+    for batch in batches(TrainingSetup(data, PLAIN, Recipe(batch_size=4), seed=0, device=CPU), epoch=0):
         batch.images.zero_()
         batch.targets.zero_()
     for array, copy in zip(arrays, before, strict=True):
@@ -359,7 +371,7 @@ def test_nothing_is_trained_before_it_is_asked_for_and_nothing_after_the_last_as
     model = network(data).eval()
     fresh = {name: tensor.clone() for name, tensor in model.state_dict().items()}
     recipe = Recipe(epochs=50)
-    training = train(Learner.prepare(model, recipe), data, PLAIN, recipe, seed=0, device=CPU)
+    training = train(Learner.prepare(model, recipe), TrainingSetup(data, PLAIN, recipe, seed=0, device=CPU))
     assert equal(model.state_dict(), fresh)
     assert not model.training
 
@@ -376,7 +388,7 @@ def test_nothing_is_trained_before_it_is_asked_for_and_nothing_after_the_last_as
 def test_scoring_between_epochs_does_not_change_the_training() -> None:
     data = stripes(40)
     model = network(data)
-    for _ in train(Learner.prepare(model, SHORT), data, MIXED, SHORT, seed=0, device=CPU):
+    for _ in train(Learner.prepare(model, SHORT), TrainingSetup(data, MIXED, SHORT, seed=0, device=CPU)):
         predict(model, data.images, CPU)
     assert equal(model.state_dict(), trained(data, MIXED)[0])
 
@@ -389,7 +401,7 @@ def test_a_mixed_label_says_how_much_of_each_class_can_be_seen(seed: int, kind: 
     images = np.broadcast_to((80 * labels).astype(np.uint8)[:, None, None, None], (24, side, side, 1))
     data = LabeledImages(np.ascontiguousarray(images), labels, 4)
     policy = Policy(num_ops=0, mixing=Mixing.model_validate({"kind": kind, "probability": 0.9}))
-    for batch in batches(data, policy, 8, seed=seed, epoch=0, device=CPU):
+    for batch in batches(TrainingSetup(data, policy, Recipe(batch_size=8), seed=seed, device=CPU), epoch=0):
         grey = batch.images[:, 0].double()
         torch.testing.assert_close(batch.targets.sum(1), torch.ones(8))
         if kind == "cutmix":
@@ -404,7 +416,12 @@ def test_a_mixed_label_says_how_much_of_each_class_can_be_seen(seed: int, kind: 
 def test_the_network_is_shown_the_batches_and_nothing_else() -> None:
     data = stripes(40)
     for epoch, steps in enumerate(seen(data, MIXED, SHORT)):
-        expected = [batch.images for batch in batches(data, MIXED, 64, seed=0, epoch=epoch, device=CPU)]
+        expected = [
+            batch.images
+            for batch in batches(
+                TrainingSetup(data, MIXED, Recipe(batch_size=64), seed=0, device=CPU), epoch=epoch
+            )
+        ]
         assert all(torch.equal(one, other) for one, other in zip(steps, expected, strict=True))
 
 
@@ -491,7 +508,7 @@ class Failing(Plain):
 def test_a_training_that_ends_early_leaves_no_thread_behind() -> None:
     before = threading.active_count()
     learner = Learner.prepare(Failing(5), SHORT)
-    training = train(learner, few_at_once(2), MIXED, SHORT, seed=0, device=CPU)
+    training = train(learner, TrainingSetup(few_at_once(2), MIXED, SHORT, seed=0, device=CPU))
     with pytest.raises(RuntimeError, match="no answer"):
         next(training)
     del training
@@ -567,7 +584,8 @@ def gradients(
 
     learner.optimizers[0].register_step_pre_hook(note)
     (epoch,) = train(
-        learner, data, MIXED, recipe, seed=0, device=CPU, distillation=distillation, teacher=drawn(1)
+        learner,
+        TrainingSetup(data, MIXED, recipe, seed=0, device=CPU, distillation=distillation, teacher=drawn(1)),
     )
     return found, epoch.accumulation
 
@@ -576,9 +594,11 @@ def gradients_by_hand(distillation: Distillation | None = None) -> list[list[Ten
     model, teacher = drawn(0), drawn(1)
     loss = distilled(distillation, 0.1) if distillation else supervised(0.1)
     found = []
-    for batch in batches(stripes(60), MIXED, 10, seed=0, epoch=0, device=CPU):
-        heard = replace(batch, teacher=losses.softened(teacher(batch.images), SAME.temperature))
-        whole = torch.autograd.grad(loss(model(batch.images), heard), list(model.parameters()))
+    for batch in batches(
+        TrainingSetup(stripes(60), MIXED, Recipe(batch_size=10), seed=0, device=CPU), epoch=0
+    ):
+        taught = replace(batch, teacher=losses.softened(teacher(batch.images), SAME.temperature))
+        whole = torch.autograd.grad(loss(model(batch.images), taught), list(model.parameters()))
         found.append(list(whole))
     return found
 
@@ -679,7 +699,7 @@ def test_one_of_several_processes_does_not_begin_a_step_anew() -> None:
     with pytest.raises(
         UserError, match="out of memory with 8 images at a time; give a larger --accumulation"
     ):
-        next(train(learner, data, PLAIN, SHORT, seed=0, device=CPU))
+        next(train(learner, TrainingSetup(data, PLAIN, SHORT, seed=0, device=CPU)))
 
 
 @settings(max_examples=20)
@@ -688,11 +708,11 @@ def test_the_shards_of_each_batch_together_are_the_batch(
     count: int, batch_size: int, processes: int, mixed: bool
 ) -> None:
     data = with_teacher(numbered(count), 0)
-    options: dict[str, Any] = {"seed": 3, "epoch": 1, "device": CPU, "distillation": CLEAN}
-    whole = list(batches(data, PLAIN, batch_size, **options))
+    recipe = Recipe(batch_size=batch_size)
+    setup = TrainingSetup(data, PLAIN, recipe, seed=3, device=CPU, distillation=CLEAN)
+    whole = list(batches(setup, epoch=1))
     shards = [
-        list(batches(data, PLAIN, batch_size, shard=Shard(rank, processes), **options))
-        for rank in range(processes)
+        list(batches(replace(setup, shard=Shard(rank, processes)), epoch=1)) for rank in range(processes)
     ]
     for batch, *parts in zip(whole, *shards, strict=True):
         sizes = [len(part.images) for part in parts]
@@ -707,7 +727,7 @@ def test_the_shards_of_each_batch_together_are_the_batch(
     if mixed and count >= 16:
         policy = Policy(num_ops=0, mixing=Mixing(kind="cutmix"))
         for rank in range(2):
-            for batch in batches(data, policy, batch_size, shard=Shard(rank, 2), **options):
+            for batch in batches(replace(setup, policy=policy, shard=Shard(rank, 2)), epoch=1):
                 parts_seen = padded(parts_of(batch), count)
                 np.testing.assert_allclose(batch.targets, parts_seen @ np.eye(3)[data.labels], atol=1e-6)
 

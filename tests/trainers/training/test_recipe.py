@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from augsearch.policies import Transfer
+from augsearch.trainers.system.devices import precision_on
 from augsearch.trainers.training.recipe import Recipe, one_cycle
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
@@ -60,7 +61,7 @@ def test_a_precision_that_is_named_is_used_everywhere(
     precision: str, device: torch.device, network: nn.Module
 ) -> None:
     recipe = Recipe.model_validate({"precision": precision})
-    assert recipe.precision_on(device, network) == NAMES[precision]
+    assert precision_on(device, network, recipe.precision) == NAMES[precision]
 
 
 @pytest.mark.parametrize(
@@ -85,7 +86,7 @@ def test_auto_is_the_half_that_the_machine_computes_in_natively(
 ) -> None:
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: natively)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: natively)
-    assert Recipe().precision_on(device, network) == expected
+    assert precision_on(device, network) == expected
 
 
 @pytest.mark.parametrize(

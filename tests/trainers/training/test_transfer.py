@@ -19,6 +19,7 @@ from augsearch.trainers.models.weights import load_weights
 from augsearch.trainers.training.learner import Learner
 from augsearch.trainers.training.loop import train
 from augsearch.trainers.training.recipe import Recipe, one_cycle
+from augsearch.trainers.training.setup import TrainingSetup
 from augsearch.trainers.training.transfer import freeze, parameter_groups, training_mode
 
 CPU = torch.device("cpu")
@@ -96,7 +97,7 @@ def parameters_of(model: nn.Module) -> set[str]:
 def run(model: nn.Module, transfer: Transfer | None, data: LabeledImages, **recipe: Any) -> Learner:
     settings = Recipe(epochs=2, batch_size=8, **recipe)
     learner = Learner.prepare(model, settings, transfer)
-    for _ in train(learner, data, POLICY, settings, seed=0, device=CPU):
+    for _ in train(learner, TrainingSetup(data, POLICY, settings, seed=0, device=CPU)):
         pass
     return learner
 
@@ -190,7 +191,7 @@ def test_every_layer_learns_at_its_rate_at_every_step(name: str, scale: float, d
             weight.grad = None
 
     optimizer.register_step_pre_hook(spy)
-    epochs = list(train(learner, data, POLICY, recipe, seed=0, device=CPU))
+    epochs = list(train(learner, TrainingSetup(data, POLICY, recipe, seed=0, device=CPU)))
 
     _, head = head_of(model)
     layers = layers_of(model)

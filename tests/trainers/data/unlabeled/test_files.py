@@ -19,6 +19,8 @@ from augsearch.trainers.data import views as module
 from augsearch.trainers.data.unlabeled.files import Names, PathsBelow
 from augsearch.trainers.data.views import FileImages, OnDisk
 from augsearch.trainers.training.loader import batches
+from augsearch.trainers.training.recipe import Recipe
+from augsearch.trainers.training.setup import TrainingSetup
 
 NOTHING = Policy(num_ops=0)
 SIDE = 16
@@ -140,7 +142,10 @@ def test_one_bad_file_changes_no_other_image(tmp_path: Path, files: OnDisk) -> N
 def test_the_number_of_threads_changes_nothing(files: OnDisk) -> None:
     def epoch(threads: int) -> list[bytes]:
         data = FileImages(files, ALL, ALL % 3, 3, None, threads)
-        made = batches(data, TRIVIALAUGMENT, 4, seed=1, epoch=2, device=torch.device("cpu"))
+        made = batches(
+            TrainingSetup(data, TRIVIALAUGMENT, Recipe(batch_size=4), seed=1, device=torch.device("cpu")),
+            epoch=2,
+        )
         return [batch.images.numpy().tobytes() for batch in made]
 
     assert epoch(1) == epoch(4)
