@@ -93,8 +93,8 @@ class LabelingTechnique(Technique):
     labels: Literal["hard", "soft"] = "hard"
     """Whether the likeliest class is learned, or all classes' probabilities."""
     class_cap: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    """The most that is learned from of each class, the surest first, in times its share, by the labels, of
-    all unlabeled images; None: no limit."""
+    """The most that is learned from of each class, the surest first, in times its share by the labels; None:
+    no limit."""
 
     def choose(self, predictions: Predictions, shares: NDArray[np.float64]) -> NDArray[np.int64]:
         """Which images to learn from: those predicted with confidence, of each class no more than its cap.
