@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections import Counter
 from collections.abc import Callable
@@ -150,19 +151,30 @@ def test_each_contestants_own_pick_is_confirmed_and_paired_fold_by_fold(stripes:
     assert {fold.index for fold in confirmed} == {0, 1, 2}
 
 
-@pytest.mark.parametrize("most", [1, 20, 34])
-def test_stopped_anywhere_it_goes_on_to_the_same_end(stripes: str, engine: Engine, most: int) -> None:
-    whole = outcomes(compare(quick(stripes, storage="sqlite:///whole.db"), 1, Display()))
-    trained = len(engine.asked)
-    assert trained > 34
-    engine.asked, engine.most = [], most
-    halves = quick(stripes, storage="sqlite:///halves.db")
+@pytest.fixture(scope="module")
+def whole(stripes_made: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, int]:
+    """What a comparison comes to that nothing stopped, and how many folds it trained."""
+    torch.set_num_threads(1)
+    engine = Engine()
+    with contextlib.chdir(tmp_path_factory.mktemp("whole")), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(workers, "LocalEngine", lambda slots, time_limit: engine)
+        found = compare(quick(str(stripes_made)), 1, Display())
+    return outcomes(found), len(engine.asked)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_stopped_anywhere_it_goes_on_to_the_same_end(
+    stripes: str, engine: Engine, whole: tuple[Any, int], share: float
+) -> None:
+    expected, trained = whole
+    engine.most = 1 + int(share * (trained - 2))
+    halves = quick(stripes)
     with pytest.raises(KeyboardInterrupt):
         compare(halves, 1, Display())
     engine.most = 1_000_000
-    assert outcomes(compare(halves, 1, Display())) == whole
+    assert outcomes(compare(halves, 1, Display())) == expected
     assert len(engine.asked) == trained
-    assert outcomes(compare(halves, 1, Display())) == whole
+    assert outcomes(compare(halves, 1, Display())) == expected
     assert len(engine.asked) == trained
 
 
