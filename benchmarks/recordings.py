@@ -45,7 +45,7 @@ RECORDED = Path(__file__).parent / "recorded"
 CANDIDATES = 64
 FOLDS = 6
 IMAGES = 10_000
-"""Of each data set: half for training, 1,500 to score on."""
+"""Images of each data set: half for training, 1,500 to score on."""
 SEED = 0
 FIGURES = ("accuracy", "log_loss", "ece", "seconds", "images")
 
@@ -56,7 +56,7 @@ class Recording:
 
     name: str
     params: list[dict[str, Any]]
-    """Of each candidate, (C,): parameters of its trial."""
+    """(C,): parameters of each candidate's trial."""
     baselines: list[str | None]
     """(C,): the baseline's name; None: a candidate."""
     accuracy: NDArray[np.float64]
@@ -76,7 +76,7 @@ class Recording:
 
 
 def recordings() -> list[Recording]:
-    """Those that come with the benchmarks."""
+    """The recordings that come with the benchmarks."""
     return [read_recording(path) for path in sorted(RECORDED.glob("*.npz"))]
 
 
@@ -193,7 +193,7 @@ def _write(
     folds: int,
 ) -> None:
     table = [[known[c, f] for f in range(folds)] for c in range(candidates)]
-    figures = {
+    figures: dict[str, Any] = {
         figure: np.array([[getattr(result, figure) for result in row] for row in table], dtype=np.float32)
         for figure in FIGURES
     }
