@@ -32,6 +32,7 @@ def benchmarks() -> Iterator[Any]:
         yield SimpleNamespace(
             main=importlib.import_module("benchmarks.techniques.__main__"),
             ResultsFile=importlib.import_module("benchmarks.results").ResultsFile,
+            comparisons=importlib.import_module("benchmarks.comparisons"),
             **{name: importlib.import_module(f"benchmarks.techniques.{name}") for name in names},
         )
         torch.set_num_threads(threads)
@@ -147,7 +148,7 @@ def outcome(benchmarks: Any, accuracy: float, log_loss: float = 1.0) -> Any:
 
 
 def test_differences_are_paired_and_a_doubtful_one_is_not_shown(benchmarks: Any) -> None:
-    tables = benchmarks.tables
+    tables = benchmarks.comparisons
     base = [outcome(benchmarks, accuracy, 1.0) for accuracy in (0.5, 0.6, 0.7)]
     better = [outcome(benchmarks, accuracy, 0.9) for accuracy in (0.52, 0.61, 0.73)]
     doubtful = [outcome(benchmarks, accuracy, 1.1) for accuracy in (0.55, 0.59, 0.7)]
