@@ -27,6 +27,7 @@ from benchmarks.progress import Progress, progress_on_stderr
 
 if TYPE_CHECKING:
     from benchmarks.tables import Table
+    from benchmarks.training.parts import Parts
     from benchmarks.training.recipes import Contestant, Epoch, Family, Job, Precision, Setting
 
 SIDE, CLASSES = 32, 10
@@ -75,6 +76,7 @@ class Result:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Take the images from this folder instead of making them.",
 )
+@click.option("--parts", "parts_only", is_flag=True, help="Only where a step's time goes, on one CPU core.")
 @click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write what is printed here too."
 )
@@ -100,6 +102,7 @@ class Options:
     threads: tuple[int, ...]
     precisions: tuple[Precision, ...]
     photos: Path | None
+    parts_only: bool
     output: Path | None
     raw: Path | None
 
@@ -110,7 +113,11 @@ def measure(options: Options) -> None:
     Raises:
         click.UsageError: the epoch would be too short.
     """
+    from benchmarks.training.parts import measure_parts
+
     quick, on_gpu = options.quick, options.device == "cuda"
+    if on_gpu and options.parts_only:
+        raise click.UsageError("--parts is of a CPU; leave --device cuda out")
     batch = options.batch or (512 if on_gpu else 64)
     batches = (24 if quick else 48) if on_gpu else (24 if quick else 78)
     images = options.images or batch * batches
@@ -124,8 +131,22 @@ def measure(options: Options) -> None:
     with progress_on_stderr() as progress:
         job = make_job(network, images, batch, options.photos, options.device)
         rounds = Rounds(options.rounds or (3 if quick else 9), 1 if quick else 3)
-        results = compete(job, families(precisions), threads, workers, rounds, progress)
-    publish(job, results, facts, options.output, options.raw)
+        results: list[Result] = []
+        if not options.parts_only:
+            results = compete(job, families(precisions), threads, workers, rounds, progress)
+        parts = [] if on_gpu else measure_parts(job, precisions, rounds.finals, progress)
+    publish(Found(job, results, parts), facts, options.output, options.raw)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """All that was measured."""
+
+    job: Job
+    results: Sequence[Result]
+    """The fastest of each family; none where only the parts were asked for."""
+    parts: Sequence[Parts]
+    """Where a step's time goes; nothing on a GPU."""
 
 
 @dataclass(frozen=True)
@@ -316,28 +337,34 @@ def times(one: Result, other: Result) -> str:
     return f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
-def publish(
-    job: Job, results: Sequence[Result], facts: dict[str, Any], output: Path | None, raw: Path | None
-) -> None:
+def publish(found: Found, facts: dict[str, Any], output: Path | None, raw: Path | None) -> None:
     """Print the page, and write the files that are asked for."""
     import torch
 
+    from benchmarks.training.parts import parts_table
+
+    job = found.job
+    shown = [
+        *(tables(job, found.results) if found.results else ()),
+        *([parts_table(found.parts)] if found.parts else ()),
+    ]
     where = torch.cuda.get_device_name(job.device) if job.device.type == "cuda" else f"{cores()} cores"
     page = [
         environment.markdown(facts | {"processor": f"{facts['processor']} ({where})"}),
         f"Load average when it began: {facts['load average'][0]}.",
-        *(table.markdown() for table in tables(job, results)),
+        *(table.markdown() for table in shown),
     ]
     text = "\n\n".join(page) + "\n"
     click.echo(text)
     if output:
         output.write_text(text, encoding="utf-8")
     if raw:
-        raw.write_text(json.dumps(facts | as_json(job, results), indent=1) + "\n", encoding="utf-8")
+        raw.write_text(json.dumps(facts | as_json(found), indent=1) + "\n", encoding="utf-8")
 
 
-def as_json(job: Job, results: Sequence[Result]) -> dict[str, Any]:
+def as_json(found: Found) -> dict[str, Any]:
     """Raw figures."""
+    job = found.job
     return {
         "network": job.spec.name,
         "batch": job.batch_size,
@@ -345,8 +372,9 @@ def as_json(job: Job, results: Sequence[Result]) -> dict[str, Any]:
         "device": str(job.device),
         "trainings": [
             asdict(one.family) | asdict(one.setting) | {"epochs": [asdict(epoch) for epoch in one.epochs]}
-            for one in results
+            for one in found.results
         ],
+        "parts": [asdict(one) for one in found.parts],
     }
 
 
