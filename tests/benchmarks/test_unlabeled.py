@@ -392,7 +392,7 @@ def test_loops_whose_costs_are_compared_train_on_equal_batches(benchmarks: Any) 
     figures = costs.measure(images[..., np.newaxis], labels, "cpu", sizes, told.append)
     assert [len(rates) for rates in figures["loop"].values()] == [2, 2]
     assert figures["labeling"]["images"] == 96
-    timed = costs.Timed(images[..., np.newaxis], labels, torch.device("cpu"))
+    timed = costs.CostTimer(images[..., np.newaxis], labels, torch.device("cpu"))
     pool = timed.known_pool(np.arange(90))
     assert (pool.targets(pool.rows).argmax(axis=1) == labels[:90]).all()
     assert len(pool.rows) == 90
