@@ -15,7 +15,8 @@ run: $(VENV)/.installed
 test: $(VENV)/.tested-with
 	$(BIN)/python -m pytest -n auto --dist worksteal $(PYTEST_ARGS)
 
-lint: $(VENV)/.tested-with
+# With the benchmarks' peers, for mypy checks the benchmarks too.
+lint: $(VENV)/.tested-with $(VENV)/.benchmarked-with
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

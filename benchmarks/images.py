@@ -65,7 +65,7 @@ class Images:
     @property
     def side(self) -> int:
         """Height and width in pixels."""
-        return self.arrays[0].shape[0]
+        return int(self.arrays[0].shape[0])
 
     @cached_property
     def pictures(self) -> list[Image.Image]:

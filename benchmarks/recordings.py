@@ -46,7 +46,7 @@ RECORDED = Path(__file__).parent / "recorded"
 CANDIDATES = 64
 FOLDS = 6
 IMAGES = 10_000
-"""Of each data set: half for training, 1,500 to score on."""
+"""Images of each data set: half for training, 1,500 to score on."""
 SEED = 0
 FIGURES = ("accuracy", "log_loss", "ece", "seconds", "images")
 
@@ -57,7 +57,7 @@ class Recording:
 
     name: str
     params: list[dict[str, Any]]
-    """Of each candidate, (C,): parameters of its trial."""
+    """(C,): parameters of each candidate's trial."""
     baselines: list[str | None]
     """(C,): the baseline's name; None: a candidate."""
     accuracy: NDArray[np.float64]
@@ -77,7 +77,7 @@ class Recording:
 
 
 def recordings() -> list[Recording]:
-    """Those that come with the benchmarks."""
+    """The recordings that come with the benchmarks."""
     return [read_recording(path) for path in sorted(RECORDED.glob("*.npz"))]
 
 
@@ -151,7 +151,7 @@ def record(
     known = dict(_read_log(log))
     # Fold by fold, so that a table that is not whole yet has all candidates.
     tasks = [(c, f) for f in range(folds) for c in range(candidates) if (c, f) not in known]
-    engine = LocalEngine(workers, settings.engine.name.fold_timeout)
+    engine = LocalEngine(workers, settings.engine.fold_timeout)
     try:
         with display.bar(f"recording {name}", len(tasks)) as bar, log.open("a", encoding="utf-8") as file:
             for (c, f), result in _run(engine, workspace.folder, chosen, tasks):
@@ -194,7 +194,7 @@ def _write(
     folds: int,
 ) -> None:
     table = [[known[c, f] for f in range(folds)] for c in range(candidates)]
-    figures = {
+    figures: dict[str, Any] = {
         figure: np.array([[getattr(result, figure) for result in row] for row in table], dtype=np.float32)
         for figure in FIGURES
     }

@@ -27,13 +27,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from augsearch.policies import PolicyFile, UserError
-from benchmarks.techniques.__main__ import Ledger, publish
-from benchmarks.throughput.__main__ import Tell, progress_on_stderr
+from benchmarks.progress import Progress, progress_on_stderr
 
 if TYPE_CHECKING:
     from benchmarks.quality.data import DataSet
     from benchmarks.quality.plans import Row, Sizes
     from benchmarks.quality.tables import Result
+    from benchmarks.results import ResultsFile
     from benchmarks.tables import Table
 
 OUTPUT = Path("docs/results/quality.json")
@@ -75,96 +75,121 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     default=Path(tempfile.gettempdir()) / "augsearch-quality",
     help="Keep images, searches and unfinished trainings here between calls.  [default: a temporary folder]",
 )
-def main(
-    cifar: Path | None,
-    flowers: Path | None,
-    policies: Path | None,
-    only: Only | None,
-    workers: int,
-    seeds: int | None,
-    minutes: float | None,
-    quick: bool,
-    output: Path | None,
-    markdown: Path | None,
-    work: Path,
-) -> None:
+def main(**options: Any) -> None:
     """Measure what a searched policy brings beside the baselines."""
+    measure(Options(**options))
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command was told."""
+
+    cifar: Path | None
+    flowers: Path | None
+    policies: Path | None
+    only: Only | None
+    workers: int
+    seeds: int | None
+    minutes: float | None
+    quick: bool
+    output: Path | None
+    markdown: Path | None
+    work: Path
+
+
+def measure(options: Options) -> None:
+    """Train what is missing, and publish the tables."""
     from benchmarks.quality.plans import sizes_of
     from benchmarks.quality.runs import Job, Outcome
     from benchmarks.quality.tables import EXPLAINED
+    from benchmarks.results import Page, ResultsFile, publish
 
-    ledger = Ledger(output or (None if quick else OUTPUT), (Job, Outcome))
-    work = work.resolve()
-    work.mkdir(parents=True, exist_ok=True)
+    results = ResultsFile(options.output or (None if options.quick else OUTPUT), Job, Outcome)
+    sizes = sizes_of(options.quick, options.seeds)
     try:
-        with progress_on_stderr() as tell:
-            sizes = sizes_of(quick, seeds)
-            bench = Bench(sizes, cifar, flowers, policies or work / "policies", work, workers, ledger, tell)
-            tables = bench.run(only, minutes)
+        with progress_on_stderr() as progress:
+            benchmark = Benchmark(options, sizes, results, progress)
+            tables = benchmark.run()
     except UserError as error:
         raise click.ClickException(str(error)) from None
-    images = ", ".join(data.title for data in bench.sets)
-    publish(tables, ledger, markdown, MODULE, PACKAGES, images, EXPLAINED)
+    images = ", ".join(data.title for data in benchmark.data_sets)
+    publish(Page(MODULE, PACKAGES, images, EXPLAINED), tables, results, options.markdown)
 
 
 @dataclass(eq=False)
-class Bench:
-    """Trains and searches; what the ledger holds is not trained again."""
+class Benchmark:
+    """Trains and searches; what ``results`` hold is not trained again."""
 
+    options: Options
     sizes: Sizes
-    cifar: Path | None
-    flowers: Path | None
-    policies: Path
-    work: Path
-    workers: int
-    ledger: Ledger
-    tell: Tell
+    results: ResultsFile
+    progress: Progress
 
     @cached_property
-    def sets(self) -> list[DataSet]:
+    def work(self) -> Path:
+        """The folder for all that is kept between calls."""
+        work = self.options.work.resolve()
+        work.mkdir(parents=True, exist_ok=True)
+        return work
+
+    @property
+    def policies(self) -> Path:
+        """The folder of the exported policies."""
+        return self.options.policies or self.work / "policies"
+
+    @cached_property
+    def data_sets(self) -> list[DataSet]:
         """The data sets, opened."""
         from benchmarks.quality.data import cifar_10, embedded, flower_photos
 
-        def say(name: str, done: int, of: int) -> None:
+        def decoded(name: str, done: int, of: int) -> None:
             if done % 12_800 == 0 or done == of:
-                self.tell(f"{name}: {done:,} of {of:,} decoded")
+                self.progress(f"{name}: {done:,} of {of:,} decoded")
 
         found = [embedded(self.work)]
-        if self.cifar is not None:
+        if self.options.cifar is not None:
             labels, tested = self.sizes.cifar_labels, self.sizes.cifar_tested
-            found.append(cifar_10(self.cifar, self.work, labels, tested, say))
-        if self.flowers is not None:
-            found.append(flower_photos(self.flowers, self.work, say))
+            found.append(cifar_10(self.options.cifar, self.work, labels, tested, decoded))
+        if self.options.flowers is not None:
+            found.append(flower_photos(self.options.flowers, self.work, decoded))
         return found
 
-    def run(self, only: Only | None, minutes: float | None) -> list[Table]:
+    def run(self) -> list[Table]:
         """Train what is missing as long as there is time, or until Ctrl-C; then all tables."""
         import torch
 
-        from benchmarks.quality.runs import described, train_job
+        from benchmarks.quality.runs import describe, train_job
         from benchmarks.quality.tables import tables
-        from benchmarks.workers import Crew, processes
+        from benchmarks.workers import WorkerPool, worker_processes
 
         torch.set_num_threads(1)
-        for data in self.sets:
-            self.tell(data.in_words)
+        for data in self.data_sets:
+            self.progress(data.in_words)
+        minutes, only = self.options.minutes, self.options.only
         deadline = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
-        places = {data.name: (data, self.work) for data in self.sets}
-        known, keep = self.ledger.known, self.ledger.keep
-        crew = Crew(train_job, described, places, known, keep, self.tell, deadline, workers=self.workers)
+        pool = WorkerPool(
+            train_job,
+            describe,
+            {data.name: (data, self.work) for data in self.data_sets},
+            self.results.known,
+            self.results.keep,
+            self.progress,
+            deadline,
+            workers=self.options.workers,
+        )
         try:
-            with processes(self.workers) as crew.processes:
-                ended = only == "searched" or self._train(crew.train, self._baselines)
+            with worker_processes(self.options.workers) as pool.executor:
+                ended = only == "searched" or self._train(pool.train, self._baselines)
                 if ended and only != "baselines" and self._search(deadline):
-                    self._train(crew.train, self._searched)
+                    self._train(pool.train, self._searched)
         except KeyboardInterrupt:
-            self.tell("stopped; the tables are of what is known")
-        return tables([self._result(data) for data in self.sets])
+            self.progress("stopped; the tables are of what is known")
+        return tables([self._result(data) for data in self.data_sets])
 
     def _train(self, train: Callable[[Any], bool], rows: Callable[[DataSet], list[Row]]) -> bool:
         from benchmarks.quality.plans import seed_by_seed
 
-        return train(seed_by_seed([row for data in self.sets for row in rows(data)]))
+        return train(seed_by_seed([row for data in self.data_sets for row in rows(data)]))
 
     def _baselines(self, data: DataSet) -> list[Row]:
         from benchmarks.quality.plans import Rows
@@ -181,15 +206,15 @@ class Bench:
         """Have a policy of every data set; False: the time was up."""
         from benchmarks.quality.search import search
 
-        for data in self.sets:
+        for data in self.data_sets:
             if self._files(data)[0] is None:
                 if time.monotonic() > deadline:
                     return False
-                self.tell(f"{data.title}: searching")
-                search(data, self.work, self.policies, self.workers, self.sizes.search)
+                self.progress(f"{data.title}: searching")
+                search(data, self.work, self.policies, self.options.workers, self.sizes.search)
             kept = [file.model_dump(mode="json") for file in self._files(data) if file is not None]
-            self.ledger.measured[data.key] = dict(zip(("exported", "candidate"), kept, strict=False))
-            self.ledger.write()
+            self.results.measured[data.key] = dict(zip(("exported", "candidate"), kept, strict=False))
+            self.results.write()
         return True
 
     def _files(self, data: DataSet) -> tuple[PolicyFile | None, PolicyFile | None]:
@@ -202,7 +227,7 @@ class Bench:
         from benchmarks.quality.tables import Result
 
         rows = [*self._searched(data), *self._baselines(data)]
-        return Result(data, rows, self.ledger.known, self._files(data)[0])
+        return Result(data, rows, self.results.known, self._files(data)[0])
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from augsearch.policies import UserError
 from augsearch.trainers import ImageData, Splits, open_images, split
 from augsearch.trainers.data.dataset import Split, load_cache
 from augsearch.trainers.system.hashing import digest
-from benchmarks.techniques.runs import POOL_SEED, Indices, stratified
+from benchmarks.sampling import POOL_SEED, Indices, stratified
 
 CACHE = Path("mlruns/cache")
 """Where ``augsearch run`` in the benchmark's folder decodes to, so that nothing is decoded twice."""
@@ -75,7 +75,7 @@ def _divided(cache: Path) -> Splits:
     return split(data.labels, data.given, classes=data.classes, seed=0)
 
 
-Progress = Callable[[str, int, int], None]
+DecodingProgress = Callable[[str, int, int], None]
 """Is called with the data set's name, images done and images in all."""
 
 
@@ -85,7 +85,7 @@ def embedded(work: Path) -> DataSet:
     return DataSet("embedded", "Fashion-MNIST, embedded", None, data.cache)
 
 
-def flower_photos(folder: Path, work: Path, progress: Progress) -> DataSet:
+def flower_photos(folder: Path, work: Path, progress: DecodingProgress) -> DataSet:
     """The class folders in ``train/`` and ``val/`` below ``folder``, at 64 px at most.
 
     Raises:
@@ -101,7 +101,9 @@ def flower_photos(folder: Path, work: Path, progress: Progress) -> DataSet:
     return DataSet("flower_photos", "flower_photos", source, data.cache)
 
 
-def cifar_10(folder: Path, work: Path, labels: int, tested: int | None, progress: Progress) -> DataSet:
+def cifar_10(
+    folder: Path, work: Path, labels: int, tested: int | None, progress: DecodingProgress
+) -> DataSet:
     """``labels`` images of each class out of ``train/`` below ``folder``, and ``tested`` or all of ``test/``.
 
     They are put into an ``.npz`` file of their own, which ``augsearch run`` takes as it takes any.

@@ -19,7 +19,7 @@ EXPORTED = "exported policy"
 WITHOUT_TEACHER = "the same without its teacher"
 RUNNER_UP = "best policy of the search"
 LONGER = "twice the epochs"
-"""Of a policy without a teacher: about as many passes as one takes together with its teacher."""
+"""A row without a teacher: about as many passes as a policy takes together with its teacher."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Sizes:
     """None: as ``augsearch run`` has them by default."""
     teacher: str = SELF
     cifar_labels: int = 400
-    """Of each class, train, validation and confirmation together."""
+    """Images of each class, train, validation and confirmation together."""
     cifar_tested: int | None = None
-    """Of each class; None: all."""
+    """Images of each class; None: all."""
     search: tuple[str, ...] = ()
     """What ``augsearch run`` is told beside the data."""
 

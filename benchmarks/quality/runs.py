@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 from augsearch.policies import Policy, PolicyFile, Training
-from augsearch.search.space.describe import describe
+from augsearch.search.space.describe import describe as describe_candidate
 from augsearch.trainers import Candidate, FinalModel, FinalPlan, ProxySettings, test_final, train_final
 from augsearch.trainers.data.views import Decoded
 from augsearch.trainers.tasks.final import FinalTraining
 from augsearch.trainers.tasks.final_job import FinalJob, final_training_part
 from augsearch.trainers.workspace.folder import Workspace, write_workspace
 from augsearch.trainers.workspace.folds import FoldResult
+from benchmarks.comparisons import Outcome as Trained
 from benchmarks.quality.data import DataSet
-from benchmarks.techniques.runs import Outcome as Trained
 
 
 class Job(BaseModel):
@@ -38,9 +38,9 @@ class Job(BaseModel):
     policy: Policy
     training: Training = Training()
     teacher: str | None = None
-    """As in ``ProxySettings``, trained with the same seed; None where nobody distils."""
+    """As in ``ProxySettings``, trained with the same seed; None without distillation."""
     seed: int
-    """Of the weights, the order and the augmentation; of the teacher's too."""
+    """Decides the weights, the order and the augmentation, the teacher's too."""
 
     @property
     def key(self) -> str:
@@ -149,9 +149,9 @@ def _trained(training: FinalTraining) -> FinalModel:
             return model
 
 
-def described(job: Job, outcome: Outcome) -> str:
+def describe(job: Job, outcome: Outcome) -> str:
     """One line for a person."""
-    words = describe(Candidate(policy=job.policy, distillation=job.training.distillation))
+    words = describe_candidate(Candidate(policy=job.policy, distillation=job.training.distillation))
     return (
         f"{job.data.split()[0]}, seed {job.seed}: {words}: {100 * outcome.accuracy:.2f} %, "
         f"log-loss {outcome.log_loss:.3f}, {outcome.passes:,} passes, {outcome.seconds:.0f} s"

@@ -13,11 +13,11 @@ from augsearch.search.space.describe import describe
 from augsearch.search.space.space import BASELINE_POLICIES
 from augsearch.search.statistics.paired import Difference, compare
 from augsearch.trainers import Candidate
+from benchmarks.comparisons import mean_and_deviation
 from benchmarks.quality.data import DataSet
 from benchmarks.quality.plans import EXPORTED, Row
 from benchmarks.quality.runs import Outcome
 from benchmarks.tables import Table
-from benchmarks.techniques.tables import mean_and_deviation
 
 EXPLAINED = """\
 ## How it was measured
@@ -50,7 +50,7 @@ class Result:
 
     @cached_property
     def seeds(self) -> list[int]:
-        """Those that all begun rows have been trained with."""
+        """The seeds that all begun rows have been trained with."""
         rows = zip(*(row.jobs for row in self.begun), strict=True)
         return [seed for seed, jobs in enumerate(rows) if all(job.key in self.known for job in jobs)]
 
@@ -61,7 +61,7 @@ class Result:
 
     @property
     def baselines(self) -> list[Row]:
-        """Those of the begun rows."""
+        """The begun rows of baselines."""
         return [row for row in self.begun if row.name in BASELINE_POLICIES]
 
     def row(self, name: str) -> Row | None:

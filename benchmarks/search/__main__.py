@@ -31,6 +31,7 @@ import click
 
 from augsearch.trainers.system.threads import available_cores
 from benchmarks import environment
+from benchmarks.progress import Progress, progress_on_stderr
 from benchmarks.recordings import RECORDED
 from benchmarks.search.plans import (
     QUICK,
@@ -52,7 +53,6 @@ from benchmarks.search.tables import (
     search_table,
     surrogate_table,
 )
-from benchmarks.throughput.__main__ import Tell, progress_on_stderr
 
 OUTPUT = Path("docs/results/search.json")
 PACKAGES = ("augsearch", "numpy", "optuna", "scikit-learn", "scipy")
@@ -105,7 +105,7 @@ class Replayer:
 
     folder: Path
     pool: Executor
-    tell: Tell
+    progress: Progress
 
     def run(self, tasks: Iterable[Task], log: Log) -> None:
         """Do and keep what the log doesn't have."""
@@ -124,7 +124,7 @@ class Replayer:
                 log.keep(task, future.result())
                 ended += 1
                 if ended % 100 == 0 or ended == len(missing):
-                    self.tell(
+                    self.progress(
                         f"{task.data}: {ended:,} of {len(missing):,} replays, last {task.part} {task.way}"
                     )
 
@@ -160,8 +160,8 @@ def main(
     os.environ["OMP_NUM_THREADS"] = os.environ["OPENBLAS_NUM_THREADS"] = "1"  # of the processes below
     log = Log(folder / "replays.jsonl")
     context = multiprocessing.get_context("spawn")
-    with progress_on_stderr() as tell, ProcessPoolExecutor(workers, mp_context=context) as pool:
-        measured = [measure(name, sizes, log, Replayer(recorded, pool, tell)) for name in data]
+    with progress_on_stderr() as progress, ProcessPoolExecutor(workers, mp_context=context) as pool:
+        measured = [measure(name, sizes, log, Replayer(recorded, pool, progress)) for name in data]
     publish(measured, sizes, output or (None if quick else OUTPUT), markdown)
 
 

@@ -52,7 +52,7 @@ class Sizes:
 
     races: int = 500
     all_races: int = 200
-    """Of all recorded candidates."""
+    """Races of all recorded candidates."""
     few: int = 12
     """Candidates of a default run."""
     searches: int = 200
@@ -60,7 +60,7 @@ class Sizes:
     others: int = 40
     """Trials of the other samplers, and in the other surrogates."""
     few_searches: int = 50
-    """Of the slow sampler and in the other surrogates."""
+    """Searches of the slow sampler and in the other surrogates."""
     pool: int = 4000
     """Draws among which the best there is is looked for."""
 
@@ -121,8 +121,8 @@ def _search(task: Task, folder: Path) -> dict[str, Any]:
     )
     engine = ReplayEngine(surrogate.answer(task.seed), task.slots)
     path = [
-        (moment.images, *(pick and surrogate.value(pick) for pick in (moment.best, moment.found)))
-        for moment in replay(study, engine, settings, task.images or float("inf"))
+        (state.images, *(pick and surrogate.value(pick) for pick in (state.best, state.found)))
+        for state in replay(study, engine, settings, task.images or float("inf"))
     ]
     return {"path": path}
 

@@ -54,7 +54,7 @@ class ReplayEngine:
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class SearchState:
     """Where a search stands after one of its trials."""
 
     trials: int
@@ -68,8 +68,8 @@ class Moment:
 
 def replay(
     study: optuna.Study, engine: ReplayEngine, settings: Settings, images: float = float("inf")
-) -> Iterator[Moment]:
-    """Run the driver to its end, or until ``images`` passes are reached; a moment for every trial."""
+) -> Iterator[SearchState]:
+    """Run the driver to its end, or until ``images`` passes are reached; a state for every trial."""
     # Of the workspace the driver knows the folder alone.
     workspace = cast(Workspace, SimpleNamespace(folder=Path("replay")))
     ended: list[tuple[float, str | None, Candidate]] = []
@@ -80,7 +80,7 @@ def replay(
             candidate = Candidate.model_validate(trial.user_attrs["candidate"])
             ended.append((cast(float, trial.value), event.baseline, candidate))
         found = [one for one in ended if one[1] is None]
-        yield Moment(
+        yield SearchState(
             number + 1,
             engine.images,
             _first_best(ended),
@@ -138,11 +138,12 @@ class FoldTable:
     @property
     def means(self) -> NDArray[np.float64]:
         """(C,): over all folds."""
-        return self.accuracy.mean(axis=1)
+        means: NDArray[np.float64] = self.accuracy.mean(axis=1)
+        return means
 
 
 @dataclass(frozen=True, slots=True)
-class Raced:
+class RaceOutcome:
     """What a race over rows of a table came to."""
 
     images: float
@@ -153,7 +154,7 @@ class Raced:
     """The best that is no baseline's; None: none of those ran all its folds."""
 
 
-def race(table: FoldTable, count: int, pruner: BasePruner, seed: int, slots: int = 1) -> Raced:
+def race(table: FoldTable, count: int, pruner: BasePruner, seed: int, slots: int = 1) -> RaceOutcome:
     """Race the baselines, then ``count`` others, on all folds; ``seed`` says which, and in what order."""
     rng = np.random.default_rng(seed)
     rows = rng.permutation(np.arange(table.baselines, len(table.candidates)))[:count]
@@ -172,4 +173,4 @@ def race(table: FoldTable, count: int, pruner: BasePruner, seed: int, slots: int
     *_, last = replay(study, engine, settings)
     assert last.best is not None  # a baseline, if nothing else
     found = None if last.found is None else table.rows[last.found]
-    return Raced(engine.images, table.rows[last.best], found)
+    return RaceOutcome(engine.images, table.rows[last.best], found)

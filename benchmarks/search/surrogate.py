@@ -10,7 +10,7 @@ import hashlib
 import math
 import warnings
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import optuna
@@ -37,7 +37,7 @@ Kind = Literal["both", "process", "trees"]
 """A Gaussian process, gradient-boosted trees, or their mean: smooth, in steps, or something between."""
 
 SPLITS = 16
-"""Of the cross-validation: it trains on 60 of 64 candidates."""
+"""Parts of the cross-validation, which trains on 60 of 64 candidates."""
 ALIKE = 12
 """A candidate's folds differ as those of one of so many recorded ones that score most like it."""
 
@@ -65,7 +65,7 @@ class Surrogate:
             )
             self._model = model.fit(features, self._means)
         self.rank_correlation = float(spearmanr(held_out, self._means).statistic)
-        """Of what was predicted for candidates it was not fitted to, with what they scored (Spearman)."""
+        """Spearman's, of predictions for candidates that it was not fitted to with what they scored."""
         self.explained = float(1 - ((held_out - self._means) ** 2).mean() / self._means.var())
         """The share of the variance between candidates that those predictions explain."""
 
@@ -114,7 +114,9 @@ class Surrogate:
             for params, _ in pool[:]:
                 for _ in range(8):
                     step = neighbour(params, self._space, rng)
-                    pool.append((step, suggest(optuna.trial.FixedTrial(step), self._space)))
+                    pool.append(
+                        (step, suggest(cast(optuna.Trial, optuna.trial.FixedTrial(step)), self._space))
+                    )
         return float(self.values([candidate for _, candidate in pool]).max())
 
 
@@ -132,10 +134,13 @@ def _model(kind: Kind) -> Any:
 def encoded(candidate: Candidate, operations: Sequence[str]) -> list[float]:
     """A candidate as numbers: what has no effect is 0, so that equal trainings look alike."""
     policy, distillation, mixing = candidate.policy, candidate.distillation, candidate.policy.mixing
-    varied = policy.magnitude == "random"
     chosen = policy.operations if policy.num_ops else ()
-    strength = policy.magnitude / MAX_MAGNITUDE if chosen and not varied else 0.0
-    features = [policy.num_ops, varied and bool(chosen), strength, len(chosen)]
+    varied, strength = False, 0.0
+    if chosen and policy.magnitude == "random":
+        varied = True
+    elif chosen and policy.magnitude != "random":
+        strength = policy.magnitude / MAX_MAGNITUDE
+    features: list[float] = [policy.num_ops, varied, strength, len(chosen)]
     features += [name in chosen for name in operations]
     features += [getattr(policy, transform) > 0 for transform in TRANSFORMS]
     for kind in ("cutmix", "mixup"):

@@ -32,10 +32,10 @@ class Measured:
     name: str
     known: dict[Task, Result]
     surrogates: dict[str, dict[str, float]]
-    """Of each surrogate: how good it is, and the best there is in it."""
+    """How good each surrogate is, and the best there is in it."""
 
     def where(self, **fields: Any) -> dict[int, Result]:
-        """By seed, the results of the tasks with these fields."""
+        """The results of the tasks with these fields, by seed."""
         return {
             task.seed: result
             for task, result in self.known.items()
@@ -44,7 +44,7 @@ class Measured:
 
 
 def race_figures(measured: Measured) -> list[dict[str, Any]]:
-    """Of each number of candidates and each pruner, what it saved and what it missed."""
+    """What each pruner saved and missed, for each number of candidates."""
     found = []
     kinds = dict.fromkeys(
         (task.count, task.way, task.slots) for task in measured.known if task.part == "race"
@@ -104,31 +104,33 @@ def best_of(measured: Measured, truth: str) -> float:
         for value in picks
         if value is not None
     ]
-    return max(measured.surrogates[truth]["best"], *values)
+    return float(max(measured.surrogates[truth]["best"], *values))
 
 
 Pick = Callable[[list[Any]], float]
-"""The value of what is picked at a moment of a path."""
+"""The value of what is picked at a state of a path."""
 
 
-def with_baselines(moment: list[Any]) -> float:
-    """Of the best of all."""
-    return float(moment[1])
+def with_baselines(state: list[Any]) -> float:
+    """The value of the best of all."""
+    return float(state[1])
 
 
-def without_baselines(moment: list[Any]) -> float:
-    """Of the best candidate that is no baseline; where none ran all its folds, a baseline it is."""
-    return float(moment[1] if moment[2] is None else moment[2])
+def without_baselines(state: list[Any]) -> float:
+    """The value of the best candidate that is no baseline; where none ran all its folds, a baseline's."""
+    return float(state[1] if state[2] is None else state[2])
 
 
 def after(path: list[list[Any]], images: float) -> list[Any]:
-    """The first moment at which so many images were used: no search has less than it."""
-    return next((moment for moment in path if moment[0] >= images - 0.5), path[-1])
+    """The first state at which so many images were used: no search has less than it."""
+    return next((state for state in path if state[0] >= images - 0.5), path[-1])
 
 
 def search_figures(measured: Measured, marks: Sequence[int]) -> list[dict[str, Any]]:
-    """Of each surrogate and each search, how far its picks are from the best, after ``marks`` trials of the
-    default search and with as many images."""
+    """How far each search's picks are from the best in each surrogate.
+
+    Measured after ``marks`` trials of the default search, and with as many images.
+    """
     found = []
     kinds = dict.fromkeys((task.truth, task.way) for task in measured.known if task.part == "search")
     for truth, way in kinds:

@@ -10,161 +10,18 @@ can be stopped, and goes on where it stood.
 
 from __future__ import annotations
 
-import json
 import sys
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
-from typing import Any
 
 import click
-import numpy as np
 import optuna
 
-from augsearch.search.settings.settings import Settings
-from augsearch.search.space.space import BASELINE_POLICIES
-from augsearch.search.statistics.paired import leads_over
-from augsearch.search.statistics.sequential import Finalist, interim_analysis
-from augsearch.search.statistics.verdict import reach_verdict
-from augsearch.search.studies.pruner import pruner_of
 from augsearch.trainers.system.threads import available_cores
-from augsearch.trainers.workspace.folds import FoldResult
 from benchmarks.environment import facts
-from benchmarks.recordings import recordings
 from benchmarks.statistics import report
-from benchmarks.statistics.worlds import POINT, Noise, World, null, one_strong, planted
+from benchmarks.statistics.simulation import CHUNK, DEFAULTS, run, worlds
 
-DEFAULTS = Settings()
-EFFECTS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
-IMAGES = 750
-"""Confirmation images of the embedded data."""
-CHUNK = 50
 RESULTS = Path("docs/results")
-
-
-def worlds() -> list[tuple[World, int | None]]:
-    """What is simulated: a world, and how many images there are to confirm on (None: any number).
-
-    Where no candidate is better the share to be known is small: those worlds are run twice as often.
-    """
-    counts = len(BASELINE_POLICIES), DEFAULTS.search.trials - len(BASELINE_POLICIES)
-    made: list[tuple[World, int | None]] = [(null(*counts), None), (one_strong(*counts), None)]
-    made += [(planted(effect, *counts), None) for effect in EFFECTS]
-    made += [(null(*counts), IMAGES), (one_strong(*counts), IMAGES)]
-    return made + [(planted(effect, *counts), IMAGES) for effect in (1.0, 1.5, 2.0)]
-
-
-def search(
-    world: World, results: list[list[FoldResult]], rng: np.random.Generator
-) -> tuple[list[int], dict[int, int]]:
-    """The trials that finish the race, best first, and how many folds each trial ran.
-
-    Those after the baselines come in a random order.
-    """
-    folds = DEFAULTS.search.folds
-    study = optuna.create_study(direction="maximize", pruner=pruner_of(DEFAULTS.search.pruner, folds))
-    baselines = len(world.baselines)
-    finished, ran = [], {}
-    for number in [*range(baselines), *(baselines + rng.permutation(len(world.candidates)))]:
-        trial = study.ask()
-        for fold in range(folds):
-            trial.report(results[number][fold].score, fold)
-            ran[int(number)] = fold + 1
-            if number >= baselines and fold + 1 < folds and trial.should_prune():
-                study.tell(trial, state=optuna.trial.TrialState.PRUNED)
-                break
-        else:
-            score = float(np.mean([result.score for result in results[number][:folds]]))
-            study.tell(trial, score)
-            finished.append((score, int(number)))
-    return [number for _, number in sorted(finished, reverse=True)], ran
-
-
-def simulate(world: World, noise: Noise, seed: int) -> dict[str, Any]:
-    """One run, from the first trial to the verdict."""
-    rng = np.random.default_rng(seed)
-    truths = world.truths
-    baselines = range(len(world.baselines))
-    searched = noise.draw(truths, DEFAULTS.search.folds, rng)
-    finished, ran = search(world, searched, rng)
-    finalists = [number for number in finished if number not in baselines][: DEFAULTS.confirmation.finalists]
-    confirmed = noise.draw(truths, DEFAULTS.confirmation.folds, rng)
-    kept: dict[tuple[int, int], Finalist] = {}
-
-    def finalist(number: int, folds: int) -> Finalist:
-        if (number, folds) not in kept:
-            kept[number, folds] = Finalist(
-                number, f"entry {number}", number in baselines, confirmed[number][:folds]
-            )
-        return kept[number, folds]
-
-    numbers = [*baselines, *finalists]
-    finalists, _ = interim_analysis(finalist, numbers, DEFAULTS.confirmation.folds, POINT, "accuracy")
-    best = finalists.best_baseline.number
-    others = [searched[number][:folds] for number, folds in ran.items() if number not in baselines]
-    leads = leads_over(searched[best], others)
-    verdict = reach_verdict(finalists, finalists.level(DEFAULTS.confirmation.folds), leads)
-    outcome = {
-        "kind": verdict.kind,
-        "recommended": verdict.recommended,
-        "found": truths[verdict.recommended] == truths.max() and verdict.kind == "better",
-        "finalist": int(truths.argmax()) in numbers,
-        "loss": float(truths.max() - truths[verdict.recommended]),
-        "folds": sum(len(one.results) for one in finalists.members),
-        "search folds": sum(ran.values()),
-    }
-    if finalists.candidates:
-        lead = finalists.candidates[0].over(finalists.best_baseline)
-        true = float(truths[finalists.candidates[0].number] - truths[best])
-        outcome |= {"lead": lead.mean - true, "covered": bool(lead.low <= true <= lead.high)}
-        if verdict.shrunken:
-            outcome["shrunken"] = verdict.shrunken[0] - true
-    return {name: value.item() if isinstance(value, np.generic) else value for name, value in outcome.items()}
-
-
-def _chunk(index: int, chunk: int) -> list[dict[str, Any]]:
-    world, images = worlds()[index]
-    noise = Noise(tuple(recordings()), images)
-    return [simulate(world, noise, _seed(index, chunk, run)) for run in range(CHUNK)]
-
-
-def _seed(index: int, chunk: int, run: int) -> int:
-    return int(np.random.SeedSequence([index, chunk, run]).generate_state(1)[0])
-
-
-def line(key: tuple[int, int], outcomes: list[dict[str, Any]]) -> str:
-    """What the log keeps of a chunk of runs of a world."""
-    return json.dumps([*key, outcomes]) + "\n"
-
-
-def _known(log: Path) -> dict[tuple[int, int], list[dict[str, Any]]]:
-    if not log.exists():
-        return {}
-    lines = (json.loads(text) for text in log.read_text(encoding="utf-8").splitlines())
-    return {(index, chunk): outcomes for index, chunk, outcomes in lines}
-
-
-def run(runs: int, workers: int, log: Path) -> dict[int, list[dict[str, Any]]]:
-    """All worlds, ``runs`` times each; what ``log`` has is not run again."""
-    known = _known(log)
-    chunks = [-(-runs * (1 if max(world.candidates) else 2) // CHUNK) for world, _ in worlds()]
-    every = [(i, c) for c in range(max(chunks)) for i in range(len(chunks)) if c < chunks[i]]
-    wanted = [key for key in every if key not in known]
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(workers) as pool, log.open("a", encoding="utf-8") as file:
-        running = {pool.submit(_chunk, *key): key for key in wanted}
-        for number, future in enumerate(as_completed(running), 1):
-            key = running[future]
-            known[key] = future.result()
-            file.write(line(key, known[key]))
-            file.flush()
-            print(f"{number} of {len(wanted)}", file=sys.stderr)
-    return {i: _first(known, i, count) for i, count in enumerate(chunks)}
-
-
-def _first(
-    known: dict[tuple[int, int], list[dict[str, Any]]], index: int, chunks: int
-) -> list[dict[str, Any]]:
-    return [outcome for chunk in range(chunks) for outcome in known[index, chunk]]
 
 
 @click.command()

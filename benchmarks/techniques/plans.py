@@ -9,8 +9,8 @@ from typing import Any
 import optuna
 
 from augsearch.policies import Distillation, Policy, Transfer
-from benchmarks.techniques.runs import Job, Outcome
-from benchmarks.techniques.tables import Comparison, Row
+from benchmarks.comparisons import Comparison, Outcome, Row
+from benchmarks.techniques.runs import Job
 
 PRETRAINED = "timm:tf_efficientnet_lite0"
 
@@ -27,13 +27,13 @@ class Sizes:
     scratch: int = 2
     """Times a transfer's epochs, from scratch."""
     small_network_epochs: int = 60
-    """Of a network that learns more from few images than a large one does: the stricter comparison."""
+    """Epochs of a network that learns more from few images than a large one: the stricter comparison."""
     cifar_labels: int = 400
-    """Of each class."""
+    """Images of each class."""
     cifar_tested: int = 1000
     cifar_validated: int = 600
     cifar_epochs: tuple[int, ...] = (20, 40)
-    """Of the student and its teacher; the search is made for the first."""
+    """Epochs of the student and its teacher; the search is made for the first."""
     candidates: int = 12
     candidate_epochs: int = 12
 

@@ -33,13 +33,11 @@ from augsearch.trainers.data.dataset import Split
 from augsearch.trainers.data.sources.folders import read_folder
 from augsearch.trainers.models.build import channel_statistics
 from augsearch.trainers.training.setup import TrainingSetup
+from benchmarks.comparisons import Outcome
+from benchmarks.progress import Progress
+from benchmarks.sampling import POOL_SEED, Indices, stratified
 
 CPU = torch.device("cpu")
-POOL_SEED = 4
-"""Of the division of the images into those of the seeds, those of the search and those of the test."""
-
-Tell = Callable[[str], None]
-Indices = NDArray[np.int64]
 
 
 class Job(BaseModel):
@@ -52,7 +50,7 @@ class Job(BaseModel):
     images_per_class: int
     """Labels to learn from, drawn anew for every seed."""
     pool: Literal["final", "search"] = "final"
-    """Out of which part of the training images they are drawn."""
+    """The part of the training images that they are drawn from."""
     tested_on: Literal["test", "validation"] = "test"
     """The validation images are of the search's pool."""
     network: str
@@ -67,30 +65,12 @@ class Job(BaseModel):
     teacher: Job | None = None
     """Trained on the same images."""
     seed: int
-    """Of the labels drawn, the fresh weights, the order and the augmentation."""
+    """Decides the labels drawn, the fresh weights, the order and the augmentation."""
 
     @property
     def key(self) -> str:
         """Equal for two jobs that would give the same."""
         return self.model_dump_json(exclude_none=True)
-
-
-class Outcome(BaseModel):
-    """What came of a job."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    accuracy: float
-    """0 to 1, as the model is after the last epoch."""
-    log_loss: float
-    tested: int
-    """Images."""
-    passes: int
-    """Images trained on, in all epochs; a teacher's own training and its looking on not counted."""
-    seconds: float
-    """Of the training, without the test."""
-    cpu_seconds: float
-    """The same of the processor: a machine that others use too makes them no more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,25 +125,8 @@ def read_data(name: str, folder: Path, side: int, tested: int, of_search: tuple[
     return Data(f"{name} {fingerprint}", images, labels, source.classes, pools)
 
 
-def stratified(
-    pool: Indices, labels: Indices, count: int, rng: np.random.Generator, *, fewer: bool = False
-) -> Indices:
-    """``count`` of each class out of ``pool``, without replacement; all of a class that has ``fewer``.
-
-    Raises:
-        UserError: a class has too few.
-    """
-    chosen = []
-    for label in range(int(labels.max()) + 1):
-        own = pool[labels[pool] == label]
-        if len(own) < count and not fewer:
-            raise UserError(f"class {label} has {len(own)} training images left, and {count} are wanted")
-        chosen.append(rng.permutation(own)[:count])
-    return np.sort(np.concatenate(chosen))
-
-
 @dataclass(eq=False)
-class Workshop:
+class Trainer:
     """Trains jobs, and keeps the teachers that students of one seed share."""
 
     data: Data
@@ -171,14 +134,14 @@ class Workshop:
     """The file that a job's ``weights`` is the hash of."""
     models: Path
     """Folder for teachers."""
-    tell: Tell
+    progress: Progress
     known: dict[str, Outcome] = field(default_factory=dict)
     """Results by key, of this call and of earlier ones."""
     keep: Callable[[Job, Outcome], None] = lambda job, outcome: None
     """Is given every new result at once."""
 
     def result(self, job: Job) -> Outcome:
-        """The job's, trained now if it is not known."""
+        """The outcome of ``job``, trained now if it is not known."""
         if job.key not in self.known:
             self._train(job)
         return self.known[job.key]
@@ -232,7 +195,7 @@ class Workshop:
             save_model(learner.best, spec, self._file(job), {})
         self.known[job.key] = outcome
         self.keep(job, outcome)
-        self.tell(
+        self.progress(
             f"{self.data.name}, {job.images_per_class} per class, seed {job.seed}: {described(job)}: "
             f"{100 * outcome.accuracy:.2f} %, log-loss {outcome.log_loss:.3f}, {outcome.seconds:.0f} s"
         )
@@ -269,7 +232,7 @@ def described(job: Job) -> str:
 
 
 def hash_of(file: Path) -> str:
-    """Of the file's bytes.
+    """A hash of the file's bytes.
 
     Raises:
         UserError: it can't be read.

@@ -10,15 +10,18 @@ RandAugment on the GPU and beside a training step, two minutes.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
+
+from benchmarks.progress import Progress, progress_on_stderr
 
 if TYPE_CHECKING:
     from benchmarks.images import Images
@@ -27,8 +30,6 @@ if TYPE_CHECKING:
 SIDES = (32, 96, 224)
 PARTS = ("randaugment", "operations", "memory")
 
-Tell = Callable[[str], None]
-"""Takes a line that says how far it is."""
 Found = tuple[list["Table"], dict[str, Any]]
 """Tables, and the raw figures behind them."""
 
@@ -55,30 +56,46 @@ Found = tuple[list["Table"], dict[str, Any]]
 @click.option(
     "--json", "raw", type=click.Path(dir_okay=False, path_type=Path), help="Write raw figures here."
 )
-def main(
-    quick: bool,
-    parts: tuple[str, ...],
-    sides: tuple[int, ...],
-    rounds: int | None,
-    seconds: float | None,
-    photos: Path | None,
-    device: str,
-    markdown: Path | None,
-    raw: Path | None,
-) -> None:
+def main(**options: Any) -> None:
     """Measure augsearch against its peers on this machine."""
-    rounds, seconds = rounds or (3 if quick else 5), seconds or (0.1 if quick else 1.0)
-    with progress_on_stderr() as tell:
-        if device == "cuda":
-            found = on_gpu(rounds, seconds, tell)
+    measure(Options(**options))
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command was told; ``or`` its defaults."""
+
+    quick: bool
+    parts: tuple[str, ...]
+    sides: tuple[int, ...]
+    rounds: int | None
+    seconds: float | None
+    photos: Path | None
+    device: str
+    markdown: Path | None
+    raw: Path | None
+
+
+def measure(options: Options) -> None:
+    """Measure all parts that are asked for, and publish the tables."""
+    quick = options.quick
+    rounds, seconds = options.rounds or (3 if quick else 5), options.seconds or (0.1 if quick else 1.0)
+    sides = options.sides or ((32, 224) if quick else SIDES)
+    with progress_on_stderr() as progress:
+        if options.device == "cuda":
+            found = on_gpu(rounds, seconds, progress)
         else:
-            sides = sides or ((32, 224) if quick else SIDES)
-            found = on_one_core(parts or PARTS, sides, photos, rounds, seconds, tell)
-    publish(*found, photos, markdown, raw)
+            found = on_one_core(options.parts or PARTS, sides, options.photos, rounds, seconds, progress)
+    publish(*found, options.photos, options.markdown, options.raw)
 
 
 def on_one_core(
-    parts: Sequence[str], sides: Sequence[int], photos: Path | None, rounds: int, seconds: float, tell: Tell
+    parts: Sequence[str],
+    sides: Sequence[int],
+    photos: Path | None,
+    rounds: int,
+    seconds: float,
+    progress: Progress,
 ) -> Found:
     """All parts that are asked for."""
     from benchmarks.throughput.timing import use_one_core
@@ -96,21 +113,19 @@ def on_one_core(
     figures: dict[str, Any] = {}
     with torch.inference_mode():  # no peer pays for gradients that nobody wants
         if "randaugment" in parts:
-            _add("randaugment", randaugment(pools, rounds, seconds, tell), tables, figures)
+            found, figures["randaugment"] = randaugment(pools, rounds, seconds, progress)
+            tables += found
         if "operations" in parts:
-            _add("operations", operations(pools, rounds, seconds / 5, tell), tables, figures)
+            found, figures["operations"] = operations(pools, rounds, seconds / 5, progress)
+            tables += found
     if "memory" in parts:
-        _add("memory", memory(tell), tables, figures)
+        found, figures["memory"] = memory(progress)
+        tables += found
     return tables, figures
 
 
-def _add(part: str, found: tuple[list[Table], Any], tables: list[Table], figures: dict[str, Any]) -> None:
-    tables.extend(found[0])
-    figures[part] = found[1]
-
-
 def randaugment(
-    pools: Sequence[Images], rounds: int, seconds: float, tell: Tell
+    pools: Sequence[Images], rounds: int, seconds: float, progress: Progress
 ) -> tuple[list[Table], list[dict[str, Any]]]:
     """RandAugment (2, 9) in all libraries."""
     from benchmarks.throughput import randaugment, report, timing
@@ -120,7 +135,7 @@ def randaugment(
             randaugment.contestants(images),
             rounds,
             seconds,
-            lambda step, side=images.side: tell(f"RandAugment, {side} px: {step}"),
+            partial(_tell_step, progress, images.side),
         )
         for images in pools
     }
@@ -128,8 +143,12 @@ def randaugment(
     return [report.randaugment_table(by_side)], figures
 
 
+def _tell_step(progress: Progress, side: int, step: str) -> None:
+    progress(f"RandAugment, {side} px: {step}")
+
+
 def operations(
-    pools: Sequence[Images], rounds: int, seconds: float, tell: Tell
+    pools: Sequence[Images], rounds: int, seconds: float, progress: Progress
 ) -> tuple[list[Table], list[dict[str, Any]]]:
     """Every operation that ours and at least one peer have."""
     from benchmarks.throughput import operations, report, timing
@@ -139,7 +158,7 @@ def operations(
         rivals = operations.all_peers(images)
         by_job = {}
         for job in operations.jobs():
-            tell(f"{job.name}, {images.side} px")
+            progress(f"{job.name}, {images.side} px")
             timed = timing.compare(operations.contestants(job, images, rivals), rounds, seconds)
             by_job[job.name] = timed
             figures += report.plain(timed, side=images.side, operation=job.name)
@@ -147,16 +166,16 @@ def operations(
     return tables, figures
 
 
-def memory(tell: Tell) -> tuple[list[Table], list[dict[str, Any]]]:
+def memory(progress: Progress) -> tuple[list[Table], list[dict[str, Any]]]:
     """What a batch takes beyond itself."""
     from benchmarks.throughput import memory, report
 
-    tell("memory")
+    progress("memory")
     peaks = memory.peaks()
     return [report.memory_table(peaks)], memory.as_json(peaks)
 
 
-def on_gpu(rounds: int, seconds: float, tell: Tell) -> Found:
+def on_gpu(rounds: int, seconds: float, progress: Progress) -> Found:
     """RandAugment beside kornia's, and beside a training step.
 
     Raises:
@@ -169,20 +188,9 @@ def on_gpu(rounds: int, seconds: float, tell: Tell) -> Found:
 
     from benchmarks.throughput import cuda, report
 
-    measured = cuda.measure(torch.device("cuda"), cuda.CASES, rounds, seconds, tell)
+    measured = cuda.measure(torch.device("cuda"), cuda.CASES, rounds, seconds, progress)
     name = torch.cuda.get_device_name()
     return report.gpu_tables(measured, name), {"gpu": {"device": name, "figures": cuda.as_json(measured)}}
-
-
-@contextlib.contextmanager
-def progress_on_stderr() -> Iterator[Tell]:
-    """A line that changes on a terminal, lines below each other elsewhere."""
-    console = Console(stderr=True)
-    if console.is_terminal:
-        with console.status("starting") as status:
-            yield status.update
-    else:
-        yield lambda text: console.print(text, highlight=False, markup=False, soft_wrap=True)
 
 
 def publish(

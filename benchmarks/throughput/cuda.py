@@ -42,12 +42,12 @@ def measure(
     cases: Sequence[tuple[int, int]],
     rounds: int,
     seconds: float,
-    tell: Callable[[str], None],
+    progress: Callable[[str], None],
 ) -> list[Measured]:
     """Every augmentation, a training step, and a training step that augments first."""
     results = []
     for count, side in cases:
-        tell(f"{count} images of {side} px")
+        progress(f"{count} images of {side} px")
         jobs = _augmentations(device, count, side) | _steps(device, count, side)
         timed: dict[str, list[float]] = {what: [] for what in jobs}
         for number in range(rounds + 1):
@@ -119,7 +119,7 @@ def _steps(device: torch.device, count: int, side: int) -> dict[str, Callable[[]
         with torch.autocast(device.type, dtype=torch.bfloat16):
             loss = cross_entropy(network(floats), labels)
         optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
 
     jobs: dict[str, Callable[[], Any]] = {"training step": lambda: step(images)}
@@ -136,7 +136,7 @@ def _steps(device: torch.device, count: int, side: int) -> dict[str, Callable[[]
 
 
 def _milliseconds(job: Callable[[], Any], device: torch.device, seconds: float) -> float:
-    """Of one call, over about as many calls as fit into ``seconds``, at least three."""
+    """Milliseconds of one call, the mean over about as many calls as fit into ``seconds``, at least three."""
     once = _seconds(job, device, 1)
     calls = max(3, int(seconds / once))
     return _seconds(job, device, calls) / calls * 1000
@@ -144,10 +144,14 @@ def _milliseconds(job: Callable[[], Any], device: torch.device, seconds: float) 
 
 def _seconds(job: Callable[[], Any], device: torch.device, calls: int) -> float:
     """Until the GPU is done with all of them; in between the calls queue up, as they do in a training."""
-    synchronize = torch.cuda.synchronize if device.type == "cuda" else lambda: None
-    synchronize()
+    _synchronize(device)
     start = time.perf_counter()
     for _ in range(calls):
         job()
-    synchronize()
+    _synchronize(device)
     return time.perf_counter() - start
+
+
+def _synchronize(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

@@ -16,6 +16,10 @@ import sys
 import tracemalloc
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+if TYPE_CHECKING:
+    from augsearch.policies.sampling import Interpolation
 
 CASES = ((256, 32), (8192, 32), (256, 224))
 """Images in the batch, and their side."""
@@ -73,7 +77,7 @@ def _in_fresh_process(count: int, side: int, interpolation: str, instrument: str
     return float(json.loads(done.stdout))
 
 
-def measure(count: int, side: int, interpolation: str, instrument: str) -> float:
+def measure(count: int, side: int, interpolation: Interpolation, instrument: str) -> float:
     """The peak in batches, seen by ``traced`` or ``resident``; once in a process."""
     import numpy as np
 
@@ -118,4 +122,4 @@ def _status(field: str) -> int | None:
 
 
 if __name__ == "__main__":
-    print(measure(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]))
+    print(measure(int(sys.argv[1]), int(sys.argv[2]), cast("Interpolation", sys.argv[3]), sys.argv[4]))

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from augsearch.policies import OPERATIONS, Policy
 from augsearch.policies.effects import Kernel, Size, Table
+from augsearch.policies.sampling import Interpolation
 from benchmarks.images import Images
 from benchmarks.throughput import peers
 from benchmarks.throughput.peers import BILINEAR, NEAREST, Strengths, Ways
@@ -30,7 +31,7 @@ class Job:
     name: str
     operations: tuple[str, ...]
     """Ours: as many as are drawn for every image."""
-    interpolation: str = NEAREST
+    interpolation: Interpolation = NEAREST
     tolerance: float | None = ROUNDING
     """How far the peers' images may be from ours in the mean, in grey levels, borders aside; None where
     place or shape are drawn at random."""
@@ -75,7 +76,7 @@ JOBS = [
 
 
 def jobs() -> list[Job]:
-    """Those whose operations exist."""
+    """The jobs whose operations exist."""
     return [job for job in JOBS if set(job.operations) <= set(OPERATIONS)]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import albumentations
 import augrs
@@ -24,11 +24,14 @@ from PIL import Image, ImageChops, ImageEnhance, ImageFilter, ImageOps
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional
 
+from augsearch.policies.sampling import Interpolation
+
 Way = Callable[[Any], Any]
 Ways = dict[str, Way]
-"""By operation. A library that has no way to do one leaves it out."""
+"""Ways by operation. A library that has no way to do one leaves it out."""
 
-NEAREST, BILINEAR = "nearest", "bilinear"
+NEAREST: Interpolation = "nearest"
+BILINEAR: Interpolation = "bilinear"
 
 SLOPE = 0.3 * 9 / 30
 DEGREES = 30 * 9 / 30
@@ -78,6 +81,7 @@ def pillow(strengths: Strengths) -> Ways:
     """Pillow itself, one PIL image. timm and torchvision's PIL transforms call it, never faster than so."""
     side, factor = strengths.side, 1 + CHANGE
     size = (side, side)
+    nearest = Image.Resampling.NEAREST
     coefficients = _eight(strengths.perspective)
     # Faster than ImageEnhance.Color, which makes a grey image first and blends.
     saturation = tuple(np.column_stack((_saturation(factor), np.zeros(3))).ravel().tolist())
@@ -93,7 +97,9 @@ def pillow(strengths: Strengths) -> Ways:
         return lambda image: image.point(table)
 
     def affine(x: tuple[float, float, float]) -> Way:
-        return lambda image: image.transform(size, Image.Transform.AFFINE, (*x, 0, 1, 0), Image.NEAREST)
+        return lambda image: image.transform(
+            size, Image.Transform.AFFINE, (*x, 0, 1, 0), Image.Resampling.NEAREST
+        )
 
     def cutout(image: Image.Image) -> Image.Image:
         patched = image.copy()
@@ -107,8 +113,8 @@ def pillow(strengths: Strengths) -> Ways:
         else look_up(lambda value: min(int(value * factor), 255))
     )
     return {
-        "rotate": lambda image: image.rotate(DEGREES, Image.NEAREST),
-        "rotate, bilinear": lambda image: image.rotate(DEGREES, Image.BILINEAR),
+        "rotate": lambda image: image.rotate(DEGREES, nearest),
+        "rotate, bilinear": lambda image: image.rotate(DEGREES, Image.Resampling.BILINEAR),
         "shear_x": affine((1, SLOPE, 0)),
         # Faster than a transform: what lies outside of the crop is black too.
         "translate_x": lambda image: image.crop((-shift, 0, side - shift, side)),
@@ -128,7 +134,7 @@ def pillow(strengths: Strengths) -> Ways:
         "grey": lambda image: image.convert("L").convert("RGB"),
         "cutout": cutout,
         "perspective": lambda image: image.transform(
-            size, Image.Transform.PERSPECTIVE, coefficients, Image.NEAREST
+            size, Image.Transform.PERSPECTIVE, coefficients, nearest
         ),
     }
 
@@ -188,10 +194,10 @@ def albumentationsx(strengths: Strengths) -> Ways:
 
 
 def albumentations_transforms(
-    strengths: Strengths, least: float, interpolation: str = NEAREST
+    strengths: Strengths, least: float, interpolation: Interpolation = NEAREST
 ) -> dict[str, albumentations.BasicTransform]:
     """Its transforms; signed values lie between ``least`` and 1 of the full strength."""
-    sampling = cv2.INTER_NEAREST if interpolation == NEAREST else cv2.INTER_LINEAR
+    sampling: Literal[0, 1] = 0 if interpolation == NEAREST else 1  # cv2.INTER_NEAREST, cv2.INTER_LINEAR
     none, one = (0.0, 0.0), (1.0, 1.0)
     degrees = math.degrees(math.atan(SLOPE))
 
@@ -230,7 +236,7 @@ def albumentations_transforms(
         "flip_horizontal": albumentations.HorizontalFlip(p=1),
         "grey": albumentations.ToGray(p=1),
         "cutout": albumentations.CoarseDropout((1, 1), (CUT, CUT), (CUT, CUT), p=1),
-        "perspective": albumentations.Perspective((REACH, REACH), interpolation=cv2.INTER_NEAREST, p=1),
+        "perspective": albumentations.Perspective((REACH, REACH), interpolation=0, p=1),
     }
 
 
@@ -326,7 +332,8 @@ def _eight(matrix: NDArray[np.float64]) -> list[float]:
     """A map (3, 3) of pixel indices as eight coefficients for coordinates whose pixels have centres at ½."""
     centre = np.array(((1, 0, 0.5), (0, 1, 0.5), (0, 0, 1)))
     shifted = centre @ matrix @ np.linalg.inv(centre)
-    return (shifted / shifted[2, 2]).ravel()[:8].tolist()
+    eight: list[float] = (shifted / shifted[2, 2]).ravel()[:8].tolist()
+    return eight
 
 
 def _saturation(factor: float) -> NDArray[np.float64]:

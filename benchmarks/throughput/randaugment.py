@@ -17,6 +17,7 @@ from timm.data.auto_augment import rand_augment_ops
 from torchvision.transforms import v2
 
 from augsearch.policies import RANDAUGMENT, Policy
+from augsearch.policies.sampling import Interpolation
 from benchmarks.images import Images
 from benchmarks.throughput.peers import (
     BILINEAR,
@@ -53,7 +54,7 @@ def contestants(images: Images) -> list[Contestant]:
     ]
 
 
-def _ours(images: Images, interpolation: str) -> list[Contestant]:
+def _ours(images: Images, interpolation: Interpolation) -> list[Contestant]:
     policy = _policy(interpolation)
     size = our_batch_size(images.side)
     ours = [
@@ -69,7 +70,7 @@ def _ours(images: Images, interpolation: str) -> list[Contestant]:
     return [replace(contestant, interpolation=interpolation) for contestant in ours]
 
 
-def our_tensor_policy(interpolation: str) -> Way | None:
+def our_tensor_policy(interpolation: Interpolation) -> Way | None:
     """Ours for batches of tensors on any device; None: this augsearch has none yet."""
     if not importlib.util.find_spec("augsearch.policies.tensor"):
         return None
@@ -78,11 +79,11 @@ def our_tensor_policy(interpolation: str) -> Way | None:
     return TensorPolicy(_policy(interpolation), seed=0)
 
 
-def _policy(interpolation: str) -> Policy:
+def _policy(interpolation: Interpolation) -> Policy:
     return Policy(num_ops=2, magnitude=9, interpolation=interpolation)
 
 
-def _peers(images: Images, interpolation: str) -> list[Contestant]:
+def _peers(images: Images, interpolation: Interpolation) -> list[Contestant]:
     torchvision, timm = torchvision_randaugment(interpolation), timm_randaugment(interpolation)
     albumentationsx = albumentations_randaugment(Strengths(images.side), interpolation)
     size = peers_batch_size(images.side)
@@ -99,14 +100,14 @@ def _peers(images: Images, interpolation: str) -> list[Contestant]:
     return [replace(contestant, interpolation=interpolation) for contestant in peers]
 
 
-def timm_randaugment(interpolation: str) -> Way:
+def timm_randaugment(interpolation: Interpolation) -> Way:
     """timm's RandAugment with the work of torchvision's.
 
     As it comes, "rand-m9-n2-mstd0.5" is another thing: each operation is done half of the time, its
     magnitudes go to 10, so that 9 rotates by 27°, and it draws bilinear or bicubic sampling. Here every
     operation is done, 3 of 10 is 9 of 30, the sampling is said, and the operations are torchvision's.
     """
-    sampling = {NEAREST: Image.NEAREST, BILINEAR: Image.BILINEAR}[interpolation]
+    sampling = {NEAREST: Image.Resampling.NEAREST, BILINEAR: Image.Resampling.BILINEAR}[interpolation]
     options = {"img_mean": (0, 0, 0), "interpolation": sampling}
     increasing = ("Solarize", "Color", "Contrast", "Brightness", "Sharpness")
     names = (
@@ -116,17 +117,19 @@ def timm_randaugment(interpolation: str) -> Way:
     operations = rand_augment_ops(3, prob=1.0, hparams=options, transforms=list(names))
     # Seven bits; its "increasing" scale would keep three.
     operations += rand_augment_ops(7.5, prob=1.0, hparams=options, transforms=["PosterizeOriginal"])
-    return TimmRandAugment([*operations, lambda image: image], num_layers=2)
+    randaugment: Any = TimmRandAugment  # it has no types
+    way: Way = randaugment([*operations, lambda image: image], num_layers=2)
+    return way
 
 
-def albumentations_randaugment(strengths: Strengths, interpolation: str) -> Way:
+def albumentations_randaugment(strengths: Strengths, interpolation: Interpolation) -> Way:
     """AlbumentationsX has no RandAugment; the same fourteen operations, two of them for each image."""
     transforms = albumentations_transforms(strengths, least=-1, interpolation=interpolation)
     some = albumentations.SomeOf([transforms[name] for name in RANDAUGMENT], n=2, replace=True, p=1)
     return one_image(albumentations.Compose([some], telemetry=False))
 
 
-KORNIA_POLICY = [
+KORNIA_POLICY: list[tuple[str, float, float | None]] = [
     ("identity", 0, 1),
     ("auto_contrast", 0, 1),
     ("equalize", 0, 1),
@@ -155,7 +158,7 @@ class _KorniaRandAugment(KorniaRandAugment):
         return super().compose_subpolicy_sequential(subpolicy)
 
 
-def kornia_randaugment(interpolation: str) -> KorniaRandAugment:
+def kornia_randaugment(interpolation: Interpolation) -> KorniaRandAugment:
     """kornia's RandAugment with torchvision's operations and magnitudes.
 
     It draws two operations for the whole batch and only the signs for each image, which is less work for
@@ -171,6 +174,7 @@ def kornia_randaugment(interpolation: str) -> KorniaRandAugment:
     return augment
 
 
-def torchvision_randaugment(interpolation: str) -> Way:
+def torchvision_randaugment(interpolation: Interpolation) -> Way:
     """torchvision's, for PIL images, tensors and, with one draw for all, batches of tensors."""
-    return v2.RandAugment(2, 9, interpolation=v2.InterpolationMode(interpolation))
+    randaugment: Way = v2.RandAugment(2, 9, interpolation=v2.InterpolationMode(interpolation))
+    return randaugment

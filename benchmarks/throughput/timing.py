@@ -86,7 +86,7 @@ def compare(
     contestants: Sequence[Contestant],
     rounds: int,
     seconds: float,
-    tell: Callable[[str], None] = lambda step: None,
+    progress: Callable[[str], None] = lambda step: None,
 ) -> list[Timed]:
     """Time every contestant for ``seconds`` in each of the ``rounds``, after as long a warm-up.
 
@@ -96,7 +96,7 @@ def compare(
     timed = [Timed(contestant) for contestant in contestants]
     inputs = [itertools.cycle(contestant.inputs) for contestant in contestants]
     for number in range(rounds + 1):
-        tell(f"round {number} of {rounds}" if number else "warm-up")
+        progress(f"round {number} of {rounds}" if number else "warm-up")
         for index in range(len(timed)):
             turn = (index + number) % len(timed)
             rate = _rate(timed[turn].contestant, inputs[turn], seconds)

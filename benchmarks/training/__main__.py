@@ -23,14 +23,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from benchmarks import environment
-from benchmarks.throughput.__main__ import Tell, progress_on_stderr
+from benchmarks.progress import Progress, progress_on_stderr
 
 if TYPE_CHECKING:
     from benchmarks.tables import Table
+    from benchmarks.training.parts import Parts
     from benchmarks.training.recipes import Contestant, Epoch, Family, Job, Precision, Setting
 
 SIDE, CLASSES = 32, 10
-"""As CIFAR-10's."""
+"""The size and the classes of CIFAR-10."""
 SCOUTED = 24
 """Batches of an epoch in which a setting is tried."""
 FINALISTS = 2
@@ -75,40 +76,87 @@ class Result:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Take the images from this folder instead of making them.",
 )
+@click.option("--parts", "parts_only", is_flag=True, help="Only where a step's time goes, on one CPU core.")
 @click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write what is printed here too."
 )
 @click.option(
     "--json", "raw", type=click.Path(dir_okay=False, path_type=Path), help="Write raw figures here."
 )
-def main(
-    quick: bool,
-    device: str,
-    rounds: int | None,
-    network: str | None,
-    batch: int | None,
-    images: int | None,
-    workers: tuple[int, ...],
-    threads: tuple[int, ...],
-    precisions: tuple[Precision, ...],
-    photos: Path | None,
-    output: Path | None,
-    raw: Path | None,
-) -> None:
+def main(**options: Any) -> None:
     """Measure augsearch's training against the plain recipe on this machine."""
-    on_gpu = device == "cuda"
-    batch = batch or (512 if on_gpu else 64)
-    images = images or batch * ((24 if quick else 48) if on_gpu else (24 if quick else 78))
+    measure(Options(**options))
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command was told."""
+
+    quick: bool
+    device: str
+    rounds: int | None
+    network: str | None
+    batch: int | None
+    images: int | None
+    workers: tuple[int, ...]
+    threads: tuple[int, ...]
+    precisions: tuple[Precision, ...]
+    photos: Path | None
+    parts_only: bool
+    output: Path | None
+    raw: Path | None
+
+
+def measure(options: Options) -> None:
+    """Let all contestants compete, and publish what was found.
+
+    Raises:
+        click.UsageError: the epoch would be too short.
+    """
+    from benchmarks.training.parts import measure_parts
+
+    quick, on_gpu = options.quick, options.device == "cuda"
+    if on_gpu and options.parts_only:
+        raise click.UsageError("--parts is of a CPU; leave --device cuda out")
+    batch = options.batch or (512 if on_gpu else 64)
+    batches = (24 if quick else 48) if on_gpu else (24 if quick else 78)
+    images = options.images or batch * batches
     if images < 6 * batch:
         raise click.UsageError(f"--images must be at least six batches of {batch}, got {images}")
-    workers, threads = workers or worker_counts(on_gpu), threads or tuple(sorted({1, cores()}))
-    precisions = precisions or (("bfloat16",) if on_gpu else ("float32", "bfloat16"))
-    rounds = rounds or (3 if quick else 9)
-    facts = environment.facts(sys.argv[1:], photos, "benchmarks.training", PACKAGES)
-    with progress_on_stderr() as tell:
-        job = make_job(network or ("wide" if on_gpu else "small"), images, batch, photos, device)
-        results = compete(job, families(precisions), threads, workers, rounds, 1 if quick else 3, tell)
-    publish(job, results, facts, output, raw)
+    workers = options.workers or worker_counts(on_gpu)
+    threads = options.threads or tuple(sorted({1, cores()}))
+    precisions = options.precisions or (("bfloat16",) if on_gpu else ("float32", "bfloat16"))
+    network = options.network or ("wide" if on_gpu else "small")
+    facts = environment.facts(sys.argv[1:], options.photos, "benchmarks.training", PACKAGES)
+    with progress_on_stderr() as progress:
+        job = make_job(network, images, batch, options.photos, options.device)
+        rounds = Rounds(options.rounds or (3 if quick else 9), 1 if quick else 3)
+        results: list[Result] = []
+        if not options.parts_only:
+            results = compete(job, families(precisions), threads, workers, rounds, progress)
+        parts = [] if on_gpu else measure_parts(job, precisions, rounds.finals, progress)
+    publish(Found(job, results, parts), facts, options.output, options.raw)
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """All that was measured."""
+
+    job: Job
+    results: Sequence[Result]
+    """The fastest of each family; none where only the parts were asked for."""
+    parts: Sequence[Parts]
+    """Where a step's time goes; nothing on a GPU."""
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """How often is timed."""
+
+    finals: int
+    """Epochs of each finalist; their median counts."""
+    scouts: int
+    """Short epochs of each setting, to choose the finalists."""
 
 
 def cores() -> int:
@@ -166,25 +214,24 @@ def compete(
     families: Sequence[Family],
     threads: Sequence[int],
     workers: Sequence[int],
-    rounds: int,
-    scouts: int,
-    tell: Tell,
+    rounds: Rounds,
+    progress: Progress,
 ) -> list[Result]:
     """The best result of each family: all settings are tried alone, the best of them in turns."""
     from benchmarks.training.recipes import Contestant, settings
 
     tried = {family: settings(family, job.device, threads, workers) for family in families}
-    final = replace(job, epochs=rounds + 1)
+    final = replace(job, epochs=rounds.finals + 1)
     finalists = [
         Contestant(final, family, setting)
-        for family, rates in scouted(job, tried, scouts, tell).items()
+        for family, rates in scouted(job, tried, rounds.scouts, progress).items()
         for setting in sorted(rates, key=lambda setting: -rates[setting])[:FINALISTS]
     ]
-    return best_of_each(in_turns(finalists, rounds, tell))
+    return best_of_each(in_turns(finalists, rounds.finals, progress))
 
 
 def scouted(
-    job: Job, tried: Mapping[Family, Sequence[Setting]], scouts: int, tell: Tell
+    job: Job, tried: Mapping[Family, Sequence[Setting]], scouts: int, progress: Progress
 ) -> dict[Family, dict[Setting, float]]:
     """The highest rate of each setting in so many visits, which lie far apart, with a short epoch each.
 
@@ -202,16 +249,18 @@ def scouted(
                 contestant.rate()  # warms up, and starts the workers
                 rate = contestant.rate()
                 whose = "augsearch" if family.ours else f"plain recipe, {family.optimizers} optimizer"
-                tell(f"scout {number + 1} of {scouts}: {whose}, {family.precision}, {setting}: {rate:,.0f}/s")
+                progress(
+                    f"scout {number + 1} of {scouts}: {whose}, {family.precision}, {setting}: {rate:,.0f}/s"
+                )
                 rates[family][setting] = max(rates[family][setting], rate)
     return rates
 
 
-def in_turns(contestants: Sequence[Contestant], rounds: int, tell: Tell) -> list[Result]:
+def in_turns(contestants: Sequence[Contestant], rounds: int, progress: Progress) -> list[Result]:
     """An epoch of each in each round, after one to warm up; every round begins with another one."""
     epochs: list[list[Epoch]] = [[] for _ in contestants]
     for number in range(rounds + 1):
-        tell(f"round {number} of {rounds}" if number else "warm-up")
+        progress(f"round {number} of {rounds}" if number else "warm-up")
         for index in range(len(contestants)):
             turn = (index + number) % len(contestants)
             epoch = contestants[turn].epoch()
@@ -229,7 +278,7 @@ def in_turns(contestants: Sequence[Contestant], rounds: int, tell: Tell) -> list
 
 
 def best_of_each(results: Sequence[Result]) -> list[Result]:
-    """Of each family the fastest."""
+    """The fastest of each family."""
     return [
         max((one for one in results if one.family == family), key=lambda one: one.rate)
         for family in dict.fromkeys(one.family for one in results)
@@ -288,28 +337,34 @@ def times(one: Result, other: Result) -> str:
     return f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
 
 
-def publish(
-    job: Job, results: Sequence[Result], facts: dict[str, Any], output: Path | None, raw: Path | None
-) -> None:
+def publish(found: Found, facts: dict[str, Any], output: Path | None, raw: Path | None) -> None:
     """Print the page, and write the files that are asked for."""
     import torch
 
+    from benchmarks.training.parts import parts_table
+
+    job = found.job
+    shown = [
+        *(tables(job, found.results) if found.results else ()),
+        *([parts_table(found.parts)] if found.parts else ()),
+    ]
     where = torch.cuda.get_device_name(job.device) if job.device.type == "cuda" else f"{cores()} cores"
     page = [
         environment.markdown(facts | {"processor": f"{facts['processor']} ({where})"}),
         f"Load average when it began: {facts['load average'][0]}.",
-        *(table.markdown() for table in tables(job, results)),
+        *(table.markdown() for table in shown),
     ]
     text = "\n\n".join(page) + "\n"
     click.echo(text)
     if output:
         output.write_text(text, encoding="utf-8")
     if raw:
-        raw.write_text(json.dumps(facts | as_json(job, results), indent=1) + "\n", encoding="utf-8")
+        raw.write_text(json.dumps(facts | as_json(found), indent=1) + "\n", encoding="utf-8")
 
 
-def as_json(job: Job, results: Sequence[Result]) -> dict[str, Any]:
+def as_json(found: Found) -> dict[str, Any]:
     """Raw figures."""
+    job = found.job
     return {
         "network": job.spec.name,
         "batch": job.batch_size,
@@ -317,8 +372,9 @@ def as_json(job: Job, results: Sequence[Result]) -> dict[str, Any]:
         "device": str(job.device),
         "trainings": [
             asdict(one.family) | asdict(one.setting) | {"epochs": [asdict(epoch) for epoch in one.epochs]}
-            for one in results
+            for one in found.results
         ],
+        "parts": [asdict(one) for one in found.parts],
     }
 
 

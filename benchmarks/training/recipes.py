@@ -50,7 +50,7 @@ class Job:
 
     @property
     def steps(self) -> int:
-        """Of an epoch; the images that fill no batch are left out."""
+        """Steps of an epoch; the images that fill no batch are left out."""
         return len(self.labels) // self.batch_size
 
     @property
@@ -73,9 +73,9 @@ class Setting:
     """What anybody would try, to make a training faster."""
 
     threads: int
-    """Of torch, for every operation."""
+    """torch's, for every operation."""
     workers: int
-    """Of the recipe: processes of its ``DataLoader``. Of ours: threads that make batches ahead."""
+    """Processes of the recipe's ``DataLoader``; threads of ours that make batches ahead."""
     form: Literal["PIL images", "tensors", "arrays"]
     """What is augmented."""
 

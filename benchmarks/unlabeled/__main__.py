@@ -33,10 +33,10 @@ import click
 
 from augsearch.policies import UserError
 from benchmarks import environment
-from benchmarks.techniques.__main__ import Ledger, publish
-from benchmarks.throughput.__main__ import Tell, progress_on_stderr
+from benchmarks.progress import Progress, progress_on_stderr
 
 if TYPE_CHECKING:
+    from benchmarks.results import ResultsFile
     from benchmarks.tables import Table
     from benchmarks.unlabeled.data import Stored
     from benchmarks.unlabeled.plans import Part, Setting, Sizes
@@ -78,41 +78,54 @@ Device = Literal["cpu", "cuda"]
     default=Path(tempfile.gettempdir()) / "augsearch-unlabeled",
     help="Keep decoded images here between calls.  [default: a temporary folder]",
 )
-def main(
-    fashion: Path | None,
-    cifar: Path | None,
-    only: str | None,
-    cost: bool,
-    workers: int,
-    minutes: float | None,
-    device: Device,
-    quick: bool,
-    output: Path | None,
-    markdown: Path | None,
-    models: Path,
-) -> None:
+def main(**options: Any) -> None:
     """Measure what unlabeled images bring."""
+    measure(Options(**options))
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command was told."""
+
+    fashion: Path | None
+    cifar: Path | None
+    only: str | None
+    cost: bool
+    workers: int
+    minutes: float | None
+    device: Device
+    quick: bool
+    output: Path | None
+    markdown: Path | None
+    models: Path
+
+
+def measure(options: Options) -> None:
+    """Train what is missing, or measure the costs, and publish the tables."""
+    from benchmarks.results import Page, ResultsFile, publish
     from benchmarks.unlabeled import plans
     from benchmarks.unlabeled.runs import Job, Outcome
     from benchmarks.unlabeled.tables import EXPLAINED
 
-    sizes = plans.quick(plans.FULL[device]) if quick else plans.FULL[device]
-    parts = chosen_parts(sizes, only, cifar)
-    ledger = Ledger(output or (None if quick else OUTPUT), (Job, Outcome))
-    minutes = 0.0 if cost else minutes
+    full = plans.FULL[options.device]
+    sizes = plans.quick(full) if options.quick else full
+    parts = chosen_parts(sizes, options.only, options.cifar)
+    results = ResultsFile(options.output or (None if options.quick else OUTPUT), Job, Outcome)
+    minutes = 0.0 if options.cost else options.minutes
     try:
-        with progress_on_stderr() as tell:
-            images = Images(fashion, cifar, models, tell)
-            if cost:
-                measure_costs(images, device, quick, ledger, tell)
-            tables = Bench(sizes, parts, images, device, ledger, tell).run(workers, minutes)
+        with progress_on_stderr() as progress:
+            images = Images(options.fashion, options.cifar, options.models, progress)
+            if options.cost:
+                measure_costs(images, options.device, options.quick, results, progress)
+            benchmark = Benchmark(sizes, parts, images, options.device, results, progress)
+            tables = benchmark.run(options.workers, minutes)
     except UserError as error:
         raise click.ClickException(str(error)) from None
-    publish(tables, ledger, markdown, MODULE, PACKAGES, images.used, EXPLAINED)
+    publish(Page(MODULE, PACKAGES, images.used, EXPLAINED), tables, results, options.markdown)
 
 
 def chosen_parts(sizes: Sizes, only: str | None, cifar: Path | None) -> tuple[Part, ...]:
-    """Those that ``--only`` names, or all whose images are given.
+    """The parts that ``--only`` names, or all whose images are given.
 
     Raises:
         click.UsageError: there is no such part, or no images for it.
@@ -138,10 +151,10 @@ class Images:
     fashion: Path | None
     cifar: Path | None
     models: Path
-    tell: Tell
+    progress: Progress
 
     def opened(self, part: Part) -> Stored:
-        """The part's.
+        """The images of ``part``.
 
         Raises:
             UserError: they can't be read.
@@ -158,51 +171,58 @@ class Images:
         """CIFAR-10, decoded."""
         from benchmarks.unlabeled.data import cifar10
 
-        def say(done: int, of: int) -> None:
+        def decoded(done: int, of: int) -> None:
             if done % 12_800 == 0 or done == of:
-                self.tell(f"CIFAR-10: {done:,} of {of:,} decoded")
+                self.progress(f"CIFAR-10: {done:,} of {of:,} decoded")
 
         assert self.cifar is not None
-        return cifar10(self.cifar, self.models, say)
+        return cifar10(self.cifar, self.models, decoded)
 
     @property
     def used(self) -> str:
-        """In words."""
+        """The data sets in words."""
         return "Fashion-MNIST and CIFAR-10" if self.cifar else "Fashion-MNIST"
 
 
 @dataclass(eq=False)
-class Bench:
-    """Searches and compares, part by part; what the ledger holds is not trained again."""
+class Benchmark:
+    """Searches and compares, part by part; what ``results`` hold is not trained again."""
 
     sizes: Sizes
     parts: tuple[Part, ...]
     images: Images
     device: Device
-    ledger: Ledger
-    tell: Tell
+    results: ResultsFile
+    progress: Progress
 
     def run(self, workers: int, minutes: float | None) -> list[Table]:
         """Train what is missing as long as there is time, or until Ctrl-C; then all tables."""
         import torch
 
-        from benchmarks.unlabeled.runs import described, train_job
-        from benchmarks.workers import Crew, processes
+        from benchmarks.unlabeled.runs import describe, train_job
+        from benchmarks.workers import WorkerPool, worker_processes
 
         torch.set_num_threads(1)
         # Each is opened once, and an unfit one is found before hours are spent on another.
         stored = {part.name: self.images.opened(part) for part in self.parts}
         settings = [self._setting(part, stored[part.name]) for part in self.parts]
         deadline = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
-        places = {one.name: one for one in stored.values()}
-        known, keep = self.ledger.known, self.ledger.keep
-        crew = Crew(train_job, described, places, known, keep, self.tell, deadline, workers=workers)
+        pool = WorkerPool(
+            train_job,
+            describe,
+            {one.name: one for one in stored.values()},
+            self.results.known,
+            self.results.keep,
+            self.progress,
+            deadline,
+            workers=workers,
+        )
         try:
-            with processes(workers) as crew.processes:
+            with worker_processes(workers) as pool.executor:
                 for setting in settings:
-                    self._train(setting, crew.train)
+                    self._train(setting, pool.train)
         except KeyboardInterrupt:
-            self.tell("stopped; the tables are of what is known")
+            self.progress("stopped; the tables are of what is known")
         return [table for setting in settings for table in self._tables(setting)] + self._costs()
 
     def _setting(self, part: Part, stored: Stored) -> Setting:
@@ -210,7 +230,7 @@ class Bench:
 
         pools = stored.pools(self.sizes.division)
         counts = ", ".join(f"{len(rows):,} {name}" for name, rows in pools.rows.items())
-        self.tell(f"{part.name}, {stored.name}: {counts}")
+        self.progress(f"{part.name}, {stored.name}: {counts}")
         in_pool = (len(pools.rows["final"]), len(pools.rows["search"]))
         return Setting(part, self.sizes, stored.name, pools.num_classes, in_pool, self.device)
 
@@ -219,7 +239,7 @@ class Bench:
 
         policies = dict.fromkeys([setting.part.baseline])
         if setting.part.with_search:
-            candidates, ended = search(setting, train, self.ledger.known)
+            candidates, ended = search(setting, train, self.results.known)
             if not ended:
                 return
             policies |= {best_of(candidates).policy: None}
@@ -231,17 +251,19 @@ class Bench:
         from benchmarks.unlabeled.tables import baseline_tables, part_tables
 
         if not setting.part.with_search:
-            return baseline_tables(setting, self.ledger.known)
-        candidates, ended = search(setting, lambda jobs: True, self.ledger.known)
-        return part_tables(setting, candidates, ended, self.ledger.known)
+            return baseline_tables(setting, self.results.known)
+        candidates, ended = search(setting, lambda jobs: True, self.results.known)
+        return part_tables(setting, candidates, ended, self.results.known)
 
     def _costs(self) -> list[Table]:
         from benchmarks.unlabeled.costs import cost_tables
 
-        return [table for figures in self.ledger.measured.values() for table in cost_tables(figures)]
+        return [table for figures in self.results.measured.values() for table in cost_tables(figures)]
 
 
-def measure_costs(images: Images, device: Device, quick: bool, ledger: Ledger, tell: Tell) -> None:
+def measure_costs(
+    images: Images, device: Device, quick: bool, results: ResultsFile, progress: Progress
+) -> None:
     """Time the loop and a labeling on Fashion-MNIST, and keep the figures."""
     import torch
 
@@ -255,14 +277,14 @@ def measure_costs(images: Images, device: Device, quick: bool, ledger: Ledger, t
         pools.labels[:60_000],
         device,
         costs.QUICK if quick else costs.CostSizes(),
-        tell,
+        progress,
     )
     facts = environment.facts(sys.argv[1:], None, MODULE, PACKAGES)
     where = torch.cuda.get_device_name() if device == "cuda" else "cpu"
     kept = {name: facts[name] for name in ("command", "date", "commit", "processor", "load average")}
     shape = {"side": pools.images.shape[1], "channels": pools.images.shape[-1]}
-    ledger.measured[f"cost on {device}"] = found | {"facts": kept | shape | {"device": where}}
-    ledger.write()
+    results.measured[f"cost on {device}"] = found | {"facts": kept | shape | {"device": where}}
+    results.write()
 
 
 if __name__ == "__main__":

@@ -29,9 +29,9 @@ from augsearch.trainers.semi.pseudo_labels import PseudoLabels
 from augsearch.trainers.system.devices import resolve_device
 from augsearch.trainers.training.loop import EpochResult
 from augsearch.trainers.training.setup import TrainingSetup
+from benchmarks.comparisons import CONFIDENCE, half_width
+from benchmarks.progress import Progress
 from benchmarks.tables import Table, rounded
-from benchmarks.techniques.runs import Tell
-from benchmarks.techniques.tables import CONFIDENCE, half_width
 from benchmarks.unlabeled.plans import RANDAUGMENT_2_9
 
 BATCH = 64
@@ -46,19 +46,19 @@ class CostSizes:
     rounds: int = 12
     """Epochs of each loop, in turns, after one to warm up."""
     steps: int = 200
-    """Of an epoch."""
+    """Steps of an epoch."""
     labeled_images: int = 60_000
-    """Of a labeling pass."""
+    """Images of a labeling pass."""
     labelings: int = 3
     epochs: int = 30
-    """Of the training that a labeling pass is compared with."""
+    """Epochs of the training that a labeling pass is compared with."""
 
 
 QUICK = CostSizes(rounds=3, steps=24, labeled_images=2_000, labelings=1)
 
 
 def measure(
-    images: NDArray[np.uint8], labels: NDArray[np.int64], device: str, sizes: CostSizes, tell: Tell
+    images: NDArray[np.uint8], labels: NDArray[np.int64], device: str, sizes: CostSizes, progress: Progress
 ) -> dict[str, Any]:
     """Both costs, as plain figures.
 
@@ -67,21 +67,21 @@ def measure(
         labels: int64 (N,).
         device: ``cpu`` or ``cuda``.
         sizes: how much is timed.
-        tell: is told how far it is.
+        progress: is told how far it is.
     """
-    timed = Timed(images, labels, resolve_device(device))
-    return {"loop": timed.loops(sizes, tell), "labeling": timed.labelings(sizes, tell)}
+    timer = CostTimer(images, labels, resolve_device(device))
+    return {"loop": timer.loops(sizes, progress), "labeling": timer.labelings(sizes, progress)}
 
 
 @dataclass(frozen=True, eq=False)
-class Timed:
+class CostTimer:
     """Times on these images."""
 
     images: NDArray[np.uint8]
     labels: NDArray[np.int64]
     device: torch.device
 
-    def loops(self, sizes: CostSizes, tell: Tell) -> dict[str, Any]:
+    def loops(self, sizes: CostSizes, progress: Progress) -> dict[str, Any]:
         """Images a second of both loops, round by round; both train on 64 images in each step."""
         rows = np.arange(sizes.steps * BATCH)
         some = len(rows) // (1 + RATIO)
@@ -95,7 +95,7 @@ class Timed:
         )
         rates: dict[str, list[float]] = {"without": [], "with": []}
         for number in range(sizes.rounds + 1):
-            tell(f"the loop with and without unlabeled images: round {number} of {sizes.rounds}")
+            progress(f"the loop with and without unlabeled images: round {number} of {sizes.rounds}")
             turns = [("without", without), ("with", beside)]
             for name, epochs in turns if number % 2 else reversed(turns):
                 seconds, _, epoch = self.seconds(partial(next, epochs))
@@ -104,7 +104,7 @@ class Timed:
                     rates[name].append(epoch.images / seconds)
         return rates
 
-    def labelings(self, sizes: CostSizes, tell: Tell) -> dict[str, Any]:
+    def labelings(self, sizes: CostSizes, progress: Progress) -> dict[str, Any]:
         """Seconds of a labeling of all images, plain and into a new store, and of a training on them."""
         count = min(sizes.labeled_images, len(self.images))
         rows = np.arange(count)
@@ -118,7 +118,7 @@ class Timed:
         }
         images = self.images[rows]
         for number in range(sizes.labelings):
-            tell(f"labeling {count:,} images: {number + 1} of {sizes.labelings}")
+            progress(f"labeling {count:,} images: {number + 1} of {sizes.labelings}")
             found["guessed"].append(self.seconds(lambda: predict_in_memory(model, images, self.device))[:2])
             with tempfile.TemporaryDirectory() as folder, LabelStore(Path(folder) / "labels.sqlite") as store:
                 for name in ("stored", "known"):
@@ -127,7 +127,7 @@ class Timed:
                         return label(model, self.unlabeled(images), self.device, store=store, model_name="x")
 
                     found[name].append(self.seconds(ask)[:2])
-        tell("some epochs of a training")
+        progress("some epochs of a training")
         timed = rows[: max(count // 6, BATCH)]
         epochs = self.training(self.data(timed), Recipe(epochs=3, precision="bfloat16"))
         seconds = [self.seconds(partial(next, epochs)) for _ in range(3)][1:]
@@ -205,7 +205,7 @@ class Timed:
 
 
 def cost_tables(figures: dict[str, Any]) -> list[Table]:
-    """Of what ``measure`` found, and of when and where it did."""
+    """The tables of what ``measure`` found, when and where."""
     return [
         loop_table(figures["loop"], figures["facts"]),
         labeling_table(figures["labeling"], figures["facts"]),

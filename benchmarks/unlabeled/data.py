@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict
 from augsearch.policies import UserError
 from augsearch.trainers import open_images
 from augsearch.trainers.data.dataset import Split
-from benchmarks.techniques.runs import POOL_SEED, Indices, stratified
+from benchmarks.sampling import POOL_SEED, Indices, stratified
 
 FASHION = Path("/usr/share/datasets/fashion-mnist")
 """Where Debian's package dataset-fashion-mnist puts it."""
@@ -29,13 +29,13 @@ class Division(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     search: int = 1000
-    """Of the training images: the search's labels are drawn from them, the rest are its unlabeled ones."""
+    """Training images: the search's labels are drawn from them, the rest are its unlabeled ones."""
     validation: int = 200
-    """Of the training images: what the search is validated on."""
+    """Training images that the search is validated on."""
     final: int | None = None
-    """Of the other training images, at most; None: all."""
+    """Other training images, at most; None: all."""
     tested: int | None = None
-    """Of the test images, at most; None: all."""
+    """Test images, at most; None: all."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,9 +60,9 @@ class Stored:
     """A data set in files; a process is sent their place, not their pixels."""
 
     name: str
-    """With a hash of what is in them."""
+    """A name with a hash of the content."""
     folder: Path
-    """Of ``images.npy``, ``labels.npy`` and ``given.npy``, as ``ImageData`` has them."""
+    """The folder of ``images.npy``, ``labels.npy`` and ``given.npy``, as ``ImageData`` has them."""
 
     def pools(self, division: Division) -> Pools:
         """The images, mapped, and their division.
@@ -139,7 +139,7 @@ def _written(arrays: dict[str, NDArray[Any]], folder: Path) -> Path:
 
 
 def read_idx(file: Path, dimensions: int) -> NDArray[np.uint8]:
-    """An array of bytes in MNIST's format, gzipped: two noughts, type 8, the dimensions, each one's length.
+    """An array of bytes in MNIST's format, gzipped: two zeros, type 8, the dimensions, each one's length.
 
     Raises:
         UserError: it is missing or is no such file.

@@ -55,8 +55,8 @@ def techniques(
 
     ``noiseless`` adds self-training without dropout and stochastic depth.
 
-    Label smoothing is the library's usual: none for who learns from what it is sure of. With 0.1 FixMatch
-    learned from half as many images (Fashion-MNIST, 10 labels a class, 50,000 passes).
+    Label smoothing is the library's usual: none for a model that learns from what it is sure of. With 0.1
+    FixMatch learned from half as many images (Fashion-MNIST, 10 labels a class, 50,000 passes).
     """
 
     def technique(name: str, semi: Semi | None) -> Technique:
@@ -65,7 +65,7 @@ def techniques(
 
     common: dict[str, Any] = {"threshold": threshold, "ratio": ratio}
     rounds: dict[str, Any] = common | {"rounds": 3, "class_cap": class_cap}
-    quiet = {"dropout": 0.0, "stochastic_depth": 0.0}
+    quiet: dict[str, Any] = {"dropout": 0.0, "stochastic_depth": 0.0}
     without = [technique("self-training, no noise", SelfTraining(**rounds, **quiet))]
     return (
         technique(LABELS_ONLY, None),
@@ -81,9 +81,9 @@ class Part:
     """One data set with one number of labels."""
 
     name: str
-    """As ``--only`` knows it."""
+    """The name that ``--only`` takes."""
     images_per_class: int
-    """With labels."""
+    """Images with labels."""
     seeds: int
     budget: int
     """Images trained on in each row, forward and backward, labeled and unlabeled, of all models together."""
@@ -171,7 +171,7 @@ def quick(sizes: Sizes) -> Sizes:
 
 
 def passes(technique: Technique, labeled: int, unlabeled: int, epochs: int) -> int:
-    """Images trained on in ``epochs``, if wherever labels are guessed enough are sure to fill the batches."""
+    """Images trained on in ``epochs``, if enough pseudo-labels are sure to fill the batches."""
     size = labeled_of_batch(labeled, technique.recipe.batch_size)
     steps = steps_of(labeled, technique.recipe.batch_size)
     alone, semi = epochs * steps * size, technique.semi
@@ -213,7 +213,7 @@ class Setting:
         return self._job(technique, policy, seed, epochs or self.epochs(technique))
 
     def epochs(self, technique: Technique) -> int:
-        """As many as the budget allows."""
+        """Epochs that the budget allows."""
         return self._epochs(technique, self.part.budget, self.in_pool[0])
 
     def searched(self, policy: Policy, draw: int) -> Job:

@@ -24,8 +24,8 @@ from augsearch.trainers.semi.technique import technique_of
 from augsearch.trainers.system.devices import resolve_device
 from augsearch.trainers.training.loop import EpochResult
 from augsearch.trainers.training.setup import TrainingSetup
-from benchmarks.techniques.runs import Indices, stratified
-from benchmarks.techniques.runs import Outcome as Trained
+from benchmarks.comparisons import Outcome as Trained
+from benchmarks.sampling import Indices, stratified
 from benchmarks.unlabeled.data import Division, Pools, Stored
 
 
@@ -41,20 +41,20 @@ class Job(BaseModel):
     images_per_class: int
     """Labels to learn from, drawn anew for every seed; the rest of the pool has none."""
     pool: Literal["final", "search"] = "final"
-    """Out of which part of the training images they are drawn."""
+    """The part of the training images that they are drawn from."""
     tested_on: Literal["test", "validation"] = "test"
     network: str = "small"
     policy: Policy
     semi: SerializeAsAny[Semi] | None = None
     """None: on the labels only."""
     recipe: Recipe
-    """Of ``self-training``, that of the teacher and of each student. Its precision is never ``auto``, which
+    """With ``self-training`` for the teacher and for each student. Its precision is never ``auto``, which
     depends on the processor."""
     teacher_epochs: int | None = None
-    """Of the first teacher of ``self-training``; None: as many as a student's."""
+    """Epochs of the first teacher of ``self-training``; None: as many as a student's."""
     device: Literal["cpu", "cuda"] = "cpu"
     seed: int
-    """Of the labels drawn, the fresh weights, the order and the augmentation."""
+    """Decides the labels drawn, the fresh weights, the order and the augmentation."""
 
     @property
     def key(self) -> str:
@@ -68,7 +68,7 @@ class Outcome(Trained):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     looked_at: int
-    """Images that the model only looked at, forward: the weak views of ``fixmatch``, and every labeling."""
+    """Images that only went forward: the weak views of ``fixmatch``, and every labeling."""
     used: float | None = None
     """The share of the unlabeled images that were learned from, 0 to 1: by the last labeling, or of
     ``fixmatch`` in the last epoch."""
@@ -96,7 +96,7 @@ class Drawn:
 
 
 def drawn(job: Job, pools: Pools) -> tuple[Indices, Indices]:
-    """Of the job's pool those with a label, and those without.
+    """The images of the job's pool with a label, and those without.
 
     Raises:
         UserError: a class has too few.
@@ -108,7 +108,7 @@ def drawn(job: Job, pools: Pools) -> tuple[Indices, Indices]:
 
 
 @dataclass
-class _Tally:
+class _Counts:
     """What a training took."""
 
     passes: int = 0
@@ -135,7 +135,7 @@ class Training:
 
     job: Job
     data: Drawn
-    tally: _Tally = field(default_factory=_Tally)
+    counts: _Counts = field(default_factory=_Counts)
 
     @cached_property
     def device(self) -> torch.device:
@@ -172,7 +172,7 @@ class Training:
         model = self._learned(0)
         for student in range(1, students + 1):
             pool = self.pool(semi)
-            self.tally.add(self.labeler.label(pool, model, f"student {student - 1}"))
+            self.counts.add(self.labeler.label(pool, model, f"student {student - 1}"))
             model = self._learned(student, pool)
         return model
 
@@ -200,11 +200,11 @@ class Training:
             pool=pool,
             labeler=self.labeler,
         ):
-            self.tally.add(event)
+            self.counts.add(event)
         return learner.best
 
-    def judge_at_the_end(self, model: nn.Module, threshold: float) -> float | None:
-        """Of the clean images of which ``model`` is sure, the share that it labels rightly."""
+    def pseudo_label_accuracy(self, model: nn.Module, threshold: float) -> float | None:
+        """The share of the clean images that ``model`` labels rightly, among those of which it is sure."""
         unlabeled = self.data.unlabeled
         _, predictions = predict_in_memory(model, unlabeled.images, self.device)
         sure = np.flatnonzero(predictions.confidence >= threshold)
@@ -212,7 +212,7 @@ class Training:
 
 
 def seeds(seed: int, student: int) -> tuple[int, int]:
-    """Of the fresh weights and of the training; those of the first are alike in all rows of a seed."""
+    """Seeds of the fresh weights and of the training; the first model's are alike in all rows of a seed."""
     if not student:
         return seed, seed
     weights, training = np.random.SeedSequence([seed, student]).generate_state(2).tolist()
@@ -226,24 +226,24 @@ def train_job(job: Job, stored: Stored) -> Outcome:
     start, cpu_start = time.perf_counter(), time.process_time()
     model = training.run()
     seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
-    tally, on = training.tally, pools.rows[job.tested_on]
+    counts, on = training.counts, pools.rows[job.tested_on]
     if isinstance(job.semi, FixMatch):
-        tally.pseudo_accuracy = training.judge_at_the_end(model, job.semi.threshold)
+        counts.pseudo_accuracy = training.pseudo_label_accuracy(model, job.semi.threshold)
     scores = score(predict(model, pools.images[on], training.device), pools.labels[on])
     return Outcome(
         accuracy=scores.accuracy,
         log_loss=round(scores.log_loss, 5),
         tested=len(on),
-        passes=tally.passes,
+        passes=counts.passes,
         seconds=round(seconds, 2),
         cpu_seconds=round(cpu_seconds, 2),
-        looked_at=tally.looked_at,
-        used=None if tally.used is None else round(tally.used, 5),
-        pseudo_accuracy=None if tally.pseudo_accuracy is None else round(tally.pseudo_accuracy, 5),
+        looked_at=counts.looked_at,
+        used=None if counts.used is None else round(counts.used, 5),
+        pseudo_accuracy=None if counts.pseudo_accuracy is None else round(counts.pseudo_accuracy, 5),
     )
 
 
-def described(job: Job, outcome: Outcome) -> str:
+def describe(job: Job, outcome: Outcome) -> str:
     """One line for a person."""
     return (
         f"{job.data.split()[0]}, {job.images_per_class} per class, {job.pool}, seed {job.seed}: "

@@ -8,8 +8,7 @@ from statistics import fmean
 from augsearch.policies import RANDAUGMENT, Policy
 from augsearch.search.space.describe import describe
 from augsearch.trainers import Candidate as Described
-from benchmarks.tables import Table
-from benchmarks.techniques.tables import (
+from benchmarks.comparisons import (
     Column,
     Comparison,
     Row,
@@ -18,6 +17,7 @@ from benchmarks.techniques.tables import (
     report,
     steps_table,
 )
+from benchmarks.tables import Table
 from benchmarks.unlabeled.plans import LABELS_ONLY, Candidate, Rows, Setting, best_of
 from benchmarks.unlabeled.runs import Job, Outcome
 
@@ -51,7 +51,7 @@ def baseline_tables(setting: Setting, known: dict[str, Outcome]) -> list[Table]:
 
 
 def whole_seeds(sets: Sequence[Rows], known: dict[str, Outcome]) -> list[int]:
-    """Those whose jobs are known in every row."""
+    """The seeds whose jobs are known in every row."""
     rows = [jobs for one in sets for jobs in one.jobs.values()]
     return [
         seed for seed, jobs in enumerate(zip(*rows, strict=True)) if all(job.key in known for job in jobs)
@@ -61,7 +61,7 @@ def whole_seeds(sets: Sequence[Rows], known: dict[str, Outcome]) -> list[int]:
 def comparisons(
     setting: Setting, sets: Sequence[Rows], seeds: Sequence[int], known: dict[str, Outcome]
 ) -> list[Table]:
-    """Of each policy its rows; of two, searched minus baseline."""
+    """The rows of each policy; of two, searched minus baseline too."""
     tables, found = [], []
     lacking = setting.part.seeds - len(seeds)
     cut_short = f" **Not all is trained: {lacking} more seeds are to come.**" if lacking else ""
@@ -94,12 +94,12 @@ def title(setting: Setting) -> str:
 
 
 def described(policy: Policy) -> str:
-    """In a few words."""
+    """The policy in a few words."""
     return describe(Described(policy=policy))
 
 
 def in_full(policy: Policy) -> str:
-    """In a few words, and which of RandAugment's operations it lacks."""
+    """The policy in a few words, and which of RandAugment's operations it lacks."""
     lacking = [name for name in RANDAUGMENT if name not in policy.operations] if policy.num_ops else []
     return described(policy) + (f", without {', '.join(lacking)}" if lacking else "")
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from benchmarks.recordings import recordings
-from benchmarks.statistics import __main__ as statistics
+from benchmarks.statistics import simulation
 from benchmarks.statistics.report import summarise, table
 from benchmarks.statistics.worlds import POINT, Noise, World, null, one_strong, planted
 
@@ -47,31 +47,31 @@ def test_images_shift_all_folds_of_an_entry_alike(noise: Noise) -> None:
 
 
 def test_a_large_lead_is_found_and_none_is_not(noise: Noise) -> None:
-    sure = statistics.simulate(planted(6.0, 4, 4), noise, 0)
+    sure = simulation.simulate(planted(6.0, 4, 4), noise, 0)
     assert sure["found"]
     assert sure["loss"] == 0
-    assert statistics.simulate(null(4, 4), noise, 0)["kind"] != "better"
+    assert simulation.simulate(null(4, 4), noise, 0)["kind"] != "better"
 
 
 def test_the_same_seed_is_the_same_run(noise: Noise) -> None:
     world = one_strong(4, 4)
-    assert statistics.simulate(world, noise, 3) == statistics.simulate(world, noise, 3)
+    assert simulation.simulate(world, noise, 3) == simulation.simulate(world, noise, 3)
 
 
 def test_runs_are_kept_and_not_run_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(statistics, "CHUNK", 1)
+    monkeypatch.setattr(simulation, "CHUNK", 1)
     few: list[tuple[World, int | None]] = [(null(2, 2), None), (planted(6.0, 2, 2), None)]
-    monkeypatch.setattr(statistics, "worlds", lambda: few)
+    monkeypatch.setattr(simulation, "worlds", lambda: few)
     log = tmp_path / "log.jsonl"
     # In this process: another would not know of the fewer worlds.
-    known = {key: statistics._chunk(*key) for key in ((0, 0), (0, 1), (1, 0))}
-    log.write_text("".join(statistics.line(key, outcomes) for key, outcomes in known.items()))
+    known = {key: simulation.simulate_chunk(*key) for key in ((0, 0), (0, 1), (1, 0))}
+    log.write_text("".join(simulation.line(key, outcomes) for key, outcomes in known.items()))
 
     def never(index: int, chunk: int) -> None:
         pytest.fail("ran again")
 
-    monkeypatch.setattr(statistics, "_chunk", never)
-    outcomes = statistics.run(1, 1, log)
+    monkeypatch.setattr(simulation, "simulate_chunk", never)
+    outcomes = simulation.run(1, 1, log)
     assert outcomes == {0: known[0, 0] + known[0, 1], 1: known[1, 0]}
     row = summarise(*few[1], outcomes[1])
     assert row["found"]["share"] == 1

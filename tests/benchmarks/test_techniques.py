@@ -31,6 +31,8 @@ def benchmarks() -> Iterator[Any]:
         names = ("plans", "runs", "tables")
         yield SimpleNamespace(
             main=importlib.import_module("benchmarks.techniques.__main__"),
+            ResultsFile=importlib.import_module("benchmarks.results").ResultsFile,
+            comparisons=importlib.import_module("benchmarks.comparisons"),
             **{name: importlib.import_module(f"benchmarks.techniques.{name}") for name in names},
         )
         torch.set_num_threads(threads)
@@ -146,7 +148,7 @@ def outcome(benchmarks: Any, accuracy: float, log_loss: float = 1.0) -> Any:
 
 
 def test_differences_are_paired_and_a_doubtful_one_is_not_shown(benchmarks: Any) -> None:
-    tables = benchmarks.tables
+    tables = benchmarks.comparisons
     base = [outcome(benchmarks, accuracy, 1.0) for accuracy in (0.5, 0.6, 0.7)]
     better = [outcome(benchmarks, accuracy, 0.9) for accuracy in (0.52, 0.61, 0.73)]
     doubtful = [outcome(benchmarks, accuracy, 1.1) for accuracy in (0.55, 0.59, 0.7)]
@@ -162,14 +164,15 @@ def test_every_result_is_in_the_file_at_once_and_only_once(
     benchmarks: Any, sizes: Any, tmp_path: Path
 ) -> None:
     file = tmp_path / "raw.json"
-    ledger = benchmarks.main.Ledger(file)
+    types = (benchmarks.runs.Job, benchmarks.runs.Outcome)
+    results = benchmarks.ResultsFile(file, *types)
     setting = benchmarks.plans.DistillationSetting("x", sizes)
     job, other = setting.searched(), setting.teacher_of_search()
     for one, accuracy in ((job, 0.5), (other, 0.6), (job, 0.7)):
-        ledger.keep(one, outcome(benchmarks, accuracy))
-        assert benchmarks.main.Ledger(file).known[one.key].accuracy == accuracy
-    assert set(benchmarks.main.Ledger(file).known) == {job.key, other.key}
-    assert benchmarks.main.Ledger(None).known == {}
+        results.keep(one, outcome(benchmarks, accuracy))
+        assert benchmarks.ResultsFile(file, *types).known[one.key].accuracy == accuracy
+    assert set(benchmarks.ResultsFile(file, *types).known) == {job.key, other.key}
+    assert benchmarks.ResultsFile(None, *types).known == {}
 
 
 def test_a_run_is_taken_up_where_it_ended(

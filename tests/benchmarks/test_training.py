@@ -120,6 +120,10 @@ def test_a_run_writes_a_page_and_figures_without_a_path_of_this_machine(tmp_path
         (True, "ours"),
     ]
     assert figures["steps"] == 6
+    (parts,) = figures["parts"]
+    assert parts["precision"] == "float32"
+    assert all(parts["microseconds"][name] > 0 for name in ("convolutions", "normalisation", "optimizer"))
+    assert sum(parts["microseconds"].values()) == pytest.approx(1e6 / parts["rate"])
     assert page.read_text().strip() == done.stdout.strip()
     for text in (done.stdout, raw.read_text()):
         assert "augsearch" in text

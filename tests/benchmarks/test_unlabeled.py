@@ -33,9 +33,9 @@ def benchmarks() -> Iterator[Any]:
         names = ("plans", "runs", "tables", "data", "costs")
         found = {name: importlib.import_module(f"benchmarks.unlabeled.{name}") for name in names}
         main = importlib.import_module("benchmarks.unlabeled.__main__")
-        ledger = importlib.import_module("benchmarks.techniques.__main__").Ledger
-        crew = importlib.import_module("benchmarks.workers")
-        yield SimpleNamespace(main=main, Ledger=ledger, crew=crew, **found)
+        results = importlib.import_module("benchmarks.results").ResultsFile
+        workers = importlib.import_module("benchmarks.workers")
+        yield SimpleNamespace(main=main, ResultsFile=results, workers=workers, **found)
         torch.set_num_threads(threads)
 
 
@@ -295,26 +295,25 @@ def test_a_run_is_taken_up_where_it_ended(
 
 
 def test_processes_train_what_one_would(benchmarks: Any, stored: Any, setting: Any, tmp_path: Path) -> None:
-    runs, crews = benchmarks.runs, benchmarks.crew
+    runs, workers = benchmarks.runs, benchmarks.workers
     jobs = [setting.searched(Policy(num_ops=1), draw) for draw in range(3)]
-    kinds = (runs.Job, runs.Outcome)
-    ledger = benchmarks.Ledger(tmp_path / "raw.json", kinds)
-    with crews.processes(2) as pool:  # of which one is started: each imports torch
-        crew = crews.Crew(
+    results = benchmarks.ResultsFile(tmp_path / "raw.json", runs.Job, runs.Outcome)
+    with workers.worker_processes(2) as executor:  # of which one is started: each imports torch
+        pool = workers.WorkerPool(
             runs.train_job,
-            runs.described,
+            runs.describe,
             {stored.name: stored},
-            ledger.known,
-            ledger.keep,
+            results.known,
+            results.keep,
             lambda line: None,
-            processes=pool,
+            executor=executor,
             workers=1,
         )
-        assert crew.train(jobs)
-        assert crew.trained == 3
-        assert crew.train(jobs)
-        assert crew.trained == 3
-    kept = benchmarks.Ledger(tmp_path / "raw.json", kinds).known
+        assert pool.train(jobs)
+        assert pool.trained == 3
+        assert pool.train(jobs)
+        assert pool.trained == 3
+    kept = benchmarks.ResultsFile(tmp_path / "raw.json", runs.Job, runs.Outcome).known
     here = runs.train_job(jobs[2], stored)
     assert kept[jobs[2].key].model_dump(exclude={"seconds", "cpu_seconds"}) == here.model_dump(
         exclude={"seconds", "cpu_seconds"}
@@ -394,7 +393,7 @@ def test_loops_whose_costs_are_compared_train_on_equal_batches(benchmarks: Any) 
     figures = costs.measure(images[..., np.newaxis], labels, "cpu", sizes, told.append)
     assert [len(rates) for rates in figures["loop"].values()] == [2, 2]
     assert figures["labeling"]["images"] == 96
-    timed = costs.Timed(images[..., np.newaxis], labels, torch.device("cpu"))
+    timed = costs.CostTimer(images[..., np.newaxis], labels, torch.device("cpu"))
     pool = timed.known_pool(np.arange(90))
     assert (pool.targets(pool.rows).argmax(axis=1) == labels[:90]).all()
     assert len(pool.rows) == 90

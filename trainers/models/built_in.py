@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 from torch import Tensor, nn
@@ -40,10 +41,8 @@ def layers(name: str, channels: int, side: int, classes: int) -> list[nn.Module]
     width = WIDTHS[name]
     return [
         *_stem(channels, width, side),
-        *_convolution(width, 2 * width),
-        nn.MaxPool2d(2, ceil_mode=True),
-        *_convolution(2 * width, 4 * width),
-        nn.MaxPool2d(2, ceil_mode=True),
+        *_convolution(width, 2 * width, pools=[nn.MaxPool2d(2, ceil_mode=True)]),
+        *_convolution(2 * width, 4 * width, pools=[nn.MaxPool2d(2, ceil_mode=True)]),
         Residual(4 * width),
         GlobalMean(),
         nn.Flatten(),
@@ -54,16 +53,25 @@ def layers(name: str, channels: int, side: int, classes: int) -> list[nn.Module]
 def _stem(channels: int, width: int, side: int) -> list[nn.Module]:
     if side < 20:
         return _convolution(channels, width)
-    stem, side = _convolution(channels, width, kernel=4, stride=2), side // 2
+    side //= 2
+    pools = []
     while side > 20:
-        stem.append(nn.MaxPool2d(2))
+        pools.append(nn.MaxPool2d(2))
         side //= 2
-    return stem
+    return _convolution(channels, width, kernel=4, stride=2, pools=pools)
 
 
-def _convolution(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
+def _convolution(
+    inputs: int, outputs: int, kernel: int = 3, stride: int = 1, pools: Sequence[nn.MaxPool2d] = ()
+) -> list[nn.Module]:
+    """Convolution, normalisation, ``pools`` and ReLU.
+
+    A maximum and ReLU may change places, values and gradients stay the same to the last bit; after the pools
+    ReLU has a quarter of the work.
+    """
     return [
         nn.Conv2d(inputs, outputs, kernel, stride, padding=1, bias=False),
         nn.BatchNorm2d(outputs),
+        *pools,
         nn.ReLU(inplace=True),
     ]

@@ -157,7 +157,7 @@ def whole(stripes_made: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     torch.set_num_threads(1)
     engine = Engine()
     with contextlib.chdir(tmp_path_factory.mktemp("whole")), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workers, "LocalEngine", lambda slots, time_limit: engine)
+        patch.setattr(local, "LocalEngine", lambda slots, time_limit: engine)
         found = compare(quick(str(stripes_made)), 1, Display())
     return outcomes(found), len(engine.asked)
 

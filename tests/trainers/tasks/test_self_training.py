@@ -311,7 +311,8 @@ def test_the_last_round_labels_the_clean_images_in_evaluation_mode(
         return logits
 
     monkeypatch.setattr(inference, "predict", spied)
-    file, plan = STUDIES["an average of the weights, soft labels"]
+    # Its first student is better than its teacher by far, so that there is a second.
+    file, plan = STUDIES["a smaller teacher"]
     rounds = 0
     for event in start(study, source, path, file, plan, more=more):
         if isinstance(event, Labeling):
@@ -322,7 +323,7 @@ def test_the_last_round_labels_the_clean_images_in_evaluation_mode(
             model, _ = load_model(path.with_name(f".model.round-{event.number - 1}.safetensors"))
             guesses = Predictions.from_logits(predict(model, more.pixels.images[more.chosen], CPU))
             assert event.labels.tolist() == guesses.hard.tolist()
-            assert event.chosen.tolist() == np.flatnonzero(guesses.confidence >= 0.4).tolist()
+            assert event.chosen.tolist() == np.flatnonzero(guesses.confidence >= 0.2).tolist()
             looked.clear()
             rounds += 1
     assert rounds == 2
