@@ -25,8 +25,8 @@ HEAD = f"""\
 
 <!-- Made by `{AGAIN}`; a test fails when a command says something else. -->
 
-What `augsearch COMMAND --help` shows. Brackets at the end of a line hold the default. Every option of `run` can
-stand in a TOML file instead: `augsearch run --show-config > settings.toml`, then
+What `augsearch COMMAND --help` shows. Brackets at the end of a line hold the default. Every option of `run`
+can stand in a TOML file instead: `augsearch run --show-config > settings.toml`, then
 `augsearch run --config settings.toml`.
 """
 
@@ -72,11 +72,10 @@ def _escaped(text: str) -> str:
 def page() -> str:
     """The whole page."""
     group = click.Context(main, info_name="augsearch", **main.context_settings)
-    names = main.list_commands(group)
-    contents = [
-        f"- [`augsearch {name}`](#augsearch-{name}): {_summary(main.commands[name])}" for name in names
-    ]
-    sections = [_described(main.commands[name], name, group) for name in names]
+    commands = {name: main.get_command(group, name) for name in main.list_commands(group)}
+    known = {name: command for name, command in commands.items() if command is not None}
+    contents = [f"- [`augsearch {name}`](#augsearch-{name}): {_summary(one)}" for name, one in known.items()]
+    sections = [_described(command, name, group) for name, command in known.items()]
     return "\n".join([HEAD, *contents, "", *sections])
 
 

@@ -37,6 +37,10 @@ QUICK = (
 )
 """As short as a run can be."""
 
+ASIDE = ("--storage", "sqlite:///aside/studies.db")
+TRACKED_ASIDE = "sqlite:///aside/mlflow.db"
+"""Of searches and trainings that are made for their policy or model alone."""
+
 SETTINGS = """\
 data = "tiny.npz"
 trials = 9
@@ -106,18 +110,10 @@ def main(target: Path) -> None:
         make_policies()
         make_models()
         make_interrupted()
-        predictions = predict()
-        Path("settings.toml").write_text(SETTINGS, encoding="utf-8")
-        augsearch("run", "--config", "settings.toml", "--show-config")
+        make_settings()
+        make_predictions()
         make_portable(Path())
-        target.mkdir(parents=True, exist_ok=True)
-        pack(Path("mlruns"), target, without=("cache", "locks", ".mlflow.db.lock"))
-        pack(Path("models"), target)
-        pack(Path("interrupted"), target)
-        (target / "policies").mkdir(exist_ok=True)
-        for file in (DATA, "settings.toml", *map(str, Path("policies").glob("*.json"))):
-            (target / file).write_bytes(Path(file).read_bytes())
-        (target / "predictions.json").write_text(json.dumps(predictions, indent=1) + "\n", encoding="utf-8")
+        pack_all(target)
 
 
 def make_images(path: Path) -> None:
@@ -151,45 +147,60 @@ def make_policies() -> None:
     """One of each kind that a policy file can be."""
     Path("policies").mkdir()
     export("finished", 2, "plain")
-    augsearch("run", DATA, "--study", "unlabeled", "--trials", "8", "--semi", "search", "--no-final", *QUICK)
-    for number in range(4, 8):  # after the four without unlabeled images there is one of each technique
-        technique = export("unlabeled", number, "next")["training"]["semi"]["technique"]
-        Path("policies/next.json").rename(f"policies/{technique}.json")
     assert any(export("finished", number, "distilled")["training"]["distillation"] for number in (5, 4))
-    network = ("--proxy-model", "mlruns/finished/model.safetensors", "--transfer", "search")
-    augsearch("run", DATA, "--study", "transfer", "--trials", "5", "--no-final", *QUICK, *network)
-    assert export("transfer", 4, "transfer")["training"]["transfer"]
+    network = ("--proxy-model", "mlruns/finished/model.safetensors")
+    search_aside("transfer", "--trials", "5", "--transfer", "search", *network)
+    assert export("transfer", 4, "transfer", *ASIDE)["training"]["transfer"]
+    # After the four baselines without unlabeled images comes one of each technique that needs no teacher.
+    search_aside("unlabeled", "--trials", "7", "--semi", "search")
+    for number, technique in enumerate(("pseudo", "self-training", "fixmatch"), 4):
+        assert export("unlabeled", number, technique, *ASIDE)["training"]["semi"]["technique"] == technique
+    search_aside("distillation", "--trials", "5", "--semi", "distillation")
+    assert (
+        export("distillation", 0, "distillation", *ASIDE)["training"]["semi"]["technique"] == "distillation"
+    )
+
+
+def search_aside(study: str, *flags: str) -> None:
+    """Search for policies to export; nothing else of it is kept."""
+    result = ("--tracking-uri", TRACKED_ASIDE, "--output", f"aside/{study}", "--no-final")
+    augsearch("run", DATA, "--study", study, *ASIDE, *QUICK, *result, *flags)
 
 
 def make_models() -> None:
     """One of each built-in network, and what ``augsearch train`` makes of policy files."""
     for network in ("small", "medium", "wide"):
         train("plain", network, "--model", network)
-        weightless(Path("models", network, "model.safetensors"))
+        without_weights(Path("models", network, "model.safetensors"))
     train("fixmatch", "fixmatch", "--model", "tiny")
     train("distilled", "distilled", "--model", "tiny")  # whose teacher is kept in mlruns/work/teachers
     for file in Path("models").rglob("*"):
         if file.is_file() and file.name not in ("model.safetensors", "model.json"):
             file.unlink()
-    for figures in Path("mlruns/artifacts").glob("*/artifacts/figures/*.png"):
-        if "finished" not in figures.parts:
-            figures.unlink()
 
 
 def make_interrupted() -> None:
     """A final training killed after some epochs: its checkpoint, and the best model until then."""
-    command = ("train", DATA, "--policy", "policies/plain.json", "--output", "interrupted", "--model", "tiny")
-    killed_when(Path("interrupted/.model.checkpoint").exists, *command, "--epochs", "60")
+    result = ("--output", "interrupted", "--tracking-uri", TRACKED_ASIDE)
+    command = ("train", DATA, "--policy", "policies/plain.json", "--model", "tiny", "--epochs", "60", *result)
+    killed_when(Path("interrupted/.model.checkpoint").exists, *command)
 
 
-def predict() -> list[dict[str, Any]]:
+def make_settings() -> None:
+    """A settings file that the version accepts."""
+    Path("settings.toml").write_text(SETTINGS, encoding="utf-8")
+    augsearch("run", "--config", "settings.toml", "--show-config")
+
+
+def make_predictions() -> None:
     """What the finished study's model says of the first image of each class."""
     with np.load(DATA) as data:
         for row in (1, 41, 81):
             cv2.imwrite(f"{row}.png", data["images"][row])
     files = ("1.png", "41.png", "81.png")
     said = augsearch("predict", "mlruns/finished/model.safetensors", *files, "--json", "--device", "cpu")
-    return [json.loads(line) for line in said.splitlines()]
+    document = [json.loads(line) for line in said.splitlines()]
+    Path("predictions.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 def augsearch(*arguments: str) -> str:
@@ -228,25 +239,22 @@ def count(table: str, key: str, study: str) -> int:
         connection.close()
 
 
-def export(study: str, trial: int, name: str) -> dict[str, Any]:
+def export(study: str, trial: int, name: str, *flags: str) -> dict[str, Any]:
     """Export a trial's policy as ``policies/NAME.json``; returns what the file says."""
-    augsearch("export", study, "--trial", str(trial), "-o", f"policies/{name}.json")
-    return policy(name)
-
-
-def policy(name: str) -> dict[str, Any]:
-    """What the policy file ``name`` says."""
-    document: dict[str, Any] = json.loads(Path("policies", f"{name}.json").read_text(encoding="utf-8"))
+    path = Path("policies", f"{name}.json")
+    augsearch("export", study, "--trial", str(trial), "-o", str(path), *flags)
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return document
 
 
 def train(name: str, output: str, *flags: str) -> None:
     """Train one epoch from the policy file ``name``."""
     file = f"policies/{name}.json"
-    augsearch("train", DATA, "--policy", file, "--output", f"models/{output}", "--epochs", "1", *flags)
+    result = ("--output", f"models/{output}", "--tracking-uri", TRACKED_ASIDE)
+    augsearch("train", DATA, "--policy", file, "--epochs", "1", *result, *flags)
 
 
-def weightless(path: Path) -> None:
+def without_weights(path: Path) -> None:
     """Set all weights to 0, so that a large network takes no room when it is packed."""
     from safetensors import safe_open
 
@@ -281,6 +289,16 @@ def replace_text(connection: sqlite3.Connection, old: str, new: str) -> None:
                     (old, new, old),
                 )
     connection.commit()
+
+
+def pack_all(target: Path) -> None:
+    """Write what was made into ``target``."""
+    (target / "policies").mkdir(parents=True, exist_ok=True)
+    pack(Path("mlruns"), target, without=("locks", ".mlflow.db.lock"))
+    pack(Path("models"), target)
+    pack(Path("interrupted"), target)
+    for file in (DATA, "settings.toml", "predictions.json", *map(str, Path("policies").glob("*.json"))):
+        (target / file).write_bytes(Path(file).read_bytes())
 
 
 def pack(folder: Path, target: Path, without: tuple[str, ...] = ()) -> None:
