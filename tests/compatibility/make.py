@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -25,6 +26,7 @@ from typing import IO, Any
 
 import cv2
 import numpy as np
+from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
 HERE = "@HERE@"
@@ -112,6 +114,7 @@ def main(target: Path) -> None:
         make_interrupted()
         make_settings()
         make_predictions()
+        drop_artifacts_aside()
         make_portable(Path())
         pack_all(target)
 
@@ -255,12 +258,21 @@ def train(name: str, output: str, *flags: str) -> None:
 
 
 def without_weights(path: Path) -> None:
-    """Set all weights to 0, so that a large network takes no room when it is packed."""
-    from safetensors import safe_open
-
+    """Set the large tensors to 0, so that a large network takes no room when it is packed."""
     with safe_open(path, "np") as file:
         metadata = file.metadata()
-    save_file({name: np.zeros_like(values) for name, values in load_file(path).items()}, path, metadata)
+    tensors = {name: values if values.size < 100 else 0 * values for name, values in load_file(path).items()}
+    save_file(tensors, path, metadata)
+
+
+def drop_artifacts_aside() -> None:
+    """Remove the artifacts of runs that are not kept: they lie beside those of runs that are."""
+    connection = sqlite3.connect("mlruns/mlflow.db")
+    kept = {run for (run,) in connection.execute("SELECT run_uuid FROM runs")}
+    connection.close()
+    for folder in Path("mlruns/artifacts").iterdir():
+        if folder.name not in kept:
+            shutil.rmtree(folder)
 
 
 def make_portable(folder: Path) -> None:
