@@ -261,7 +261,9 @@ def without_weights(path: Path) -> None:
     """Set the large tensors to 0, so that a large network takes no room when it is packed."""
     with safe_open(path, "np") as file:
         metadata = file.metadata()
-    tensors = {name: values if values.size < 100 else 0 * values for name, values in load_file(path).items()}
+    tensors = load_file(path)
+    large = [name for name, values in tensors.items() if values.size >= 100]
+    tensors |= {name: np.zeros_like(tensors[name]) for name in large}
     save_file(tensors, path, metadata)
 
 
