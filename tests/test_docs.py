@@ -14,12 +14,14 @@ import click
 import cv2
 import numpy as np
 import pytest
+import yaml
 
-from augsearch.policies import OPERATIONS, read_policy
+from augsearch.policies import OPERATIONS, Mixing, Policy, PolicyFile, read_policy, write_policy
 from augsearch.policies.describe import shown_range
 from augsearch.search.cli import main
 
 ROOT = Path(__file__).parents[1]
+FOLDERS = ("policies", "trainers", "search")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 QUICK = {
@@ -122,3 +124,78 @@ def test_no_command_is_left_out_of_the_readme() -> None:
     for name in main.list_commands(click.Context(main)):
         assert f"augsearch {name}" in README
     assert shutil.which("make")
+
+
+def test_the_architecture_page_names_every_room_and_only_files_that_there_are() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    rooms = {path.parent.name for folder in FOLDERS for path in (ROOT / folder).glob("*/**/__init__.py")}
+    assert {room for room in rooms if f"`{room}/`" not in page} == set()
+    for name in re.findall(r"`([\w/]+/\w+\.py)`", page):
+        places = [ROOT / name, *(ROOT / folder / name for folder in FOLDERS)]
+        assert any(place.is_file() for place in places), name
+
+
+def test_the_page_of_commands_says_what_the_commands_say() -> None:
+    done = run_python("docs/make_cli.py", "--check")
+    assert done.returncode == 0, done.stderr
+
+
+def run_python(*arguments: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False, cwd=cwd)
+
+
+@pytest.fixture
+def stripes(tmp_path: Path) -> Path:
+    """60 grey images of two classes, in an .npz file."""
+    labels = np.arange(60) % 2
+    pattern = np.stack(np.mgrid[:16, :16])[labels] % 4 * 60
+    noise = np.random.default_rng(0).integers(0, 60, pattern.shape)
+    np.savez(tmp_path / "stripes.npz", images=(pattern + noise).astype(np.uint8), labels=labels)
+    return tmp_path / "stripes.npz"
+
+
+def test_an_example_trains_under_a_policy_in_a_loop_of_its_own(stripes: Path, tmp_path: Path) -> None:
+    mixing = Mixing(kind="cutmix", alpha=1.0)
+    write_policy(PolicyFile(policy=Policy(num_ops=2, magnitude=9, mixing=mixing)), tmp_path / "policy.json")
+    example = str(ROOT / "examples" / "own_training_loop.py")
+    flags = ("--policy", "policy.json", "--epochs", "2", "--workers", "1")
+    done = run_python(example, str(stripes), *flags, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "epoch 2: loss" in done.stdout
+    assert "accuracy on 12 other images" in done.stdout
+
+
+def test_an_example_augments_without_torch(tmp_path: Path) -> None:
+    write_policy(PolicyFile(policy=Policy(num_ops=2, magnitude=9)), tmp_path / "policy.json")
+    example, photo = ROOT / "examples" / "numpy_only.py", ROOT / "docs" / "operations.jpg"
+    words = [str(example), str(photo), "--policy", "policy.json", "-o", "sheet.png"]
+    # As where torch is not installed: importing it fails.
+    program = (
+        "import runpy, sys; sys.modules['torch'] = None; "
+        f"sys.argv = {words!r}; runpy.run_path({str(example)!r}, run_name='__main__')"
+    )
+    done = run_python("-c", program, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "batch: (4, 128, 128, 3) uint8" in done.stdout
+    assert cv2.imread(str(tmp_path / "sheet.png")).shape == (512, 512, 3)
+
+
+def test_every_example_is_run_by_a_test() -> None:
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py")]
+    for example in (ROOT / "examples").glob("*.py"):
+        assert any(f'"{example.name}"' in text for text in texts), example
+
+
+def test_pre_commit_can_run_its_hooks() -> None:
+    valid = run_python("-m", "pre_commit", "validate-config")
+    assert valid.returncode == 0, valid.stdout + valid.stderr
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"][0][
+        "hooks"
+    ]
+    assert {"ruff-check", "ruff-format", "mypy", "architecture"} <= {hook["id"] for hook in hooks}
+    for hook in hooks:
+        program, *words = shlex.split(hook["entry"])
+        assert program.startswith(".venv/bin/")
+        assert shutil.which(Path(program).name, path=str(Path(sys.executable).parent)), program
+        for word in words:
+            assert not word.endswith(".py") or (ROOT / word).exists(), word
