@@ -18,6 +18,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from augsearch.policies import UserError
+from augsearch.search.options.durations import duration_flag
 from augsearch.search.report import charts as charts
 from augsearch.search.report import sentences as words
 from augsearch.search.report.facts import Facts, gather
@@ -115,10 +116,14 @@ def changed_settings(settings: Settings | None) -> list[tuple[str, str, str]]:
     if settings is None:
         return []
     return [
-        (name.replace("_", "-"), _plain(settings.value(name)), _plain(default))
+        (name.replace("_", "-"), _shown(name, settings.value(name)), _plain(default))
         for name, default in DEFAULTS.items()
         if settings.value(name) != default
     ]
+
+
+def _shown(name: str, value: Any) -> str:
+    return duration_flag(value) if name == "budget" and value != "none" else _plain(value)
 
 
 def _plain(value: Any) -> str:
