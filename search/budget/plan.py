@@ -130,11 +130,11 @@ def search_seconds(task: Task, sizes: Sizes, speed: Speed) -> float:
     """
     fold = fold_seconds(sizes, speed)
     candidates = max(0, sizes.trials - task.baselines)
-    folds = task.baselines * sizes.folds
+    folds = float(task.baselines * sizes.folds)
     folds += candidates * sizes.folds * OF_ITS_FOLDS * task.candidate_cost
     folds += sizes.folds if task.teacher and candidates else 0
     last = sizes.folds * (1 - 1 / speed.workers)
-    return float(fold * (folds / speed.workers + last))
+    return fold * (folds / speed.workers + last)
 
 
 def confirmation_seconds(task: Task, sizes: Sizes, fold: float, workers: int) -> float:
@@ -193,7 +193,7 @@ def _between(least: int, most: int, share: float) -> int:
     """From ``least`` to ``most`` in equal ratios; ``most`` where that is less."""
     if most <= least:
         return most
-    return math.floor(least * (most / least) ** share + 1e-9)
+    return math.floor(least * math.pow(most / least, share) + 1e-9)
 
 
 def _fold_at(share: float, task: Task) -> tuple[int, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Sequence
@@ -94,7 +95,7 @@ def _final(engine: Engine, data: Data, sample: ProxySettings, settings: Settings
     )
     network = network.model_copy(update={"fold_size": _sample(network)})
     results = _train(engine, data, network, settings)
-    pixels = ((settings.final.size or side) / side) ** 2
+    pixels = math.pow((settings.final.size or side) / side, 2)
     return SHARED * max(engine.slots, available_cores()) * _rate(results) / pixels
 
 
