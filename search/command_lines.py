@@ -6,7 +6,7 @@ import shlex
 from typing import Any
 
 from augsearch.policies import OPERATION_SETS, Training
-from augsearch.search.options.durations import duration_flag
+from augsearch.search.settings.durations import duration_flag
 from augsearch.search.settings.settings import DEFAULTS, FLAT, PLANNED, Settings
 
 TRAINED_BY = (

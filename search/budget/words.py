@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from augsearch.search.budget.plan import Sizes, Speed, Task, duration, least_duration, plan
-from augsearch.search.options.durations import duration_flag, duration_in_words
+from augsearch.search.settings.durations import duration_flag, duration_in_words
 from augsearch.search.statistics.power import detectable, noise_of, shown_lead
 from augsearch.search.statistics.sequential import EARLY_LEVEL, Field
 

@@ -214,10 +214,10 @@ class _Run:
         ended = [entry for entry in known if entry.state.is_finished()]
         resumed = f", {len(ended)} done before" if known else ""
         trials = session.sizes.trials if session else search.trials
+        many = f"about {trials}" if session else f"{trials}"
         self.display.line(
-            f"study {study.study_name}: {'about ' if session else ''}{trials} trials{resumed}, "
-            f"up to {search.folds} folds of {proxy.fold_size} images × {proxy.epochs} epochs, "
-            f"{engine.slots} workers"
+            f"study {study.study_name}: {many} trials{resumed}, up to {search.folds} folds "
+            f"of {proxy.fold_size} images × {proxy.epochs} epochs, {engine.slots} workers"
         )
         timing: Session | Outlook | None = session
         if session is None and not known:

@@ -7,8 +7,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from augsearch.search.console import Bar, Display
-from augsearch.search.options.durations import duration_flag
 from augsearch.search.race.race import Event, FoldDone, TrialDone, TrialStarted
+from augsearch.search.settings.durations import duration_flag
 from augsearch.search.space.describe import describe
 from augsearch.search.statistics.paired import Difference
 from augsearch.search.statistics.units import name_of, shown, shown_difference, shown_spread

@@ -18,11 +18,11 @@ from markupsafe import Markup
 from PIL import Image
 
 from augsearch.policies import UserError
-from augsearch.search.options.durations import duration_flag
 from augsearch.search.report import charts as charts
 from augsearch.search.report import sentences as words
 from augsearch.search.report.facts import Facts, gather
 from augsearch.search.report.svg import Chart
+from augsearch.search.settings.durations import duration_flag
 from augsearch.search.settings.settings import DEFAULTS, Settings
 from augsearch.search.space.describe import describe
 from augsearch.search.statistics.units import name_of

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from augsearch.policies import UserError
 from augsearch.policies.errors import explain
-from augsearch.search.options.durations import duration_flag
+from augsearch.search.settings.durations import duration_flag
 from augsearch.search.settings.settings import FLAT, Settings, in_sections
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from augsearch.policies import Transfer
-from augsearch.search.options.durations import seconds_of
+from augsearch.search.settings.durations import seconds_of
 from augsearch.search.settings.sections import (
     ConfirmationSettings,
     DataSettings,

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from augsearch.search.options.durations import duration_flag, duration_in_words, seconds_of
+from augsearch.search.settings.durations import duration_flag, duration_in_words, seconds_of
 
 
 @pytest.mark.parametrize(
