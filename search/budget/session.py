@@ -23,6 +23,7 @@ from augsearch.search.budget.plan import (
     final_seconds,
     fold_seconds,
     plan,
+    search_seconds,
 )
 from augsearch.search.statistics.sequential import LOOK
 from augsearch.search.studies.study import Entry
@@ -49,6 +50,8 @@ class Record(BaseModel):
     """As measured before the plan."""
     sizes: Sizes | None = None
     """As planned at the beginning."""
+    spent_before: float = 0.0
+    """Of ``spent``, what was so before the plan."""
     trials: int | None = None
     """Of the search, once it is over."""
     confirm_folds: int | None = None
@@ -126,7 +129,8 @@ class Session:
 
     def make_plan(self, speed: Speed) -> None:
         """Plan what fits into the time that is left."""
-        self._keep(speed=speed, sizes=plan(self.task, speed, self._left))
+        sizes = plan(self.task, speed, self._left)
+        self._keep(speed=speed, sizes=sizes, spent_before=self.spent)
         self._pace = fold_seconds(self.sizes, speed)
 
     def _larger(self) -> Sizes:
@@ -149,11 +153,18 @@ class Session:
         self.note()
 
     def may_begin_trial(self) -> bool:
-        """Whether another trial fits beside the confirmation and the final training that are planned."""
+        """Whether another trial fits into the search's share of the time until the final training.
+
+        The share is as planned: on a machine that became slower, search and confirmation both get shorter.
+        """
         if "trials" in self.task.fixed:
             return True
-        confirmation = confirmation_seconds(self.task, self.sizes, self._pace, self.speed.workers)
-        return self.sizes.folds * self._pace <= self._left_before_final - confirmation
+        searching = search_seconds(self.task, self.sizes, self.speed)
+        fold, workers = fold_seconds(self.sizes, self.speed), self.speed.workers
+        confirming = confirmation_seconds(self.task, self.sizes, fold, workers)
+        gone = self.spent - self._record.spent_before
+        end = (gone + self._left_before_final) * searching / (searching + confirming)
+        return gone + self.sizes.folds * self._pace <= end
 
     def search_ended(self, trials: int) -> None:
         """Keep that the search is over."""
