@@ -6,7 +6,8 @@ import shlex
 from typing import Any
 
 from augsearch.policies import OPERATION_SETS, Training
-from augsearch.search.settings.settings import DEFAULTS, FLAT, Settings
+from augsearch.search.settings.durations import duration_flag
+from augsearch.search.settings.settings import DEFAULTS, FLAT, PLANNED, Settings
 
 TRAINED_BY = (
     *("image_size", "seed", "validation", "limit", "skip_bad_images", "weights", "input_size", "final_size"),
@@ -18,8 +19,14 @@ TRAINED_BY = (
 
 def run_command(settings: Settings) -> str:
     """The command that a run was started with, and that takes it up again."""
-    fields = [name for name in FLAT if name != "data"]
-    return f"augsearch run{_data(settings)}{flags(settings, *fields)}"
+    fields = [name for name in FLAT if name not in ("data", "budget")]
+    sizes = ""
+    if settings.seconds is not None:
+        # A size that was given is no longer planned, even where it is the usual one.
+        fields = [name for name in fields if name not in PLANNED]
+        given = [name for name in PLANNED if name in settings.given and settings.value(name) is not None]
+        sizes = "".join(_flag(name, settings.value(name)) for name in given)
+    return f"augsearch run{_data(settings)}{_budget(settings)}{sizes}{flags(settings, *fields)}"
 
 
 def ui_command(settings: Settings) -> str:
@@ -66,6 +73,15 @@ def _flag(name: str, value: Any) -> str:
     if isinstance(value, tuple):
         value = next((known for known, names in OPERATION_SETS.items() if names == value), ",".join(value))
     return f" --{flag} {shlex.quote(str(value))}"
+
+
+def _budget(settings: Settings) -> str:
+    """The flag without which the run would have another budget."""
+    if settings.seconds is not None:
+        return f" --budget {duration_flag(settings.seconds)}"
+    usual = Settings.of(data=settings.data.source).with_usual_budget().seconds
+    sized = flags(settings, *PLANNED, "timeout")
+    return "" if usual is None or sized else " --budget none"
 
 
 def _data(settings: Settings) -> str:

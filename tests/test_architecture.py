@@ -25,7 +25,7 @@ RULES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("statistics", "space", "console"),
         ("settings",),
         ("studies", "engines", "command_lines"),
-        ("tracking", "figures"),
+        ("tracking", "figures", "budget"),
         ("inputs",),
         ("race", "final", "report", "options"),
         ("pipelines",),

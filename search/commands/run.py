@@ -32,7 +32,7 @@ def command(config: Path | None, show_config: bool, **flags: Any) -> None:
 
     settings = load_settings(config, flags)
     if show_config:
-        click.echo(show_settings(settings), nl=False)
+        click.echo(show_settings(settings.with_usual_budget()), nl=False)
         return
     from augsearch.search.console import Display
     from augsearch.search.pipelines.run import next_steps

@@ -13,20 +13,26 @@ from augsearch.trainers.workspace.folder import Workspace
 if TYPE_CHECKING:
     pass
 
+PLANNED_BY_BUDGET = "budget"
+"""What stands for a size that a budget plans."""
+
 
 def identity_of(settings: Settings, data: Data) -> dict[str, Any]:
-    """What must be the same for a study to be taken up again."""
-    proxy = data.workspace.proxy
+    """What must be the same for a study to be taken up again.
+
+    Sizes that a budget plans say so: what comes of them differs from machine to machine.
+    """
+    proxy, planned = data.workspace.proxy, settings.left_to_budget
     return {
         "data": data.label,
         "splits": digest(data.splits.digests())[:12],
         "image size": int(data.images.images.shape[1]),
         "seed": settings.seed,
-        "folds": settings.search.folds,
+        "folds": PLANNED_BY_BUDGET if "folds" in planned else settings.search.folds,
         "limit": settings.data.limit,
         "operations": ", ".join(settings.search.operations),
-        "epochs": proxy.epochs,
-        "fold size": proxy.fold_size,
+        "epochs": PLANNED_BY_BUDGET if "epochs" in planned else proxy.epochs,
+        "fold size": PLANNED_BY_BUDGET if "fold_size" in planned else proxy.fold_size,
         "transfer": _transfer_in_words(settings),
         "teacher view": settings.teacher.view if settings.with_teacher else None,
         "semi": _semi_in_words(settings),

@@ -66,9 +66,7 @@ def open_data(settings: Settings, display: Display) -> Data:
     unlabeled = None
     if settings.unlabeled.wanted:
         unlabeled = sample_unlabeled(settings, images, splits, target, display)
-    key = _workspace_key(images, splits, proxy, unlabeled, target)
-    beside = (decoded_file(unlabeled), unlabeled.chosen) if unlabeled else None
-    workspace = write_workspace(HOME / "work" / key, images, splits, proxy, beside, target)
+    data = _with_workspace(images, splits, proxy, unlabeled, target)
     _, side, _, channels = images.images.shape
     parts = {
         name: len(getattr(splits, name))
@@ -84,6 +82,25 @@ def open_data(settings: Settings, display: Display) -> Data:
         display.line(unlabeled_in_words(unlabeled))
     elif settings.unlabeled.semi is None and (len(splits.unlabeled) or has_unlabeled_folder(settings)):
         display.line("images without labels are not used; --semi search finds out whether they help")
+    return data
+
+
+def resized(data: Data, fold_size: int, epochs: int) -> Data:
+    """``data`` with folds of another size, in a workspace of their own."""
+    proxy = data.workspace.proxy.model_copy(update={"fold_size": fold_size, "epochs": epochs})
+    return _with_workspace(data.images, data.splits, proxy, data.unlabeled, data.target)
+
+
+def _with_workspace(
+    images: ImageData,
+    splits: Splits,
+    proxy: ProxySettings,
+    unlabeled: Unlabeled | None,
+    target: Target | None,
+) -> Data:
+    key = _workspace_key(images, splits, proxy, unlabeled, target)
+    beside = (decoded_file(unlabeled), unlabeled.chosen) if unlabeled else None
+    workspace = write_workspace(HOME / "work" / key, images, splits, proxy, beside, target)
     return Data(images, splits, workspace, unlabeled, target)
 
 

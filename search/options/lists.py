@@ -314,6 +314,11 @@ def _searching() -> list[Decorator]:
 def run_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options of ``run``: those of its search, its confirmation and its final training."""
     options = [
+        option(
+            FIRST,
+            "--budget",
+            help="Time for all of it, such as 90s, 4m or 1h30m, or none. [4m for the embedded images]",
+        ),
         *_searching(),
         *_confirmation_options(),
         option(SEARCH, "--timeout", type=float, help="Seconds after which the search starts no more trials."),

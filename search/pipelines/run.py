@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import shlex
 import shutil
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +15,21 @@ import optuna
 from augsearch.policies import Policy, read_policy, write_policy
 from augsearch.policies.errors import first_line
 from augsearch.search import command_lines as commands
+from augsearch.search.budget.session import Session
+from augsearch.search.budget.words import cost_in_words
 from augsearch.search.console import Display
 from augsearch.search.engines.engine import Engine
 from augsearch.search.engines.registry import opened
-from augsearch.search.final.plan import final_key
+from augsearch.search.final.plan import final_epochs, final_key, with_transfer
 from augsearch.search.final.train import log_final, train_and_test
 from augsearch.search.inputs.identity import identity_of, study_name
 from augsearch.search.inputs.prepare import make_folder, open_data
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.inputs.summary import keep_summary, overlap_in_words
+from augsearch.search.pipelines.budgeted import Outlook, final_cost, planned, task_of, trained_on_of
 from augsearch.search.race.confirm import Confirmation, choose_finalists, confirm
-from augsearch.search.race.race import Race, TrialDone
-from augsearch.search.race.resume import study_of
+from augsearch.search.race.race import Event, FoldDone, Race, TrialDone, TrialStarted
+from augsearch.search.race.resume import study_of, with_usual_budget
 from augsearch.search.race.view import RaceView, show_verdict
 from augsearch.search.settings.files import show_settings
 from augsearch.search.settings.sections import HOME
@@ -34,9 +39,11 @@ from augsearch.search.statistics.verdict import Verdict
 from augsearch.search.studies.costs import FINAL, in_words, ledger
 from augsearch.search.studies.lock import only_driver
 from augsearch.search.studies.policy_file import policy_file_of
+from augsearch.search.studies.pruner import pruner_of
 from augsearch.search.studies.study import Entry, entries
 from augsearch.search.tracking.runs import Tracker
 from augsearch.trainers.evaluation.metrics import METRICS
+from augsearch.trainers.workspace.candidate import Candidate
 
 _BESIDE = {"sheet": "preview.png", "report": "report.html"}
 """What lies beside the policy file, and what a person calls it."""
@@ -51,16 +58,22 @@ class Outcome:
     policy_file: Path
     final: dict[str, Any] | None
     """The final model's path and figures; None with ``--no-final``."""
+    final_epochs: int | None = None
+    """Of the final training, where the budget decided them."""
 
 
-def run(settings: Settings, display: Display) -> Outcome:
+def run(settings: Settings, display: Display, clock: Callable[[], float] = time.monotonic) -> Outcome:
     """Search, confirm, decide, export and train the final model; whatever is done already is not done again.
+
+    ``clock`` tells the seconds that a budget is counted in.
 
     Raises:
         UserError: the input is bad; nothing is lost.
         KeyboardInterrupt: stopped; the same command goes on.
     """
+    began = clock()
     data = open_data(settings, display)
+    settings = with_usual_budget(settings, data)
     name = study_name(settings, data)
     output = settings.tracking.output or HOME / name
     make_folder(output)
@@ -71,7 +84,10 @@ def run(settings: Settings, display: Display) -> Outcome:
         study.set_user_attr("settings", settings.flat())
         study.set_user_attr("output", str(output))
         tracker = _track(settings, data, study)
-        job = _Run(settings, data, study, output, display, tracker)
+        session = None
+        if settings.seconds is not None:
+            session = Session(study, settings.seconds, task_of(settings, data), clock, began)
+        job = _Run(settings, settings, data, study, output, display, tracker, session)
         if tracker is None:
             return job.outcome()
         with tracker.closing(display.line):
@@ -84,12 +100,13 @@ def run(settings: Settings, display: Display) -> Outcome:
 def next_steps(settings: Settings, outcome: Outcome) -> str:
     """Where the results are, and the commands that a person may want next."""
     policy = outcome.policy_file
+    trained = settings.changed(final_epochs=outcome.final_epochs) if outcome.final_epochs else settings
     beside = "   ".join(f"{word}: {policy.with_name(name)}" for word, name in _BESIDE.items())
     steps = (
         commands.ui_command(settings),
         commands.export_command(settings, outcome.study),
         commands.preview_command(settings),
-        commands.train_command(settings, read_policy(policy).training),
+        commands.train_command(trained, read_policy(policy).training),
     )
     return "\n".join([f"policy: {policy}   {beside}", "next:", *(f"  {step}" for step in steps)])
 
@@ -113,43 +130,73 @@ class _Run:
     """One run: what its steps share."""
 
     settings: Settings
+    """With the sizes that a budget planned."""
+    told: Settings
+    """As they were given."""
     data: Data
     study: optuna.Study
     output: Path
     display: Display
     tracker: Tracker | None
     """None: all of it is in MLflow already."""
+    session: Session | None = None
+    """None: there is no budget."""
 
     def outcome(self) -> Outcome:
         """Take every step that is not done yet."""
-        verdict = self._verdict()
-        policy_file = self._export(verdict)
-        final = self._final(policy_file) if self.settings.final.train else None
-        self._report()
-        return Outcome(self.study.study_name, verdict, policy_file, final)
+        with opened(self.settings.engine) as engine:
+            job = self._planned(engine)
+            verdict = job._verdict(engine)
+        return job._after(verdict)
 
-    def _verdict(self) -> Verdict:
+    def _after(self, verdict: Verdict) -> Outcome:
+        """Export, train the final model and report."""
+        policy_file = self._export(verdict)
+        final = None
+        settings = self.settings
+        if settings.final.train:
+            settings = self._final_settings(policy_file)
+            final = self._final(policy_file, settings)
+        self._report()
+        if self.session is not None:
+            self.session.note()
+        epochs = settings.final.epochs if self.session is not None else None
+        return Outcome(self.study.study_name, verdict, policy_file, final, epochs)
+
+    def _planned(self, engine: Engine) -> _Run:
+        """The same with the sizes that its budget leaves it."""
+        if self.session is None:
+            return self
+        settings, data = planned(self.session, engine, self.data, self.settings, self.display)
+        self.study.pruner = pruner_of(settings.search.pruner, settings.search.folds)
+        return replace(self, settings=settings, data=data)
+
+    def _verdict(self, engine: Engine) -> Verdict:
         """Search and confirm."""
-        settings, study = self.settings, self.study
-        with opened(settings.engine) as engine:
-            if self._search_is_unfinished():
-                self._search(engine)
-            if self.tracker:
-                self.tracker.trials(entries(study), _params(study))
-            metric = METRICS[settings.search.metric]
-            confirmation = Confirmation(
-                study,
-                choose_finalists(study, settings.confirmation.finalists),
-                settings.confirmation.folds,
-                settings.confirmation.margin or metric.margin,
-                metric,
-            )
-            self._confirm(engine, confirmation)
+        settings, study, session = self.settings, self.study, self.session
+        if self._search_is_unfinished():
+            self._search(engine)
+        if self.tracker:
+            self.tracker.trials(entries(study), _params(study))
+        finalists = choose_finalists(study, settings.confirmation.finalists)
+        metric = METRICS[settings.search.metric]
+        confirmation = Confirmation(
+            study,
+            finalists,
+            session.confirm_folds(finalists) if session else settings.confirmation.folds,
+            settings.confirmation.margin or metric.margin,
+            metric,
+        )
+        self._confirm(engine, confirmation)
         # Of large networks they take gigabytes; a longer search would train its own again.
         shutil.rmtree(self.data.workspace.fold_teachers, ignore_errors=True)
         verdict = confirmation.verdict()
+        if session is not None:
+            folds, field = confirmation.folds, confirmation.field()
+            cost = cost_in_words(session.task, session.sizes, field, folds, session.seconds)
+            verdict = replace(verdict, budget=cost)
         study.set_user_attr("verdict", verdict.to_json())
-        show_verdict(self.display, verdict, entries(study))
+        show_verdict(self.display, verdict, entries(study), session.seconds if session else None)
         # The final training's cost is told when it is done, and not here where it was done before.
         spent = {stage: cost for stage, cost in ledger(study).items() if stage != FINAL}
         self.display.line(in_words(spent))
@@ -158,26 +205,45 @@ class _Run:
     def _search_is_unfinished(self) -> bool:
         states = [trial.state for trial in self.study.get_trials(deepcopy=False)]
         ended = sum(state.is_finished() for state in states)
+        if self.session is not None and self.session.search_is_over:
+            return ended < len(states)
         return ended < self.settings.search.trials or ended < len(states)
 
     def _search(self, engine: Engine) -> None:
         study, search, proxy = self.study, self.settings.search, self.data.workspace.proxy
-        known = entries(study)
+        known, session = entries(study), self.session
         ended = [entry for entry in known if entry.state.is_finished()]
         resumed = f", {len(ended)} done before" if known else ""
+        trials = session.sizes.trials if session else search.trials
+        many = f"about {trials}" if session else f"{trials}"
         self.display.line(
-            f"study {study.study_name}: {search.trials} trials{resumed}, up to {search.folds} folds "
+            f"study {study.study_name}: {many} trials{resumed}, up to {search.folds} folds "
             f"of {proxy.fold_size} images × {proxy.epochs} epochs, {engine.slots} workers"
         )
-        with self.display.bar("searching", search.trials * search.folds, len(ended) * search.folds) as bar:
+        timing: Session | Outlook | None = session
+        if session is None and not known:
+            timing = Outlook(self.display, self.data, self.settings, engine.slots)
+        may_begin = session.may_begin_trial if session else None
+        with self.display.bar("searching", trials * search.folds, len(ended) * search.folds) as bar:
             view = RaceView(self.display, bar, search.folds, METRICS[search.metric], known)
-            for event in Race(study, engine, self.data.workspace, self.settings):
+            candidates: dict[int, Candidate] = {}
+            for event in Race(study, engine, self.data.workspace, self.settings, may_begin=may_begin):
+                if isinstance(event, TrialStarted):
+                    candidates[event.number] = event.candidate
                 view.show(event)
-                if self.tracker is not None:
-                    self.tracker.check()
-                    if isinstance(event, TrialDone):
-                        done = [entry for entry in entries(study) if entry.number == event.number]
-                        self.tracker.trials(done, _params(study))
+                if isinstance(event, FoldDone) and timing is not None:
+                    timing.fold_done(candidates[event.number], event.result)
+                self._log(event)
+        if session is not None:
+            session.search_ended(len(study.get_trials(deepcopy=False)))
+
+    def _log(self, event: Event) -> None:
+        if self.tracker is None:
+            return
+        self.tracker.check()
+        if isinstance(event, TrialDone):
+            done = [entry for entry in entries(self.study) if entry.number == event.number]
+            self.tracker.trials(done, _params(self.study))
 
     def _confirm(self, engine: Engine, confirmation: Confirmation) -> None:
         if not confirmation.missing():
@@ -186,10 +252,13 @@ class _Run:
         self.display.line(
             f"confirming on up to {confirmation.folds} fresh folds, fewer where that decides: {names}"
         )
-        total = len(confirmation.finalists) * confirmation.folds
+        total, session = len(confirmation.finalists) * confirmation.folds, self.session
+        may_begin = session.may_confirm if session else None
         with self.display.bar("confirming", total) as bar:
             bar.reach(*confirmation.progress())
-            for _ in confirm(confirmation, engine, self.data.workspace):
+            for entry, result in confirm(confirmation, engine, self.data.workspace, may_begin):
+                if session is not None:
+                    session.fold_done(entry.candidate, result)
                 bar.reach(*confirmation.progress())
 
     def _export(self, verdict: Verdict) -> Path:
@@ -223,7 +292,7 @@ class _Run:
             made.append(sheet(candidate.semi.policy, "preview-unlabeled.png", title))
         history, shown = self.output / "history.png", self.output / "settings.toml"
         figures.history(known, METRICS[self.settings.search.metric], history)
-        shown.write_text(show_settings(self.settings), encoding="utf-8")
+        shown.write_text(show_settings(self.told), encoding="utf-8")
         made += [history, shown]
         if figures.importances(self.study, self.output / "importances.png"):
             made.append(self.output / "importances.png")
@@ -242,8 +311,18 @@ class _Run:
             },
         )
 
-    def _final(self, policy_file: Path) -> dict[str, Any]:
-        settings, study = self.settings, self.study
+    def _final_settings(self, policy_file: Path) -> Settings:
+        """The settings of the final training, with as many epochs as the budget leaves time for."""
+        if self.session is None:
+            return self.settings
+        training = with_transfer(read_policy(policy_file), self.settings).training
+        trained_on = trained_on_of(self.settings, self.data)
+        usual = final_epochs(self.settings, trained_on, training)
+        epochs = self.session.final_epochs(usual, final_cost(training, self.data))
+        return self.settings.changed(final_epochs=epochs)
+
+    def _final(self, policy_file: Path, settings: Settings) -> dict[str, Any]:
+        study = self.study
         key = final_key(policy_file, settings, self.data)
         known: dict[str, Any] | None = study.user_attrs.get("final")
         if known is not None and known["key"] == key and Path(known["model"]).exists():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import optuna
 
@@ -17,6 +17,9 @@ from augsearch.search.studies.study import Entry, confirmation_results, entries,
 from augsearch.trainers.evaluation.metrics import Metric
 from augsearch.trainers.workspace.folder import Workspace
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
+
+MayBegin = Callable[[int, Sequence[Entry]], bool]
+"""Whether there is time for the fold of this number of these entries."""
 
 
 def choose_finalists(study: optuna.Study, count: int) -> list[Entry]:
@@ -70,9 +73,14 @@ class Confirmation:
 
     def verdict(self) -> Verdict:
         """What it found, once nothing is missing."""
+        finalists = self.field()
+        return reach_verdict(finalists, finalists.level(self.folds), self._leads_of_search(finalists))
+
+    def field(self) -> Finalists:
+        """All finalists with their results, once nothing is missing."""
         finalists, wanting = self._settled()
         assert not wanting
-        return reach_verdict(finalists, finalists.level(self.folds), self._leads_of_search(finalists))
+        return finalists
 
     def _settled(self) -> tuple[Finalists, list[tuple[int, int]]]:
         numbers = [entry.number for entry in self.finalists]
@@ -99,16 +107,28 @@ class Confirmation:
         return leads_over(baseline.results, others)
 
 
-def confirm(confirmation: Confirmation, engine: Engine, workspace: Workspace) -> Iterator[None]:
-    """Train every finalist on the confirmation folds that are missing, look by look; yields after each.
+def confirm(
+    confirmation: Confirmation, engine: Engine, workspace: Workspace, may_begin: MayBegin | None = None
+) -> Iterator[tuple[Entry, FoldResult]]:
+    """Train every finalist on the confirmation folds that are missing, look by look; yields each result.
+
+    Where ``may_begin`` says no, the confirmation has no more folds than those before: it is looked at for
+    the last time.
 
     Raises:
         UserError: a fold can't be run.
     """
+
+    def begins(number: int, entries: Sequence[Entry]) -> bool:
+        if may_begin is None or may_begin(number, entries):
+            return True
+        confirmation.folds = number
+        return False
+
     while missing := confirmation.missing():
-        for entry, fold, result in run_folds(missing, engine, workspace):
+        for entry, fold, result in run_folds(missing, engine, workspace, may_begin=begins):
             confirmation.keep(entry, fold, result)
-            yield
+            yield entry, result
 
 
 def run_folds(
@@ -116,17 +136,27 @@ def run_folds(
     engine: Engine,
     workspace: Workspace,
     known: Known | None = None,
+    may_begin: MayBegin | None = None,
 ) -> Iterator[tuple[Entry, Fold, FoldResult]]:
     """Train entries on folds of the confirmation, by their numbers; what is ``known`` is not trained again.
+
+    ``missing`` is in the order of folds. ``may_begin`` is asked before the first of each; where it says no,
+    that fold and those after it are left out.
 
     Raises:
         UserError: a fold can't be run.
     """
     folds: FoldRunner[Entry] = FoldRunner(engine, workspace, known)
-    queue = deque(missing)
+    queue, begun = deque(missing), -1
     while queue or not folds.is_idle:
         while queue and not folds.is_full:
-            entry, number = queue.popleft()
+            entry, number = queue[0]
+            entries = [one for one, fold in missing if fold == number]
+            if number > begun and may_begin is not None and not may_begin(number, entries):
+                queue.clear()
+                break
+            begun = number
+            queue.popleft()
             folds.submit(entry, entry.candidate, Fold(Stage.CONFIRMATION, number))
         for entry, fold, result in folds.wait():
             if not isinstance(result, FoldResult):

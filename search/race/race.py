@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -82,13 +82,15 @@ class Race:
         settings: Settings,
         budget: int | None = None,
         known: Known | None = None,
+        may_begin: Callable[[], bool] | None = None,
     ) -> None:
         """``budget``: image passes of all trials after which no other begins; None: there is no limit.
 
-        ``known``: results of folds that are looked up instead of being trained.
+        ``known``: results of folds that are looked up instead of being trained. ``may_begin``: whether there
+        is time for another trial; the baselines come whatever it says.
         """
         self._study, self._settings = study, settings
-        self._budget = budget
+        self._budget, self._may_begin = budget, may_begin
         self._folds: FoldRunner[_Contender] = FoldRunner(engine, workspace, known)
         left_over = [t for t in study.get_trials(deepcopy=False) if t.state is TrialState.RUNNING]
         self._left_over = list(reversed(left_over))
@@ -126,8 +128,7 @@ class Race:
             trials = self._study.get_trials(deepcopy=False)
             begun = sum(trial.state is not TrialState.WAITING for trial in trials)
             waiting = begun < len(trials)  # the baselines come even when the time is up
-            over = self._time_is_up() or self._is_spent(trials)
-            if begun >= self._settings.search.trials or (over and not waiting):
+            if begun >= self._settings.search.trials or (not waiting and self._is_over(trials)):
                 return None
             if not waiting and begun < STARTUP_TRIALS and self._settings.search.sampler != "random":
                 self._enqueue_neighbour(begun)
@@ -145,6 +146,11 @@ class Race:
             rng = np.random.default_rng([self._settings.seed, number])
             params = neighbour(best.params, self._settings.space, rng)
             self._study.enqueue_trial(params, user_attrs={"near": best.number})
+
+    def _is_over(self, trials: list[optuna.trial.FrozenTrial]) -> bool:
+        """Whether no more trials are to begin."""
+        begins = self._may_begin is None or self._may_begin()
+        return not begins or self._time_is_up() or self._is_spent(trials)
 
     def _is_spent(self, trials: list[optuna.trial.FrozenTrial]) -> bool:
         if self._budget is None:

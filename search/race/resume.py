@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import optuna
 
-from augsearch.search.inputs.identity import identity_of
+from augsearch.search.inputs.identity import PLANNED_BY_BUDGET, identity_of, study_name
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.inputs.sealed_test import seal_test
 from augsearch.search.settings.settings import Settings
@@ -26,3 +26,20 @@ def study_of(settings: Settings, data: Data, name: str, *, warm_start: bool = Tr
     study = open_study(storage, name, identity, settings.space, pruner, warm_start=warm_start)
     seal_test(study, settings.data.source, data)
     return study
+
+
+def with_usual_budget(settings: Settings, data: Data) -> Settings:
+    """``settings`` with the budget that runs have where none is given, but where their study had none.
+
+    A study that was begun without one, as all once were, goes on without.
+    """
+    budgeted = settings.with_usual_budget()
+    if settings.budget is not None or budgeted.seconds is None:
+        return budgeted
+    without = settings.changed(budget="none")
+    storage, name = open_storage(settings.tracking.storage), study_name(without, data)
+    if name in optuna.get_all_study_names(storage):
+        known = optuna.load_study(storage=storage, study_name=name).user_attrs.get("identity")
+        if known is not None and known.get("folds") != PLANNED_BY_BUDGET:
+            return without
+    return budgeted

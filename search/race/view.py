@@ -8,6 +8,7 @@ from rich.table import Table
 
 from augsearch.search.console import Bar, Display
 from augsearch.search.race.race import Event, FoldDone, TrialDone, TrialStarted
+from augsearch.search.settings.durations import duration_flag
 from augsearch.search.space.describe import describe
 from augsearch.search.statistics.paired import Difference
 from augsearch.search.statistics.verdict import Verdict, called
@@ -66,8 +67,13 @@ class RaceView:
         return " · ".join(parts)
 
 
-def show_verdict(display: Display, verdict: Verdict, entries: list[Entry]) -> None:
-    """The table of baselines and finalists, and the verdict."""
+def show_verdict(
+    display: Display, verdict: Verdict, entries: list[Entry], budget: float | None = None
+) -> None:
+    """The table of baselines and finalists, and the verdict.
+
+    ``budget``: seconds; the command that goes on must name it.
+    """
     by_number = {entry.number: entry for entry in entries}
     metric = verdict.metric
     unit = metric.suffix
@@ -95,13 +101,16 @@ def show_verdict(display: Display, verdict: Verdict, entries: list[Entry]) -> No
         )
     display.console.print(table)
     display.line(verdict.sentence)
+    if verdict.budget is not None:
+        display.line(verdict.budget)
 
     def lead(difference: Difference) -> str:
         return metric.shown_difference(difference.mean, difference.low, difference.high)
 
     if verdict.more_seeds is not None:
         folds = max(len(row.scores) for row in verdict.confirmed) + verdict.more_seeds
-        display.line(f"The same command with --confirm-folds {folds} goes on from here.")
+        within = f"--budget {duration_flag(budget)} " if budget is not None else ""
+        display.line(f"The same command with {within}--confirm-folds {folds} goes on from here.")
     if verdict.gain is not None:
         better = called(verdict.gain.better, begins=True)
         display.line(f"{better} over no augmentation: {lead(verdict.gain)}.")

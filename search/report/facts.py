@@ -14,6 +14,7 @@ from typing import Any
 import optuna
 from optuna.trial import TrialState
 
+from augsearch.search.budget.session import Record, record_of
 from augsearch.search.figures.search import importance_shares
 from augsearch.search.inputs.sealed_test import ATTRIBUTE as TEST
 from augsearch.search.inputs.summary import ATTRIBUTE as DATA
@@ -92,11 +93,16 @@ class Facts:
     pictures: dict[str, Path]
     """Those that are there, by name."""
     versions: dict[str, str]
+    budget: Record | None = None
+    """What was planned and spent; None: there is no budget."""
 
     @property
     def folds(self) -> int:
         """The most folds that a trial may run."""
-        return int(self.identity.get("folds") or max(len(entry.results) for entry in self.entries))
+        if self.budget is not None and self.budget.sizes is not None:
+            return self.budget.sizes.folds
+        known = self.identity.get("folds")
+        return known if isinstance(known, int) else max(len(entry.results) for entry in self.entries)
 
     @property
     def ended(self) -> int:
@@ -110,7 +116,15 @@ class Facts:
             return True
         if self.verdict is not None:
             return False
-        return not self.entries or (self.settings is not None and self.ended < self.settings.search.trials)
+        return not self.entries or (self.trials is not None and self.ended < self.trials)
+
+    @property
+    def trials(self) -> int | None:
+        """How many trials there are to be, as far as that is known."""
+        if self.budget is not None:
+            planned = self.budget.sizes.trials if self.budget.sizes else None
+            return self.budget.trials or planned
+        return self.settings.search.trials if self.settings else None
 
     @property
     def chosen(self) -> Row | None:
@@ -157,6 +171,7 @@ def gather(study: optuna.Study, folder: Path | None = None) -> Facts:
         test=known.get(TEST),
         pictures={name: path for name in PICTURES if (path := where / f"{name}.png").is_file()},
         versions=provenance(study, chosen or found[0])["versions"] if found else {},
+        budget=record_of(study),
     )
 
 

@@ -22,6 +22,7 @@ from augsearch.search.report import charts as charts
 from augsearch.search.report import sentences as words
 from augsearch.search.report.facts import Facts, gather
 from augsearch.search.report.svg import Chart
+from augsearch.search.settings.durations import duration_flag
 from augsearch.search.settings.settings import DEFAULTS, Settings
 from augsearch.search.space.describe import describe
 from augsearch.search.studies.study import load_study, open_storage
@@ -114,10 +115,14 @@ def changed_settings(settings: Settings | None) -> list[tuple[str, str, str]]:
     if settings is None:
         return []
     return [
-        (name.replace("_", "-"), _plain(settings.value(name)), _plain(default))
+        (name.replace("_", "-"), _shown(name, settings.value(name)), _plain(default))
         for name, default in DEFAULTS.items()
         if settings.value(name) != default
     ]
+
+
+def _shown(name: str, value: Any) -> str:
+    return duration_flag(value) if name == "budget" and value != "none" else _plain(value)
 
 
 def _plain(value: Any) -> str:

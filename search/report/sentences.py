@@ -72,7 +72,7 @@ def headline(facts: Facts) -> Headline:
 
 def _without_verdict(facts: Facts) -> Headline:
     best = facts.rows[0] if facts.rows else None
-    planned = f" of {facts.settings.search.trials}" if facts.settings else ""
+    planned = f" of {facts.trials}" if facts.trials else ""
     if facts.unfinished:
         badge = "… Still searching"
         sentence = f"Nothing is decided yet: {facts.ended}{planned} trials have ended."
@@ -150,6 +150,8 @@ def _how_sure(facts: Facts, kind: str) -> list[str]:
         parts.append(f"Corrected for having been picked as the best of many, the lead is {words}.")
     if (more := verdict.get("more_seeds")) is not None:
         parts.append(f"About {_folds(more, 'more fresh fold')} would decide.")
+    if (budget := verdict.get("budget")) is not None:
+        parts.append(budget)
     return parts
 
 
@@ -172,7 +174,7 @@ def _next_steps(facts: Facts) -> list[Step]:
         steps.append(
             Step(
                 "Train the final model, which this run left out",
-                commands.train_command(settings, training_of(facts.chosen)),
+                commands.train_command(_trained(facts, settings), training_of(facts.chosen)),
             )
         )
     return steps
@@ -194,9 +196,18 @@ def reproduce(facts: Facts) -> list[Step]:
         Step("Look at every trial", commands.ui_command(settings)),
         Step("Write the policy file", commands.export_command(settings, facts.study)),
         Step("See what it does to images", commands.preview_command(settings)),
-        Step("Train a model from it", commands.train_command(settings, training_of(facts.chosen))),
+        Step(
+            "Train a model from it",
+            commands.train_command(_trained(facts, settings), training_of(facts.chosen)),
+        ),
         Step("Make this page again", report),
     ]
+
+
+def _trained(facts: Facts, settings: Settings) -> Settings:
+    """``settings`` with the epochs of the final training that a budget left."""
+    epochs = facts.budget.final_epochs if facts.budget else None
+    return settings if epochs is None else settings.changed(final_epochs=epochs)
 
 
 def run_again(facts: Facts) -> str:

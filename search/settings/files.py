@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from augsearch.policies import UserError
 from augsearch.policies.errors import explain
+from augsearch.search.settings.durations import duration_flag
 from augsearch.search.settings.settings import FLAT, Settings, in_sections
 
 
@@ -47,7 +48,10 @@ def _read_toml(config: Path) -> dict[str, Any]:
 
 
 def show_settings(settings: Settings) -> str:
-    """The settings as TOML, fit to be a ``--config`` file; fields without a value stand as comments."""
+    """The settings as TOML, fit to be a ``--config`` file; fields without a value stand as comments.
+
+    So do those that the budget plans: a file that gave them would fix them.
+    """
     import tomli_w
 
     tables: dict[str, dict[str, Any]] = {}
@@ -56,9 +60,18 @@ def show_settings(settings: Settings) -> str:
             tables[name] = value
         else:
             tables.setdefault("", {})[name] = value
+    planned = {FLAT[name] for name in settings.left_to_budget}
     texts = []
     for name, fields in tables.items():
-        said = {field: value for field, value in fields.items() if value is not None}
-        automatic = "".join(f"# {field} = (automatic)\n" for field, value in fields.items() if value is None)
-        texts.append((f"[{name}]\n" if name else "") + tomli_w.dumps(said) + automatic)
+        said, comments = {}, ""
+        for field, value in fields.items():
+            if (name, field) in planned:
+                comments += f"# {field} = (planned by the budget)\n"
+            elif value is None:
+                comments += f"# {field} = (automatic)\n"
+            elif (name, field) == ("", "budget"):
+                said[field] = value if value == "none" else duration_flag(value)
+            else:
+                said[field] = value
+        texts.append((f"[{name}]\n" if name else "") + tomli_w.dumps(said) + comments)
     return "\n".join(texts)

@@ -8,11 +8,12 @@ files, and the records of studies, had no sections once.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from augsearch.policies import Transfer
+from augsearch.search.settings.durations import seconds_of
 from augsearch.search.settings.sections import (
     ConfirmationSettings,
     DataSettings,
@@ -30,12 +31,19 @@ from augsearch.search.settings.sections import (
 from augsearch.search.space.space import TECHNIQUES, SemiSpace, Space
 from augsearch.trainers.models.names import is_built_in, is_model_file
 
+PLANNED = ("trials", "folds", "confirm_folds", "epochs", "fold_size", "final_epochs")
+"""The sizes that a budget plans, by flat name, where they aren't given."""
+EMBEDDED_BUDGET = 240.0
+"""Seconds that a run on the embedded data may take, where neither a budget nor any size is given."""
+
 
 class Settings(Section):
     """Everything that ``augsearch run`` can be told; takes sections and flat names alike."""
 
     seed: int = Field(default=0, ge=0, le=2**31)
     """Everything random follows from it."""
+    budget: float | Literal["none"] | None = None
+    """Seconds that a run may take, from its beginning to its end; None: see ``with_usual_budget``."""
     data: DataSettings = DataSettings()
     search: SearchSettings = SearchSettings()
     proxy: ProxySettings = ProxySettings()
@@ -51,6 +59,11 @@ class Settings(Section):
     @classmethod
     def _in_sections(cls, values: Any) -> Any:
         return in_sections(values) if isinstance(values, Mapping) else values
+
+    @field_validator("budget", mode="before")
+    @classmethod
+    def _budget_in_seconds(cls, written: Any) -> Any:
+        return written if written in (None, "none") else seconds_of(written)
 
     @model_validator(mode="after")
     def _transfer_has_weights(self) -> Settings:
@@ -133,12 +146,37 @@ class Settings(Section):
         known = [name for name in TECHNIQUES if self.with_teacher or not _asks_teacher(name)]
         return SemiSpace(tuple(known), searched=True, fixed=fixed)
 
+    @property
+    def seconds(self) -> float | None:
+        """The budget; None: a run takes as long as it takes."""
+        return self.budget if isinstance(self.budget, float) else None
+
+    def with_usual_budget(self) -> Settings:
+        """These settings with the budget that a run has where none is given.
+
+        The embedded data has one, unless a size is given: then results are to be the same on any machine.
+        """
+        if self.budget is not None or self.data.source is not None:
+            return self
+        sized = self.given & {*PLANNED, "timeout"}
+        return self.changed(budget="none" if sized else EMBEDDED_BUDGET)
+
+    @property
+    def left_to_budget(self) -> tuple[str, ...]:
+        """The flat names of the sizes that the budget plans; none where there is no budget."""
+        return () if self.seconds is None else tuple(name for name in PLANNED if name not in self.given)
+
     def flat(self) -> dict[str, Any]:
-        """Plain values by flat name: how settings stand in a study and among MLflow's parameters."""
+        """Plain values by flat name: how settings stand in a study and among MLflow's parameters.
+
+        Without those that the budget plans: they are no setting's then.
+        """
         nested = self.model_dump(mode="json")
+        planned = self.left_to_budget
         return {
             flat: nested[section][field] if section else nested[field]
             for flat, (section, field) in FLAT.items()
+            if flat not in planned
         }
 
     def value(self, flat: str) -> Any:

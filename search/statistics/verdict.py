@@ -88,6 +88,8 @@ class Verdict:
     of the two learns from unlabeled images."""
     unlabeled_gain: Difference | None = None
     """What is recommended, if it learns from unlabeled images, against the best baseline that doesn't."""
+    budget: str | None = None
+    """What certainty the budget took; None: nothing."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain values: the evidence of a policy file."""
@@ -116,6 +118,7 @@ class Verdict:
             "gain": asdict(self.gain) if self.gain else None,
             "unlabeled_gain": asdict(self.unlabeled_gain) if self.unlabeled_gain else None,
             "confidence": CONFIDENCE,
+            **({"budget": self.budget} if self.budget is not None else {}),
         }
 
 

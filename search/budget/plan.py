@@ -1,0 +1,214 @@
+"""What fits into a time: pure functions of measured speeds.
+
+All sizes of a run lie on one line, from the least that still ends with a verdict and a model to the usual
+ones, and beyond those to more trials. The plan is the largest point of the line that fits, so more time never
+makes anything smaller.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from augsearch.search.statistics.sequential import LOOK
+
+MOST_CANDIDATES = 96
+"""Beyond these a longer search has little left to find."""
+LEAST_CONFIRMED = 2
+"""Fresh folds without which there is no interval, and so no verdict."""
+LEAST_FINAL = 3
+"""Epochs of the final training."""
+LEAST_EPOCHS = 5
+LEAST_IMAGES = 100
+"""This and the epochs before are those of the shortest fold."""
+FEW_IMAGES = 240
+"""A fold gets fewer images down to these, then fewer epochs, and fewer images again at the last.
+
+With half the epochs much of what tells policies from one another is lost; see ``docs/results``."""
+EARLINESS = 1.5
+"""Above 1: candidates, a fold's size and the final training grow before the number of folds does."""
+OF_ITS_FOLDS = 0.7
+"""The share of its folds that a candidate is trained on, on average, until it is stopped."""
+GO_ON = 0.5
+"""The share of finalists and baselines that go on after the first look, and those after it."""
+STEPS = 200
+"""Points of the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """How fast trainings are here, as measured."""
+
+    workers: int
+    images: float
+    """Image passes a second of each worker, all of them at work."""
+    fold_overhead: float = 0.0
+    """Seconds of a fold beside those: making the network, scoring."""
+    final_images: float = 0.0
+    """Image passes a second of the final training; 0: not known, or there is none."""
+    reserve: float = 0.0
+    """Seconds for all that is no training: drawing, writing, logging, testing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much a run does."""
+
+    trials: int
+    """The baselines among them."""
+    folds: int
+    """Of a trial, at most."""
+    fold_size: int
+    """Training images of a fold."""
+    epochs: int
+    """Of a fold."""
+    confirm_folds: int
+    """Of each finalist and baseline, at most."""
+    final_epochs: int
+    """0: no final model is trained."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a run has to do, whatever its sizes are."""
+
+    usual: Sizes
+    """What it would be without a budget."""
+    baselines: int
+    finalists: int
+    """Candidates to confirm beside the baselines."""
+    final_passes: int
+    """Image passes of an epoch of the final training, what is scored after it included."""
+    teacher: bool = False
+    """Whether candidates distil, so that folds have teachers."""
+    candidate_cost: float = 1.0
+    """How many times a baseline's time a candidate's fold takes, on average."""
+    fixed: frozenset[str] = frozenset()
+    """The sizes that are not to be planned, by the names of their fields: they are as usual."""
+
+    def with_fixed(self, **sizes: int) -> Task:
+        """The same with these sizes fixed too."""
+        return replace(self, usual=replace(self.usual, **sizes), fixed=self.fixed | sizes.keys())
+
+
+def plan(task: Task, speed: Speed, seconds: float) -> Sizes:
+    """The largest sizes that take no longer than ``seconds``; the least ones where none do."""
+    chosen = None
+    for sizes in _line(task):
+        if chosen is not None and duration(task, sizes, speed) > seconds:
+            break
+        chosen = sizes
+    assert chosen is not None
+    return chosen
+
+
+def least_duration(task: Task, speed: Speed) -> float:
+    """Seconds that the least sizes take."""
+    return duration(task, next(_line(task)), speed)
+
+
+def duration(task: Task, sizes: Sizes, speed: Speed) -> float:
+    """Seconds that a run takes from its first fold on."""
+    return (
+        search_seconds(task, sizes, speed)
+        + confirmation_seconds(task, sizes, fold_seconds(sizes, speed), speed.workers)
+        + final_seconds(task, sizes, speed)
+        + speed.reserve
+    )
+
+
+def fold_seconds(sizes: Sizes, speed: Speed) -> float:
+    """Seconds of a worker that a baseline's fold takes."""
+    return sizes.fold_size * sizes.epochs / speed.images + speed.fold_overhead
+
+
+def search_seconds(task: Task, sizes: Sizes, speed: Speed) -> float:
+    """Seconds that the search takes.
+
+    Folds of a trial are run one after another, so some workers wait at the end (Graham 1969).
+    """
+    fold = fold_seconds(sizes, speed)
+    candidates = max(0, sizes.trials - task.baselines)
+    folds = float(task.baselines * sizes.folds)
+    folds += candidates * sizes.folds * OF_ITS_FOLDS * task.candidate_cost
+    folds += sizes.folds if task.teacher and candidates else 0
+    last = sizes.folds * (1 - 1 / speed.workers)
+    return fold * (folds / speed.workers + last)
+
+
+def confirmation_seconds(task: Task, sizes: Sizes, fold: float, workers: int) -> float:
+    """Seconds that the confirmation takes, where a fold takes ``fold``.
+
+    After the first look about half of all go on; if more do, it ends at an earlier one.
+    """
+    whole = min(sizes.confirm_folds, LOOK)
+    folds = whole + GO_ON * (sizes.confirm_folds - whole)
+    return fold * math.ceil(_confirmed_at_once(task, sizes) * folds / workers)
+
+
+def _confirmed_at_once(task: Task, sizes: Sizes) -> float:
+    """Trainings, counted as baselines', of one fold of the confirmation."""
+    candidates = min(task.finalists, max(0, sizes.trials - task.baselines))
+    return task.baselines + candidates * task.candidate_cost + (task.teacher and candidates > 0)
+
+
+def final_seconds(task: Task, sizes: Sizes, speed: Speed) -> float:
+    """Seconds that the final training takes."""
+    if not sizes.final_epochs or not speed.final_images:
+        return 0.0
+    return sizes.final_epochs * task.final_passes / speed.final_images
+
+
+def _line(task: Task) -> Iterator[Sizes]:
+    """All sizes that may be planned, the least first; nothing ever gets smaller."""
+    usual = task.usual
+    for step in range(STEPS + 1):
+        yield _at(step / STEPS, task)
+    most = MOST_CANDIDATES + task.baselines
+    if "trials" not in task.fixed:
+        for trials in range(usual.trials + 1, most + 1):
+            yield replace(usual, trials=trials)
+
+
+def _at(share: float, task: Task) -> Sizes:
+    """The sizes at ``share`` of the line, from 0, the least, to 1, the usual ones."""
+    usual = task.usual
+    early = 1 - (1 - share) ** EARLINESS
+    size, epochs = _fold_at(early, task)
+    # Of candidates there may be none, so one more than they is what grows.
+    candidates = _between(1, 1 + max(0, usual.trials - task.baselines), early) - 1
+    planned = Sizes(
+        trials=task.baselines + candidates,
+        folds=_between(1, usual.folds, share),
+        fold_size=size,
+        epochs=epochs,
+        confirm_folds=_between(LEAST_CONFIRMED, usual.confirm_folds, share),
+        final_epochs=_between(LEAST_FINAL, usual.final_epochs, early),
+    )
+    return replace(planned, **{name: getattr(usual, name) for name in task.fixed})
+
+
+def _between(least: int, most: int, share: float) -> int:
+    """From ``least`` to ``most`` in equal ratios; ``most`` where that is less."""
+    if most <= least:
+        return most
+    return math.floor(least * math.pow(most / least, share) + 1e-9)
+
+
+def _fold_at(share: float, task: Task) -> tuple[int, int]:
+    """Training images and epochs of a fold; fewer images first, then fewer epochs."""
+    size, epochs = task.usual.fold_size, task.usual.epochs
+    few, short = min(FEW_IMAGES, size), min(LEAST_EPOCHS, epochs)
+    if "fold_size" in task.fixed:
+        return size, _between(short, epochs, share)
+    if "epochs" in task.fixed:
+        return _between(min(LEAST_IMAGES, size), size, share), epochs
+    corners = [(min(LEAST_IMAGES, size), short), (few, short), (few, epochs), (size, epochs)]
+    passes = [images * length for images, length in corners]
+    wanted = passes[0] * (passes[-1] / passes[0]) ** share
+    if wanted >= passes[2]:
+        return min(size, math.floor(wanted / epochs + 1e-9)), epochs
+    if wanted >= passes[1]:
+        return few, max(short, math.floor(wanted / few + 1e-9))
+    return max(corners[0][0], math.floor(wanted / short + 1e-9)), short

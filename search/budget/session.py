@@ -1,0 +1,228 @@
+"""The time of a run that has a budget: how much is spent, and what of the plan still fits.
+
+The study keeps it, so that a run which is taken up again counts what was spent before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import optuna
+from pydantic import BaseModel, ConfigDict
+
+from augsearch.search.budget.plan import (
+    GO_ON,
+    LEAST_CONFIRMED,
+    LEAST_FINAL,
+    MOST_CANDIDATES,
+    Sizes,
+    Speed,
+    Task,
+    confirmation_seconds,
+    final_seconds,
+    fold_seconds,
+    plan,
+    search_seconds,
+)
+from augsearch.search.statistics.sequential import LOOK
+from augsearch.search.studies.study import Entry
+from augsearch.trainers.workspace.candidate import Candidate
+from augsearch.trainers.workspace.folds import FoldResult
+
+ATTRIBUTE = "budget"
+"""The study's attribute that holds the record."""
+RECENT = 0.2
+"""The weight of the last fold in what a fold is thought to take: machines get busy and idle again."""
+SURE = 0.95
+"""The share of the time left that the final training is planned to take."""
+
+
+class Record(BaseModel):
+    """What a study keeps of its budget."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    seconds: float
+    """The budget."""
+    spent: float = 0.0
+    speed: Speed | None = None
+    """As measured before the plan."""
+    sizes: Sizes | None = None
+    """As planned at the beginning."""
+    spent_before: float = 0.0
+    """Of ``spent``, what was so before the plan."""
+    trials: int | None = None
+    """Of the search, once it is over."""
+    confirm_folds: int | None = None
+    """Of the confirmation, once it has begun; fewer where time ran out."""
+    final_epochs: int | None = None
+    """Of the final training, once it has begun."""
+
+
+def record_of(study: optuna.Study) -> Record | None:
+    """What ``study`` keeps of its budget; None: it has none."""
+    known = study.user_attrs.get(ATTRIBUTE)
+    return None if known is None else Record.model_validate(known)
+
+
+class Session:
+    """One run within a budget."""
+
+    def __init__(
+        self, study: optuna.Study, seconds: float, task: Task, clock: Callable[[], float], started: float
+    ) -> None:
+        """``clock`` tells seconds; the run began when it told ``started``."""
+        self._study, self.task, self._clock = study, task, clock
+        known = record_of(study) or Record(seconds=seconds)
+        self._began = started - known.spent
+        longer = seconds > known.seconds
+        self._record = known.model_copy(update={"seconds": seconds})
+        if longer:  # what was over before may go on
+            self._record = self._record.model_copy(
+                update={"trials": None, "confirm_folds": None, "final_epochs": None}
+            )
+        self._pace, self._slowness = 0.0, 1.0
+        if self.is_planned:
+            self._pace = fold_seconds(self.sizes, self.speed)
+            if longer:
+                self._keep(sizes=self._larger())
+
+    @property
+    def seconds(self) -> float:
+        """The budget."""
+        return self._record.seconds
+
+    @property
+    def spent(self) -> float:
+        """Seconds, those of runs before this one too."""
+        return self._clock() - self._began
+
+    @property
+    def is_planned(self) -> bool:
+        """Whether there is a plan already."""
+        return self._record.sizes is not None
+
+    @property
+    def sizes(self) -> Sizes:
+        """As planned."""
+        assert self._record.sizes is not None
+        return self._record.sizes
+
+    @property
+    def speed(self) -> Speed:
+        """As measured before the plan."""
+        assert self._record.speed is not None
+        return self._record.speed
+
+    @property
+    def most_trials(self) -> int:
+        """Trials of the search; while it goes on, as many as there may come to be."""
+        if "trials" in self.task.fixed:
+            return self.task.usual.trials
+        return self._record.trials or max(self.sizes.trials, self.task.baselines + MOST_CANDIDATES)
+
+    @property
+    def search_is_over(self) -> bool:
+        """Whether the search has ended for want of time, or of anything to try."""
+        return self._record.trials is not None
+
+    def make_plan(self, speed: Speed) -> None:
+        """Plan what fits into the time that is left."""
+        sizes = plan(self.task, speed, self._left)
+        self._keep(speed=speed, sizes=sizes, spent_before=self.spent)
+        self._pace = fold_seconds(self.sizes, speed)
+
+    def _larger(self) -> Sizes:
+        """The plan for more time than before: of folds as they were."""
+        fixed = {"folds", "fold_size", "epochs"}
+        usual = {name: getattr(self.sizes, name) for name in fixed}
+        task = self.task.with_fixed(**usual)
+        return plan(task, self.speed, self._left)
+
+    def note(self) -> None:
+        """Keep what is spent by now."""
+        self._keep()
+
+    def fold_done(self, candidate: Candidate, result: FoldResult) -> None:
+        """Learn from a fold how fast it goes."""
+        self._pace += RECENT * (result.seconds - self._pace)
+        if candidate.distillation is None and candidate.semi is None:
+            slowness = result.seconds / fold_seconds(self.sizes, self.speed)
+            self._slowness += RECENT * (slowness - self._slowness)
+        self.note()
+
+    def may_begin_trial(self) -> bool:
+        """Whether another trial fits into the search's share of the time until the final training.
+
+        The share is as planned: on a machine that became slower, search and confirmation both get shorter.
+        """
+        if "trials" in self.task.fixed:
+            return True
+        searching = search_seconds(self.task, self.sizes, self.speed)
+        fold, workers = fold_seconds(self.sizes, self.speed), self.speed.workers
+        confirming = confirmation_seconds(self.task, self.sizes, fold, workers)
+        gone = self.spent - self._record.spent_before
+        end = (gone + self._left_before_final) * searching / (searching + confirming)
+        return gone + self.sizes.folds * self._pace <= end
+
+    def search_ended(self, trials: int) -> None:
+        """Keep that the search is over."""
+        self._keep(trials=trials)
+
+    def confirm_folds(self, finalists: Sequence[Entry]) -> int:
+        """Fresh folds of a finalist at most, by the time that is left; decided once."""
+        if "confirm_folds" in self.task.fixed:
+            return self.task.usual.confirm_folds
+        if self._record.confirm_folds is None:
+            fold = self._pace * _trainings(finalists) / self.speed.workers
+            folds = self._left_before_final / fold
+            folds = folds if folds <= LOOK else LOOK + (folds - LOOK) / GO_ON
+            most = self.task.usual.confirm_folds
+            self._keep(confirm_folds=min(most, max(LEAST_CONFIRMED, math.floor(folds))))
+        assert self._record.confirm_folds is not None
+        return self._record.confirm_folds
+
+    def may_confirm(self, fold: int, going: Sequence[Entry]) -> bool:
+        """Whether the confirmation's fold of this number fits for all who are ``going`` on; else it ends."""
+        if fold < LEAST_CONFIRMED or "confirm_folds" in self.task.fixed:
+            return True
+        seconds = self._pace * _trainings(going) / self.speed.workers
+        if self._left_before_final >= seconds:
+            return True
+        self._keep(confirm_folds=fold)
+        return False
+
+    def final_epochs(self, usual: int, cost: float) -> int:
+        """Epochs of the final training, by the time that is left; decided once.
+
+        ``cost``: how many times as long as usual an epoch takes, for teachers and unlabeled images.
+        """
+        if "final_epochs" in self.task.fixed:
+            return usual
+        if self._record.final_epochs is None:
+            epoch = cost * self._slowness * self.task.final_passes / self.speed.final_images
+            fitting = math.floor(SURE * (self._left - self.speed.reserve) / epoch)
+            self._keep(final_epochs=min(usual, max(LEAST_FINAL, fitting)))
+        assert self._record.final_epochs is not None
+        return self._record.final_epochs
+
+    @property
+    def _left(self) -> float:
+        return self.seconds - self.spent
+
+    @property
+    def _left_before_final(self) -> float:
+        """Seconds until the final training is to begin."""
+        final = self._slowness * final_seconds(self.task, self.sizes, self.speed)
+        return self._left - final - self.speed.reserve
+
+    def _keep(self, **changes: object) -> None:
+        """Write the record, what is spent with it."""
+        self._record = self._record.model_copy(update={**changes, "spent": round(self.spent, 2)})
+        self._study.set_user_attr(ATTRIBUTE, self._record.model_dump(mode="json"))
+
+
+def _trainings(entries: Sequence[Entry]) -> int:
+    """Trainings of one fold of all ``entries``, a teacher's among them."""
+    return len(entries) + any(entry.candidate.training.asks_teacher for entry in entries)

@@ -1,0 +1,87 @@
+"""What a person is told of a run's time."""
+
+from __future__ import annotations
+
+from augsearch.search.budget.plan import Sizes, Speed, Task, duration, least_duration, plan
+from augsearch.search.settings.durations import duration_flag, duration_in_words
+from augsearch.search.statistics.power import detectable, noise_of, shown_lead
+from augsearch.search.statistics.sequential import EARLY_LEVEL, Finalists
+
+ROUND_TIMES = (60, 120, 240, 600, 1200, 1800, 3600, 7200, 14_400, 28_800, 86_400)
+"""Budgets that people think of."""
+WORTH_A_HINT = 120
+"""Seconds of a run that is too short for anyone to want it shorter."""
+
+
+def plan_in_words(
+    task: Task, sizes: Sizes, speed: Speed, spent: float, budget: float, unit: str = "core"
+) -> list[str]:
+    """What a run will do in its budget; and where that is too short, the least that there is.
+
+    ``unit``: what a worker is, a ``core`` or no more than a ``worker``.
+    """
+    seconds = spent + duration(task, sizes, speed)
+    units = unit if speed.workers == 1 else f"{unit}s"
+    folds = "1 fold" if sizes.folds == 1 else f"{sizes.folds} folds"
+    final = f", {sizes.final_epochs} epochs of the final training" if sizes.final_epochs else ""
+    lines = [
+        f"{speed.workers} {units}, {_rounded(speed.images)} images/s each: {sizes.trials} trials of up to "
+        f"{folds}, {sizes.confirm_folds} to confirm{final}, about {duration_in_words(seconds)}"
+    ]
+    least = spent + least_duration(task, speed)
+    if least > budget:
+        lines.append(
+            f"a budget of {duration_in_words(budget)} is too short for this: "
+            f"the least would be about {duration_in_words(least)}"
+        )
+    return lines
+
+
+def outlook_in_words(task: Task, speed: Speed) -> str:
+    """How long a run without a budget will take, give or take, and what a budget would do."""
+    seconds = duration(task, task.usual, speed)
+    said = (
+        f"about {duration_in_words(seconds)}, give or take a third, "
+        f"at {speed.workers} × {_rounded(speed.images)} images/s"
+    )
+    if task.usual.final_epochs and not speed.final_images:
+        # Nothing is known of how fast its network is.
+        said += ", the final training not counted"
+    shorter = [time for time in ROUND_TIMES if time <= seconds / 2]
+    if seconds < WORTH_A_HINT or not shorter:
+        return said
+    sizes = plan(task, speed, shorter[-1])
+    if sizes.trials < task.usual.trials:
+        would = f"try {sizes.trials} candidates instead of {task.usual.trials}"
+    else:
+        would = f"confirm on {sizes.confirm_folds} fresh folds instead of up to {task.usual.confirm_folds}"
+    return f"{said}; --budget {duration_flag(shorter[-1])} would {would}"
+
+
+def cost_in_words(task: Task, sizes: Sizes, field: Finalists, folds: int, budget: float) -> str | None:
+    """What certainty a budget took from a verdict on ``field``, which had ``folds`` at most.
+
+    None: it took nothing, as there were as many as usual, or as the question was closed before the last.
+    """
+    usual, noise = task.usual.confirm_folds, noise_of(field)
+    run = max(len(one.results) for one in field.members)
+    if folds >= usual or noise is None or (run < folds and field.decided(EARLY_LEVEL)):
+        return None
+    found = shown_lead(field.metric, detectable(noise, run))
+    wanted = shown_lead(field.metric, detectable(noise, usual)).split()[0]
+    smaller = ""
+    if (sizes.fold_size, sizes.epochs) != (task.usual.fold_size, task.usual.epochs):
+        smaller = (
+            f", of {sizes.fold_size:,} images × {sizes.epochs} epochs instead of "
+            f"{task.usual.fold_size:,} × {task.usual.epochs}"
+        )
+    return (
+        f"The budget of {duration_in_words(budget)} allowed {run} of up to {usual} fresh folds{smaller}: "
+        f"a lead of {found} would have been found four times in five; {usual} folds would find {wanted}."
+    )
+
+
+def _rounded(rate: float) -> str:
+    """``2,300``: to two digits."""
+    digits = len(str(max(1, round(rate))))
+    return f"{int(round(rate, 2 - digits)):,}" if digits > 2 else f"{rate:.2g}"

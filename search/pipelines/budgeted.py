@@ -1,0 +1,110 @@
+"""A run within a budget: what it has to do, what is planned, and what of the plan its steps go by."""
+
+from __future__ import annotations
+
+from augsearch.policies import Training
+from augsearch.search.budget.plan import Sizes, Task
+from augsearch.search.budget.session import Session
+from augsearch.search.budget.words import outlook_in_words, plan_in_words
+from augsearch.search.console import Display
+from augsearch.search.engines.engine import Engine
+from augsearch.search.final.plan import final_epochs
+from augsearch.search.inputs.prepare import resized
+from augsearch.search.inputs.run_data import Data
+from augsearch.search.pipelines.measure import SCORING, measure, speed_of
+from augsearch.search.settings.settings import PLANNED, Settings
+from augsearch.trainers.semi.technique import technique_of
+from augsearch.trainers.workspace.candidate import Candidate
+from augsearch.trainers.workspace.folds import FoldResult, Stage
+
+LISTENING = 0.35
+"""What a student's training takes longer where a teacher looks at its images."""
+WITH_TEACHER, WITH_UNLABELED = 1.2, 3.0
+"""How many times as long candidates' folds take on average, if some of them distil, or use other images."""
+
+
+def task_of(settings: Settings, data: Data) -> Task:
+    """What a run has to do; ``settings`` are as they were given."""
+    workspace, final = data.workspace, settings.final.train
+    trained_on = trained_on_of(settings, data)
+    usual = Sizes(
+        trials=settings.search.trials,
+        folds=settings.search.folds,
+        fold_size=workspace.proxy.fold_size,
+        epochs=workspace.proxy.epochs,
+        confirm_folds=settings.confirmation.folds,
+        final_epochs=final_epochs(settings, trained_on, _usual_training(settings)) if final else 0,
+    )
+    scored = len(workspace.scored_images(Stage.CONFIRMATION)[1])
+    cost = WITH_TEACHER if settings.with_teacher else 1.0
+    fixed = {*PLANNED} - {*settings.left_to_budget} if settings.seconds is not None else set()
+    return Task(
+        usual=usual,
+        baselines=len(settings.space.baselines),
+        finalists=settings.confirmation.finalists,
+        final_passes=trained_on + round(scored / SCORING),
+        teacher=settings.with_teacher,
+        candidate_cost=cost * WITH_UNLABELED if settings.unlabeled.wanted else cost,
+        fixed=frozenset(fixed if final else {*fixed, "final_epochs"}),
+    )
+
+
+def _usual_training(settings: Settings) -> Training:
+    return Training(transfer=settings.transfer_of(settings.network))
+
+
+def trained_on_of(settings: Settings, data: Data) -> int:
+    """How many images the final training learns from."""
+    splits = data.splits
+    return len(splits.train) + (len(splits.validation) if settings.data.limit is None else 0)
+
+
+def planned(
+    session: Session, engine: Engine, data: Data, settings: Settings, display: Display
+) -> tuple[Settings, Data]:
+    """The settings and data of a run with the sizes that ``session`` has planned, now or before.
+
+    Raises:
+        UserError: no training can be measured.
+    """
+    if not session.is_planned:
+        display.line("measuring how fast trainings are here")
+        session.make_plan(measure(engine, data, settings))
+        task, sizes, speed = session.task, session.sizes, session.speed
+        unit = "worker" if settings.engine.device.startswith("cuda") else "core"
+        for line in plan_in_words(task, sizes, speed, session.spent, session.seconds, unit):
+            display.line(line)
+    sizes = session.sizes
+    settings = settings.changed(
+        trials=session.most_trials,
+        folds=sizes.folds,
+        fold_size=sizes.fold_size,
+        epochs=sizes.epochs,
+    )
+    return settings, resized(data, sizes.fold_size, sizes.epochs)
+
+
+def final_cost(training: Training, data: Data) -> float:
+    """How many times as long as without teachers and other images an epoch of the final training takes."""
+    cost, semi = 1.0, training.semi
+    if training.asks_teacher:
+        cost += LISTENING if data.workspace.given_teacher else 1.0 + LISTENING
+    if semi is not None:
+        cost *= 1 + semi.ratio
+        cost *= 1 + technique_of(semi).most_students
+    return cost
+
+
+class Outlook:
+    """Says once how long a run without a budget will take, after the first folds."""
+
+    def __init__(self, display: Display, data: Data, settings: Settings, workers: int) -> None:
+        self._display, self._data, self._settings, self._workers = display, data, settings, workers
+        self._results: list[FoldResult] = []
+
+    def fold_done(self, candidate: Candidate, result: FoldResult) -> None:
+        """Take a fold into account."""
+        self._results.append(result)
+        if len(self._results) == self._workers:
+            speed = speed_of(self._results, self._data, self._settings, self._workers)
+            self._display.line(outlook_in_words(task_of(self._settings, self._data), speed))

@@ -1,0 +1,126 @@
+"""How fast trainings are here: short ones on all workers at once, before a run is planned."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from statistics import fmean
+
+from augsearch.policies import UserError
+from augsearch.search.budget.plan import Speed
+from augsearch.search.engines.engine import Engine
+from augsearch.search.inputs.run_data import Data
+from augsearch.search.race.folds import FoldRunner
+from augsearch.search.settings.settings import Settings
+from augsearch.search.space.space import BASELINE_POLICIES, USUAL
+from augsearch.trainers.models.names import WIDTHS, is_built_in
+from augsearch.trainers.system.hashing import digest
+from augsearch.trainers.system.threads import available_cores
+from augsearch.trainers.workspace.candidate import Candidate, ProxySettings
+from augsearch.trainers.workspace.folder import write_workspace
+from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
+
+IMAGES, IMAGES_OF_HUBS = 384, 96
+"""Training images of a measurement: some batches; fewer for the networks of hubs, which are large."""
+SCORED = 64
+"""Images that a measurement scores."""
+LONG_ENOUGH = 2.0
+"""Seconds of a worker that a measurement is to take."""
+MOST_EPOCHS = 8
+SCORING = 3.0
+"""How many images are scored in the time in which one is trained on."""
+SHARED = 0.8
+"""What several cores do for one training, of what they do for as many."""
+RESERVE = 6.0
+"""Seconds for drawing, writing, logging and testing, on a machine that starts workers in no time."""
+RESERVE_BY_START = 1.0
+"""The same for each second that starting workers takes: importing is as slow as writing there."""
+
+
+def measure(engine: Engine, data: Data, settings: Settings) -> Speed:
+    """How fast the search's and the final network train under RandAugment, all workers at work.
+
+    Raises:
+        UserError: a training can't be run.
+    """
+    proxy, began = data.workspace.proxy, time.perf_counter()
+    sample = proxy.model_copy(update={"fold_size": _sample(proxy), "epochs": 1, "teacher": None})
+    first = _train(engine, data, sample, settings)
+    # Workers import torch before the first of these, and torch prepares its kernels in it.
+    start = time.perf_counter() - began - max(result.seconds for result in first)
+    seconds = min(result.seconds for result in first)
+    results = first
+    if seconds < LONG_ENOUGH:
+        epochs = min(MOST_EPOCHS, max(2, round(LONG_ENOUGH / seconds)))
+        results = _train(engine, data, sample.model_copy(update={"epochs": epochs}), settings)
+    images = _rate(results)
+    scored = len(data.workspace.scored_images(Stage.SEARCH)[1])
+    return Speed(
+        workers=engine.slots,
+        images=images,
+        fold_overhead=scored / (SCORING * images),
+        final_images=_final(engine, data, sample, settings) if settings.final.train else 0.0,
+        reserve=RESERVE + RESERVE_BY_START * start,
+    )
+
+
+def speed_of(results: Sequence[FoldResult], data: Data, settings: Settings, workers: int) -> Speed:
+    """What the first folds of a search say; of the final training only where its network is akin."""
+    images = _rate(results)
+    mine, final = data.workspace.proxy.model, settings.network
+    cost = 1.0 if mine == final else 0.0
+    if is_built_in(mine) and is_built_in(final):
+        cost = (WIDTHS[final] / WIDTHS[mine]) ** 2
+    cores = max(workers, available_cores())
+    return Speed(
+        workers=workers,
+        images=images,
+        final_images=SHARED * cores * images / cost if settings.final.train and cost else 0.0,
+        reserve=RESERVE,
+    )
+
+
+def _final(engine: Engine, data: Data, sample: ProxySettings, settings: Settings) -> float:
+    """Images a second of the final training, for which all cores work together."""
+    side = data.images.images.shape[1]
+    network = sample.model_copy(
+        update={
+            "model": settings.network,
+            "weights": settings.weights_of(settings.network),
+            "epochs": 2 if is_built_in(settings.network) else 1,
+        }
+    )
+    network = network.model_copy(update={"fold_size": _sample(network)})
+    results = _train(engine, data, network, settings)
+    pixels = math.pow((settings.final.size or side) / side, 2)
+    return SHARED * max(engine.slots, available_cores()) * _rate(results) / pixels
+
+
+def _train(engine: Engine, data: Data, proxy: ProxySettings, settings: Settings) -> list[FoldResult]:
+    """What a training on every worker came to."""
+    few = {"validation": data.splits.validation[:SCORED], "confirmation": data.splits.confirmation[:SCORED]}
+    folder = data.workspace.folder / "speed" / digest(proxy.model_dump())[:8]
+    workspace = write_workspace(folder, data.images, replace(data.splits, **few), proxy)
+    candidate = Candidate(policy=BASELINE_POLICIES[USUAL], transfer=settings.transfer_of(proxy.model))
+    folds: FoldRunner[int] = FoldRunner(engine, workspace)
+    for number in range(engine.slots):
+        folds.submit(number, candidate, Fold(Stage.SEARCH, number))
+    results: list[FoldResult] = []
+    while not folds.is_idle:
+        for _, _, result in folds.wait():
+            if not isinstance(result, FoldResult):
+                raise UserError(f"no training could be measured: {result}; run the same command again")
+            results.append(result)
+    shutil.rmtree(folder)
+    return results
+
+
+def _rate(results: Sequence[FoldResult]) -> float:
+    return fmean(result.images / max(result.seconds, 1e-6) for result in results)
+
+
+def _sample(proxy: ProxySettings) -> int:
+    return min(proxy.fold_size, IMAGES if is_built_in(proxy.model) else IMAGES_OF_HUBS)

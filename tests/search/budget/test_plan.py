@@ -1,0 +1,114 @@
+"""What is planned for a time: it fits, more time makes nothing smaller, and what is fixed stays."""
+
+from __future__ import annotations
+
+from dataclasses import astuple, fields, replace
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from augsearch.search.budget.plan import (
+    LEAST_CONFIRMED,
+    LEAST_FINAL,
+    MOST_CANDIDATES,
+    Sizes,
+    Speed,
+    Task,
+    duration,
+    least_duration,
+    plan,
+)
+
+USUAL = Sizes(trials=16, folds=6, fold_size=800, epochs=30, confirm_folds=32, final_epochs=35)
+EMBEDDED = Task(USUAL, baselines=4, finalists=2, final_passes=2000, teacher=True, candidate_cost=1.2)
+SLOW = Speed(workers=2, images=2300, fold_overhead=0.1, final_images=900, reserve=12)
+
+NAMES = [field.name for field in fields(Sizes)]
+
+speeds = st.builds(
+    Speed,
+    workers=st.integers(1, 64),
+    images=st.floats(1, 1e5),
+    fold_overhead=st.floats(0, 30),
+    final_images=st.floats(1, 1e5),
+    reserve=st.floats(0, 60),
+)
+seconds = st.floats(1, 1e6)
+
+
+@st.composite
+def tasks(draw: st.DrawFn) -> Task:
+    baselines = draw(st.integers(4, 9))
+    usual = Sizes(
+        trials=baselines + draw(st.integers(0, 100)),
+        folds=draw(st.integers(1, 20)),
+        fold_size=draw(st.integers(2, 5000)),
+        epochs=draw(st.integers(1, 120)),
+        confirm_folds=draw(st.integers(2, 64)),
+        final_epochs=draw(st.integers(1, 200)),
+    )
+    fixed = draw(st.frozensets(st.sampled_from(NAMES)))
+    passes, cost = draw(st.integers(1, 10**6)), draw(st.floats(1, 4))
+    return Task(usual, baselines, draw(st.integers(1, 5)), passes, draw(st.booleans()), cost, fixed)
+
+
+@given(tasks(), speeds, seconds)
+def test_a_plan_fits_unless_it_is_the_least(task: Task, speed: Speed, time: float) -> None:
+    planned = plan(task, speed, time)
+    least = plan(task, speed, 0)
+    assert duration(task, planned, speed) <= time or planned == least
+    assert duration(task, least, speed) == least_duration(task, speed)
+
+
+@given(tasks(), speeds, seconds, st.floats(1, 100))
+def test_more_time_makes_nothing_smaller(task: Task, speed: Speed, time: float, more: float) -> None:
+    shorter, longer = plan(task, speed, time), plan(task, speed, time * more)
+    assert all(few <= many for few, many in zip(astuple(shorter), astuple(longer), strict=True))
+
+
+@given(tasks(), speeds, seconds, st.floats(1, 100))
+def test_a_faster_machine_makes_nothing_smaller(task: Task, speed: Speed, time: float, factor: float) -> None:
+    faster = replace(speed, images=speed.images * factor, final_images=speed.final_images * factor)
+    slow, fast = plan(task, speed, time), plan(task, faster, time)
+    assert all(few <= many for few, many in zip(astuple(slow), astuple(fast), strict=True))
+
+
+@given(tasks(), speeds, seconds)
+def test_what_is_fixed_is_kept_and_nothing_but_trials_exceeds_the_usual(
+    task: Task, speed: Speed, time: float
+) -> None:
+    planned = plan(task, speed, time)
+    for name in NAMES:
+        size, usual = getattr(planned, name), getattr(task.usual, name)
+        assert size == usual or name not in task.fixed
+        assert size <= usual or name == "trials"
+    assert planned.trials <= max(task.usual.trials, task.baselines + MOST_CANDIDATES)
+
+
+@given(tasks(), speeds, seconds)
+def test_the_least_still_ends_with_a_verdict_and_a_model(task: Task, speed: Speed, time: float) -> None:
+    planned = plan(task, speed, time)
+    assert planned.trials >= task.baselines
+    assert planned.folds >= 1
+    assert planned.fold_size >= min(task.usual.fold_size, 2)
+    assert planned.epochs >= 1
+    assert planned.confirm_folds >= LEAST_CONFIRMED
+    assert planned.final_epochs >= min(LEAST_FINAL, task.usual.final_epochs)
+
+
+def test_a_fold_gets_fewer_images_before_it_gets_fewer_epochs() -> None:
+    sizes = [plan(EMBEDDED, SLOW, time) for time in range(20, 2000, 20)]
+    assert any(one.fold_size < 800 and one.epochs == 30 for one in sizes)
+    assert not any(one.epochs < 30 and one.fold_size > 400 for one in sizes)
+
+
+def test_without_a_final_training_its_time_goes_to_the_search() -> None:
+    alone = replace(EMBEDDED, usual=replace(USUAL, final_epochs=0), fixed=frozenset({"final_epochs"}))
+    with_final, without = plan(EMBEDDED, SLOW, 240), plan(alone, SLOW, 240)
+    assert without.final_epochs == 0
+    assert without.fold_size * without.epochs > with_final.fold_size * with_final.epochs
+
+
+def test_time_beyond_the_usual_sizes_brings_more_trials() -> None:
+    fast = Speed(workers=16, images=10_000, final_images=50_000)
+    assert plan(EMBEDDED, fast, 1e6) == replace(USUAL, trials=4 + MOST_CANDIDATES)
