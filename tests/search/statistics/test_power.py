@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from augsearch.search.statistics.paired import Spread, folds_needed
 from augsearch.search.statistics.power import detectable, shown_lead
 from augsearch.search.statistics.verdict import FOUR_IN_FIVE
+from augsearch.trainers.evaluation.metrics import METRICS
 
 
 @given(st.floats(0.001, 0.1), st.floats(0, 0.02), st.integers(3, 60))
@@ -35,4 +36,4 @@ def test_four_in_five_such_leads_are_found() -> None:
 
 @pytest.mark.parametrize(("metric", "words"), [("accuracy", "2.1 points"), ("log-loss", "0.021 nats")])
 def test_a_lead_is_shown_with_its_unit(metric: str, words: str) -> None:
-    assert shown_lead(metric, 0.021) == words  # type: ignore[arg-type]
+    assert shown_lead(METRICS[metric], 0.021) == words
