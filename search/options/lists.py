@@ -23,6 +23,7 @@ from augsearch.search.options.command import (
     Option,
     Registered,
 )
+from augsearch.search.options.registered import engines, metrics, techniques
 
 EXISTING = click.Path(path_type=Path)
 SAMPLERS = ("tpe", "gp", "cmaes", "random")
@@ -30,52 +31,6 @@ PRUNERS = ("wilcoxon", "hyperband", "median", "none")
 _NETWORKS = "tiny, small, medium, wide, torchvision:NAME, timm:NAME or a .safetensors file"
 
 Decorator = Callable[..., Any]
-
-
-def _engines() -> list[str]:
-    from augsearch.search.engines.registry import engine_names
-
-    return engine_names()
-
-
-def _metrics() -> list[str]:
-    from augsearch.trainers.evaluation.metrics import METRICS
-
-    return list(METRICS)
-
-
-def _model_formats() -> list[str]:
-    from augsearch.trainers.models.export.base import formats
-
-    return list(formats())
-
-
-class ModelFormat(Option):
-    """The option that chooses a format, whose help says which there are."""
-
-    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
-        """What any option has, after a look at what is registered."""
-        from augsearch.trainers.models.export.base import formats_in_words
-
-        self.help = f"Of the file, by default by its suffix. {formats_in_words()}."
-        return super().get_help_record(ctx)
-
-
-def model_format_option() -> Decorator:
-    """``--format``, one of those in which a model is written."""
-    return click.option(
-        "--format",
-        "kind",
-        cls=ModelFormat,
-        type=Registered(_model_formats),
-        help="Of the file, by default by its suffix.",
-    )
-
-
-def _techniques() -> list[str]:
-    from augsearch.search.space.space import TECHNIQUES
-
-    return list(TECHNIQUES)
 
 
 def option(group: str, *names: str, **rest: Any) -> Decorator:
@@ -117,7 +72,7 @@ def _search_options() -> list[Decorator]:
         ),
         option(SEARCH, "--folds", type=click.INT, help="Most folds a candidate is trained on. [6]"),
         option(
-            SEARCH, "--metric", type=Registered(_metrics), help="What to compare candidates by. [accuracy]"
+            SEARCH, "--metric", type=Registered(metrics), help="What to compare candidates by. [accuracy]"
         ),
         option(SEARCH, "--sampler", type=click.Choice(SAMPLERS), help="What proposes candidates. [tpe]"),
         option(SEARCH, "--pruner", type=click.Choice(PRUNERS), help="What stops losers early. [wilcoxon]"),
@@ -218,7 +173,7 @@ def _unlabeled_options(first: str, *, searched: bool) -> list[Decorator]:
         option(
             UNLABELED,
             "--semi",
-            type=Registered(_techniques, *more),
+            type=Registered(techniques, *more),
             help=f"How to learn from those. [{default}]",
         ),
         option(
@@ -280,7 +235,7 @@ def _recipe_options() -> list[Decorator]:
 def _engine_options() -> list[Decorator]:
     return [
         option(FIRST, "--workers", type=click.INT, help="Folds at once. [one a core; on a GPU at most 4]"),
-        option(ENGINE, "--engine", type=Registered(_engines), help="What runs folds. [local]"),
+        option(ENGINE, "--engine", type=Registered(engines), help="What runs folds. [local]"),
         option(ENGINE, "--fold-timeout", type=float, help="Seconds that one fold may take. [3600]"),
         option(ENGINE, "--device", help="auto, cpu, cuda or cuda:NUMBER. [auto]"),
     ]
