@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import tomllib
 from collections import defaultdict
 from pathlib import Path
@@ -224,3 +225,19 @@ def test_private_names_stay_in_their_module(path: Path) -> None:
         if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("augsearch"):
             private = [alias.name for alias in node.names if alias.name.startswith("_")]
             assert not private, f"{private} of {node.module}"
+
+
+MOST_FOR_SETTINGS = 12
+"""Modules that a run's settings pass through as a whole; every other room gets its own section."""
+
+
+def test_the_settings_as_a_whole_enter_few_modules() -> None:
+    whole = [
+        name
+        for name, path in NAMES.items()
+        if re.search(r"settings\.settings import .*\bSettings\b", path.read_text(encoding="utf-8"))
+        # Not of a run: the public face, the file that makes them, and other commands.
+        and name not in ("augsearch.search", "augsearch.search.settings.files")
+        and not name.endswith(("pipelines.compare", "pipelines.train"))
+    ]
+    assert len(whole) <= MOST_FOR_SETTINGS, whole

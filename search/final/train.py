@@ -21,7 +21,7 @@ from augsearch.search.inputs.sealed_test import record_test_read
 from augsearch.search.inputs.unlabeled import open_for_final
 from augsearch.search.settings.settings import Settings
 from augsearch.search.tracking.runs import Tracker
-from augsearch.trainers.data.unlabeled.dataset import Unlabeled
+from augsearch.trainers.data.unlabeled.dataset import HowOpened, Unlabeled
 from augsearch.trainers.data.views import Pixels
 from augsearch.trainers.evaluation.metrics import Scores, TrainingDivergedError
 from augsearch.trainers.system.hashing import digest
@@ -54,7 +54,8 @@ def train_and_test(
 
     file = with_transfer(read_policy(policy_file), settings)
     pixels = final_pixels(settings, data)
-    unlabeled = open_for_final(settings, data, file, pixels, display)
+    how = HowOpened(seed=settings.seed, side=pixels.side, crop_scale=settings.final.crop_scale)
+    unlabeled = open_for_final(settings.data, settings.unlabeled.folder, data, file, how, display)
     job = replace(
         _job(data, settings, file, pixels, unlabeled, output),
         card={"policy_file": policy_file.name, "data": data.label},

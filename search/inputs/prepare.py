@@ -62,10 +62,12 @@ def open_data(settings: Settings, display: Display) -> Data:
         teacher_weights=_teacher_weights(settings),
         metric=settings.search.metric,
     )
-    target, about_target = find_target(settings, images, splits, display) or (None, "")
+    target, about_target = find_target(settings.data, images, splits, settings.seed, display) or (None, "")
     unlabeled = None
     if settings.unlabeled.wanted:
-        unlabeled = sample_unlabeled(settings, images, splits, target, display)
+        unlabeled = sample_unlabeled(
+            settings.data, settings.unlabeled.folder, images, splits, target, settings.seed, display
+        )
     data = _with_workspace(images, splits, proxy, unlabeled, target)
     _, side, _, channels = images.images.shape
     parts = {
@@ -80,7 +82,7 @@ def open_data(settings: Settings, display: Display) -> Data:
         display.line(about_target)
     if unlabeled is not None:
         display.line(unlabeled_in_words(unlabeled))
-    elif settings.unlabeled.semi is None and (len(splits.unlabeled) or has_unlabeled_folder(settings)):
+    elif settings.unlabeled.semi is None and (len(splits.unlabeled) or has_unlabeled_folder(settings.data)):
         display.line("images without labels are not used; --semi search finds out whether they help")
     return data
 

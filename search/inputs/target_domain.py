@@ -4,31 +4,30 @@ from __future__ import annotations
 
 from augsearch.policies.errors import some
 from augsearch.search.console import Display
-from augsearch.search.settings.sections import HOME
-from augsearch.search.settings.settings import Settings
+from augsearch.search.settings.sections import HOME, DataSettings
 from augsearch.trainers.data.dataset import ImageData
 from augsearch.trainers.data.splits import Splits
 from augsearch.trainers.data.target_domain import LeftOut, Target, open_target
 
 
 def find_target(
-    settings: Settings, images: ImageData, splits: Splits, display: Display
+    source: DataSettings, images: ImageData, splits: Splits, seed: int, display: Display
 ) -> tuple[Target, str] | None:
     """The target that the settings name, and what to say of it; None: they name none.
 
     Raises:
         UserError: it is bad, or its classes don't fit.
     """
-    if settings.data.validation is None:
+    if source.validation is None:
         return None
     with display.bar("decoding validation images", total=1) as bar:
         target, left_out = open_target(
-            str(settings.data.validation),
+            str(source.validation),
             images,
             splits,
             cache=HOME / "cache",
-            seed=settings.seed,
-            skip_bad_images=settings.data.skip_bad_images,
+            seed=seed,
+            skip_bad_images=source.skip_bad_images,
             progress=bar.reach,
         )
     for skipped in target.data.skipped:

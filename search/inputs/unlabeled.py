@@ -3,55 +3,66 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from augsearch.policies import PolicyFile, UserError
 from augsearch.search.console import Display
 from augsearch.search.inputs.run_data import Data
-from augsearch.search.settings.sections import HOME
-from augsearch.search.settings.settings import Settings
+from augsearch.search.settings.sections import HOME, DataSettings
 from augsearch.search.space.space import TECHNIQUES
 from augsearch.trainers.data.dataset import ImageData
+from augsearch.trainers.data.sources.base import find_source
 from augsearch.trainers.data.splits import Splits
 from augsearch.trainers.data.target_domain import Target
-
-if TYPE_CHECKING:
-    from augsearch.trainers.data.unlabeled.dataset import Unlabeled
-    from augsearch.trainers.data.views import Pixels
-
+from augsearch.trainers.data.unlabeled.dataset import HowOpened, Unlabeled, open_unlabeled
+from augsearch.trainers.data.views import Decoded
 
 MOST_UNLABELED = 20_000
 """Unlabeled images that a search learns from: a sample, because no fold comes to see more."""
 
 
 def find_unlabeled(
-    settings: Settings, images: ImageData, splits: Splits, target: Target | None, display: Display, **how: Any
+    source: DataSettings,
+    folder: Path | None,
+    images: ImageData,
+    splits: Splits,
+    target: Target | None,
+    how: HowOpened,
+    display: Display,
 ) -> Unlabeled | None:
-    """The unlabeled images that the settings name or the data brings, opened as ``how`` says; None: none."""
-    from augsearch.trainers.data.unlabeled.dataset import HowOpened, open_unlabeled
-
+    """The unlabeled images in ``folder``, or those that the data brings, opened as ``how`` says."""
     with display.bar("opening unlabeled images", total=1) as bar:
         return open_unlabeled(
-            settings.data.source,
+            source.source,
             images,
             splits,
-            folder=settings.unlabeled.folder,
+            folder=folder,
             cache=HOME / "cache",
-            how=HowOpened(seed=settings.seed, **how),
+            how=how,
             target=target,
             progress=bar.reach,
         )
 
 
 def sample_unlabeled(
-    settings: Settings, images: ImageData, splits: Splits, target: Target | None, display: Display
+    source: DataSettings,
+    folder: Path | None,
+    images: ImageData,
+    splits: Splits,
+    target: Target | None,
+    seed: int,
+    display: Display,
 ) -> Unlabeled:
-    """The unlabeled images that a search learns from: a sample where there are many."""
-    found = find_unlabeled(settings, images, splits, target, display, most=MOST_UNLABELED)
+    """The unlabeled images that a search learns from: a sample where there are many.
+
+    Raises:
+        UserError: there are none.
+    """
+    how = HowOpened(seed=seed, most=MOST_UNLABELED)
+    found = find_unlabeled(source, folder, images, splits, target, how, display)
     if found is None:
-        where = settings.data.source or "the embedded data set"
+        where = source.source or "the embedded data set"
         raise UserError(
             f"{where} has no unlabeled images: give --unlabeled FOLDER, "
             "make a folder unlabeled/ in it, or leave --semi out"
@@ -61,8 +72,6 @@ def sample_unlabeled(
 
 def decoded_file(unlabeled: Unlabeled) -> Path:
     """The ``.npy`` file of a sample's pixels."""
-    from augsearch.trainers.data.views import Decoded
-
     assert isinstance(unlabeled.pixels, Decoded)
     assert isinstance(unlabeled.pixels.images, np.memmap)
     return Path(str(unlabeled.pixels.images.filename))
@@ -80,15 +89,13 @@ def unlabeled_in_words(unlabeled: Unlabeled) -> str:
     return words
 
 
-def has_unlabeled_folder(settings: Settings) -> bool:
+def has_unlabeled_folder(source: DataSettings) -> bool:
     """Whether the data brings a folder of images without labels."""
-    from augsearch.trainers.data.sources.base import find_source
-
-    return find_source(settings.data.source).unlabeled_folder() is not None
+    return find_source(source.source).unlabeled_folder() is not None
 
 
 def open_for_final(
-    settings: Settings, data: Data, file: PolicyFile, pixels: Pixels, display: Display
+    source: DataSettings, folder: Path | None, data: Data, file: PolicyFile, how: HowOpened, display: Display
 ) -> Unlabeled | None:
     """The unlabeled images as the final training takes them; None where it takes none.
 
@@ -98,10 +105,9 @@ def open_for_final(
     semi = file.training.semi
     if semi is None:
         return None
-    how = {"side": pixels.side, "crop_scale": settings.final.crop_scale}
-    found = find_unlabeled(settings, data.images, data.splits, data.target, display, **how)
+    found = find_unlabeled(source, folder, data.images, data.splits, data.target, how, display)
     if found is None:
-        where = settings.data.source or "the embedded data set"
+        where = source.source or "the embedded data set"
         raise UserError(
             f"the policy learns from unlabeled images ({TECHNIQUES[semi.technique]}), and {where} has none: "
             "give --unlabeled FOLDER, or --semi none"

@@ -18,8 +18,9 @@ from augsearch.search.budget.session import Record, record_of
 from augsearch.search.figures.search import importance_shares
 from augsearch.search.inputs.sealed_test import ATTRIBUTE as TEST
 from augsearch.search.inputs.summary import ATTRIBUTE as DATA
+from augsearch.search.settings.durations import duration_flag
 from augsearch.search.settings.sections import HOME
-from augsearch.search.settings.settings import Settings
+from augsearch.search.settings.settings import DEFAULTS, Settings
 from augsearch.search.statistics.paired import Difference, compare
 from augsearch.search.studies.costs import Spent, ledger
 from augsearch.search.studies.policy_file import provenance
@@ -236,3 +237,26 @@ def difference_of(document: dict[str, Any]) -> Difference:
     folds, p = document.get("folds", 0), document.get("p", math.nan)
     better, worse = document["better"], document["worse"]
     return Difference(better, worse, document["mean"], document["low"], document["high"], folds, p)
+
+
+def changed_settings(settings: Settings | None) -> list[tuple[str, str, str]]:
+    """What was set otherwise than by default: the flag, its value, the default."""
+    if settings is None:
+        return []
+    return [
+        (name.replace("_", "-"), _shown(name, settings.value(name)), _plain(default))
+        for name, default in DEFAULTS.items()
+        if settings.value(name) != default
+    ]
+
+
+def _shown(name: str, value: Any) -> str:
+    return duration_flag(value) if name == "budget" and value != "none" else _plain(value)
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "automatic"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(value) if isinstance(value, tuple) else str(value)

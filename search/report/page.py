@@ -20,10 +20,9 @@ from PIL import Image
 from augsearch.policies import UserError
 from augsearch.search.report import charts as charts
 from augsearch.search.report import sentences as words
-from augsearch.search.report.facts import Facts, gather
+from augsearch.search.report.facts import Facts, changed_settings, gather
 from augsearch.search.report.svg import Chart
-from augsearch.search.settings.durations import duration_flag
-from augsearch.search.settings.settings import DEFAULTS, Settings
+from augsearch.search.settings.sections import TrackingSettings
 from augsearch.search.space.describe import describe
 from augsearch.search.studies.study import load_study, open_storage
 
@@ -37,7 +36,7 @@ def report_study(name: str, output: Path, storage: str | None) -> str:
     Raises:
         UserError: there is no such study, or the page can't be written.
     """
-    study = load_study(open_storage(storage or Settings().tracking.storage), name)
+    study = load_study(open_storage(storage or TrackingSettings().storage), name)
     write_report(study, output)
     return f"{output}: {output.stat().st_size / 1000:,.0f} kB, open it in a browser"
 
@@ -108,29 +107,6 @@ def _charts(facts: Facts) -> dict[str, Chart]:
     if confirmed := [row for row in facts.rows if row.results]:
         drawn["calibration"] = charts.calibration(confirmed)
     return drawn
-
-
-def changed_settings(settings: Settings | None) -> list[tuple[str, str, str]]:
-    """What was set otherwise than by default: the flag, its value, the default."""
-    if settings is None:
-        return []
-    return [
-        (name.replace("_", "-"), _shown(name, settings.value(name)), _plain(default))
-        for name, default in DEFAULTS.items()
-        if settings.value(name) != default
-    ]
-
-
-def _shown(name: str, value: Any) -> str:
-    return duration_flag(value) if name == "budget" and value != "none" else _plain(value)
-
-
-def _plain(value: Any) -> str:
-    if value is None:
-        return "automatic"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def unbroken(sentence: str) -> str:

@@ -25,8 +25,8 @@ from augsearch.search.figures.search import importance_shares
 from augsearch.search.pipelines import run as pipeline
 from augsearch.search.report import facts as report_facts
 from augsearch.search.report.charts import MOST_ROWS, history, race, shorten, shown_in_race
-from augsearch.search.report.facts import gather
-from augsearch.search.report.page import WIDEST, changed_settings, data_uri, render, unbroken, write_report
+from augsearch.search.report.facts import changed_settings, gather
+from augsearch.search.report.page import WIDEST, data_uri, render, unbroken, write_report
 from augsearch.search.report.sentences import duration, headline, race_in_words, reproduce, score_in_words
 from augsearch.search.settings.files import load_settings
 from augsearch.search.settings.settings import Settings
