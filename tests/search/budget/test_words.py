@@ -61,8 +61,8 @@ def test_a_verdict_by_fewer_folds_says_what_they_find_and_what_all_would() -> No
     words = cost_in_words(TASK, sizes, field(8, 0.01), folds=8, budget=240)
     assert words is not None
     assert words.startswith(
-        "The budget of 4 min allowed 8 of up to 32 fresh folds, of 400 images × 30 epochs instead of 800 × 30: "
-        "a lead of "
+        "The budget of 4 min allowed 8 of up to 32 fresh folds, of 400 images × 30 epochs "
+        "instead of 800 × 30: a lead of "
     )
     found, would = words.split("a lead of ")[1].split(" points would have been found four times in five; ")
     assert float(found) > float(would.removeprefix("32 folds would find ").removesuffix("."))
