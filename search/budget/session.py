@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import optuna
+from optuna.trial import TrialState
 from pydantic import BaseModel, ConfigDict
 
 from augsearch.search.budget.plan import (
@@ -34,7 +35,7 @@ ATTRIBUTE = "budget"
 """The study's attribute that holds the record."""
 RECENT = 0.2
 """The weight of the last fold in what a fold is thought to take: machines get busy and idle again."""
-SURE = 0.95
+SURE = 0.9
 """The share of the time left that the final training is planned to take."""
 
 
@@ -156,15 +157,21 @@ class Session:
         """Whether another trial fits into the search's share of the time until the final training.
 
         The share is as planned: on a machine that became slower, search and confirmation both get shorter.
+        Half of the planned candidates are tried as long as the least confirmation fits beside them.
         """
         if "trials" in self.task.fixed:
             return True
+        trial = self.sizes.folds * self._pace
+        if self._begun < (self.task.baselines + self.sizes.trials) / 2:
+            entries = self.task.baselines + self.task.finalists + self.task.teacher
+            least = LEAST_CONFIRMED * self._pace * entries / self.speed.workers
+            return trial + least <= self._left_before_final
         searching = search_seconds(self.task, self.sizes, self.speed)
         fold, workers = fold_seconds(self.sizes, self.speed), self.speed.workers
         confirming = confirmation_seconds(self.task, self.sizes, fold, workers)
         gone = self.spent - self._record.spent_before
         end = (gone + self._left_before_final) * searching / (searching + confirming)
-        return gone + self.sizes.folds * self._pace <= end
+        return gone + trial <= end
 
     def search_ended(self, trials: int) -> None:
         """Keep that the search is over."""
@@ -206,6 +213,11 @@ class Session:
             self._keep(final_epochs=min(usual, max(LEAST_FINAL, fitting)))
         assert self._record.final_epochs is not None
         return self._record.final_epochs
+
+    @property
+    def _begun(self) -> int:
+        trials = self._study.get_trials(deepcopy=False)
+        return sum(trial.state is not TrialState.WAITING for trial in trials)
 
     @property
     def _left(self) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ def command(config: Path | None, show_config: bool, **flags: Any) -> None:
     Example:
       augsearch run photos/ --trials 40 --image-size 96
     """
+    began = time.monotonic()  # importing what follows takes seconds on a busy machine
     from augsearch.search.settings.files import load_settings, show_settings
 
     settings = load_settings(config, flags)
@@ -39,4 +41,4 @@ def command(config: Path | None, show_config: bool, **flags: Any) -> None:
     from augsearch.search.pipelines.run import run as run_search
 
     display = Display()
-    display.line(next_steps(settings, run_search(settings, display)))
+    display.line(next_steps(settings, run_search(settings, display, began=began)))

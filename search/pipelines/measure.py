@@ -34,9 +34,9 @@ SCORING = 3.0
 """How many images are scored in the time in which one is trained on."""
 SHARED = 0.8
 """What several cores do for one training, of what they do for as many."""
-RESERVE = 6.0
+RESERVE = 5.0
 """Seconds for drawing, writing, logging and testing, on a machine that starts workers in no time."""
-RESERVE_BY_START = 1.0
+RESERVE_BY_START = 1.5
 """The same for each second that starting workers takes: importing is as slow as writing there."""
 
 

@@ -62,16 +62,21 @@ class Outcome:
     """Of the final training, where the budget decided them."""
 
 
-def run(settings: Settings, display: Display, clock: Callable[[], float] = time.monotonic) -> Outcome:
+def run(
+    settings: Settings,
+    display: Display,
+    clock: Callable[[], float] = time.monotonic,
+    began: float | None = None,
+) -> Outcome:
     """Search, confirm, decide, export and train the final model; whatever is done already is not done again.
 
-    ``clock`` tells the seconds that a budget is counted in.
+    ``clock`` tells the seconds that a budget is counted in, from ``began`` on; None: from now on.
 
     Raises:
         UserError: the input is bad; nothing is lost.
         KeyboardInterrupt: stopped; the same command goes on.
     """
-    began = clock()
+    began = clock() if began is None else began
     data = open_data(settings, display)
     settings = with_usual_budget(settings, data)
     name = study_name(settings, data)

@@ -57,6 +57,7 @@ class Sitting:
 
 @pytest.fixture
 def sitting() -> Sitting:
+    """Of a study without trials."""
     return Sitting(optuna.create_study(direction="maximize"), Clock())
 
 
@@ -97,6 +98,20 @@ def test_trials_begin_until_the_rest_is_wanted_for_confirmation_and_final_traini
     ended = 10 * begun.count(True)
     left_for_the_rest = 240 - ended
     assert left_for_the_rest > SPEED.reserve + session.sizes.final_epochs * 2000 / 900
+
+
+def test_half_of_the_planned_candidates_are_tried_at_the_cost_of_the_confirmation(sitting: Sitting) -> None:
+    session = sitting.planned()
+    assert session.sizes.trials >= 8
+    late = 240 - 12 - session.sizes.final_epochs * 2000 / 900 - 40
+    sitting.clock.now += late
+    assert session.may_begin_trial(), "none has begun yet"
+    sitting.clock.now += 30
+    assert not session.may_begin_trial(), "not even the least confirmation would fit"
+    sitting.clock.now -= 30
+    for _ in range(session.sizes.trials - 1):
+        sitting.study.ask()
+    assert not session.may_begin_trial()
 
 
 def test_slower_folds_than_planned_begin_fewer_trials(sitting: Sitting) -> None:
@@ -151,7 +166,7 @@ def test_the_final_training_gets_what_is_left_decided_once(sitting: Sitting) -> 
     session = sitting.planned()
     sitting.clock.now += 200
     epochs = session.final_epochs(35, cost=1.0)
-    assert epochs == int(0.95 * (40 - 12) / (2000 / 900))
+    assert epochs == int(0.9 * (40 - 12) / (2000 / 900))
     sitting.clock.now += 1000
     assert session.final_epochs(35, cost=1.0) == epochs
     assert sitting.session().final_epochs(35, cost=1.0) == epochs
