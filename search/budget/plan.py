@@ -58,13 +58,13 @@ class Sizes:
     trials: int
     """The baselines among them."""
     folds: int
-    """Of a trial, at most."""
+    """The most folds of a trial."""
     fold_size: int
     """Training images of a fold."""
     epochs: int
-    """Of a fold."""
+    """The epochs of a fold."""
     confirm_folds: int
-    """Of each finalist and baseline, at most."""
+    """The most confirmation folds of each finalist and baseline."""
     final_epochs: int
     """0: no final model is trained."""
 

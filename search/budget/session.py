@@ -52,13 +52,13 @@ class Record(BaseModel):
     sizes: Sizes | None = None
     """As planned at the beginning."""
     spent_before: float = 0.0
-    """Of ``spent``, what was so before the plan."""
+    """The part of ``spent`` that came before the plan."""
     trials: int | None = None
-    """Of the search, once it is over."""
+    """The trials of the search, once it is over."""
     confirm_folds: int | None = None
-    """Of the confirmation, once it has begun; fewer where time ran out."""
+    """The folds of the confirmation, once it has begun; fewer where time ran out."""
     final_epochs: int | None = None
-    """Of the final training, once it has begun."""
+    """The epochs of the final training, once it has begun."""
 
 
 def record_of(study: optuna.Study) -> Record | None:

@@ -11,7 +11,7 @@ from augsearch.search.options.command import Command
 from augsearch.search.options.lists import compare_options
 
 PLACE = 20
-"""Of the command in the list of all."""
+"""Where the command stands in the list of all."""
 
 
 @click.command("compare", cls=Command)

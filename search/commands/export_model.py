@@ -11,7 +11,7 @@ from augsearch.search.options.lists import EXISTING
 from augsearch.search.options.registered import model_format_option
 
 PLACE = 70
-"""Of the command in the list of all."""
+"""Where the command stands in the list of all."""
 
 
 @click.command("export-model", cls=Command)

@@ -10,7 +10,7 @@ from augsearch.search.options.command import Command
 from augsearch.search.options.lists import EXISTING
 
 PLACE = 40
-"""Of the command in the list of all."""
+"""Where the command stands in the list of all."""
 
 
 @click.command("report", cls=Command)

@@ -12,7 +12,7 @@ from augsearch.search.options.command import Command
 from augsearch.search.options.lists import run_options
 
 PLACE = 10
-"""Of the command in the list of all."""
+"""Where the command stands in the list of all."""
 
 
 @click.command("run", cls=Command)

@@ -11,7 +11,7 @@ from augsearch.search.options.command import Command
 from augsearch.search.options.lists import train_options
 
 PLACE = 50
-"""Of the command in the list of all."""
+"""Where the command stands in the list of all."""
 
 
 @click.command("train", cls=Command)

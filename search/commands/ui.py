@@ -7,7 +7,7 @@ import click
 from augsearch.search.options.command import Command
 
 PLACE = 100
-"""Of the command in the list of all."""
+"""Where the command stands in the list of all."""
 
 
 @click.command("ui", cls=Command)

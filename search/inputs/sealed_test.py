@@ -19,7 +19,7 @@ from augsearch.trainers.data.images import image_paths
 from augsearch.trainers.system.hashing import NO_KEY, content_key, digest, hashed_files, hex_hash
 
 ATTRIBUTE = "test"
-"""Of a study: the hash of its test part, and when it read it."""
+"""The attribute of a study that holds the hash of its test part, and when it read it."""
 
 
 def hash_of_test(source: str | None, data: Data) -> str:

@@ -21,7 +21,7 @@ from augsearch.trainers.data.sources.base import find_source
 from augsearch.trainers.system.threads import in_order
 
 ATTRIBUTE = "data summary"
-"""Of a study."""
+"""The attribute of a study that holds the summary."""
 
 PARTS = ("train", "validation", "confirmation", "test")
 

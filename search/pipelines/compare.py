@@ -39,7 +39,7 @@ from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
 
 CONFIRM_FOLDS = 16
-"""Of each pick, if nothing else is said: what other images would change is then most of the uncertainty."""
+"""Folds of each pick by default: what other images would change is then most of the uncertainty."""
 WITHOUT_END = 100_000
 """Trials of a random search that its budget ends."""
 

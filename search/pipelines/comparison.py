@@ -30,13 +30,13 @@ class Contestant:
     trials: int
     search: Spent
     pick: Entry
-    """Of the highest search score."""
+    """The trial with the highest search score."""
     confirmed: tuple[FoldResult, ...]
     """The pick on the confirmation's folds, the same for all contestants."""
 
     @property
     def scores(self) -> list[float]:
-        """Of the confirmation, fold by fold."""
+        """The scores of the confirmation, fold by fold."""
         return [result.score for result in self.confirmed]
 
     @property
@@ -56,7 +56,7 @@ class Comparison:
     """The default search first."""
 
     def lead(self, over: str) -> Difference | None:
-        """Of the default search's pick over that of the contestant ``over``; None: they picked the same."""
+        """How far the default search's pick leads that of ``over``; None: they picked the same."""
         first, other = self.contestants[0], self.contestant(over)
         if first.pick.candidate == other.pick.candidate:
             return None

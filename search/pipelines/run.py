@@ -59,7 +59,7 @@ class Outcome:
     final: dict[str, Any] | None
     """The final model's path and figures; None with ``--no-final``."""
     final_epochs: int | None = None
-    """Of the final training, where the budget decided them."""
+    """The epochs of the final training, where the budget decided them."""
 
 
 def run(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import uuid
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from augsearch.policies import read_policy, write_policy
 from augsearch.search.console import Display
@@ -17,9 +17,6 @@ from augsearch.search.final.train import train_and_test
 from augsearch.search.inputs.prepare import make_folder, open_data
 from augsearch.search.settings.settings import Settings
 from augsearch.search.tracking.runs import Tracker
-
-if TYPE_CHECKING:
-    pass
 
 
 def _beside(policy_file: Path) -> Path:

@@ -15,7 +15,7 @@ from augsearch.policies import UserError
 from augsearch.trainers.semi.predictions import Predictions
 
 Prediction = tuple[NDArray[np.int32], NDArray[np.float32]]
-"""Of one image: labels (k,) and their probabilities (k,), the likeliest first."""
+"""What is predicted for one image: labels (k,) and their probabilities (k,), the likeliest first."""
 
 VARIABLES = 500
 """In one query; some builds of SQLite take no more than 999."""

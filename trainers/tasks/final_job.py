@@ -56,7 +56,7 @@ class SelectionSet:
 
     pixels: Pixels
     rows: NDArray[np.int64]
-    """Of ``pixels``."""
+    """Which of ``pixels``, (N,)."""
     labels: NDArray[np.int64]
     """(len(rows),)."""
 

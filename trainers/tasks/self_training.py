@@ -48,7 +48,7 @@ class RoundDone:
     unlabeled: int
     """Those among them of images without a label."""
     seconds: float
-    """Of this round, its labeling among them."""
+    """How long this round took, its labeling included."""
     best: bool
     """Whether it is the best so far; the first one that is not is the last."""
 

@@ -24,7 +24,7 @@ class TrainingSetup:
     recipe: Recipe
     """How long and how fast."""
     seed: int
-    """Of everything random: order, augmentation, mixing, dropout."""
+    """Everything random follows from it: order, augmentation, mixing, dropout."""
     device: torch.device
     """Where to compute."""
     distillation: Distillation | None = None
