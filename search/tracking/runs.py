@@ -280,12 +280,13 @@ class Tracker:
             status = "FAILED"
             raise
         finally:
-            problem = self._close(status)
+            problem = self.close(status)
             if problem is not None:
                 say(f"MLflow did not take everything ({problem}); the same command logs it again")
             self.complete = status == "FINISHED" and problem is None
 
-    def _close(self, status: str) -> str | None:
+    def close(self, status: str) -> str | None:
+        """Wait for everything, end the parent run with ``status``; returns what went wrong, if anything."""
         self._later(lambda: self._client.set_terminated(self._parent, status=status))
         self._thread.shutdown(wait=True)
         for future in (self._connected, *self._pending):

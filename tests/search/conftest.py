@@ -88,7 +88,7 @@ def _make_study(
     storage = open_storage(settings.tracking.storage)
     study = optuna.create_study(storage=storage, study_name=name, direction="maximize")
     study.set_user_attr("identity", {"data": "photos 0123456789ab", "folds": folds, "metric": metric})
-    study.set_user_attr("settings", settings.model_dump(mode="json"))
+    study.set_user_attr("settings", settings.flat())
     truths = {number: 0.80 - 0.01 * (number % 5) for number in range(trials)}
     truths[5] = 0.80 + lead
     rng = np.random.default_rng(0)

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -178,7 +179,10 @@ def test_ui_serves_the_runs(workplace: Path) -> None:
         "from mlflow import MlflowClient; MlflowClient('sqlite:///mlflow.db').create_experiment('pictures')"
     )
     subprocess.run([sys.executable, "-c", make], check=True, capture_output=True)
-    command = [*COMMAND, "ui", "--tracking-uri", "sqlite:///mlflow.db"]
+    with socket.socket() as probe:  # a port of its own: other tests may serve beside this one
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    command = [*COMMAND, "ui", "--tracking-uri", "sqlite:///mlflow.db", "--port", port]
     with started(command) as process:
         try:
             address = wait_for(process, "MLflow UI: ").split()[2]

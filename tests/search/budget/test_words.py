@@ -9,7 +9,7 @@ import pytest
 
 from augsearch.search.budget.plan import Sizes, Speed, Task, duration, plan
 from augsearch.search.budget.words import cost_in_words, outlook_in_words, plan_in_words
-from augsearch.search.statistics.sequential import Field, Standing
+from augsearch.search.statistics.sequential import Finalist, Finalists
 from augsearch.trainers.workspace.folds import FoldResult
 
 USUAL = Sizes(trials=16, folds=6, fold_size=800, epochs=30, confirm_folds=32, final_epochs=35)
@@ -41,7 +41,7 @@ def test_without_a_budget_it_is_told_how_long_it_takes_and_what_a_budget_would_d
     assert "the final training not counted" in outlook_in_words(TASK, Speed(workers=2, images=2345))
 
 
-def field(folds: int, lead: float) -> Field:
+def finalists_with(folds: int, lead: float) -> Finalists:
     """A baseline and a candidate that leads it by about ``lead``."""
 
     def results(mean: float, seed: int) -> Sequence[FoldResult]:
@@ -49,16 +49,16 @@ def field(folds: int, lead: float) -> Field:
         scores = [rng.random(400) < mean + rng.normal(0, 0.01) for _ in range(folds)]
         return [FoldResult(float(one.mean()), 0.5, 0.05, 1.0, 100, one) for one in scores]
 
-    standings = [
-        Standing(0, "none", True, results(0.7, 0)),
-        Standing(4, "trial 4", False, results(0.7 + lead, 1)),
+    finalists = [
+        Finalist(0, "none", True, results(0.7, 0)),
+        Finalist(4, "trial 4", False, results(0.7 + lead, 1)),
     ]
-    return Field(standings, 0.01)
+    return Finalists(finalists, 0.01)
 
 
 def test_a_verdict_by_fewer_folds_says_what_they_find_and_what_all_would() -> None:
     sizes = Sizes(9, 2, 400, 30, 8, 20)
-    words = cost_in_words(TASK, sizes, field(8, 0.01), folds=8, budget=240)
+    words = cost_in_words(TASK, sizes, finalists_with(8, 0.01), folds=8, budget=240)
     assert words is not None
     assert words.startswith(
         "The budget of 4 min allowed 8 of up to 32 fresh folds, of 400 images × 30 epochs "
@@ -70,4 +70,4 @@ def test_a_verdict_by_fewer_folds_says_what_they_find_and_what_all_would() -> No
 
 @pytest.mark.parametrize(("run", "folds", "lead"), [(32, 32, 0.01), (8, 16, 0.25)])
 def test_what_the_budget_did_not_take_is_not_told(run: int, folds: int, lead: float) -> None:
-    assert cost_in_words(TASK, USUAL, field(run, lead), folds, budget=240) is None
+    assert cost_in_words(TASK, USUAL, finalists_with(run, lead), folds, budget=240) is None

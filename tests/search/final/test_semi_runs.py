@@ -82,7 +82,7 @@ def test_a_run_learns_from_the_folder_beside_train(photos: str) -> None:
     assert run(settings, again).final == outcome.final
     assert "final training" not in more.getvalue()
     with pytest.raises(UserError, match=r"semi was fixmatch, threshold 0\.6, is pseudo"):
-        run(settings.model_copy(update={"semi": "pseudo", "study": outcome.study, "threshold": None}), again)
+        run(settings.changed(semi="pseudo", study=outcome.study, threshold=None), again)
 
 
 def trained(photos: str, wanted: Semi, **said: Any) -> tuple[dict[str, Any], str]:

@@ -40,6 +40,7 @@ from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import BASELINE_POLICIES as POLICIES
 from augsearch.search.studies.costs import spent
 from augsearch.search.studies.study import Entry, confirmation_results, entries, load_study, open_storage
+from augsearch.trainers.evaluation.metrics import ACCURACY
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
 
@@ -255,7 +256,7 @@ def contestant(name: str, magnitude: int, hits: list[int]) -> Contestant:
 def made(random: list[int], alone: list[int], magnitudes: tuple[int, int, int] = (1, 2, 3)) -> Comparison:
     hits = ([80, 81, 82, 80], random, alone)
     names = (DEFAULT, RANDOM, BASELINES)
-    return Comparison(0, "data", "accuracy", tuple(map(contestant, names, magnitudes, hits)))
+    return Comparison(0, "data", ACCURACY, tuple(map(contestant, names, magnitudes, hits)))
 
 
 def test_the_sentence_says_better_worse_the_same_or_that_it_is_not_clear() -> None:

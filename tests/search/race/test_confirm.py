@@ -14,6 +14,7 @@ from augsearch.search.race.confirm import Confirmation, choose_finalists
 from augsearch.search.space.space import BASELINE_POLICIES
 from augsearch.search.statistics.sequential import LOOK
 from augsearch.search.studies.study import Entry, keep_confirmation
+from augsearch.trainers.evaluation.metrics import ACCURACY
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
 
@@ -44,7 +45,7 @@ class Bench:
         ]
 
     def confirmation(self) -> Confirmation:
-        return Confirmation(self.study, self.finalists, self.folds, 0.01, "accuracy")
+        return Confirmation(self.study, self.finalists, self.folds, 0.01, ACCURACY)
 
     def go_on(self, most: int = 10_000) -> None:
         """Do what the driver does, without trainings."""

@@ -15,9 +15,10 @@ from augsearch.search.race.confirm import Confirmation, choose_finalists, confir
 from augsearch.search.race.race import Race
 from augsearch.search.race.resume import study_of
 from augsearch.search.settings.settings import Settings
-from augsearch.search.space.space import BASELINES
+from augsearch.search.space.space import BASELINE_POLICIES
 from augsearch.search.statistics.sequential import LOOK
 from augsearch.search.studies.study import Entry, entries
+from augsearch.trainers.evaluation.metrics import ACCURACY
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def test_the_baselines_run_whatever_the_time_and_others_while_there_is_some(
     settings: Settings, begun: int
 ) -> None:
     study, _ = raced(settings, begun)
-    assert len(entries(study)) == len(BASELINES) + begun
+    assert len(entries(study)) == len(BASELINE_POLICIES) + begun
     assert all(len(one.results) == 2 for one in entries(study) if one.baseline)
 
 
@@ -50,7 +51,7 @@ def test_a_confirmation_out_of_time_has_its_last_look_after_the_folds_that_all_h
 ) -> None:
     study, data = raced(settings, 0)
     # A margin that nothing is as good by, so that all go on.
-    confirmation = Confirmation(study, choose_finalists(study, 2), 32, 1e-9, "accuracy")
+    confirmation = Confirmation(study, choose_finalists(study, 2), 32, 1e-9, ACCURACY)
     asked: list[int] = []
 
     def may_begin(fold: int, going: Sequence[Entry]) -> bool:

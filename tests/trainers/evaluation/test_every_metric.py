@@ -50,7 +50,7 @@ def result(metric: Metric, logits: Logits, labels: NDArray[np.int64]) -> FoldRes
 def test_it_is_known_by_its_name(metric: Metric) -> None:
     assert METRICS[metric.name] is metric
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", metric.name)
-    assert Settings.of(metric=metric.name).metric == metric.name
+    assert Settings.of(metric=metric.name).search.metric == metric.name
 
 
 @EVERY
