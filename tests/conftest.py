@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import urllib.request
 
+import pytest
 from hypothesis import HealthCheck, settings
 
 WORKER_MEMORY = 2 * 2**30
@@ -29,3 +31,16 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("any machine")
+
+# A proxy is for other machines: the servers that tests start on this one are asked directly.
+for _name in ("no_proxy", "NO_PROXY"):
+    os.environ[_name] = ",".join(filter(None, [os.environ.get(_name), "127.0.0.1", "localhost"]))
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever asks another machine is refused at once: the proxy is a port where nobody listens."""
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    # urllib keeps the proxies that it saw first, for the whole process; so it forgets them again.
+    monkeypatch.setattr(urllib.request, "_opener", None)

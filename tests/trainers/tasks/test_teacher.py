@@ -402,11 +402,8 @@ def test_a_teacher_that_there_is_not_is_refused(
 
 
 def test_a_teacher_whose_weights_cannot_be_fetched_is_named_in_one_line(
-    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_network: None
 ) -> None:
-    # No network: the proxy is a port where nobody listens.
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     workspace = source.study(tmp_path, teacher="torchvision:squeezenet1_1", teacher_weights="hub")
     with pytest.raises(

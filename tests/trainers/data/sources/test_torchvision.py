@@ -20,11 +20,9 @@ def write_idx(path: Path, array: np.ndarray) -> None:
 
 
 @pytest.fixture
-def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder for data, and no network: the proxy is a port where nobody listens."""
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_network: None) -> Path:
+    """A folder for data that nothing can be downloaded to."""
     monkeypatch.setenv("AUGSEARCH_DATA", str(tmp_path / "data"))
-    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
     return tmp_path / "data"
 
 
