@@ -56,7 +56,7 @@ class Transfer(BaseModel):
 
 
 TECHNIQUES: Final[dict[str, type[Semi]]] = {}
-"""The techniques for unlabeled images that are loaded, by name; ``augsearch.trainers`` loads them.
+"""The techniques for unlabeled images by name: those that ``augsearch.trainers.semi.techniques`` loaded.
 
 Each is a class below ``Semi``, which enters itself here.
 """
@@ -85,8 +85,8 @@ class Semi(BaseModel, ABC):
     The settings that all techniques have. Each technique is a class below this one with settings of its own;
     ``Semi.model_validate({"technique": "fixmatch", …})`` gives one of the class that ``technique`` names.
 
-    Where no technique is loaded, because nothing but ``augsearch.policies`` is imported, the settings of any
-    technique are kept as they are written (``UnloadedTechnique``).
+    Where no technique is loaded, because nothing was imported that trains, the settings of any technique are
+    kept as they are written (``UnloadedTechnique``).
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -176,7 +176,8 @@ class UnloadedTechnique(Semi):
         Raises:
             TypeError: always.
         """
-        raise TypeError(f"the technique {self.technique!r} is not loaded; import augsearch.trainers first")
+        home = "augsearch.trainers.semi.techniques"
+        raise TypeError(f"the technique {self.technique!r} is not loaded; import {home} first")
 
 
 def _of_its_technique(value: Any) -> Semi:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import pkgutil
 from importlib import import_module
-from pathlib import Path
 
 import click
 
-from augsearch.search import commands
+from augsearch.trainers.system.registry import modules_of
+
+_ROOM = "augsearch.search.commands"
 
 
 class Commands(click.Group):
@@ -16,21 +16,17 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """By the place that each gives itself."""
-        found = [import_module(f"{commands.__name__}.{name}") for name in _files()]
+        found = [import_module(f"{_ROOM}.{name}") for name in modules_of(_ROOM)]
         placed = sorted((module.PLACE, module.command.name) for module in found)
         return [name for _, name in placed]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """The command of the file of that name."""
         name = cmd_name.replace("-", "_")
-        if name not in _files() or "_" in cmd_name:
+        if name not in modules_of(_ROOM) or "_" in cmd_name:
             return None
-        command: click.Command = import_module(f"{commands.__name__}.{name}").command
+        command: click.Command = import_module(f"{_ROOM}.{name}").command
         return command
-
-
-def _files() -> list[str]:
-    return [module.name for module in pkgutil.iter_modules([str(Path(commands.__file__).parent)])]
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

@@ -27,11 +27,11 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 QUICK = {
     "run": [
         *("--trials", "5", "--folds", "1", "--epochs", "1", "--confirm-folds", "2", "--final-epochs", "1"),
-        *("--proxy-model", "tiny", "--final-model", "tiny", "--teacher", "tiny"),
+        *("--proxy-model", "tiny", "--final-model", "tiny", "--teacher", "tiny", "--engine", "inline"),
     ],
     "compare": [
         *("--trials", "5", "--folds", "1", "--epochs", "1", "--confirm-folds", "2"),
-        *("--proxy-model", "tiny", "--teacher", "tiny"),
+        *("--proxy-model", "tiny", "--teacher", "tiny", "--engine", "inline"),
     ],
     "train": ["--epochs", "1", "--model", "tiny"],
 }
@@ -51,33 +51,65 @@ def make_photos(folder: Path, seed: int) -> None:
             cv2.imwrite(str(folder / label / f"{index}.jpg"), np.clip(grey + noise, 0, 255).astype(np.uint8))
 
 
-def test_the_readmes_commands_and_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    make_photos(tmp_path / "photos", seed=0)
-    make_photos(tmp_path / "more-photos", seed=1)
-    make_photos(tmp_path / "field-photos", seed=2)
-    monkeypatch.chdir(tmp_path)
-    commands = [
-        line for block in blocks("sh") for line in block.splitlines() if line.startswith("augsearch ")
-    ]
-    assert {command.split()[1] for command in commands} == set(main.list_commands(click.Context(main)))
+def readme_commands() -> list[str]:
+    lines = "\n".join(blocks("sh")).splitlines()
+    return [line for line in lines if line.startswith("augsearch ")]
+
+
+def chains() -> list[list[str]]:
+    """The README's commands: the first is one after the other, the others need nothing that it made."""
+    story, others = [], []
+    commands = iter(readme_commands())
     for command in commands:
-        words, _, target = command.partition(" > ")
-        arguments = shlex.split(words)[1:]
-        full = [sys.executable, "-m", "augsearch.search.cli", *arguments, *QUICK.get(arguments[0], [])]
-        if "--unlabeled" in arguments and arguments[0] == "run":
-            full += ["--trials", "8"]  # each technique has a baseline
-        if arguments[0] == "ui":
-            with subprocess.Popen(
-                full, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-            ) as process:
-                assert process.stdout is not None
-                assert "http://127.0.0.1:" in process.stdout.readline()
-                process.send_signal(signal.SIGTERM)
-            continue
-        done = subprocess.run(full, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
-        if target:
-            Path(target).write_text(done.stdout, encoding="utf-8")
+        words = shlex.split(command)
+        if words[1] not in ("run", "compare") or "--study" in words:
+            story.append(command)
+        else:
+            others.append([command, next(commands)] if ">" in words else [command])
+    return [story, *others]
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folders of photos that the README speaks of, in the working directory."""
+    for seed, name in enumerate(("photos", "more-photos", "field-photos")):
+        make_photos(tmp_path / name, seed)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run_command(command: str) -> None:
+    words, _, target = command.partition(" > ")
+    arguments = shlex.split(words)[1:]
+    full = [sys.executable, "-m", "augsearch.search.cli", *arguments, *QUICK.get(arguments[0], [])]
+    if "--unlabeled" in arguments and arguments[0] == "run":
+        full += ["--trials", "8"]  # each technique has a baseline
+    if arguments[0] == "ui":
+        with subprocess.Popen(full, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+            assert process.stdout is not None
+            assert "http://127.0.0.1:" in process.stdout.readline()
+            process.send_signal(signal.SIGTERM)
+        return
+    done = subprocess.run(full, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
+    if target:
+        Path(target).write_text(done.stdout, encoding="utf-8")
+
+
+def test_the_readme_names_every_command() -> None:
+    named = {command.split()[1] for command in readme_commands()}
+    assert named == set(main.list_commands(click.Context(main)))
+
+
+@pytest.mark.parametrize("commands", chains()[1:], ids=lambda commands: commands[-1])
+def test_the_readmes_other_runs_run(photos: Path, commands: list[str]) -> None:
+    for command in commands:
+        run_command(command)
+
+
+def test_the_readmes_story_and_examples_run(photos: Path) -> None:
+    for command in chains()[0]:
+        run_command(command)
     assert read_policy("policy.json")
     assert Path("sheet.png").exists()
     assert Path("operations.jpg").exists()
@@ -118,12 +150,6 @@ def operations_table() -> str:
 def test_the_documented_operations_are_the_registry() -> None:
     document = (ROOT / "docs" / "policy-format.md").read_text(encoding="utf-8")
     assert operations_table() in document, f"replace the table by:\n{operations_table()}"
-
-
-def test_no_command_is_left_out_of_the_readme() -> None:
-    for name in main.list_commands(click.Context(main)):
-        assert f"augsearch {name}" in README
-    assert shutil.which("make")
 
 
 def test_the_architecture_page_names_every_room_and_only_files_that_there_are() -> None:

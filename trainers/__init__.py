@@ -8,8 +8,6 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from augsearch.trainers.semi.techniques import load_techniques
-
 if TYPE_CHECKING:
     from augsearch.trainers.data.dataset import ImageData
     from augsearch.trainers.data.images import open_images
@@ -141,7 +139,3 @@ def __getattr__(name: str) -> Any:
     if name not in _HOME_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module(f"{__name__}.{_HOME_OF[name]}"), name)
-
-
-# Whoever reads the settings of a technique from a file finds it loaded.
-load_techniques()

@@ -61,20 +61,22 @@ def outlook_in_words(task: Task, speed: Speed) -> str:
 def cost_in_words(task: Task, sizes: Sizes, field: Finalists, folds: int, budget: float) -> str | None:
     """What certainty a budget took from a verdict on ``field``, which had ``folds`` at most.
 
-    None: it took nothing, as there were as many as usual, or as the question was closed before the last.
+    None: it took nothing, as the folds were the usual ones, and as many as usual or as many as it took to
+    close the question.
     """
     usual, noise = task.usual.confirm_folds, noise_of(field)
     run = max(len(one.results) for one in field.members)
-    if folds >= usual or noise is None or (run < folds and field.decided(EARLY_LEVEL)):
-        return None
-    found = shown_lead(field.metric, detectable(noise, run))
-    wanted = shown_lead(field.metric, detectable(noise, usual)).split()[0]
     smaller = ""
     if (sizes.fold_size, sizes.epochs) != (task.usual.fold_size, task.usual.epochs):
         smaller = (
             f", of {sizes.fold_size:,} images × {sizes.epochs} epochs instead of "
             f"{task.usual.fold_size:,} × {task.usual.epochs}"
         )
+    if folds >= usual or noise is None or (run < folds and field.decided(EARLY_LEVEL)):
+        said = f"The budget of {duration_in_words(budget)} allowed smaller folds{smaller}: on more images "
+        return f"{said}and for longer, leads may be others." if smaller else None
+    found = shown_lead(field.metric, detectable(noise, run))
+    wanted = shown_lead(field.metric, detectable(noise, usual)).split()[0]
     return (
         f"The budget of {duration_in_words(budget)} allowed {run} of up to {usual} fresh folds{smaller}: "
         f"a lead of {found} would have been found four times in five; {usual} folds would find {wanted}."

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import pkgutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
-from pathlib import Path
 
 from augsearch.policies import UserError
 from augsearch.search.engines.engine import Engine
 from augsearch.search.settings.sections import EngineSettings
+from augsearch.trainers.system.registry import modules_of
 
+_ROOM = "augsearch.search.engines"
 _NO_ENGINES = {"engine", "registry", "tasks"}
 """The files of this room that are none."""
 
 
 def engine_names() -> list[str]:
     """The names that ``--engine`` takes; importing none of them."""
-    found = (module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
-    return sorted(name for name in found if name not in _NO_ENGINES)
+    return [name for name in modules_of(_ROOM) if name not in _NO_ENGINES]
 
 
 def start_engine(settings: EngineSettings) -> Engine:
@@ -30,7 +29,7 @@ def start_engine(settings: EngineSettings) -> Engine:
     """
     if settings.name not in engine_names():
         raise UserError(f"unknown engine {settings.name!r}; known are {', '.join(engine_names())}")
-    engine: Engine = import_module(f"augsearch.search.engines.{settings.name}").start(settings)
+    engine: Engine = import_module(f"{_ROOM}.{settings.name}").start(settings)
     return engine
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from augsearch.policies.atomic import whole_file
 from augsearch.search.figures.labels import PseudoLabels
 
 
@@ -24,22 +25,19 @@ def write_labels(path: Path, files: Callable[[int], str], pseudo: PseudoLabels) 
         pseudo: the labels.
     """
     labels, classes, truth, learned = pseudo.labels, pseudo.classes, pseudo.truth, pseudo.learned
-    part = path.with_name(f".{path.name}.part")
-    try:
-        # Names of files are bytes; those that are no UTF-8 are written as they are.
-        with part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file:
-            table = csv.writer(file, lineterminator="\n")
-            # Python 3.11 would not quote a carriage return, at which readers end a line too.
-            quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
-            more = [] if truth is None else ["true_label"]
-            table.writerow(["file", "label", "confidence", "learned_from", *more])
-            for row in map(int, np.flatnonzero(labels >= 0)):
-                cells = [files(row), classes[labels[row]], f"{pseudo.confidence[row]:.6f}"]
-                cells.append("true" if learned[row] else "false")
-                if truth is not None:
-                    cells.append(classes[truth[row]] if truth[row] >= 0 else "")
-                (quoted if any("\r" in cell for cell in cells) else table).writerow(cells)
-        part.replace(path)
-    except BaseException:
-        part.unlink(missing_ok=True)
-        raise
+    # Names of files are bytes; those that are no UTF-8 are written as they are.
+    with (
+        whole_file(path) as temporary,
+        temporary.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
+    ):
+        table = csv.writer(file, lineterminator="\n")
+        # Python 3.11 would not quote a carriage return, at which readers end a line too.
+        quoted = csv.writer(file, lineterminator="\n", quoting=csv.QUOTE_ALL)
+        more = [] if truth is None else ["true_label"]
+        table.writerow(["file", "label", "confidence", "learned_from", *more])
+        for row in map(int, np.flatnonzero(labels >= 0)):
+            cells = [files(row), classes[labels[row]], f"{pseudo.confidence[row]:.6f}"]
+            cells.append("true" if learned[row] else "false")
+            if truth is not None:
+                cells.append(classes[truth[row]] if truth[row] >= 0 else "")
+            (quoted if any("\r" in cell for cell in cells) else table).writerow(cells)

@@ -14,7 +14,7 @@ from augsearch.search.inputs.run_data import Data
 from augsearch.trainers.data.unlabeled.dataset import Unlabeled
 from augsearch.trainers.data.views import Pixels
 from augsearch.trainers.semi.labeling import label
-from augsearch.trainers.semi.technique import technique_of
+from augsearch.trainers.semi.techniques import technique_of
 
 if TYPE_CHECKING:  # it imports torch, which the driver of a search does without
     from augsearch.trainers.tasks.final import FinalModel, Tested

@@ -13,7 +13,7 @@ from augsearch.search.inputs.prepare import resized
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.pipelines.measure import SCORING, measure, speed_of
 from augsearch.search.settings.settings import PLANNED, Settings
-from augsearch.trainers.semi.technique import technique_of
+from augsearch.trainers.semi.techniques import technique_of
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import FoldResult, Stage
 

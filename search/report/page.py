@@ -18,6 +18,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from augsearch.policies import UserError
+from augsearch.policies.atomic import write_text
 from augsearch.search.report import charts as charts
 from augsearch.search.report import sentences as words
 from augsearch.search.report.facts import Facts, changed_settings, gather
@@ -53,10 +54,7 @@ def write_report(study: optuna.Study, output: Path, folder: Path | None = None) 
     try:
         if output.is_file() and output.read_text(encoding="utf-8") == page:
             return False
-        output.parent.mkdir(parents=True, exist_ok=True)
-        temporary = output.with_name(f".{output.name}.part")
-        temporary.write_text(page, encoding="utf-8")
-        temporary.replace(output)
+        write_text(output, page)
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or error
         raise UserError(f"{output}: can't be written ({reason}); give another --output") from None

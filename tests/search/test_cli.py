@@ -224,8 +224,8 @@ REGISTRIES_NEED = ("numpy", "cv2", "pydantic")
     [
         (("--help",), ()),
         (("--version",), ()),
-        *(((name, "--help"), ()) for name in ("predict", "operations", "export", "ui")),
-        *(((name, "--help"), REGISTRIES_NEED) for name in ("run", "train", "compare", "export-model")),
+        *(((name, "--help"), ()) for name in ("predict", "operations", "export", "export-model", "ui")),
+        *(((name, "--help"), REGISTRIES_NEED) for name in ("run", "train", "compare")),
     ],
 )
 def test_help_and_version_import_nothing_heavy(arguments: tuple[str, ...], allowed: tuple[str, ...]) -> None:

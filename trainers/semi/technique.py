@@ -135,14 +135,3 @@ class LabelingTechnique(Technique):
             return batch
 
         return find
-
-
-def technique_of(semi: Semi) -> Technique:
-    """The technique of settings that may have been read before the techniques were loaded.
-
-    Raises:
-        ValidationError: a setting breaks its rule, or no technique has that name.
-    """
-    technique = Semi.model_validate(semi)
-    assert isinstance(technique, Technique)
-    return technique

@@ -9,6 +9,11 @@ from typing import TypeVar
 Kind = TypeVar("Kind")
 
 
+def modules_of(package: str) -> list[str]:
+    """The names of the modules of ``package``, sorted; only the package itself is imported."""
+    return sorted(module.name for module in iter_modules(import_module(package).__path__))
+
+
 def declared_in(package: str, name: str, kind: type[Kind]) -> dict[str, Kind]:
     """What each module of ``package`` declares as ``name``, by the module's name, in the alphabet's order.
 
@@ -16,8 +21,8 @@ def declared_in(package: str, name: str, kind: type[Kind]) -> dict[str, Kind]:
     something of another kind, is left out.
     """
     found: dict[str, Kind] = {}
-    for module in sorted(iter_modules(import_module(package).__path__), key=lambda one: one.name):
-        declared = getattr(import_module(f"{package}.{module.name}"), name, None)
+    for module in modules_of(package):
+        declared = getattr(import_module(f"{package}.{module}"), name, None)
         if isinstance(declared, kind):
-            found[module.name] = declared
+            found[module] = declared
     return found

@@ -24,7 +24,8 @@ from augsearch.trainers.models.spec import ModelSpec
 from augsearch.trainers.semi.label_store import LabelStore
 from augsearch.trainers.semi.labeler import Labeler, predictor
 from augsearch.trainers.semi.pool import Pool, class_shares
-from augsearch.trainers.semi.technique import Technique, technique_of
+from augsearch.trainers.semi.technique import Technique
+from augsearch.trainers.semi.techniques import technique_of
 from augsearch.trainers.system.hashing import content_of, hex_hash
 from augsearch.trainers.tasks.inputs import spec_for
 from augsearch.trainers.training.recipe import Recipe

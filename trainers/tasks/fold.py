@@ -15,7 +15,7 @@ from augsearch.trainers.models.build import prepared
 from augsearch.trainers.semi.labeler import Labeler, predict_in_memory
 from augsearch.trainers.semi.learn import learn
 from augsearch.trainers.semi.pool import Pool, class_shares
-from augsearch.trainers.semi.technique import technique_of
+from augsearch.trainers.semi.techniques import technique_of
 from augsearch.trainers.system.devices import one_thread, resolve_device
 from augsearch.trainers.tasks.inputs import labeled, spec_for, unlabeled
 from augsearch.trainers.tasks.teacher import Teacher, fold_teacher

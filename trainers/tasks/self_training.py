@@ -13,6 +13,7 @@ from glob import escape
 from pathlib import Path
 
 from augsearch.policies import UserError
+from augsearch.policies.atomic import whole_file
 from augsearch.trainers.data.dataset import Progress
 from augsearch.trainers.evaluation.metrics import Scores
 from augsearch.trainers.models.build import build_model
@@ -209,9 +210,8 @@ def _put(model: Path, path: Path) -> None:
     """Copy a model and its card, each whole or not at all."""
     for suffix in (model.suffix, ".json"):
         target = path.with_suffix(suffix)
-        temporary = target.with_name(f".{target.name}.part")
-        shutil.copyfile(model.with_suffix(suffix), temporary)
-        temporary.replace(target)
+        with whole_file(target) as temporary:
+            shutil.copyfile(model.with_suffix(suffix), temporary)
 
 
 def _remove(student: FinalJob) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from augsearch.policies.atomic import whole_file
 from augsearch.trainers.evaluation.metrics import Scores
 from augsearch.trainers.training.learner import Learner
 
@@ -51,9 +52,8 @@ def save_checkpoint(checkpoint: Path, key: str, learner: Learner, state: Trainin
         "seconds": state.seconds,
         "threads": torch.get_num_threads(),
     }
-    temporary = checkpoint.with_name(f"{checkpoint.name}.part")
-    torch.save(document, temporary)
-    temporary.replace(checkpoint)
+    with whole_file(checkpoint) as temporary, temporary.open("wb") as file:
+        torch.save(document, file)
 
 
 def load_checkpoint(checkpoint: Path, key: str, learner: Learner, model: Path) -> TrainingState:
