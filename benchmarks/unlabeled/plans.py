@@ -20,7 +20,7 @@ from augsearch.trainers import Recipe
 from augsearch.trainers.semi.fixmatch import FixMatch
 from augsearch.trainers.semi.pseudo_labels import PseudoLabels
 from augsearch.trainers.semi.self_training import SelfTraining
-from augsearch.trainers.semi.technique import technique_of
+from augsearch.trainers.semi.techniques import technique_of
 from augsearch.trainers.training.loader import batch_size_of as labeled_of_batch
 from augsearch.trainers.training.loader import steps_of
 from augsearch.trainers.training.recipe import usual_label_smoothing

@@ -20,7 +20,7 @@ from augsearch.trainers.semi.fixmatch import FixMatch
 from augsearch.trainers.semi.labeler import Labeler, Labeling, predict_in_memory, rightly_labeled
 from augsearch.trainers.semi.learn import learn
 from augsearch.trainers.semi.pool import Pool, class_shares
-from augsearch.trainers.semi.technique import technique_of
+from augsearch.trainers.semi.techniques import technique_of
 from augsearch.trainers.system.devices import resolve_device
 from augsearch.trainers.training.loop import EpochResult
 from augsearch.trainers.training.setup import TrainingSetup

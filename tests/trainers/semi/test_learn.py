@@ -33,7 +33,8 @@ from augsearch.trainers.semi.pool import Pool
 from augsearch.trainers.semi.predictions import Predictions
 from augsearch.trainers.semi.pseudo_labels import PseudoLabels
 from augsearch.trainers.semi.self_training import SelfTraining
-from augsearch.trainers.semi.technique import Technique, technique_of
+from augsearch.trainers.semi.technique import Technique
+from augsearch.trainers.semi.techniques import technique_of
 from augsearch.trainers.training.learner import Learner
 from augsearch.trainers.training.loop import EpochResult, train
 from augsearch.trainers.training.recipe import Recipe

@@ -18,7 +18,7 @@ from augsearch.trainers.semi.fixmatch import FixMatch, aligned, class_thresholds
 from augsearch.trainers.semi.pool import Pool, class_shares
 from augsearch.trainers.semi.predictions import Predictions
 from augsearch.trainers.semi.pseudo_labels import PseudoLabels
-from augsearch.trainers.semi.technique import technique_of
+from augsearch.trainers.semi.techniques import technique_of
 from augsearch.trainers.training.losses import unsupervised
 
 FEW = settings(max_examples=60)

@@ -29,8 +29,8 @@ from augsearch.trainers.semi.labeler import Labeler, predict_in_memory
 from augsearch.trainers.semi.learn import learn
 from augsearch.trainers.semi.pool import Pool
 from augsearch.trainers.semi.pseudo_labels import PseudoLabels
-from augsearch.trainers.semi.technique import Technique, technique_of
-from augsearch.trainers.semi.techniques import load_techniques
+from augsearch.trainers.semi.technique import Technique
+from augsearch.trainers.semi.techniques import load_techniques, technique_of
 from augsearch.trainers.training.learner import Learner
 from augsearch.trainers.training.loop import EpochResult
 from augsearch.trainers.training.recipe import Recipe
@@ -202,7 +202,7 @@ def test_with_policies_alone_a_file_of_any_technique_loads_and_is_understood_lat
         "file = read_policy(sys.argv[1])\n"
         "assert not [name for name in sys.modules if name.startswith('augsearch.trainers')]\n"
         "write_policy(file, sys.argv[2])\n"
-        "from augsearch.trainers.semi.technique import technique_of\n"
+        "from augsearch.trainers.semi.techniques import technique_of\n"
         "print(repr(technique_of(file.training.semi)))\n"
     )
     assert python(program, str(path), str(again)) == f"{semi!r}\n"
