@@ -16,36 +16,36 @@ import optuna
 
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import BASELINE_POLICIES
-from augsearch.search.statistics.paired import leads_over
-from augsearch.search.statistics.sequential import Finalist, interim_analysis
+from augsearch.search.statistics.looks import planned_looks
+from augsearch.search.statistics.sequential import Finalist, Finalists, interim_analysis
 from augsearch.search.statistics.verdict import reach_verdict
 from augsearch.search.studies.pruner import pruner_of
-from augsearch.trainers.evaluation.metrics import ACCURACY
-from augsearch.trainers.workspace.folds import FoldResult
 from benchmarks.recordings import recordings
 from benchmarks.statistics.worlds import POINT, Noise, World, null, one_strong, planted
 
 DEFAULTS = Settings()
-EFFECTS = (0.25, 0.5, 0.75, 1.0, 1.5, 2.0)
-IMAGES = 750
-"""Confirmation images of the embedded data."""
+POOLS = (750, 1750, 5000)
+"""Images that are neither scored by the search nor sealed; the embedded data has 1,750."""
+EFFECTS = {750: (1.0, 2.0), 1750: (0.25, 0.5, 0.75, 1.0, 1.5, 2.0), 5000: (0.5, 1.0)}
+"""Points by which one candidate is better, for each of ``POOLS``."""
 CHUNK = 50
 
 
-def worlds() -> list[tuple[World, int | None]]:
-    """What is simulated: a world, and how many images there are to confirm on (None: any number).
+def worlds() -> list[tuple[World, int]]:
+    """What is simulated: a world, and how many images there are.
 
     Where no candidate is better the share to be known is small: those worlds are run twice as often.
     """
     counts = len(BASELINE_POLICIES), DEFAULTS.search.trials - len(BASELINE_POLICIES)
-    made: list[tuple[World, int | None]] = [(null(*counts), None), (one_strong(*counts), None)]
-    made += [(planted(effect, *counts), None) for effect in EFFECTS]
-    made += [(null(*counts), IMAGES), (one_strong(*counts), IMAGES)]
-    return made + [(planted(effect, *counts), IMAGES) for effect in (1.0, 1.5, 2.0)]
+    made: list[tuple[World, int]] = []
+    for pool in POOLS:
+        made += [(null(*counts), pool), (one_strong(*counts), pool)]
+        made += [(planted(effect, *counts), pool) for effect in EFFECTS[pool]]
+    return made
 
 
 def search(
-    world: World, results: list[list[FoldResult]], rng: np.random.Generator
+    world: World, scores: list[list[float]], rng: np.random.Generator
 ) -> tuple[list[int], dict[int, int]]:
     """The trials that finish the race, best first, and how many folds each trial ran.
 
@@ -58,65 +58,66 @@ def search(
     for number in [*range(baselines), *(baselines + rng.permutation(len(world.candidates)))]:
         trial = study.ask()
         for fold in range(folds):
-            trial.report(results[number][fold].score, fold)
+            trial.report(scores[number][fold], fold)
             ran[int(number)] = fold + 1
             if number >= baselines and fold + 1 < folds and trial.should_prune():
                 study.tell(trial, state=optuna.trial.TrialState.PRUNED)
                 break
         else:
-            score = float(np.mean([result.score for result in results[number][:folds]]))
+            score = float(np.mean(scores[number][:folds]))
             study.tell(trial, score)
             finished.append((score, int(number)))
     return [number for _, number in sorted(finished, reverse=True)], ran
 
 
-def simulate(world: World, noise: Noise, seed: int) -> dict[str, Any]:
-    """One run, from the first trial to the verdict."""
+def simulate(world: World, noise: Noise, pool: int, seed: int) -> dict[str, Any]:
+    """One run, from the first trial to the verdict, where ``pool`` images can be confirmed on."""
     rng = np.random.default_rng(seed)
-    truths = world.truths
+    truths, folds = world.truths, DEFAULTS.confirmation.folds
     baselines = range(len(world.baselines))
-    searched = noise.draw(truths, DEFAULTS.search.folds, rng)
-    finished, ran = search(world, searched, rng)
+    finished, ran = search(world, noise.scores(truths, DEFAULTS.search.folds, rng), rng)
     finalists = [number for number in finished if number not in baselines][: DEFAULTS.confirmation.finalists]
-    confirmed = noise.draw(truths, DEFAULTS.confirmation.folds, rng)
+    numbers = [*baselines, *finalists]
+    confirmed = dict(zip(numbers, noise.confirmation(truths[numbers], pool, folds, rng), strict=True))
     kept: dict[tuple[int, int], Finalist] = {}
 
-    def finalist(number: int, folds: int) -> Finalist:
-        if (number, folds) not in kept:
-            kept[number, folds] = Finalist(
-                number, f"entry {number}", number in baselines, confirmed[number][:folds]
-            )
-        return kept[number, folds]
+    def at(reached: dict[int, int]) -> Finalists:
+        for number, done in reached.items():
+            results = confirmed[number][:done]
+            kept.setdefault((number, done), Finalist(number, f"entry {number}", number in baselines, results))
+        return Finalists([kept[number, reached[number]] for number in numbers], POINT)
 
-    numbers = [*baselines, *finalists]
-    confirmation, _ = interim_analysis(finalist, numbers, DEFAULTS.confirmation.folds, POINT, ACCURACY)
-    best = confirmation.best_baseline.number
-    others = [searched[number][:folds] for number, folds in ran.items() if number not in baselines]
-    leads = leads_over(searched[best], others)
-    verdict = reach_verdict(confirmation, confirmation.level(DEFAULTS.confirmation.folds), leads)
+    looks = planned_looks(folds)
+    found, _, going = interim_analysis(at, numbers, looks)
+    look = looks[len(going) - 1]
+    verdict = reach_verdict(found, look.level, look.tail)
     outcome = {
         "kind": verdict.kind,
         "recommended": verdict.recommended,
         "found": truths[verdict.recommended] == truths.max() and verdict.kind == "better",
+        "wrong": verdict.kind == "better" and truths[verdict.recommended] <= truths[baselines].max(),
         "finalist": int(truths.argmax()) in numbers,
         "loss": float(truths.max() - truths[verdict.recommended]),
-        "folds": sum(len(one.results) for one in confirmation.members),
+        "folds": sum(len(one.results) for one in found.members),
         "search folds": sum(ran.values()),
     }
-    if confirmation.candidates:
-        lead = confirmation.candidates[0].over(confirmation.best_baseline)
-        true = float(truths[confirmation.candidates[0].number] - truths[best])
+    if found.candidates:
+        lead = found.lead(found.candidates[0], found.best_baseline)
+        best = found.best_baseline.number
+        true = float(truths[found.candidates[0].number] - truths[best])
         outcome |= {"lead": lead.mean - true, "covered": bool(lead.low <= true <= lead.high)}
-        if verdict.shrunken:
-            outcome["shrunken"] = verdict.shrunken[0] - true
+        # Of two entries that nothing picked: what the interval promises.
+        first, second = found.candidates[-1], found.baselines[0]
+        lead, true = found.lead(first, second), float(truths[first.number] - truths[second.number])
+        outcome["covered unpicked"] = bool(lead.low <= true <= lead.high)
     return {name: value.item() if isinstance(value, np.generic) else value for name, value in outcome.items()}
 
 
 def simulate_chunk(index: int, chunk: int) -> list[dict[str, Any]]:
     """``CHUNK`` runs of the world with that index; ``chunk`` says which."""
-    world, images = worlds()[index]
-    noise = Noise(tuple(recordings()), images)
-    return [simulate(world, noise, _seed(index, chunk, run)) for run in range(CHUNK)]
+    world, pool = worlds()[index]
+    noise = Noise(tuple(recordings()))
+    return [simulate(world, noise, pool, _seed(index, chunk, run)) for run in range(CHUNK)]
 
 
 def _seed(index: int, chunk: int, run: int) -> int:

@@ -9,12 +9,29 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from augsearch.trainers.workspace.folds import FoldResult
+from augsearch.trainers.data.splits import cross_fitted
+from augsearch.trainers.workspace.folds import FoldResult, default_fold_size
 from benchmarks.recordings import Recording
 
 POINT = 0.01
+CLASSES = 10
+LEARNED = 1000 / 1750
+"""The share of the images that neither scored the search nor are sealed which the search learns from."""
+SQRT2 = np.sqrt(2)
 STEP = POINT / 15
 """About what one image more that is right adds to a recorded score."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scatter:
+    """Standard deviations of what one candidate gains over another, as shares of images."""
+
+    by_image: float
+    """Between images, of what is the images' own."""
+    by_chance: float
+    """Of one image in one fold, beyond that."""
+    by_fold: float
+    """Between folds, beyond the chance of their images."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,8 +39,6 @@ class Noise:
     """How folds of real trainings scatter."""
 
     recordings: tuple[Recording, ...]
-    images: int | None = None
-    """Validation images, of which other images would say something else; None: so many that it is nothing."""
 
     @cached_property
     def _scatter(self) -> list[NDArray[np.float64]]:
@@ -41,10 +56,9 @@ class Noise:
         return scattered
 
     @cached_property
-    def image_sd(self) -> float:
-        """Standard deviation between images of how much likelier one candidate is right than another, in
-        units of the folds' standard deviation: what of it is the images' own, not the folds' chance."""
-        sds = []
+    def parts(self) -> Scatter:
+        """The parts of the gains of recorded candidates over each other: two-way random effects."""
+        found = []
         for recording in self.recordings:
             means = recording.accuracy.mean(axis=1)
             good = np.flatnonzero(means >= np.median(means))
@@ -53,45 +67,70 @@ class Noise:
                 folds, images = gains.shape
                 rest = gains - gains.mean(axis=1, keepdims=True) - gains.mean(axis=0) + gains.mean()
                 chance = (rest**2).sum() / (folds - 1) / (images - 1)
-                sds.append(max(0.0, gains.mean(axis=0).var(ddof=1) - chance / folds))
-        return float(np.sqrt(np.mean(sds)))
+                own = gains.mean(axis=0).var(ddof=1) - chance / folds
+                between = gains.mean(axis=1).var(ddof=1) - chance / images
+                found.append((own, chance, between))
+        return Scatter(*(float(np.sqrt(max(0.0, value))) for value in np.mean(found, axis=0)))
 
-    def draw(
-        self, truths: NDArray[np.float64], folds: int, rng: np.random.Generator
-    ) -> list[list[FoldResult]]:
-        """Results of entries whose true scores are ``truths``, (E,), on ``folds`` folds: E lists.
+    def scores(self, truths: NDArray[np.float64], folds: int, rng: np.random.Generator) -> list[list[float]]:
+        """Scores of entries whose true scores are ``truths``, (E,), on ``folds`` folds of a search: E lists.
 
-        Each fold is a recorded one, on which each entry has the luck of some recorded candidate. With
-        ``images`` the entries' true scores on those images differ from the truth, the same in every fold.
+        Each fold is a recorded one, on which each entry has the luck of some recorded candidate.
         """
-        count = len(truths)
-        noise = np.empty((count, folds))
+        noise = np.empty((len(truths), folds))
         for fold in range(folds):
             scatter = self._scatter[rng.integers(len(self._scatter))]
-            column = scatter[:, rng.integers(scatter.shape[1])]
-            noise[:, fold] = rng.choice(column, count)
+            noise[:, fold] = rng.choice(scatter[:, rng.integers(scatter.shape[1])], len(truths))
         # Between the steps of whole images: else one recorded candidate, drawn for two entries, makes ties.
         noise += rng.uniform(-STEP / 2, STEP / 2, noise.shape)
-        by_image = np.zeros((count, 0))
-        if self.images is not None:
-            # A difference is of two entries, each with half of its variance.
-            by_image = rng.normal(0, self.image_sd / np.sqrt(2), (count, self.images))
-        scores = truths[:, None] + noise
-        return [
-            [_result(score, images) for score in row] for row, images in zip(scores, by_image, strict=True)
-        ]
+        scores: list[list[float]] = (truths[:, None] + noise).tolist()
+        return scores
+
+    def confirmation(
+        self, truths: NDArray[np.float64], pool: int, folds: int, rng: np.random.Generator
+    ) -> list[list[FoldResult]]:
+        """Results of entries on folds of a cross-fitted confirmation on ``pool`` images: E lists.
+
+        All that could have been otherwise is drawn: the images that are scored, chance on each, and the
+        images that are learned from. What differs between folds is all of it those images' doing, as though
+        seeds did nothing: the worst case, as folds that have images in common then err alike.
+        """
+        parts, count = self.parts, len(truths)
+        labels, size, seed = np.arange(pool) % CLASSES, fold_size(pool), int(rng.integers(2**31))
+        # A difference is of two entries, each with half of its variance.
+        own = rng.normal(0, parts.by_image / SQRT2, (count, pool))
+        taught = rng.normal(0, parts.by_fold / SQRT2 / np.sqrt(size), (count, pool))
+        results: list[list[FoldResult]] = [[] for _ in truths]
+        for fold in range(folds):
+            learned, scored = cross_fitted(
+                np.arange(pool), labels, fold=fold, size=size, most=pool, seed=seed
+            )
+            rows = np.zeros(pool, dtype=bool)
+            rows[scored] = True
+            by_fold = truths + taught[:, learned].sum(axis=1)
+            values = by_fold[:, None] + own[:, scored]
+            values = values + rng.normal(0, parts.by_chance / SQRT2, values.shape)
+            for one, row in zip(results, values, strict=True):
+                one.append(_result(row, rows, size / pool))
+        return results
 
 
-def _result(score: float, by_image: NDArray[np.float64]) -> FoldResult:
-    off = float(by_image.mean()) if len(by_image) else 0.0
+def fold_size(pool: int) -> int:
+    """Images that a fold learns from where ``pool`` are not scored by the search: as ``run`` divides them."""
+    return default_fold_size(round(pool * LEARNED))
+
+
+def _result(values: NDArray[np.float64], rows: NDArray[np.bool_], share: float) -> FoldResult:
     return FoldResult(
-        accuracy=score + off,
+        accuracy=float(values.mean()),
         log_loss=0.0,
         ece=0.0,
         seconds=0.0,
         images=1,
-        correct=np.empty(0, dtype=bool),
-        values=(score + by_image).astype(np.float16) if len(by_image) else None,
+        correct=np.zeros(len(values), dtype=bool),
+        values=values.astype(np.float32),
+        pool_share=share,
+        rows=rows,
     )
 
 

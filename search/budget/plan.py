@@ -11,7 +11,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from augsearch.search.statistics.sequential import LOOK
+from augsearch.search.statistics.looks import FIRST
 
 MOST_CANDIDATES = 96
 """Beyond these a longer search has little left to find."""
@@ -142,7 +142,7 @@ def confirmation_seconds(task: Task, sizes: Sizes, fold: float, workers: int) ->
 
     After the first look about half of all go on; if more do, it ends at an earlier one.
     """
-    whole = min(sizes.confirm_folds, LOOK)
+    whole = min(sizes.confirm_folds, FIRST)
     folds = whole + GO_ON * (sizes.confirm_folds - whole)
     return fold * math.ceil(_confirmed_at_once(task, sizes) * folds / workers)
 

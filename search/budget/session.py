@@ -26,7 +26,7 @@ from augsearch.search.budget.plan import (
     plan,
     search_seconds,
 )
-from augsearch.search.statistics.sequential import LOOK
+from augsearch.search.statistics.looks import FIRST
 from augsearch.search.studies.study import Entry
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import FoldResult
@@ -184,7 +184,7 @@ class Session:
         if self._record.confirm_folds is None:
             fold = self._pace * _trainings(finalists) / self.speed.workers
             folds = self._left_before_final / fold
-            folds = folds if folds <= LOOK else LOOK + (folds - LOOK) / GO_ON
+            folds = folds if folds <= FIRST else FIRST + (folds - FIRST) / GO_ON
             most = self.task.usual.confirm_folds
             self._keep(confirm_folds=min(most, max(LEAST_CONFIRMED, math.floor(folds))))
         assert self._record.confirm_folds is not None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from augsearch.search.budget.plan import Sizes, Speed, Task, duration, least_duration, plan
 from augsearch.search.settings.durations import duration_flag, duration_in_words
 from augsearch.search.statistics.power import detectable, noise_of, shown_lead
-from augsearch.search.statistics.sequential import EARLY_LEVEL, Finalists
+from augsearch.search.statistics.sequential import Finalists
 
 ROUND_TIMES = (60, 120, 240, 600, 1200, 1800, 3600, 7200, 14_400, 28_800, 86_400)
 """Budgets that people think of."""
@@ -58,8 +58,12 @@ def outlook_in_words(task: Task, speed: Speed) -> str:
     return f"{said}; --budget {duration_flag(shorter[-1])} would {would}"
 
 
-def cost_in_words(task: Task, sizes: Sizes, field: Finalists, folds: int, budget: float) -> str | None:
+def cost_in_words(
+    task: Task, sizes: Sizes, field: Finalists, folds: int, budget: float, closed: bool
+) -> str | None:
     """What certainty a budget took from a verdict on ``field``, which had ``folds`` at most.
+
+    ``closed``: whether more folds would have changed nothing.
 
     None: it took nothing, as the folds were the usual ones, and as many as usual or as many as it took to
     close the question.
@@ -72,7 +76,7 @@ def cost_in_words(task: Task, sizes: Sizes, field: Finalists, folds: int, budget
             f", of {sizes.fold_size:,} images × {sizes.epochs} epochs instead of "
             f"{task.usual.fold_size:,} × {task.usual.epochs}"
         )
-    if folds >= usual or noise is None or (run < folds and field.decided(EARLY_LEVEL)):
+    if folds >= usual or noise is None or (run < folds and closed):
         said = f"The budget of {duration_in_words(budget)} allowed smaller folds{smaller}: on more images "
         return f"{said}and for longer, leads may be others." if smaller else None
     found = shown_lead(field.metric, detectable(noise, run))

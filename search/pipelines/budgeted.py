@@ -15,7 +15,7 @@ from augsearch.search.pipelines.measure import SCORING, measure, speed_of
 from augsearch.search.settings.settings import PLANNED, Settings
 from augsearch.trainers.semi.techniques import technique_of
 from augsearch.trainers.workspace.candidate import Candidate
-from augsearch.trainers.workspace.folds import FoldResult, Stage
+from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
 
 LISTENING = 0.35
 """What a student's training takes longer where a teacher looks at its images."""
@@ -35,7 +35,7 @@ def task_of(settings: Settings, data: Data) -> Task:
         confirm_folds=settings.confirmation.folds,
         final_epochs=final_epochs(settings, trained_on, _usual_training(settings)) if final else 0,
     )
-    scored = len(workspace.scored_images(Stage.CONFIRMATION)[1])
+    scored = len(workspace.scored_images(Fold(Stage.CONFIRMATION, 0))[1])
     cost = WITH_TEACHER if settings.with_teacher else 1.0
     fixed = {*PLANNED} - {*settings.left_to_budget} if settings.seconds is not None else set()
     return Task(

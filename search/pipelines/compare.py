@@ -27,13 +27,14 @@ from augsearch.search.pipelines.comparison import (
     table,
     to_json,
 )
-from augsearch.search.race.confirm import run_folds
+from augsearch.search.race.confirm import Queue, confirmation_stage, run_folds
 from augsearch.search.race.race import FoldDone, Race
 from augsearch.search.race.resume import study_of
 from augsearch.search.settings.settings import Settings
 from augsearch.search.studies.costs import searched
 from augsearch.search.studies.lock import only_driver
 from augsearch.search.studies.study import Entry, confirmation_results, entries, finished, keep_confirmation
+from augsearch.trainers.data.dataset import Split
 from augsearch.trainers.evaluation.metrics import METRICS
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
@@ -165,7 +166,11 @@ class _Comparing:
             for index, result in enumerate(entry.results):
                 self.known[entry.candidate, Fold(Stage.SEARCH, index)] = result
             for index, result in confirmed[entry.number].items():
-                self.known[entry.candidate, Fold(Stage.CONFIRMATION, index)] = result
+                self.known[entry.candidate, Fold(self._stage(study), index)] = result
+
+    def _stage(self, study: optuna.Study) -> Stage:
+        held_out = bool((self.data.images.given == Split.VALIDATION).any())
+        return confirmation_stage(study, self.data.workspace, held_out=held_out)
 
     def confirm(self, studies: dict[str, optuna.Study]) -> None:
         """Train each pick on the confirmation's folds; one that several picked, once."""
@@ -184,7 +189,8 @@ class _Comparing:
         ]
         total = self.settings.confirmation.folds * len(pickers)
         with self.display.bar(f"seed {self.settings.seed}, confirming", total, total - len(missing)) as bar:
-            for entry, fold, result in run_folds(missing, self.engine, self.data.workspace, self.known):
+            queue = Queue(missing, self._stage(studies[DEFAULT]))
+            for entry, fold, result in run_folds(queue, self.engine, self.data.workspace, self.known):
                 for study, pick in pickers[entry.candidate]:
                     keep_confirmation(study, pick.number, fold, result)
                 bar.advance(1, entry.name)

@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from augsearch.search.space.describe import describe
-from augsearch.search.statistics.paired import CONFIDENCE, Difference, compare, fold_interval
+from augsearch.search.statistics.paired import CONFIDENCE, Difference, compare, mean_interval
 from augsearch.search.studies.costs import Spent, spent
 from augsearch.search.studies.study import Entry
 from augsearch.trainers.evaluation.metrics import Metric
@@ -76,7 +76,7 @@ def lead_over_seeds(comparisons: Sequence[Comparison], over: str) -> Difference 
     if len(leads) == 1 or not any(leads):
         return leads[0]
     gains = np.array([lead.mean if lead else 0.0 for lead in leads])
-    return Difference(DEFAULT, over, float(gains.mean()), *fold_interval(gains), folds=len(gains))
+    return Difference(DEFAULT, over, float(gains.mean()), *mean_interval(gains), folds=len(gains))
 
 
 def table(comparisons: Sequence[Comparison]) -> Table:

@@ -57,7 +57,7 @@ def measure(engine: Engine, data: Data, settings: Settings) -> Speed:
         epochs = min(MOST_EPOCHS, max(2, round(LONG_ENOUGH / seconds)))
         results = _train(engine, data, sample.model_copy(update={"epochs": epochs}), settings)
     images = _rate(results)
-    scored = len(data.workspace.scored_images(Stage.SEARCH)[1])
+    scored = len(data.workspace.scored_images(Fold(Stage.SEARCH, 0))[1])
     return Speed(
         workers=engine.slots,
         images=images,

@@ -22,12 +22,13 @@ from augsearch.search.engines.engine import Engine
 from augsearch.search.engines.registry import opened
 from augsearch.search.final.plan import final_epochs, final_key, with_transfer
 from augsearch.search.final.train import log_final, train_and_test
+from augsearch.search.inputs.confirmation_record import record_confirmation, record_in_words
 from augsearch.search.inputs.identity import identity_of, study_name
 from augsearch.search.inputs.prepare import make_folder, open_data
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.inputs.summary import keep_summary, overlap_in_words
 from augsearch.search.pipelines.budgeted import Outlook, final_cost, planned, task_of, trained_on_of
-from augsearch.search.race.confirm import Confirmation, choose_finalists, confirm
+from augsearch.search.race.confirm import Confirmation, Rules, choose_finalists, confirm, confirmation_stage
 from augsearch.search.race.race import Event, FoldDone, Race, TrialDone, TrialStarted
 from augsearch.search.race.resume import study_of, with_usual_budget
 from augsearch.search.race.view import RaceView, show_verdict
@@ -35,13 +36,16 @@ from augsearch.search.settings.files import show_settings
 from augsearch.search.settings.sections import HOME
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.describe import describe
+from augsearch.search.statistics.looks import FIRST, LEAST_FOLDS
 from augsearch.search.statistics.verdict import Verdict
+from augsearch.search.studies.controls import with_controls
 from augsearch.search.studies.costs import FINAL, in_words, ledger
 from augsearch.search.studies.lock import only_driver
 from augsearch.search.studies.policy_file import policy_file_of
 from augsearch.search.studies.pruner import pruner_of
 from augsearch.search.studies.study import Entry, entries
 from augsearch.search.tracking.runs import Tracker
+from augsearch.trainers.data.dataset import Split
 from augsearch.trainers.evaluation.metrics import METRICS
 from augsearch.trainers.workspace.candidate import Candidate
 
@@ -185,23 +189,29 @@ class _Run:
             self.tracker.trials(entries(study), _params(study))
         finalists = choose_finalists(study, settings.confirmation.finalists)
         metric = METRICS[settings.search.metric]
-        confirmation = Confirmation(
-            study,
-            finalists,
+        before = record_confirmation(study, settings.data.source, self.data, finalists)
+        trained = {one.baseline for one in finalists}
+        rules = Rules(
             session.confirm_folds(finalists) if session else settings.confirmation.folds,
-            settings.confirmation.margin or metric.margin,
+            settings.confirmation.margin,
             metric,
+            1 / (1 + before),
+            tuple(name for name in settings.space.baselines if name not in trained),
         )
+        confirmation = Confirmation(study, finalists, rules)
         self._confirm(engine, confirmation)
         # Of large networks they take gigabytes; a longer search would train its own again.
         shutil.rmtree(self.data.workspace.fold_teachers, ignore_errors=True)
         verdict = confirmation.verdict()
         if session is not None:
             folds, field = confirmation.folds, confirmation.field()
-            cost = cost_in_words(session.task, session.sizes, field, folds, session.seconds)
+            closed = confirmation.decided
+            cost = cost_in_words(session.task, session.sizes, field, folds, session.seconds, closed)
             verdict = replace(verdict, budget=cost)
+        if (said := record_in_words(before)) is not None:
+            verdict = replace(verdict, notes=(*verdict.notes, said))
         study.set_user_attr("verdict", verdict.to_json())
-        show_verdict(self.display, verdict, entries(study), session.seconds if session else None)
+        show_verdict(self.display, verdict, with_controls(study), session.seconds if session else None)
         # The final training's cost is told when it is done, and not here where it was done before.
         spent = {stage: cost for stage, cost in ledger(study).items() if stage != FINAL}
         self.display.line(in_words(spent))
@@ -257,23 +267,30 @@ class _Run:
         self.display.line(
             f"confirming on up to {confirmation.folds} fresh folds, fewer where that decides: {names}"
         )
+        if confirmation.folds < LEAST_FOLDS:
+            self.display.line(
+                f"on {confirmation.folds} folds chance can hardly be told from a lead: "
+                f"--confirm-folds {FIRST} or more could"
+            )
         total, session = len(confirmation.finalists) * confirmation.folds, self.session
         may_begin = session.may_confirm if session else None
+        held_out = bool((self.data.images.given == Split.VALIDATION).any())
+        stage = confirmation_stage(self.study, self.data.workspace, held_out=held_out)
         with self.display.bar("confirming", total) as bar:
             bar.reach(*confirmation.progress())
-            for entry, result in confirm(confirmation, engine, self.data.workspace, may_begin):
+            for entry, result in confirm(confirmation, stage, engine, self.data.workspace, may_begin):
                 if session is not None:
                     session.fold_done(entry.candidate, result)
                 bar.reach(*confirmation.progress())
 
     def _export(self, verdict: Verdict) -> Path:
-        known = {entry.number: entry for entry in entries(self.study)}
+        known = {entry.number: entry for entry in with_controls(self.study)}
         chosen = known[verdict.recommended]
         path = self.output / "policy.json"
         write_policy(policy_file_of(self.study, chosen, verdict.to_json()), path)
         if self.tracker is None and (self.output / "preview.png").exists():
             return path
-        drawn = self._draw(chosen, list(known.values()))
+        drawn = self._draw(chosen, entries(self.study))
         if self.tracker is not None:
             for file in (path, *drawn):
                 self.tracker.artifact(file)

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import optuna
 
 from augsearch.policies import UserError
 from augsearch.search.engines.engine import Engine
 from augsearch.search.race.folds import FoldRunner, Known
-from augsearch.search.statistics.paired import leads_over
+from augsearch.search.statistics.looks import Look, cut_short, planned_looks, with_reserve
 from augsearch.search.statistics.sequential import Finalist, Finalists, interim_analysis
 from augsearch.search.statistics.verdict import Verdict, reach_verdict
-from augsearch.search.studies.study import Entry, confirmation_results, entries, finished, keep_confirmation
-from augsearch.trainers.evaluation.metrics import Metric
+from augsearch.search.studies.controls import controls_for
+from augsearch.search.studies.study import Entry, confirmation_results, finished, keep_confirmation
+from augsearch.trainers.evaluation.metrics import ACCURACY, Metric
 from augsearch.trainers.workspace.folder import Workspace
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
 
 MayBegin = Callable[[int, Sequence[Entry]], bool]
 """Whether there is time for the fold of this number of these entries."""
+
+_STAGE, _LOOKS = "stage of confirmation", "looks of confirmation"
+"""Attributes of a study: how its finalists are confirmed, and at which looks who went on."""
 
 
 def choose_finalists(study: optuna.Study, count: int) -> list[Entry]:
@@ -34,19 +39,61 @@ def choose_finalists(study: optuna.Study, count: int) -> list[Entry]:
     return baselines + chosen
 
 
-class Confirmation:
-    """The finalists' confirmation as far as the study knows it; ``folds`` a finalist at most."""
+def confirmation_stage(study: optuna.Study, workspace: Workspace, *, held_out: bool) -> Stage:
+    """How the finalists of ``study`` are confirmed, decided once.
 
-    def __init__(
-        self, study: optuna.Study, finalists: Sequence[Entry], folds: int, margin: float, metric: Metric
-    ) -> None:
-        self._study, self.finalists, self.folds = study, finalists, folds
-        self._margin, self._metric = margin, metric
+    Cross-fitting scores more images for as many trainings. Where the images to confirm on were given, or come
+    from where the model will be used, they stay apart: ``held_out``. So they do in a study that an older
+    version began to confirm.
+    """
+    known = study.user_attrs.get(_STAGE)
+    if known is None:
+        apart = held_out or workspace.target is not None or bool(confirmation_results(study))
+        known = (Stage.CONFIRMATION if apart else Stage.CROSS_FITTING).value
+        study.set_user_attr(_STAGE, known)
+    return Stage(known)
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What a confirmation goes by."""
+
+    folds: int
+    """Of a finalist at most."""
+    margin: float | None = None
+    """The gain below which a policy is as good as a simpler one; None: the metric's, or less where little is
+    still wrong."""
+    metric: Metric = ACCURACY
+    share: float = 1.0
+    """Of the usual error: less where the same images were confirmed on before."""
+    missing: tuple[str, ...] = ()
+    """Baselines that could not be trained."""
+
+
+class Confirmation:
+    """The finalists' confirmation as far as the study knows it."""
+
+    def __init__(self, study: optuna.Study, finalists: Sequence[Entry], rules: Rules) -> None:
+        self._study, self._rules = study, rules
+        if not any(entry.baseline for entry in finalists):
+            raise UserError("no baseline could be trained; see the trials' reasons in the MLflow UI")
+        self._controls = {one.entry.number: one for one in controls_for(study, finalists)}
+        self.finalists = [*finalists, *(one.entry for one in self._controls.values())]
         # Read once, and written through: it is asked after every fold what is known.
         self._results = confirmation_results(study)
         self._known: dict[tuple[int, int], Finalist] = {}
-        if not any(entry.baseline for entry in finalists):
-            raise UserError("no baseline could be trained; see the trials' reasons in the MLflow UI")
+        self._looks, self._going = self._kept()
+
+    @property
+    def folds(self) -> int:
+        """How many folds there are at the last look."""
+        return self._looks[-1].folds
+
+    def end_at(self, folds: int) -> None:
+        """Look for the last time after ``folds``."""
+        self._looks = cut_short(self._looks, folds)
+        self._going = self._going[: len(self._looks) - 1]
+        self._keep_looks()
 
     def progress(self) -> tuple[int, int]:
         """How many folds are run, and how many there may come to be; those who stopped take no more."""
@@ -73,8 +120,9 @@ class Confirmation:
 
     def verdict(self) -> Verdict:
         """What it found, once nothing is missing."""
-        finalists = self.field()
-        return reach_verdict(finalists, finalists.level(self.folds), self._leads_of_search(finalists))
+        field = self.field()
+        look = self._looks[max(0, len(self._going) - 1)]
+        return reach_verdict(field, look.level, look.tail, self._rules.missing)
 
     def field(self) -> Finalists:
         """All finalists with their results, once nothing is missing."""
@@ -82,33 +130,74 @@ class Confirmation:
         assert not wanting
         return finalists
 
+    @property
+    def decided(self) -> bool:
+        """Whether more folds would change nothing, once nothing is missing."""
+        return self.field().decided(self._looks[max(0, len(self._going) - 1)])
+
     def _settled(self) -> tuple[Finalists, list[tuple[int, int]]]:
         numbers = [entry.number for entry in self.finalists]
-        return interim_analysis(self._finalist, numbers, self.folds, self._margin, self._metric)
+        found, wanting, going = interim_analysis(self._at, numbers, self._looks, self._going)
+        if going != self._going:
+            self._going = going
+            self._keep_looks()
+        return found, wanting
 
-    def _finalist(self, number: int, folds: int) -> Finalist:
-        known = self._results[number]
+    def _at(self, folds: dict[int, int]) -> Finalists:
+        rules = self._rules
+        members = [self._finalist(entry, folds[entry.number]) for entry in self.finalists]
+        if rules.margin is not None:
+            return Finalists(members, rules.margin, rules.metric, relative=False)
+        return Finalists(members, rules.metric.margin, rules.metric)
+
+    def _finalist(self, entry: Entry, folds: int) -> Finalist:
+        known, control = self._results[entry.number], self._controls.get(entry.number)
         results = [known[fold] for fold in range(folds) if fold in known]
         # Kept, because its statistics take a while and this is asked after every fold.
-        if (number, len(results)) not in self._known:
-            entry = next(entry for entry in self.finalists if entry.number == number)
-            self._known[number, len(results)] = Finalist(
-                number, entry.name, entry.baseline is not None, results, entry.candidate.semi is not None
+        key = entry.number, len(results)
+        if key not in self._known:
+            self._known[key] = Finalist(
+                entry.number,
+                entry.name,
+                entry.baseline is not None,
+                results,
+                entry.candidate.semi is not None,
+                control.of if control else None,
+                control is not None and control.same_help,
             )
-        return self._known[number, len(results)]
+        return self._known[key]
 
-    def _leads_of_search(self, finalists: Finalists) -> list[tuple[float, float]]:
-        """What the search says of all its candidates' leads over the best baseline, and how surely.
+    def _kept(self) -> tuple[list[Look], list[list[int]]]:
+        """The looks that are planned, with more of them where more folds are asked for than once were."""
+        document = self._study.user_attrs.get(_LOOKS)
+        numbers = sorted(entry.number for entry in self.finalists)
+        folds, share = self._rules.folds, self._rules.share
+        if document is None or document["of"] != numbers:
+            return planned_looks(folds, share), []
+        looks = [Look(*look) for look in document["looks"]]
+        going: list[list[int]] = document["going"]
+        if folds > looks[-1].folds:
+            looks = with_reserve(looks, folds, share)
+        elif folds < looks[-1].folds and len(going) < len(looks):
+            looks = cut_short(looks, max(folds, looks[len(going) - 1].folds if going else 0))
+            going = going[: len(looks) - 1]
+        return looks, going
 
-        Of those too that it stopped: the ones it didn't are those that were lucky.
-        """
-        baseline = next(entry for entry in self.finalists if entry.number == finalists.best_baseline.number)
-        others = [entry.results for entry in entries(self._study) if not entry.baseline]
-        return leads_over(baseline.results, others)
+    def _keep_looks(self) -> None:
+        document = {
+            "of": sorted(entry.number for entry in self.finalists),
+            "looks": [[look.folds, look.level, look.tail] for look in self._looks],
+            "going": self._going,
+        }
+        self._study.set_user_attr(_LOOKS, document)
 
 
 def confirm(
-    confirmation: Confirmation, engine: Engine, workspace: Workspace, may_begin: MayBegin | None = None
+    confirmation: Confirmation,
+    stage: Stage,
+    engine: Engine,
+    workspace: Workspace,
+    may_begin: MayBegin | None = None,
 ) -> Iterator[tuple[Entry, FoldResult]]:
     """Train every finalist on the confirmation folds that are missing, look by look; yields each result.
 
@@ -122,42 +211,51 @@ def confirm(
     def begins(number: int, entries: Sequence[Entry]) -> bool:
         if may_begin is None or may_begin(number, entries):
             return True
-        confirmation.folds = number
+        confirmation.end_at(number)
         return False
 
     while missing := confirmation.missing():
-        for entry, fold, result in run_folds(missing, engine, workspace, may_begin=begins):
+        queue = Queue(missing, stage)
+        for entry, fold, result in run_folds(queue, engine, workspace, may_begin=begins):
             confirmation.keep(entry, fold, result)
             yield entry, result
 
 
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Entries and the numbers of their folds, in the order of folds."""
+
+    missing: Sequence[tuple[Entry, int]]
+    stage: Stage
+
+
 def run_folds(
-    missing: Sequence[tuple[Entry, int]],
+    wanted: Queue,
     engine: Engine,
     workspace: Workspace,
     known: Known | None = None,
     may_begin: MayBegin | None = None,
 ) -> Iterator[tuple[Entry, Fold, FoldResult]]:
-    """Train entries on folds of the confirmation, by their numbers; what is ``known`` is not trained again.
+    """Train entries on folds of the confirmation; what is ``known`` is not trained again.
 
-    ``missing`` is in the order of folds. ``may_begin`` is asked before the first of each; where it says no,
+    ``may_begin`` is asked before the first of each; where it says no,
     that fold and those after it are left out.
 
     Raises:
         UserError: a fold can't be run.
     """
     folds: FoldRunner[Entry] = FoldRunner(engine, workspace, known)
-    queue, begun = deque(missing), -1
+    queue, begun = deque(wanted.missing), -1
     while queue or not folds.is_idle:
         while queue and not folds.is_full:
             entry, number = queue[0]
-            entries = [one for one, fold in missing if fold == number]
+            entries = [one for one, fold in wanted.missing if fold == number]
             if number > begun and may_begin is not None and not may_begin(number, entries):
                 queue.clear()
                 break
             begun = number
             queue.popleft()
-            folds.submit(entry, entry.candidate, Fold(Stage.CONFIRMATION, number))
+            folds.submit(entry, entry.candidate, Fold(wanted.stage, number))
         for entry, fold, result in folds.wait():
             if not isinstance(result, FoldResult):
                 raise UserError(f"{entry.name} could not be confirmed: {result}; run the same command again")

@@ -11,7 +11,7 @@ from augsearch.search.race.race import Event, FoldDone, TrialDone, TrialStarted
 from augsearch.search.settings.durations import duration_flag
 from augsearch.search.space.describe import describe
 from augsearch.search.statistics.paired import Difference
-from augsearch.search.statistics.verdict import Verdict, called
+from augsearch.search.statistics.verdict import Verdict, called, parts_in_words
 from augsearch.search.studies.study import Entry
 from augsearch.trainers.evaluation.metrics import Metric
 
@@ -92,7 +92,7 @@ def show_verdict(
         table.add_row(
             "→" if chosen else "",
             escape(f"{row.name}{what}"),
-            metric.shown(entry.score, unit=False),
+            metric.shown(entry.score, unit=False) if entry.results else "–",
             f"{metric.shown(row.mean, unit=False)} ± {metric.shown_spread(row.sd)}",
             str(len(row.scores)),
             f"{row.log_loss:.3f}",
@@ -101,8 +101,10 @@ def show_verdict(
         )
     display.console.print(table)
     display.line(verdict.sentence)
-    if verdict.budget is not None:
-        display.line(verdict.budget)
+    parts = parts_in_words(metric, verdict.parts)
+    for line in (parts, *verdict.notes, verdict.budget):
+        if line is not None:
+            display.line(line)
 
     def lead(difference: Difference) -> str:
         return metric.shown_difference(difference.mean, difference.low, difference.high)

@@ -22,6 +22,8 @@ from augsearch.search.settings.durations import duration_flag
 from augsearch.search.settings.sections import HOME
 from augsearch.search.settings.settings import DEFAULTS, Settings
 from augsearch.search.statistics.paired import Difference, compare
+from augsearch.search.statistics.verdict import Part
+from augsearch.search.studies.controls import with_controls
 from augsearch.search.studies.costs import Spent, ledger
 from augsearch.search.studies.policy_file import provenance
 from augsearch.search.studies.study import Entry, confirmation_results, entries
@@ -86,6 +88,8 @@ class Facts:
     """Best first."""
     leads: tuple[Difference, ...]
     """The best candidate against each baseline."""
+    parts: tuple[Part, ...]
+    """What its lead is made of."""
     importances: dict[str, float]
     costs: dict[str, Spent]
     final: dict[str, Any] | None
@@ -144,7 +148,7 @@ def gather(study: optuna.Study, folder: Path | None = None) -> Facts:
     found = entries(study)
     trials = study.get_trials(deepcopy=False)
     verdict = known.get("verdict")
-    rows = _confirmed(study, verdict, found) if verdict else _not_confirmed(found)
+    rows = _confirmed(study, verdict, with_controls(study)) if verdict else _not_confirmed(found)
     chosen = next((row.entry for row in rows if row.recommended), None)
     times = [trial.datetime_start for trial in trials if trial.datetime_start]
     times += [trial.datetime_complete for trial in trials if trial.datetime_complete]
@@ -165,6 +169,7 @@ def gather(study: optuna.Study, folder: Path | None = None) -> Facts:
         verdict=verdict,
         rows=tuple(rows),
         leads=_leads(verdict),
+        parts=tuple(Part(one["of"], difference_of(one)) for one in (verdict or {}).get("parts", [])),
         importances=importance_shares(study),
         costs=ledger(study),
         final=known.get("final"),

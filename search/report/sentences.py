@@ -16,7 +16,7 @@ from augsearch.search.report.facts import Facts, Row, difference_of
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.describe import explain
 from augsearch.search.statistics.paired import Difference
-from augsearch.search.statistics.verdict import called
+from augsearch.search.statistics.verdict import called, parts_in_words
 from augsearch.trainers.evaluation.metrics import Metric
 
 Tone = Literal["good", "fair", "open"]
@@ -138,21 +138,21 @@ def _how_sure(facts: Facts, kind: str) -> list[str]:
     if kind == "better":
         parts.append("They lie above zero for every baseline: such a lead is hardly luck.")
         if (p := verdict.get("p")) is not None:
-            parts.append(f"p {_p_in_words(p)} (signed-rank tests over folds, Holm's method among finalists).")
+            how = "t tests" if "parts" in verdict else "signed-rank tests over folds"  # those of old
+            parts.append(f"p {_p_in_words(p)} ({how}, Holm's method among finalists).")
     elif kind == "as good":
         parts.append(f"Nothing leads by {margin_in_words(facts)}, the least gain that counts.")
     elif (closest := _over_the_best_baseline(facts)) is not None and closest.low > 0:
         parts.append("The lead may be real, but is not clear enough yet to claim it over every baseline.")
     else:
         parts.append("The interval leaves open who is better: a lead inside it may be luck.")
-    if (corrected := verdict.get("shrunken")) is not None:
-        words = facts.metric.shown_difference(corrected["mean"], corrected["low"], corrected["high"])
-        parts.append(f"Corrected for having been picked as the best of many, the lead is {words}.")
+    if (divided := parts_in_words(facts.metric, facts.parts)) is not None:
+        parts.append(divided)
     if (more := verdict.get("more_seeds")) is not None:
         parts.append(f"About {_folds(more, 'more fresh fold')} would decide.")
     if (budget := verdict.get("budget")) is not None:
         parts.append(budget)
-    return parts
+    return [*parts, *verdict.get("notes", [])]
 
 
 def _next_steps(facts: Facts) -> list[Step]:

@@ -1,16 +1,15 @@
 """Differences between two entries that were trained on the same folds, and what may be said of them.
 
-All of it is SciPy's but for the arithmetic that puts it together.
+What is estimated is the lead for images of this kind: for networks that learn from as many other images, with
+other seeds, and are scored on other images. Folds, the images that are scored and the images that folds learn
+from are all samples of what might have been, and each adds its part to the error.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +17,14 @@ from scipy import stats
 
 from augsearch.trainers.workspace.folds import FoldResult
 
-RESAMPLES = 2000
 CONFIDENCE = 0.95
-EXACT_FOLDS = 13
-"""Up to here the signed-rank test tries all 2^folds signs, ties and all."""
+TRAINING_SHARE = 1.0
+"""τ: the part of the variance between folds that counts as made by their training images."""
+SWEEPS = 4
+"""Rounds of backfitting until the effects of folds and images no longer change by anything that counts."""
+
+Gains = NDArray[np.float64]
+"""(F, N): how much more an entry gets of each image in each fold than another; nan where it isn't scored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +39,7 @@ class Difference:
     folds: int = 0
     """How many both were trained on."""
     p: float = 1.0
-    """The p value of the one-sided Wilcoxon signed-rank test over folds."""
+    """The one-sided p value of the hypothesis that it is no better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +47,39 @@ class Spread:
     """Where a difference gets its uncertainty from."""
 
     by_fold: float
-    """Standard deviation between folds: other training images, other seeds."""
+    """Standard deviation between folds: other seeds, other training images, chance on single images."""
     by_images: float
-    """Standard error that other validation images would make, and no number of folds takes away."""
+    """Standard error that other images to score on would make, and no number of folds takes away."""
+    by_training: float = 0.0
+    """Standard error that other images to learn from would make: folds draw from the same ones."""
+
+    @property
+    def by_data(self) -> float:
+        """Standard error that no number of folds takes away."""
+        return math.hypot(self.by_images, self.by_training)
 
     def error(self, folds: float) -> float:
         """Standard error of the mean over ``folds``."""
-        return math.hypot(self.by_fold / math.sqrt(folds), self.by_images)
+        return math.hypot(self.by_fold / math.sqrt(folds), self.by_data)
+
+    def half_width(self, folds: float, confidence: float = CONFIDENCE) -> float:
+        """Half of the interval of the mean over ``folds``, 2 or more."""
+        error = self.error(folds)
+        return error * float(stats.t.ppf(0.5 + confidence / 2, self.freedom(folds))) if error else 0.0
+
+    def freedom(self, folds: float) -> float:
+        """Degrees of freedom of the error (Satterthwaite 1946): few of what is known from folds alone."""
+        from_folds = self.by_fold**2 / folds + self.by_training**2
+        if not from_folds:
+            return math.inf
+        return (folds - 1) * (1 + self.by_images**2 / from_folds) ** 2
+
+    def p(self, mean: float, folds: int) -> float:
+        """The one-sided p value of the hypothesis that a difference of this mean is no more than chance."""
+        error = self.error(folds)
+        if error == 0:
+            return 0.0 if mean > 0 else 1.0
+        return float(stats.t.sf(mean / error, self.freedom(folds)))
 
 
 def gains_of(first: Sequence[FoldResult], second: Sequence[FoldResult]) -> NDArray[np.float64]:
@@ -59,105 +88,117 @@ def gains_of(first: Sequence[FoldResult], second: Sequence[FoldResult]) -> NDArr
 
 
 def compare(better: str, first: Sequence[FoldResult], worse: str, second: Sequence[FoldResult]) -> Difference:
-    """The difference of two entries on the folds that both have, with a 95 % interval.
-
-    Folds and images are both samples of what might have been. Over folds the interval is bootstrapped,
-    expanded for so few of them; what other images would change is added to it as the intervals of two
-    independent parts are (MOVER: Zou and Donner 2008, doi:10.1002/sim.3095).
-    """
+    """The difference of two entries on the folds that both have, with a 95 % interval; see ``parts_of``."""
     gains = gains_of(first, second)
-    mean = float(gains.mean())
-    low, high = fold_interval(gains)
-    images = _normal(CONFIDENCE) * image_error(first, second)
-    return Difference(
-        better,
-        worse,
-        mean,
-        mean - math.hypot(mean - low, images),
-        mean + math.hypot(high - mean, images),
-        len(gains),
-        signed_rank(gains),
-    )
+    return difference(better, worse, gains, spread(first, second) if len(gains) > 1 else None)
+
+
+def difference(better: str, worse: str, gains: NDArray[np.float64], noise: Spread | None) -> Difference:
+    """The mean of ``gains``, (F,), with a 95 % interval; without ``noise`` it is the mean itself."""
+    folds, mean = len(gains), float(gains.mean())
+    if noise is None:
+        return Difference(better, worse, mean, mean, mean, folds)
+    half = noise.half_width(folds)
+    return Difference(better, worse, mean, mean - half, mean + half, folds, noise.p(mean, folds))
 
 
 def spread(first: Sequence[FoldResult], second: Sequence[FoldResult]) -> Spread:
-    """What the difference of two entries is uncertain by."""
-    gains = gains_of(first, second)
-    return Spread(float(gains.std(ddof=1)), image_error(first, second))
+    """What the difference of two entries is uncertain by, from two folds or more; see ``parts_of``."""
+    parts = parts_of(first, second)
+    return parts.spread(parts.between)
 
 
-def leads_over(
-    baseline: Sequence[FoldResult], others: Sequence[Sequence[FoldResult]]
-) -> list[tuple[float, float]]:
-    """The mean lead of each of ``others`` over ``baseline``, and its standard error.
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The variances of which the uncertainty of a difference is made, by the method of moments."""
 
-    The error is from the noise of all: the few folds of one that was stopped early say little of their own.
+    between: float
+    """Between folds, beyond chance on single images: other seeds, other training images. Less than 0 where
+    folds lie closer together than chance alone lets expect."""
+    chance: float
+    """Of a fold's mean, by chance on its images."""
+    images: float
+    """Of the mean over all folds, by the images' own differences."""
+    share: float
+    """ρ: the share of the images that folds learn from which each learns from."""
+    folds: int
+
+    def spread(self, between: float) -> Spread:
+        """The uncertainty, with another estimate of the variance ``between`` folds."""
+        between, share = max(0.0, between), TRAINING_SHARE * self.share
+        return Spread(
+            math.sqrt(between + self.chance),
+            math.sqrt(self.images),
+            math.sqrt(between * share / (1 - share)),
+        )
+
+    @property
+    def surely_between(self) -> float:
+        """What the variance between folds hardly is less than: 1.64 standard errors below the estimate."""
+        total = self.between + self.chance
+        return self.between - 1.64 * total * math.sqrt(2 / (self.folds - 1))
+
+
+def parts_of(first: Sequence[FoldResult], second: Sequence[FoldResult]) -> Parts:
+    """The parts of the uncertainty of the difference of two entries, from two folds or more.
+
+    The gain of fold f on image i is taken apart into μ + a_f + b_i + e_fi, two-way random effects by the
+    method of moments (Searle, Casella and McCulloch 1992, chapter 5).
+
+    Folds learn from n of the same m images, so their effects a_f have ρ = n/m of that part of their variance
+    in common which the training images make, and not the seeds. With that part τ, of the variance v between
+    folds that is seen the mean over F folds has v·(1/F + τρ/(1−τρ)): the corrected resampling of Nadeau and
+    Bengio 2003 (doi:10.1023/A:1024068626366), for the part of training alone.
     """
-    noises = [spread(results, baseline) for results in others if len(results) > 1]
-    if not noises:
-        return []
-    pooled = Spread(
-        math.sqrt(np.mean([noise.by_fold**2 for noise in noises])),
-        math.sqrt(np.mean([noise.by_images**2 for noise in noises])),
-    )
-    leads = [(float(gains_of(results, baseline).mean()), len(results)) for results in others if results]
-    return [(lead, pooled.error(folds)) for lead, folds in leads]
+    pairs = list(zip(first, second, strict=False))
+    share = max(0.0, min(pairs[0][0].pool_share, 0.95))
+    if all(len(a.by_image) > 1 for a, _ in pairs):
+        between, chance, images = _components(_table(pairs))
+    else:
+        between, chance, images = float(gains_of(first, second).var(ddof=1)), 0.0, 0.0
+    return Parts(between, chance, images, share, len(pairs))
 
 
-def fold_interval(gains: NDArray[np.float64]) -> tuple[float, float]:
-    """The mean's interval over folds: a bootstrap's percentiles, wider by what it lacks with few folds.
+def _table(pairs: Sequence[tuple[FoldResult, FoldResult]]) -> Gains:
+    """The gains of ``pairs``, one a fold."""
+    if pairs[0][0].rows is None:
+        return np.stack([a.by_image - b.by_image for a, b in pairs])
+    width = len(pairs[0][0].rows)
+    gains = np.full((len(pairs), width), np.nan)
+    for row, (a, b) in zip(gains, pairs, strict=True):
+        row[a.rows] = a.by_image - b.by_image
+    return gains
 
-    Of n values a bootstrap's spread is too small by √((n−1)/n), and its tails are the normal
-    distribution's instead of Student's (Hesterberg 2015, doi:10.1080/00031305.2015.1089789, section 3.2).
-    """
+
+def _components(gains: Gains) -> tuple[float, float, float]:
+    """The variance between folds, that of chance in a fold's mean, and that of the whole mean by images."""
+    scored = ~np.isnan(gains)
+    seen = scored.any(axis=0)
+    gains, scored = gains[:, seen], scored[:, seen]
+    per_fold, per_image, total = scored.sum(axis=1), scored.sum(axis=0), int(scored.sum())
+    folds, images = scored.shape
+    centred = np.where(scored, gains - gains[scored].mean(), 0.0)
+    by_fold, by_image = np.zeros(folds), np.zeros(images)
+    for _ in range(SWEEPS):
+        by_fold = (centred.sum(axis=1) - scored @ by_image) / per_fold
+        by_fold -= by_fold.mean()
+        by_image = (centred.sum(axis=0) - by_fold @ scored) / per_image
+    rest = np.where(scored, centred - by_fold[:, None] - by_image, 0.0)
+    freedom = max(1, total - folds - images + 1)
+    chance = float((rest**2).sum()) / freedom
+    between = float(by_fold.var(ddof=1)) - chance * float(np.mean(1 / per_fold))
+    own = max(0.0, float(by_image.var(ddof=1)) - chance * float(np.mean(1 / per_image)))
+    weights = per_image / total
+    return between, chance / float(per_fold.mean()), own * float((weights**2).sum())
+
+
+def mean_interval(gains: NDArray[np.float64]) -> tuple[float, float]:
+    """The 95 % interval of the mean of independent ``gains``, (F,): Student's."""
     count, mean = len(gains), float(gains.mean())
     if count < 2 or np.ptp(gains) < 1e-12:
         return mean, mean
-    wanted = stats.t.ppf(0.5 + CONFIDENCE / 2, count - 1) * math.sqrt(count / (count - 1))
-    # So far out that some 1/10,000 is left, a bootstrap of few resamples knows little: go on in proportion.
-    reached = min(wanted, 2.5)
-    bootstrap = stats.bootstrap(
-        (gains,),
-        np.mean,
-        n_resamples=RESAMPLES,
-        confidence_level=float(2 * stats.norm.cdf(reached) - 1),
-        method="percentile",
-        rng=np.random.default_rng(0),
-    )
-    low, high = bootstrap.confidence_interval
-    return mean - (mean - low) * wanted / reached, mean + (high - mean) * wanted / reached
-
-
-def image_error(first: Sequence[FoldResult], second: Sequence[FoldResult]) -> float:
-    """Standard error of the mean difference that another sample of validation images would make.
-
-    The variance between images of what each gains on average over folds, less what of it is chance of the
-    folds (two-way random effects by the method of moments); 0 where single images aren't known.
-    """
-    gains = np.stack([a.by_image - b.by_image for a, b in zip(first, second, strict=False)])
-    folds, images = gains.shape
-    if images < 2 or folds < 2:
-        return 0.0
-    rows, columns = gains.mean(axis=1, keepdims=True), gains.mean(axis=0, keepdims=True)
-    chance = ((gains - rows - columns + gains.mean()) ** 2).sum() / ((folds - 1) * (images - 1))
-    return math.sqrt(max(0.0, columns.var(ddof=1) - chance / folds) / images)
-
-
-def signed_rank(gains: NDArray[np.float64]) -> float:
-    """p of the Wilcoxon signed-rank test (one-sided) that the gains are no more than chance."""
-    # Scores are shares of whole images: differences that are equal must be equal to the last bit.
-    gains = np.round(gains, 9)
-    if not gains.any():
-        return 1.0
-    ties = len(np.unique(np.abs(gains))) < len(gains) or not gains.all()
-    method: Any = "exact"
-    if ties:
-        few = len(gains) <= EXACT_FOLDS
-        method = stats.PermutationMethod(n_resamples=2**EXACT_FOLDS) if few else "approx"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of ties, where there are many folds
-        result = stats.wilcoxon(gains, zero_method="zsplit", alternative="greater", method=method)
-    return float(result.pvalue)
+    low, high = stats.t.interval(CONFIDENCE, count - 1, mean, stats.sem(gains))
+    return float(low), float(high)
 
 
 def holm(values: Sequence[float]) -> list[float]:
@@ -170,48 +211,16 @@ def holm(values: Sequence[float]) -> list[float]:
     return placed.tolist()
 
 
-def shrunken(
-    lead: float, error: float, others: Sequence[tuple[float, float]]
-) -> tuple[float, float, float] | None:
-    """A lead corrected for having been picked as the largest: its mean and 95 % interval.
-
-    Empirical Bayes (Efron and Morris 1975): what the leads of ``others``, (lead, standard error) each, say
-    of how far leads lie apart is the prior; normal on both sides. None where they are fewer than three.
-    """
-    if len(others) < 3:
-        return None
-    leads, errors = (np.array(values) for values in zip(*others, strict=True))
-    # Method of moments: what of the spread between leads isn't noise (DerSimonian and Laird 1986).
-    weights = 1 / np.maximum(errors, 1e-6) ** 2
-    mean = float(weights @ leads / weights.sum())
-    excess = weights @ (leads - mean) ** 2 - (len(leads) - 1)
-    between = max(0.0, excess / (weights.sum() - (weights**2).sum() / weights.sum()))
-    centre_weights = 1 / (np.maximum(errors, 1e-6) ** 2 + between)
-    centre = float(centre_weights @ leads / centre_weights.sum())
-    if error == 0:
-        return lead, lead, lead
-    # The prior's own mean is an estimate as well.
-    prior = between + 1 / centre_weights.sum()
-    trust = prior / (prior + error**2)
-    half = _normal(CONFIDENCE) * math.sqrt(trust) * error
-    middle = trust * lead + (1 - trust) * centre
-    return middle, middle - half, middle + half
-
-
 def folds_needed(half_width: float, noise: Spread, most: int = 10_000) -> int | None:
     """Folds until an interval reaches ``half_width`` to either side; None: no number of folds does it."""
-    z = _normal(CONFIDENCE)
-    room = (half_width / z) ** 2 - noise.by_images**2
-    if room <= 0:
+    if half_width <= stats.norm.ppf(0.5 + CONFIDENCE / 2) * noise.by_data:
         return None
-    folds = max(2, math.ceil(noise.by_fold**2 / room))
-    while folds < most and half_width < math.hypot(
-        stats.t.ppf(0.5 + CONFIDENCE / 2, folds - 1) * noise.by_fold / math.sqrt(folds), z * noise.by_images
-    ):
-        folds += 1
-    return folds if folds < most else None
-
-
-@lru_cache
-def _normal(confidence: float) -> float:
-    return float(stats.norm.ppf(0.5 + confidence / 2))
+    reach, fails = 2, 1
+    while reach < most and half_width < noise.half_width(reach):
+        fails, reach = reach, reach * 2
+    if half_width < noise.half_width(reach):
+        return None
+    while reach - fails > 1:
+        middle = (fails + reach) // 2
+        fails, reach = (middle, reach) if half_width < noise.half_width(middle) else (fails, middle)
+    return max(2, reach)

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import math
-
-from scipy import stats
-
-from augsearch.search.statistics.paired import CONFIDENCE, Spread
+from augsearch.search.statistics.paired import Spread
 from augsearch.search.statistics.sequential import Finalists
 from augsearch.search.statistics.verdict import FOUR_IN_FIVE
 from augsearch.trainers.evaluation.metrics import Metric
@@ -17,10 +13,7 @@ def detectable(noise: Spread, folds: int) -> float:
 
     Its 95 % interval excludes zero in 80 % of repetitions; ``more_seeds`` of a verdict goes by the same.
     """
-    tail = 0.5 + CONFIDENCE / 2
-    by_folds = float(stats.t.ppf(tail, folds - 1)) * noise.by_fold / math.sqrt(folds)
-    by_images = float(stats.norm.ppf(tail)) * noise.by_images
-    return math.hypot(by_folds, by_images) / FOUR_IN_FIVE
+    return noise.half_width(folds) / FOUR_IN_FIVE
 
 
 def noise_of(finalists: Finalists) -> Spread | None:
@@ -32,7 +25,7 @@ def noise_of(finalists: Finalists) -> Spread | None:
     others = finalists.candidates or [one for one in finalists.members if one is not best]
     if not others or min(len(best.results), len(others[0].results)) < 2:
         return None
-    return max(others, key=lambda one: one.mean).noise_over(best)
+    return finalists.noise(max(others, key=lambda one: one.mean), best)
 
 
 def shown_lead(metric: Metric, lead: float) -> str:

@@ -9,25 +9,31 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 from scipy import stats
 
-from augsearch.search.statistics.paired import Difference, Spread, compare, folds_needed, holm, spread
+from augsearch.search.statistics.looks import LEVEL, Look
+from augsearch.search.statistics.paired import (
+    Difference,
+    Parts,
+    Spread,
+    difference,
+    folds_needed,
+    gains_of,
+    holm,
+    parts_of,
+)
 from augsearch.trainers.evaluation.metrics import ACCURACY, Metric
 from augsearch.trainers.workspace.folds import FoldResult
 
-LEVEL = 0.05
-"""How often a candidate may be called better than every baseline where none is."""
-EARLY_LEVEL = 0.01
-"""The same before the last fold: looking often must not make it likely (Haybittle 1971, Peto 1976)."""
-EARLY_TAIL = 0.01
-"""How often, before the last fold, a lead of the margin may be taken for less, instead of 2.5 %."""
-FUTILE = 0.05
+FUTILE = 0.02
 """A candidate whose chance to win by the last fold is smaller stops."""
-LOOK = 8
-"""Folds between two interim analyses: with fewer the signed-rank test can't reach ``EARLY_LEVEL``."""
+STILL_WRONG = 0.2
+"""The share of what is still wrong below which a gain counts as none."""
+SURELY = 0.005
+"""A baseline that all candidates lead with a smaller p value takes no more folds."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,35 +46,26 @@ class Finalist:
     results: Sequence[FoldResult]
     unlabeled: bool = False
     """Whether it learns from unlabeled images."""
+    control_of: frozenset[int] | None = None
+    """Of a control: the candidates that must be better than it; None: it is none."""
+    same_help: bool = False
+    """Of a control: whether it has the teacher or the unlabeled images of its candidates, and not as many
+    image passes without them."""
 
     @cached_property
     def mean(self) -> float:
         """Mean score."""
         return float(np.mean([result.score for result in self.results]))
 
-    def over(self, other: Finalist) -> Difference:
-        """Its lead over ``other``, on the folds that both have."""
-        key = self._key(other)
-        if key not in self._leads:
-            self._leads[key] = compare(self.name, self.results, other.name, other.results)
-        return self._leads[key]
-
-    def noise_over(self, other: Finalist) -> Spread:
-        """What that lead is uncertain by."""
-        key = self._key(other)
-        if key not in self._noises:
-            self._noises[key] = spread(self.results, other.results)
-        return self._noises[key]
-
-    def _key(self, other: Finalist) -> tuple[int, int]:
-        return other.number, min(len(self.results), len(other.results))
+    def parts_over(self, other: Finalist) -> Parts:
+        """What its lead over ``other`` is uncertain by, from the folds that both have."""
+        key = other.number, min(len(self.results), len(other.results))
+        if key not in self._parts:
+            self._parts[key] = parts_of(self.results, other.results)
+        return self._parts[key]
 
     @cached_property
-    def _leads(self) -> dict[tuple[int, int], Difference]:
-        return {}
-
-    @cached_property
-    def _noises(self) -> dict[tuple[int, int], Spread]:
+    def _parts(self) -> dict[tuple[int, int], Parts]:
         return {}
 
 
@@ -77,8 +74,11 @@ class Finalists:
     """The candidates and baselines of a confirmation; the baselines the simplest first."""
 
     members: Sequence[Finalist]
-    margin: float
+    most_margin: float
+    """The gain below which a policy is as good as a simpler one, where much is still wrong."""
     metric: Metric = ACCURACY
+    relative: bool = True
+    """Whether that is less where less is still wrong; see ``margin``."""
 
     @cached_property
     def candidates(self) -> list[Finalist]:
@@ -88,158 +88,200 @@ class Finalists:
 
     @cached_property
     def baselines(self) -> list[Finalist]:
-        """The simplest first: what takes no unlabeled images before what does."""
-        return sorted((one for one in self.members if one.baseline), key=lambda one: one.unlabeled)
+        """The simplest first: what takes no unlabeled images before what does, and controls last."""
+        baselines = (one for one in self.members if one.baseline)
+        return sorted(baselines, key=lambda one: (one.control_of is not None, one.unlabeled))
 
-    @property
+    @cached_property
     def best_baseline(self) -> Finalist:
-        """That of the highest mean."""
-        return max(self.baselines, key=lambda one: one.mean)
+        """That of the highest mean; controls are for one candidate, and not for everyone."""
+        return max((one for one in self.baselines if one.control_of is None), key=lambda one: one.mean)
+
+    @cached_property
+    def margin(self) -> float:
+        """The gain below which a policy is as good as a simpler one: at most a fifth of what is still wrong
+        with the best baseline."""
+        if not self.relative:
+            return self.most_margin
+        return min(self.most_margin, STILL_WRONG * self.metric.still_wrong(self.best_baseline.mean))
+
+    def lead(self, one: Finalist, other: Finalist) -> Difference:
+        """The lead of ``one`` over ``other``, on the folds that both have."""
+        key = one.number, other.number
+        if key not in self._leads:
+            gains = gains_of(one.results, other.results)
+            noise = self.noise(one, other) if len(gains) > 1 else None
+            self._leads[key] = difference(one.name, other.name, gains, noise)
+        return self._leads[key]
+
+    def noise(self, one: Finalist, other: Finalist) -> Spread:
+        """What that lead is uncertain by.
+
+        Of how much folds differ two entries alone say little, so all that were trained on the same folds are
+        asked together; unless the two surely differ more.
+        """
+        parts = one.parts_over(other)
+        return parts.spread(max(self._between, parts.surely_between))
+
+    @cached_property
+    def _between(self) -> float:
+        """The variance between folds of a lead over the best baseline, from all entries."""
+        best = self.best_baseline
+        found = [
+            one.parts_over(best)
+            for one in self.members
+            if one is not best and min(len(one.results), len(best.results)) > 1
+        ]
+        if not found:
+            return 0.0
+        return float(np.average([one.between for one in found], weights=[one.folds - 1 for one in found]))
+
+    @cached_property
+    def _leads(self) -> dict[tuple[int, int], Difference]:
+        return {}
+
+    def rivals(self, candidate: Finalist) -> list[Finalist]:
+        """Whom ``candidate`` must be better than: the baselines, and its own controls."""
+        return [one for one in self.baselines if one.control_of is None or candidate.number in one.control_of]
 
     @cached_property
     def p_values(self) -> list[float]:
-        """p value of each of ``candidates``: that it is no better than every baseline.
+        """p value of each of ``candidates``: that it is no better than every one of its rivals.
 
-        Against all baselines at once the largest p counts (intersection–union: Berger 1982); among
-        several candidates it is adjusted by Holm's method.
+        Against all of them at once the largest p counts (intersection–union: Berger 1982); among several
+        candidates it is adjusted by Holm's method.
         """
-        return holm([max(own.over(baseline).p for baseline in self.baselines) for own in self.candidates])
+        return holm([max(self.lead(own, rival).p for rival in self.rivals(own)) for own in self.candidates])
 
     def beats_all(self, level: float) -> Finalist | None:
-        """The candidate that is better than every baseline, if one is."""
+        """The candidate that is better than every rival, if one is; ``level``: one-sided.
+
+        None either where another's control is surely better still: a baseline with help that is at hand.
+        """
         for candidate, p in zip(self.candidates, self.p_values, strict=True):
-            if p <= level and all(self._leads(candidate, baseline) for baseline in self.baselines):
+            if p <= level and not any(self.lead(one, candidate).low > 0 for one in self.baselines):
                 return candidate
         return None
 
-    def _leads(self, candidate: Finalist, baseline: Finalist) -> bool:
-        """Whether the interval of its lead lies above zero, being as wide as it must be for the best of
-        several candidates (Bonferroni): the test knows of folds alone, and images are luck as well."""
-        lead = candidate.over(baseline)
-        return lead.mean - _factor(lead.folds, LEVEL / 2 / len(self.candidates)) * (lead.mean - lead.low) > 0
+    def as_good(self, tail: float) -> Finalist | None:
+        """The simplest baseline that nothing leads by the margin or more, if one is known to be it.
 
-    def as_good(self, level: float) -> Finalist | None:
-        """The simplest baseline that nothing leads by the margin or more, if one is known to be it."""
+        ``tail``: how often a lead of the margin may be taken for less.
+        """
         for baseline in self.baselines:
             others = [one for one in self.members if one is not baseline]
-            if all(_highest(one.over(baseline), level) < self.margin for one in others):
+            if all(self._highest(one, baseline, tail) < self.margin for one in others):
                 return baseline
         return None
 
-    def level(self, folds: int) -> float:
-        """How wrong a claim may be: before the last of ``folds`` it must be surer."""
-        return LEVEL if max(len(one.results) for one in self.members) == folds else EARLY_LEVEL
-
-    def decided(self, level: float) -> bool:
-        """Whether more folds would change nothing."""
-        return self.beats_all(level) is not None or self.as_good(level) is not None
+    def decided(self, look: Look) -> bool:
+        """Whether more folds than at ``look`` would change nothing."""
+        return self.beats_all(look.level) is not None or self.as_good(look.tail) is not None
 
     def worth_more(self, folds: int) -> list[Finalist]:
         """Who is worth training on more folds, ``folds`` in all at most; none: the question is closed."""
         live = [one for one in self.candidates if self._may_win(one, folds)]
         if live:
-            level = EARLY_LEVEL / len(self.candidates)
+            level = SURELY / len(self.candidates)
             return live + [
                 one
                 for one in self.baselines
-                if not all((lead := own.over(one)).p <= level and lead.low > 0 for own in live)
+                if any(one in self.rivals(own) for own in live)
+                and not all(self.lead(own, one).p <= level for own in live)
             ]
         # No candidate will win. Which is the simplest baseline that is as good as anything?
         best = max(self.members, key=lambda one: one.mean)
         in_play = [
             one
             for one in self.baselines
-            if (one is best or best.over(one).low <= 0) and self._may_be_as_good(one, folds)
+            if (one is best or self.lead(best, one).low <= 0) and self._may_be_as_good(one, folds)
         ]
         return [
             one
             for one in self.members
-            if one in in_play or any(one.over(own).high >= self.margin for own in in_play)
+            if one in in_play or any(self.lead(one, own).high >= self.margin for own in in_play)
         ]
 
+    def needed(self, half_width: float, one: Finalist, other: Finalist) -> int | None:
+        """Folds until the interval of their difference is as narrow; None: no number of folds does it."""
+        return folds_needed(half_width, self.noise(one, other)) if half_width > 0 else None
+
+    def _highest(self, one: Finalist, baseline: Finalist, tail: float) -> float:
+        """The upper end of the lead's interval that leaves out ``tail``."""
+        lead = self.lead(one, baseline)
+        if lead.folds < 2:
+            return lead.high
+        return lead.mean + self.noise(one, baseline).half_width(lead.folds, 1 - 2 * tail)
+
     def _may_win(self, candidate: Finalist, folds: int) -> bool:
-        return all(self._chance(candidate, baseline, folds) >= FUTILE for baseline in self.baselines)
+        return all(self._chance(candidate, rival, folds) >= FUTILE for rival in self.rivals(candidate))
 
     def _chance(self, candidate: Finalist, baseline: Finalist, folds: int) -> float:
         """Predictive power: that the lead after ``folds`` will be clear, going by what is known of it now
         (Spiegelhalter, Freedman and Blackburn 1986)."""
-        lead, noise = candidate.over(baseline), candidate.noise_over(baseline)
+        lead, noise = self.lead(candidate, baseline), self.noise(candidate, baseline)
         left = folds - lead.folds
         if left <= 0 or noise.by_fold == 0:
             return float(lead.low > 0)
-        wanted = stats.norm.ppf(1 - LEVEL / 2) * noise.error(folds)
+        wanted = stats.norm.ppf(1 - LEVEL) * noise.error(folds)
         will_vary = noise.by_fold * math.sqrt(left / (folds * lead.folds))
         return float(stats.norm.cdf((lead.mean - wanted) / will_vary))
 
     def _may_be_as_good(self, baseline: Finalist, folds: int) -> bool:
         """Whether twice the folds might show it, going by the leads over it as they are now."""
         for other in self.members:
-            if other is not baseline and (lead := other.over(baseline)).high >= self.margin:
-                wanted = needed(self.margin - lead.mean, other, baseline)
+            if other is not baseline and (lead := self.lead(other, baseline)).high >= self.margin:
+                wanted = self.needed(self.margin - lead.mean, other, baseline)
                 if wanted is None or wanted > 2 * folds:
                     return False
         return True
 
 
-def _highest(lead: Difference, level: float) -> float:
-    """The upper end of the lead's interval; before the last fold of a wider one."""
-    if level == LEVEL:
-        return lead.high
-    return lead.mean + _factor(lead.folds, EARLY_TAIL) * (lead.high - lead.mean)
-
-
-@lru_cache
-def _factor(folds: int, tail: float) -> float:
-    """By how much wider an interval is whose tails are so small, instead of 2.5 % each."""
-    return (
-        float(stats.t.ppf(1 - tail, folds - 1) / stats.t.ppf(1 - LEVEL / 2, folds - 1)) if folds > 1 else 1.0
-    )
-
-
-def needed(half_width: float, first: Finalist, second: Finalist) -> int | None:
-    """Folds until the interval of their difference is as narrow; None: no number of folds does it."""
-    if half_width <= 0:
-        return None
-    return folds_needed(half_width, first.noise_over(second))
-
-
-def look_after(done: int, folds: int) -> int:
-    """How many folds there are at the next interim analysis."""
-    step = max(LOOK, math.ceil(folds / 4))
-    return min(folds, (done // step + 1) * step)
+Going = Sequence[int]
+"""The numbers of those who were trained on for the next look."""
 
 
 def interim_analysis(
-    finalist: Callable[[int, int], Finalist],
+    finalists: Callable[[dict[int, int]], Finalists],
     numbers: Sequence[int],
-    folds: int,
-    margin: float,
-    metric: Metric,
-) -> tuple[Finalists, list[tuple[int, int]]]:
-    """The finalists with their results so far, and the folds that the next analysis needs.
+    looks: Sequence[Look],
+    kept: Sequence[Going] = (),
+) -> tuple[Finalists, list[tuple[int, int]], list[list[int]]]:
+    """The finalists with their results so far, and the folds that the next look needs.
 
-    All begin; after every eighth fold or so those go on by whom the verdict may still change, until it
-    can't or all of ``folds`` are run.
+    All begin; after each look those go on by whom the verdict may still change, until it can't or no look is
+    left. Who once went on or stopped, as ``kept`` has it, is not asked again: what a later call knows of more
+    looks changes nothing that was.
 
     Args:
-        finalist: the finalist of an entry's number, with at most so many folds.
+        finalists: the finalists, each with at most so many folds, by its number.
         numbers: the entries' numbers.
-        folds: how many an entry runs at most.
-        margin: see ``Finalists``.
-        metric: see ``Finalists``.
+        looks: the looks, in order.
+        kept: who went on after each look of before.
 
     Returns:
-        The finalists, and who (by number) needs how many folds before the next analysis; empty: it is over.
+        The finalists; who (by number) needs how many folds before the next look, empty: it is over; and who
+        went on after each look.
     """
     reached = dict.fromkeys(numbers, 0)
-    going, done = set(numbers), 0
-    while True:
-        done = look_after(done, folds)
-        reached |= dict.fromkeys(going, done)
-        finalists = Finalists([finalist(number, reached[number]) for number in numbers], margin, metric)
-        wanting = [(one.number, done) for one in finalists.members if len(one.results) < reached[one.number]]
-        if wanting or done == folds or finalists.decided(EARLY_LEVEL):
-            return finalists, wanting
-        going = {one.number for one in finalists.worth_more(folds)}
+    going, history = list(numbers), []
+    for index, look in enumerate(looks):
+        reached |= dict.fromkeys(going, look.folds)
+        found = finalists(reached)
+        wanting = [
+            (one.number, look.folds) for one in found.members if len(one.results) < reached[one.number]
+        ]
+        if wanting:
+            return found, wanting, history
+        if index < len(kept):
+            going = list(kept[index])
+        elif found.decided(look):
+            going = []
+        elif index + 1 < len(looks):
+            going = [one.number for one in found.worth_more(looks[-1].folds)]
+        else:
+            going = [number for number in numbers if reached[number] == look.folds]
+        history.append(going)
         if not going:
-            return finalists, []
+            break
+    return found, [], history

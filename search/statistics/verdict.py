@@ -10,8 +10,9 @@ from typing import Any, Literal
 import numpy as np
 from scipy import stats
 
-from augsearch.search.statistics.paired import CONFIDENCE, Difference, Spread, shrunken
-from augsearch.search.statistics.sequential import LEVEL, Finalist, Finalists, needed
+from augsearch.search.statistics.looks import LEVEL, TAIL
+from augsearch.search.statistics.paired import CONFIDENCE, Difference, Spread
+from augsearch.search.statistics.sequential import Finalist, Finalists
 from augsearch.trainers.evaluation.metrics import Metric
 
 FOUR_IN_FIVE = 1.96 / (1.96 + 0.84)
@@ -63,6 +64,15 @@ class Confirmed:
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A part of a lead over the best baseline."""
+
+    of: str
+    """What brings it."""
+    difference: Difference
+
+
+@dataclass(frozen=True, slots=True)
 class Verdict:
     """What the confirmation found."""
 
@@ -79,8 +89,6 @@ class Verdict:
     """The best candidate against each baseline."""
     p: float | None = None
     """That the best candidate is better than every baseline by luck: see ``Finalists.p_values``."""
-    shrunken: tuple[float, float, float] | None = None
-    """The best candidate's lead over the best baseline, corrected for having been picked: mean, interval."""
     more_seeds: int | None = None
     """Folds that would decide what is undecided; None: nothing is, or no number of folds would."""
     gain: Difference | None = None
@@ -88,6 +96,10 @@ class Verdict:
     of the two learns from unlabeled images."""
     unlabeled_gain: Difference | None = None
     """What is recommended, if it learns from unlabeled images, against the best baseline that doesn't."""
+    parts: tuple[Part, ...] = ()
+    """What the lead of the candidate over the best baseline is made of, where it takes more than a policy."""
+    notes: tuple[str, ...] = ()
+    """What a person must know beside: what is missing, what was confirmed on these images before."""
     budget: str | None = None
     """What certainty the budget took; None: nothing."""
 
@@ -111,30 +123,30 @@ class Verdict:
             ],
             "differences": [asdict(difference) for difference in self.differences],
             "p": self.p,
-            "shrunken": dict(zip(("mean", "low", "high"), self.shrunken, strict=True))
-            if self.shrunken
-            else None,
             "more_seeds": self.more_seeds,
             "gain": asdict(self.gain) if self.gain else None,
             "unlabeled_gain": asdict(self.unlabeled_gain) if self.unlabeled_gain else None,
             "confidence": CONFIDENCE,
+            "parts": [{"of": part.of, **asdict(part.difference)} for part in self.parts],
+            "notes": list(self.notes),
             **({"budget": self.budget} if self.budget is not None else {}),
         }
 
 
 def reach_verdict(
-    finalists: Finalists, level: float = LEVEL, leads: Sequence[tuple[float, float]] = ()
+    finalists: Finalists, level: float = LEVEL, tail: float = TAIL, missing: Sequence[str] = ()
 ) -> Verdict:
     """The verdict on ``finalists``.
 
     Args:
         finalists: the candidates and baselines, with their results.
-        level: how often a claim may be wrong where no candidate is better.
-        leads: what the search says of its candidates' leads over the best baseline, with standard errors;
-            by them the winner's is corrected for having been picked.
+        level: one-sided; how often a candidate that is no better may be called better.
+        tail: one-sided; how often a lead of the margin may be taken for less.
+        missing: baselines that could not be trained, so that nothing can be called better than every one.
     """
     best = finalists.candidates[0] if finalists.candidates else None
-    winner, simplest = finalists.beats_all(level), finalists.as_good(level)
+    winner = None if missing else finalists.beats_all(level)
+    simplest = finalists.as_good(tail)
     more = None
     if winner is not None:
         kind: Kind = "better"
@@ -146,11 +158,6 @@ def reach_verdict(
         kind, chosen = "undecided", finalists.best_baseline
         more = _more_seeds(finalists)
         sentence = _undecided(finalists, more)
-    corrected = None
-    if best is not None:
-        lead = best.over(finalists.best_baseline)
-        error = best.noise_over(finalists.best_baseline).error(lead.folds) if lead.folds > 1 else 0.0
-        corrected = shrunken(lead.mean, error, leads)
     ranked = sorted(finalists.members, key=lambda one: -one.mean)
     return Verdict(
         sentence,
@@ -159,12 +166,52 @@ def reach_verdict(
         finalists.metric,
         finalists.margin,
         tuple(Confirmed.of(one) for one in ranked),
-        tuple(best.over(baseline) for baseline in finalists.baselines) if best else (),
+        tuple(finalists.lead(best, rival) for rival in finalists.rivals(best)) if best else (),
         finalists.p_values[0] if best else None,
-        corrected,
         more,
         *_gains(chosen, finalists),
+        parts=_parts(winner or best, finalists),
+        notes=_about_missing(missing),
     )
+
+
+def _about_missing(missing: Sequence[str]) -> tuple[str, ...]:
+    if not missing:
+        return ()
+    which = " and ".join(missing)
+    return (
+        f"{which} could not be trained, so nothing is called better than every baseline; "
+        "the same command tries again.",
+    )
+
+
+def _parts(candidate: Finalist | None, finalists: Finalists) -> tuple[Part, ...]:
+    """A candidate's lead over the best baseline, divided by its controls."""
+    if candidate is None:
+        return ()
+    baseline = finalists.best_baseline
+    own = [one for one in finalists.rivals(candidate) if one.control_of is not None]
+    found = []
+    for control in own:
+        if control.same_help:
+            found.append(Part("its policy", finalists.lead(candidate, control)))
+            found.append(Part("its teacher or unlabeled images", finalists.lead(control, baseline)))
+        else:
+            found.append(Part("as many image passes without them", finalists.lead(control, baseline)))
+    return tuple(found)
+
+
+def parts_in_words(metric: Metric, parts: Sequence[Part]) -> str | None:
+    """What a candidate's lead over the best baseline is made of; None: there is nothing to divide."""
+    if not parts:
+        return None
+    baseline = parts[-1].difference.worse
+    said = [
+        f"{part.of} {metric.shown_difference(lead.mean, lead.low, lead.high)}"
+        for part in parts
+        for lead in [part.difference]
+    ]
+    return f"What brings how much over {called(baseline)}: {'; '.join(said)}."
 
 
 def _gains(chosen: Finalist, finalists: Finalists) -> tuple[Difference | None, Difference | None]:
@@ -173,9 +220,11 @@ def _gains(chosen: Finalist, finalists: Finalists) -> tuple[Difference | None, D
     gain = None
     # Where one learns from unlabeled images and the other doesn't, the policies aren't what differs.
     if nothing is not None and nothing is not chosen and nothing.unlabeled == chosen.unlabeled:
-        gain = chosen.over(nothing)
+        gain = finalists.lead(chosen, nothing)
     alone = [one for one in finalists.baselines if not one.unlabeled]
-    beside = chosen.over(max(alone, key=lambda one: one.mean)) if alone and chosen.unlabeled else None
+    beside = (
+        finalists.lead(chosen, max(alone, key=lambda one: one.mean)) if alone and chosen.unlabeled else None
+    )
     return gain, beside
 
 
@@ -190,26 +239,29 @@ def called(name: str, begins: bool = False) -> str:
 
 
 def _better(winner: Finalist, finalists: Finalists) -> str:
-    closest = min((winner.over(baseline) for baseline in finalists.baselines), key=lambda lead: lead.mean)
-    lead = f"{_shown(finalists, closest)} over {called(closest.worse)}, the closest"
+    leads = [finalists.lead(winner, rival) for rival in finalists.rivals(winner)]
+    closest, p = min(leads, key=lambda lead: lead.mean), max(lead.p for lead in leads)
+    chance = "p < 0.001" if p < 0.001 else f"p = {p:.1g}"
+    lead = f"{_shown(finalists, closest)} over {called(closest.worse)}, the closest (one-sided {chance})"
     return f"{called(winner.name, begins=True)} is better than every baseline: {lead}."
 
 
 def _as_good(simplest: Finalist, finalists: Finalists) -> str:
     others = [one for one in finalists.members if one is not simplest]
-    best = max(others, key=lambda one: one.over(simplest).mean)
+    best = max(others, key=lambda one: finalists.lead(one, simplest).mean)
     what = f"{called(simplest.name, begins=True)} is as good as anything that was tried"
-    return f"{what} ({called(best.name)} over it: {_shown(finalists, best.over(simplest))}): use that."
+    lead = _shown(finalists, finalists.lead(best, simplest))
+    return f"{what} ({called(best.name)} over it: {lead}): use that."
 
 
 def _undecided(finalists: Finalists, more: int | None) -> str:
     fallback, rival = finalists.best_baseline, _rival(finalists)
-    lead = _shown(finalists, rival.over(fallback))
+    lead = _shown(finalists, finalists.lead(rival, fallback))
     said = f"Undecided: {called(rival.name)} against {called(fallback.name)} is {lead}"
     if more is not None:
         how = f"about {more} more seed{'' if more == 1 else 's'} would decide"
     elif math.isfinite(factor := _images_factor(finalists)):
-        how = f"more seeds won't decide, but some {factor:.0f} times as many images to confirm on would"
+        how = f"more seeds won't decide, but some {factor:.0f} times as many images would"
     else:
         how = "neither seeds nor images will decide between two that are so alike"
     return f"{said}; {how}. Until then use {called(fallback.name)}."
@@ -227,17 +279,19 @@ def _ways_to_decide(finalists: Finalists) -> list[list[tuple[float, Finalist, Fi
     ways = []
     if finalists.candidates:
         best = finalists.candidates[0]
-        ways.append([(best.over(baseline).mean, best, baseline) for baseline in finalists.baselines])
+        ways.append([(finalists.lead(best, rival).mean, best, rival) for rival in finalists.rivals(best)])
     for baseline in finalists.baselines:
         others = [one for one in finalists.members if one is not baseline]
-        ways.append([(finalists.margin - one.over(baseline).mean, one, baseline) for one in others])
+        ways.append(
+            [(finalists.margin - finalists.lead(one, baseline).mean, one, baseline) for one in others]
+        )
     return [way for way in ways if way and min(width for width, _, _ in way) > 0]
 
 
 def _more_seeds(finalists: Finalists) -> int | None:
     best = None
     for way in _ways_to_decide(finalists):
-        folds = [needed(width * FOUR_IN_FIVE, one, other) for width, one, other in way]
+        folds = [finalists.needed(width * FOUR_IN_FIVE, one, other) for width, one, other in way]
         done = min(min(len(one.results), len(other.results)) for _, one, other in way)
         if None not in folds:
             more = max(1, max(count for count in folds if count is not None) - done)
@@ -251,10 +305,10 @@ def _images_factor(finalists: Finalists) -> float:
 
     def factor(width: float, noise: Spread) -> float:
         # Half of the interval's variance to the images, half to the folds.
-        return 2 * (z * noise.by_images / width) ** 2
+        return 2 * (z * noise.by_data / width) ** 2
 
     ways = [
-        max(factor(width * FOUR_IN_FIVE, one.noise_over(other)) for width, one, other in way)
+        max(factor(width * FOUR_IN_FIVE, finalists.noise(one, other)) for width, one, other in way)
         for way in _ways_to_decide(finalists)
     ]
     best = max(2.0, math.ceil(min(ways))) if ways else math.inf

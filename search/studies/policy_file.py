@@ -32,7 +32,7 @@ def policy_file_of(study: optuna.Study, entry: Entry, verdict: dict[str, Any] | 
     evidence: dict[str, Any] = {
         "search": {
             "scores": [result.score for result in entry.results],
-            "mean": entry.score,
+            "mean": entry.score if entry.results else None,
             "n": len(entry.results),
         },
         "ledger": {

@@ -6,6 +6,7 @@ confirmation's and the final figures; whatever else is written (MLflow, files) c
 
 from __future__ import annotations
 
+import math
 import uuid
 from collections import defaultdict
 from dataclasses import dataclass
@@ -43,7 +44,9 @@ class Entry:
 
     @property
     def score(self) -> float:
-        """Mean score over the folds that were run, by the search's metric: higher is better."""
+        """Mean score over the folds that were run, by the search's metric: higher is better; nan of none."""
+        if not self.results:
+            return math.nan
         return sum(result.score for result in self.results) / len(self.results)
 
     @property
@@ -167,5 +170,5 @@ def confirmation_results(study: optuna.Study) -> defaultdict[int, dict[int, Fold
 
 def keep_confirmation(study: optuna.Study, number: int, fold: Fold, result: FoldResult) -> None:
     """Record a result of the confirmation."""
-    assert fold.stage is Stage.CONFIRMATION
+    assert fold.stage is not Stage.SEARCH
     study.set_user_attr(f"{_CONFIRMATION}{number} {fold.index}", result.to_json())

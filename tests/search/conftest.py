@@ -17,7 +17,7 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
 from augsearch.policies import Policy
-from augsearch.search.race.confirm import Confirmation, choose_finalists
+from augsearch.search.race.confirm import Confirmation, Rules, choose_finalists
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import BASELINE_POLICIES
 from augsearch.search.studies.study import keep_confirmation, open_storage
@@ -116,7 +116,9 @@ def _make_study(
     if stage == "confirmed":
         finalists = choose_finalists(study, settings.confirmation.finalists)
         while missing := (
-            confirmation := Confirmation(study, finalists, settings.confirmation.folds, 0.01, METRICS[metric])
+            confirmation := Confirmation(
+                study, finalists, Rules(settings.confirmation.folds, 0.01, METRICS[metric])
+            )
         ).missing():
             for entry, fold in missing:
                 result = _made_result(truths[entry.number], metric, rng)

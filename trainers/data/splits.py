@@ -19,7 +19,7 @@ TEST_PERCENT = 20
 VALIDATION_PERCENT = 15
 CONFIRMATION_PERCENT = 15
 
-SPLITTING, FOLDING, HALVING = 0, 1, 3
+SPLITTING, FOLDING, HALVING, CROSS_FITTING, SCORING = 0, 1, 3, 4, 5
 """Goes into the seed of what is shuffled, so that no two shuffles share their random numbers.
 
 2 is that of the sample of unlabeled images.
@@ -133,8 +133,7 @@ def fold_subset(train: Indices, labels: Indices, *, fold: int, size: int, seed: 
     """
     # A class may have no training image here: not all labels occur in every array of them.
     members = [own for own in _by_class(np.sort(train), labels, 1) if len(own)]
-    if size < len(members):
-        raise UserError(f"a fold must have an image of each of the {len(members)} classes, got size {size}")
+    _check_size(size, len(members))
     counts = [len(images) for images in members]
     chosen = []
     for label, (images, number) in enumerate(zip(members, _apportion(counts, size, 1), strict=True)):
@@ -143,6 +142,51 @@ def fold_subset(train: Indices, labels: Indices, *, fold: int, size: int, seed: 
         order = np.random.default_rng([seed, FOLDING, turn, label]).permutation(images)
         chosen.append(order[stretch * number : (stretch + 1) * number])
     return _joined(chosen)
+
+
+def cross_fitted(
+    pool: Indices, labels: Indices, *, fold: int, size: int, most: int, seed: int
+) -> tuple[Indices, Indices]:
+    """Divide ``pool`` for a fold: what it learns from and what it is scored on, whoever the candidate is.
+
+    Repeated cross-fitting: every image is learned from in some folds and scored in others. Of each class,
+    folds take one stretch after another of a shuffled order and of a new one when it has run out: stretches
+    to learn from where those are half of the class or less, else stretches to score. So any few folds share
+    as few images as can be.
+
+    Args:
+        pool: int64, indices into ``labels``.
+        labels: int64, (N,), labels of all images.
+        fold: 0 or more.
+        size: how many images to learn from, fewer than ``pool`` has.
+        most: how many images to score at most; a stratified sample of the others.
+        seed: 0 or more.
+
+    Returns:
+        Two arrays, int64, sorted, disjoint and stratified by class; of a class with one image the second has
+        none.
+
+    Raises:
+        UserError: ``size`` is less than the number of classes.
+    """
+    members = [own for own in _by_class(np.sort(pool), labels, 1) if len(own)]
+    _check_size(size, len(members))
+    counts = [len(images) for images in members]
+    learned, scored = [], []
+    for label, (images, number) in enumerate(zip(members, _apportion(counts, size, 1), strict=True)):
+        cut = number if 2 * number <= len(images) else len(images) - number
+        turn, stretch = divmod(fold, len(images) // cut if cut else 1)
+        order = np.random.default_rng([seed, CROSS_FITTING, turn, label]).permutation(images)
+        inside = np.zeros(len(images), dtype=bool)
+        inside[stretch * cut : (stretch + 1) * cut] = True
+        learns = inside if cut == number else ~inside
+        learned.append(order[learns])
+        scored.append(order[~learns])
+    if sum(map(len, scored)) > most:
+        rng = np.random.default_rng([seed, SCORING, fold])
+        sizes = _apportion([len(own) for own in scored], most, 0)
+        scored = [rng.permutation(own)[:few] for own, few in zip(scored, sizes, strict=True)]
+    return _joined(learned), _joined(scored)
 
 
 def halves(images: Indices, labels: Indices, *, seed: int) -> tuple[Indices, Indices]:
@@ -222,6 +266,12 @@ def _check_counts(classes: Sequence[str], images: list[Indices], purpose: str, n
         if len(own) < needed:
             plural = "image" if len(own) == 1 else "images"
             raise UserError(f"class '{name}' has {len(own)} {plural} {purpose}, it needs at least {needed}")
+
+
+def _check_size(size: int, classes: int) -> None:
+    """Check that a fold can have an image of every class."""
+    if size < classes:
+        raise UserError(f"a fold must have an image of each of the {classes} classes, got size {size}")
 
 
 def _joined(images: list[Indices]) -> Indices:

@@ -189,6 +189,12 @@ class Metric:
     """What is written behind a score that is shown; empty: nothing."""
     direction: Literal[1, -1] = 1
     """-1: people know it as something of which less is better, and the score is its negative."""
+    perfect: float = 1.0
+    """The score of predictions that could not be better."""
+
+    def still_wrong(self, score: float) -> float:
+        """What ``score`` lacks to be perfect."""
+        return self.perfect - score
 
     @property
     def suffix(self) -> str:
@@ -296,6 +302,7 @@ LOG_LOSS = declared(
         digits=3,
         symbol="",
         direction=-1,
+        perfect=0.0,
     )
 )
 

@@ -25,7 +25,7 @@ from augsearch.trainers.training.recipe import Recipe, usual_label_smoothing
 from augsearch.trainers.training.setup import TrainingSetup
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folder import Workspace, open_workspace
-from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
+from augsearch.trainers.workspace.folds import Fold, FoldResult
 
 
 def evaluate(folder: Path, candidate: Candidate, fold: Fold) -> FoldResult:
@@ -53,7 +53,7 @@ def _evaluate(
         # One student: with as many as the final training has, a fold would cost several times as much.
         model, more = _trained(workspace, candidate, fold, device, network, labeled_by=model)
         passes += more
-    images, labels = workspace.scored_images(fold.stage)
+    images, labels = workspace.scored_images(fold)
     logits = predict(model, images, device)
     scores, metric = score(logits, labels), METRICS[workspace.proxy.metric]
     return FoldResult(
@@ -67,15 +67,17 @@ def _evaluate(
         balanced_accuracy=scores.balanced_accuracy,
         metric=metric.name,
         values=None if metric is ACCURACY else metric.per_image(logits, labels).astype(np.float16),
-        beside=None if workspace.target is None else _beside(workspace, model, fold.stage, device),
+        beside=None if workspace.target is None else _beside(workspace, model, fold, device),
         teacher_images=teacher.images if teacher else 0,
         teacher_seconds=teacher.seconds if teacher else 0.0,
+        pool_share=workspace.pool_share(fold),
+        rows=workspace.scored_rows(fold),
     )
 
 
-def _beside(workspace: Workspace, model: nn.Module, stage: Stage, device: torch.device) -> float:
+def _beside(workspace: Workspace, model: nn.Module, fold: Fold, device: torch.device) -> float:
     """The score on the data's own images, by the metric of the search."""
-    own, metric = workspace.scored_on(stage), METRICS[workspace.proxy.metric]
+    own, metric = workspace.scored_on(fold), METRICS[workspace.proxy.metric]
     logits = predict(model, workspace.data.images[own], device)
     return float(metric.per_image(logits, workspace.data.labels[own]).mean())
 
@@ -104,7 +106,10 @@ def _trained(
     setup = TrainingSetup(
         labeled(workspace, chosen, logits),
         candidate.policy,
-        Recipe(epochs=proxy.epochs, label_smoothing=usual_label_smoothing(candidate.semi)),
+        Recipe(
+            epochs=max(1, round(proxy.epochs * candidate.passes)),
+            label_smoothing=usual_label_smoothing(candidate.semi),
+        ),
         seed=training_seed,
         device=device,
         distillation=candidate.distillation,

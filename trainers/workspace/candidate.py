@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, SerializeAsAny
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny
 from pydantic_core import PydanticKnownError
 
 from augsearch.policies import Distillation, Policy, Semi, Training, Transfer
@@ -31,6 +31,8 @@ class Candidate(BaseModel):
     distillation: Distillation | None = None
     transfer: Transfer | None = None
     semi: SerializeAsAny[Semi] | None = None
+    passes: float = Field(default=1.0, gt=0, le=100, allow_inf_nan=False)
+    """How many times as long as usual it trains, to be compared with what takes more than one training."""
 
     @property
     def training(self) -> Training:

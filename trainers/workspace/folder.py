@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from augsearch.policies.atomic import whole_file, write_text
 from augsearch.trainers.data.dataset import ImageData, Indices, load_cache
-from augsearch.trainers.data.splits import Splits, fold_subset
+from augsearch.trainers.data.splits import Splits, cross_fitted, fold_subset
 from augsearch.trainers.data.target_domain import Target, load_target
 from augsearch.trainers.models.names import is_model_file
 from augsearch.trainers.workspace.candidate import SELF, ProxySettings
@@ -37,23 +37,54 @@ class Workspace:
     target: Target | None = None
     """What candidates are scored on instead of the data's own images."""
 
-    def scored_on(self, stage: Stage) -> Indices:
-        """The data's own validation images of ``stage``."""
-        return self.validation if stage is Stage.SEARCH else self.confirmation
+    @property
+    def pool(self) -> Indices:
+        """What cross-fitting divides anew in each fold: all that neither scored the search nor is sealed."""
+        return np.sort(np.concatenate([self.train, self.confirmation]))
 
-    def scored_images(self, stage: Stage) -> tuple[NDArray[np.uint8], Indices]:
+    def scored_on(self, fold: Fold) -> Indices:
+        """The data's own images that are scored in ``fold``."""
+        if fold.stage is Stage.CROSS_FITTING:
+            return self._cross_fitted(fold)[1]
+        return self.validation if fold.stage is Stage.SEARCH else self.confirmation
+
+    def scored_images(self, fold: Fold) -> tuple[NDArray[np.uint8], Indices]:
         """Images (N, S, S, C) and labels that candidates are scored on: the target's if there is one."""
         if self.target is None:
-            rows = self.scored_on(stage)
+            rows = self.scored_on(fold)
             return self.data.images[rows], self.data.labels[rows]
-        half = self.target.validation if stage is Stage.SEARCH else self.target.confirmation
+        half = self.target.validation if fold.stage is Stage.SEARCH else self.target.confirmation
         return self.target.images(half), self.target.labels(half)
+
+    def scored_rows(self, fold: Fold) -> NDArray[np.bool_] | None:
+        """(M,): which images of ``pool`` are scored in ``fold``; None: the same images in every fold."""
+        if fold.stage is not Stage.CROSS_FITTING:
+            return None
+        return np.isin(self.pool, self.scored_on(fold), assume_unique=True)
 
     def training_subset(self, fold: Fold) -> Indices:
         """The training images of ``fold``."""
+        if fold.stage is Stage.CROSS_FITTING:
+            return self._cross_fitted(fold)[0]
         seed = 2 * self.proxy.seed + list(Stage).index(fold.stage)
         return fold_subset(
             self.train, self.data.labels, fold=fold.index, size=self.proxy.fold_size, seed=seed
+        )
+
+    def pool_share(self, fold: Fold) -> float:
+        """The share of the images that folds learn from which ``fold`` learns from."""
+        drawn_from = self.pool if fold.stage is Stage.CROSS_FITTING else self.train
+        return len(self.training_subset(fold)) / len(drawn_from)
+
+    def _cross_fitted(self, fold: Fold) -> tuple[Indices, Indices]:
+        size = min(self.proxy.fold_size, len(self.train))
+        return cross_fitted(
+            self.pool,
+            self.data.labels,
+            fold=fold.index,
+            size=size,
+            most=size * self.proxy.epochs,  # scoring never costs more than training
+            seed=self.proxy.seed,
         )
 
     def sample(self, size: int) -> Indices:

@@ -15,10 +15,14 @@ from augsearch.trainers.evaluation.metrics import ACCURACY, METRICS
 
 
 class Stage(StrEnum):
-    """The two times when candidates are scored, on different validation images and seeds."""
+    """The times when candidates are scored, on different validation images and seeds."""
 
     SEARCH = "search"
     CONFIRMATION = "confirmation"
+    """On a part of the images that no fold learns from."""
+    CROSS_FITTING = "cross-fitting"
+    """The confirmation where the images to learn from and those to confirm on are divided anew in each fold:
+    it learns from some of both together and is scored on the others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +51,7 @@ class FoldResult:
     images: int
     """Image passes of the training."""
     correct: NDArray[np.bool_]
-    """(N,): which validation images were classified rightly."""
+    """(N,): which of the images that were scored were classified rightly."""
     macro_f1: float = math.nan
     """This and the next are missing from results that older versions stored."""
     balanced_accuracy: float = math.nan
@@ -61,6 +65,13 @@ class FoldResult:
     """This and the next: what training the fold's teacher took. All who ask it share it, so of all results
     on a fold it counts once."""
     teacher_seconds: float = 0.0
+    pool_share: float = 0.0
+    """The share of the images that folds learn from which this one learned from: the larger it is, the more
+    of them do any two have in common. This and the next are missing from results that older versions stored.
+    """
+    rows: NDArray[np.bool_] | None = None
+    """(M,): which of the images that folds are divided from anew were scored here; None: the same ones in
+    every fold."""
 
     @property
     def score(self) -> float:
@@ -73,21 +84,37 @@ class FoldResult:
         return (self.correct if self.values is None else self.values).astype(float)
 
     def to_json(self) -> dict[str, Any]:
-        """Plain values; ``correct`` as one bit an image."""
-        bits = base64.b64encode(np.packbits(self.correct).tobytes()).decode()
+        """Plain values; ``correct`` and ``rows`` as one bit an image."""
         values = None if self.values is None else base64.b64encode(self.values.tobytes()).decode()
-        return {**asdict(self), "correct": bits, "scored": len(self.correct), "values": values}
+        document = {
+            **asdict(self),
+            "correct": _bits(self.correct),
+            "scored": len(self.correct),
+            "values": values,
+        }
+        if self.rows is not None:
+            document |= {"rows": _bits(self.rows), "pool": len(self.rows)}
+        return document
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> FoldResult:
         """What ``to_json`` made."""
         values = dict(document)
-        scored = values.pop("scored")
-        packed = np.frombuffer(base64.b64decode(values["correct"]), dtype=np.uint8)
-        values["correct"] = np.unpackbits(packed, count=scored).astype(bool)
+        values["correct"] = _unpacked(values["correct"], values.pop("scored"))
+        if values.get("rows") is not None:
+            values["rows"] = _unpacked(values["rows"], values.pop("pool"))
         if values.get("values") is not None:
             values["values"] = np.frombuffer(base64.b64decode(values["values"]), dtype=np.float16)
         return cls(**values)
+
+
+def _bits(mask: NDArray[np.bool_]) -> str:
+    return base64.b64encode(np.packbits(mask).tobytes()).decode()
+
+
+def _unpacked(bits: str, count: int) -> NDArray[np.bool_]:
+    packed = np.frombuffer(base64.b64decode(bits), dtype=np.uint8)
+    return np.unpackbits(packed, count=count).astype(bool)
 
 
 def default_fold_size(train: int) -> int:

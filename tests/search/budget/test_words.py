@@ -58,7 +58,7 @@ def finalists_with(folds: int, lead: float) -> Finalists:
 
 def test_a_verdict_by_fewer_folds_says_what_they_find_and_what_all_would() -> None:
     sizes = Sizes(9, 2, 400, 30, 8, 20)
-    words = cost_in_words(TASK, sizes, finalists_with(8, 0.01), folds=8, budget=240)
+    words = cost_in_words(TASK, sizes, finalists_with(8, 0.01), folds=8, budget=240, closed=False)
     assert words is not None
     assert words.startswith(
         "The budget of 4 min allowed 8 of up to 32 fresh folds, of 400 images × 30 epochs "
@@ -70,12 +70,21 @@ def test_a_verdict_by_fewer_folds_says_what_they_find_and_what_all_would() -> No
 
 @pytest.mark.parametrize(("run", "folds", "lead"), [(32, 32, 0.01), (8, 16, 0.25)])
 def test_what_the_budget_did_not_take_is_not_told(run: int, folds: int, lead: float) -> None:
-    assert cost_in_words(TASK, USUAL, finalists_with(run, lead), folds, budget=240) is None
+    assert (
+        cost_in_words(TASK, USUAL, finalists_with(run, lead), folds, budget=240, closed=run < folds) is None
+    )
 
 
 @pytest.mark.parametrize(("run", "folds", "lead"), [(32, 32, 0.01), (8, 16, 0.25)])
 def test_smaller_folds_are_told_whatever_the_number_of_folds_said(run: int, folds: int, lead: float) -> None:
-    words = cost_in_words(TASK, Sizes(9, 2, 240, 25, folds, 20), finalists_with(run, lead), folds, budget=240)
+    words = cost_in_words(
+        TASK,
+        Sizes(9, 2, 240, 25, folds, 20),
+        finalists_with(run, lead),
+        folds,
+        budget=240,
+        closed=run < folds,
+    )
     assert words == (
         "The budget of 4 min allowed smaller folds, of 240 images × 25 epochs instead of 800 × 30: "
         "on more images and for longer, leads may be others."

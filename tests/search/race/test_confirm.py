@@ -10,11 +10,10 @@ import pytest
 from optuna.trial import TrialState
 
 from augsearch.policies import Distillation, Policy, Transfer, UserError
-from augsearch.search.race.confirm import Confirmation, choose_finalists
+from augsearch.search.race.confirm import Confirmation, Rules, choose_finalists
 from augsearch.search.space.space import BASELINE_POLICIES
-from augsearch.search.statistics.sequential import LOOK
+from augsearch.search.statistics.looks import FIRST
 from augsearch.search.studies.study import Entry, keep_confirmation
-from augsearch.trainers.evaluation.metrics import ACCURACY
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
 
@@ -45,7 +44,7 @@ class Bench:
         ]
 
     def confirmation(self) -> Confirmation:
-        return Confirmation(self.study, self.finalists, self.folds, 0.01, ACCURACY)
+        return Confirmation(self.study, self.finalists, Rules(self.folds, 0.01))
 
     def go_on(self, most: int = 10_000) -> None:
         """Do what the driver does, without trainings."""
@@ -64,10 +63,10 @@ def test_what_is_clear_after_the_first_look_takes_no_more_folds() -> None:
     bench = Bench({"none": 0.70, "TrivialAugment": 0.75, 2: 0.60})
     bench.go_on()
     verdict = bench.confirmation().verdict()
-    assert max(fold for _, fold in bench.run) == LOOK - 1
+    assert max(fold for _, fold in bench.run) == FIRST - 1
     assert verdict.kind == "as good"
     assert verdict.recommended == 1
-    assert all(len(one.scores) == LOOK for one in verdict.confirmed)
+    assert all(len(one.scores) == FIRST for one in verdict.confirmed)
 
 
 def test_all_fold_by_fold_so_that_a_kill_leaves_pairs() -> None:
@@ -81,7 +80,7 @@ def test_a_candidate_that_may_win_goes_on_with_those_that_it_may_not_beat() -> N
     bench.go_on()
     folds = {number: sum(one == number for one, _ in bench.run) for number in range(3)}
     assert folds[0] < folds[2]
-    assert folds[1] == folds[2] > LOOK
+    assert folds[1] == folds[2] > FIRST
 
 
 @pytest.mark.parametrize("killed_after", [1, 20, 25, 40])
@@ -97,14 +96,52 @@ def test_killed_and_taken_up_it_runs_the_same_folds_and_says_the_same(killed_aft
 
 
 def test_more_folds_go_on_from_those_that_are_run() -> None:
-    bench = Bench({"none": 0.70, "TrivialAugment": 0.80, 2: 0.805}, folds=8)
+    bench = Bench({"none": 0.70, "TrivialAugment": 0.80, 2: 0.8055}, folds=8)
     bench.go_on()
+    assert bench.confirmation().verdict().kind == "undecided"
     before = list(bench.run)
     bench.folds = 32
     bench.go_on()
     assert bench.run[: len(before)] == before
     assert len(bench.run) > len(before)
     assert len(set(bench.run)) == len(bench.run)
+
+
+def looks(bench: Bench) -> list[int]:
+    bench.confirmation().progress()
+    return [look[0] for look in bench.study.user_attrs["looks of confirmation"]["looks"]]
+
+
+def test_raising_the_folds_moves_no_look_and_trains_nobody_who_is_out() -> None:
+    bench = Bench({"none": 0.70, "TrivialAugment": 0.80, 2: 0.806, 3: 0.60}, folds=32)
+    bench.go_on()
+    assert looks(bench) == [8, 16, 32]
+    out = {number for number in range(4) if sum(one == number for one, _ in bench.run) < 32}
+    assert {0, 3} <= out
+    before = len(bench.run)
+    bench.folds = 84
+    bench.go_on()
+    assert looks(bench) == [8, 16, 32, 64, 84]
+    assert not {number for number, _ in bench.run[before:]} & out
+
+
+def test_what_is_decided_is_not_looked_at_again_for_more_folds() -> None:
+    bench = Bench({"none": 0.70, "TrivialAugment": 0.75, 2: 0.60})
+    bench.go_on()
+    before, verdict = list(bench.run), bench.confirmation().verdict()
+    bench.folds = 64
+    bench.go_on()
+    assert bench.run == before
+    assert bench.confirmation().verdict() == verdict
+
+
+def test_fewer_folds_than_planned_end_it_at_those_that_are_run() -> None:
+    bench = Bench({"none": 0.70, "TrivialAugment": 0.80, 2: 0.805}, folds=64)
+    bench.go_on(most=30)
+    bench.folds = 12
+    bench.go_on()
+    assert looks(bench) == [8, 12]
+    assert max(fold for _, fold in bench.run) == 11
 
 
 def test_progress_ends_where_it_is_done() -> None:

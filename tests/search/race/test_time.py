@@ -11,14 +11,14 @@ from augsearch.search.console import Display
 from augsearch.search.engines.inline import InlineEngine
 from augsearch.search.inputs.prepare import open_data
 from augsearch.search.inputs.run_data import Data
-from augsearch.search.race.confirm import Confirmation, choose_finalists, confirm
+from augsearch.search.race.confirm import Confirmation, Rules, choose_finalists, confirm
 from augsearch.search.race.race import Race
 from augsearch.search.race.resume import study_of
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import BASELINE_POLICIES
-from augsearch.search.statistics.sequential import LOOK
+from augsearch.search.statistics.looks import FIRST
 from augsearch.search.studies.study import Entry, entries
-from augsearch.trainers.evaluation.metrics import ACCURACY
+from augsearch.trainers.workspace.folds import Stage
 
 
 @pytest.fixture
@@ -45,20 +45,22 @@ def test_the_baselines_run_whatever_the_time_and_others_while_there_is_some(
     assert all(len(one.results) == 2 for one in entries(study) if one.baseline)
 
 
-@pytest.mark.parametrize("last", [3, LOOK, LOOK + 1])
+@pytest.mark.parametrize("last", [3, FIRST, FIRST + 1])
 def test_a_confirmation_out_of_time_has_its_last_look_after_the_folds_that_all_have(
     settings: Settings, last: int
 ) -> None:
     study, data = raced(settings, 0)
     # A margin that nothing is as good by, so that all go on.
-    confirmation = Confirmation(study, choose_finalists(study, 2), 32, 1e-9, ACCURACY)
+    confirmation = Confirmation(study, choose_finalists(study, 2), Rules(32, 1e-9))
     asked: list[int] = []
 
     def may_begin(fold: int, going: Sequence[Entry]) -> bool:
         asked.append(fold)
         return fold < last
 
-    for entry, result in confirm(confirmation, InlineEngine(), data.workspace, may_begin):
+    for entry, result in confirm(
+        confirmation, Stage.CROSS_FITTING, InlineEngine(), data.workspace, may_begin
+    ):
         assert entry.baseline
         assert result.images
     verdict = confirmation.verdict()

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from augsearch.search.statistics.paired import (
+    TRAINING_SHARE,
     Spread,
     compare,
-    fold_interval,
     folds_needed,
     holm,
-    image_error,
-    leads_over,
-    shrunken,
-    signed_rank,
+    mean_interval,
+    parts_of,
+    spread,
 )
 from augsearch.trainers.workspace.folds import FoldResult
 
@@ -41,31 +39,37 @@ def test_a_difference_is_of_pairs_on_the_folds_that_both_have() -> None:
 
 
 @pytest.mark.parametrize("folds", [4, 8, 16])
-def test_the_interval_over_folds_misses_the_truth_in_one_of_twenty(folds: int) -> None:
-    worlds = 400
+def test_the_interval_of_a_mean_misses_the_truth_in_one_of_twenty(folds: int) -> None:
     misses = 0
-    for world in range(worlds):
-        low, high = fold_interval(np.random.default_rng(world).normal(0, 1, folds))
+    for world in range(400):
+        low, high = mean_interval(np.random.default_rng(world).normal(0, 1, folds))
         misses += not low <= 0 <= high
     # 20 are expected; fewer than 6 or more than 42 happen once in some 10,000 runs.
     assert 6 <= misses <= 42
+
+
+def gain(values: np.ndarray, rows: np.ndarray | None = None, share: float = 0.0) -> FoldResult:
+    """A result whose every image adds its value to the score."""
+    mean, empty = float(values.mean()), np.empty(0, dtype=bool)
+    return FoldResult(mean, 0.5, 0.05, 1.0, 100, empty, values=values, pool_share=share, rows=rows)
+
+
+def nothing_like(results: list[FoldResult]) -> list[FoldResult]:
+    """Results on the same folds and images that gain nothing."""
+    return [gain(np.zeros_like(one.values), one.rows, one.pool_share) for one in results]  # type: ignore[arg-type]
 
 
 def test_the_interval_widens_by_what_other_images_would_say() -> None:
     rng = np.random.default_rng(0)
     folds, images = 8, 200
     truth = rng.normal(0, 0.5, images)  # the same in every fold: only other images would change it
-    first = []
-    for _ in range(folds):
-        values = (truth + rng.normal(0, 0.1, images)).astype(np.float16)
-        first.append(result(float(values.astype(float).mean()), values))
-    second = [result(0.0, np.zeros(images, dtype=np.float16)) for _ in range(folds)]
-    assert image_error(first, second) == pytest.approx(0.5 / math.sqrt(images), rel=0.2)
+    first = [gain(truth + rng.normal(0, 0.1, images)) for _ in range(folds)]
+    second = nothing_like(first)
+    assert spread(first, second).by_images == pytest.approx(0.5 / math.sqrt(images), rel=0.2)
     blind = [result(one.score) for one in first], results(*[0.0] * folds)
     seen, unseen = compare("a", first, "b", second), compare("a", blind[0], "b", blind[1])
     assert seen.mean == pytest.approx(unseen.mean)
     assert seen.high - seen.low > 3 * (unseen.high - unseen.low)
-    assert seen.p == unseen.p
 
 
 def test_luck_of_folds_is_not_taken_for_that_of_images() -> None:
@@ -75,76 +79,61 @@ def test_luck_of_folds_is_not_taken_for_that_of_images() -> None:
         rows = rng.random((16, 400)) < 0.8
         return [FoldResult(float(row.mean()), 0.5, 0.05, 1.0, 100, row) for row in rows]
 
-    errors = [image_error(lucky(), lucky()) for _ in range(40)]
-    naive = math.sqrt(2 * 0.8 * 0.2 / 16 / 400)
-    assert np.mean(np.square(errors)) < 0.2 * naive**2
+    parts = [parts_of(lucky(), lucky()) for _ in range(40)]
+    chance = 2 * 0.8 * 0.2 / 400
+    assert np.mean([one.images for one in parts]) < 0.2 * chance / 16
+    assert np.mean([one.chance for one in parts]) == pytest.approx(chance, rel=0.05)
+    assert abs(np.mean([one.between for one in parts])) < 0.2 * chance
 
 
-def test_eight_gains_of_eight_have_the_p_that_can_be_counted() -> None:
-    assert signed_rank(np.arange(1, 9) / 100) == pytest.approx(1 / 2**8)
+def cross_fitted_gains(
+    rng: np.random.Generator, folds: int, sds: tuple[float, float, float]
+) -> list[FoldResult]:
+    """Gains of standard deviations ``sds`` between images, between folds, and of chance on an image."""
+    pool, own = 400, rng.normal(0, sds[0], 400)
+    found = []
+    for _ in range(folds):
+        rows = np.zeros(pool, dtype=bool)
+        rows[rng.permutation(pool)[:220]] = True
+        values = own[rows] + rng.normal(0, sds[1]) + rng.normal(0, sds[2], 220)
+        found.append(gain(values, rows, 0.45))
+    return found
 
 
-def test_ties_and_noughts_are_counted_exactly_too() -> None:
-    # Ranks 1.5 1.5 3 with the nought's half on either side: of 16 signs, the largest sum in 1.
-    assert signed_rank(np.array([0.01, 0.01, 0.02])) == pytest.approx(1 / 2**3)
-    assert signed_rank(np.zeros(8)) == 1.0
-    assert signed_rank(np.array([0.0, 0.01, 0.01, 0.02])) < 0.2
+def test_of_images_that_are_scored_in_some_folds_each_part_is_found() -> None:
+    rng = np.random.default_rng(0)
+    sds = (0.3, 0.02, 0.4)
+    found = []
+    for _ in range(60):
+        first = cross_fitted_gains(rng, 24, sds)
+        found.append(parts_of(first, nothing_like(first)))
+    assert np.mean([one.images for one in found]) == pytest.approx(0.3**2 / 400, rel=0.1)
+    assert np.mean([one.chance for one in found]) == pytest.approx(0.4**2 / 220, rel=0.1)
+    assert np.mean([one.between for one in found]) == pytest.approx(0.02**2, rel=0.3)
 
 
-@given(st.lists(st.integers(-50, 50), min_size=2, max_size=8))
-def test_a_lead_and_its_contrary_cannot_both_be_sure(points: list[int]) -> None:
-    gains = np.array(points) / 100
-    p, contrary = signed_rank(gains), signed_rank(-gains)
-    assert 0 < p <= 1
-    assert p + contrary >= 1 - 1e-9
+def test_the_more_images_folds_share_the_less_more_of_them_say() -> None:
+    parts = parts_of(*(cross_fitted_gains(np.random.default_rng(n), 16, (0.0, 0.05, 0.1)) for n in (0, 1)))
+    wide, narrow = (replace(parts, share=share).spread(parts.between) for share in (0.8, 0.1))
+    assert replace(parts, share=0.0).spread(parts.between).by_training == 0
+    assert wide.by_training > narrow.by_training > 0
+    rho = 0.8 * TRAINING_SHARE
+    assert wide.by_training**2 == pytest.approx(parts.between * rho / (1 - rho))
+    assert wide.by_fold == narrow.by_fold
 
 
-def test_the_last_bits_of_scores_make_no_ranks() -> None:
-    exact = np.array([0.01, 0.01, 0.01, 0.02, -0.01])
-    assert signed_rank(exact) == signed_rank(exact + np.array([1, -1, 2, 0, 1]) * 1e-15)
+def test_p_and_interval_say_the_same() -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        first = cross_fitted_gains(rng, 8, (0.1, 0.02, 0.3))
+        lead = compare("a", first, "b", nothing_like(first))
+        assert (lead.p < 0.025) == (lead.low > 0)
+        assert (lead.p > 0.975) == (lead.high < 0)
 
 
 def test_holm_is_as_in_the_textbook() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.9, 0.8]) == pytest.approx([1.0, 1.0])
-
-
-def test_a_lead_among_many_equals_is_mostly_luck_and_one_among_unlike_ones_is_not() -> None:
-    rng = np.random.default_rng(0)
-    alike = [(float(lead), 0.01) for lead in rng.normal(0, 0.01, 12)]
-    unlike = [(float(lead), 0.01) for lead in rng.normal(0, 0.10, 12)]
-    lucky, earned = shrunken(0.02, 0.01, alike), shrunken(0.02, 0.01, unlike)
-    assert lucky is not None
-    assert earned is not None
-    assert lucky[0] < 0.01
-    assert earned[0] == pytest.approx(0.02, abs=0.002)
-    assert lucky[1] < lucky[0] < lucky[2]
-    assert shrunken(0.02, 0.01, alike[:2]) is None
-
-
-def test_the_corrected_lead_of_the_luckiest_does_not_flatter() -> None:
-    raw, corrected = [], []
-    for world in range(200):
-        rng = np.random.default_rng(world)
-        truths = rng.normal(0, 0.01, 12)
-        seen = truths + rng.normal(0, 0.01, 12)
-        best = int(seen.argmax())
-        estimate = shrunken(float(seen[best]), 0.01, [(float(lead), 0.01) for lead in seen])
-        assert estimate is not None
-        raw.append(seen[best] - truths[best])
-        corrected.append(estimate[0] - truths[best])
-    assert np.mean(raw) > 0.008
-    assert abs(np.mean(corrected)) < 0.002
-
-
-def test_leads_of_those_that_stopped_count_with_the_noise_of_all() -> None:
-    baseline = results(0.80, 0.81, 0.79, 0.80)
-    whole, stopped = results(0.82, 0.83, 0.80, 0.81), results(0.70)
-    (lead, error), (behind, unsure) = leads_over(baseline, [whole, stopped])
-    assert lead == pytest.approx(0.015)
-    assert behind == pytest.approx(-0.10)
-    assert unsure == pytest.approx(2 * error)  # of one fold instead of four
-    assert leads_over(baseline, [stopped]) == []
 
 
 def test_as_many_folds_are_needed_as_make_the_interval_so_narrow() -> None:

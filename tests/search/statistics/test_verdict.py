@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from augsearch.search.statistics.sequential import EARLY_LEVEL, Finalist, Finalists, look_after
+from augsearch.search.statistics.looks import LEVEL, planned_looks
+from augsearch.search.statistics.sequential import Finalist, Finalists
 from augsearch.search.statistics.verdict import Verdict, reach_verdict
 from augsearch.trainers.evaluation.metrics import ACCURACY, LOG_LOSS, Metric
 from augsearch.trainers.workspace.folds import FoldResult
@@ -143,16 +145,6 @@ def test_what_unlabeled_images_bring_is_said_apart() -> None:
     assert verdict.unlabeled_gain.mean == pytest.approx(0.05, abs=0.01)
 
 
-def test_the_corrected_lead_needs_what_the_search_says_of_others() -> None:
-    finalists = finalists_of({"none": 0.80, "trial 7": 0.803})
-    assert reach_verdict(finalists).shrunken is None
-    corrected = reach_verdict(
-        finalists, leads=[(0.001, 0.003), (-0.002, 0.003), (0.0, 0.003), (0.002, 0.003)]
-    ).shrunken
-    assert corrected is not None
-    assert corrected[0] < finalists.candidates[0].over(finalists.best_baseline).mean
-
-
 def test_who_is_hopeless_stops_and_who_may_win_goes_on() -> None:
     means = {"none": 0.70, "TrivialAugment": 0.80, "trial 7": 0.803, "trial 8": 0.75}
     finalists = finalists_of(means, 0.01, folds=8, seed=1)
@@ -160,9 +152,10 @@ def test_who_is_hopeless_stops_and_who_may_win_goes_on() -> None:
 
 
 def test_a_lead_before_the_last_fold_must_be_surer() -> None:
+    early = planned_looks(FOLDS)[0].level
     for seed in range(50):
         finalists = finalists_of({"none": 0.80, "trial 7": 0.804}, folds=8, seed=seed)
-        if finalists.beats_all(0.05) and not finalists.beats_all(EARLY_LEVEL):
+        if finalists.beats_all(LEVEL) and not finalists.beats_all(early):
             return
     pytest.fail("no result that is clear enough at the end, and not before")
 
@@ -170,18 +163,20 @@ def test_a_lead_before_the_last_fold_must_be_surer() -> None:
 def test_two_finalists_share_the_chance_of_an_error() -> None:
     for seed in range(200):
         finalists = finalists_of({"none": 0.80, "trial 7": 0.803, "trial 8": 0.78}, folds=12, seed=seed)
-        alone = Finalists([one for one in finalists.members if one.name != "trial 8"], finalists.margin)
-        assert not (finalists.beats_all(0.05) and not alone.beats_all(0.05))
-        if alone.beats_all(0.05) and not finalists.beats_all(0.05):
+        (nothing,) = finalists.baselines
+        p = finalists.lead(finalists.candidates[0], nothing).p
+        assert finalists.p_values[0] == pytest.approx(min(1, 2 * p))
+        if p <= LEVEL < finalists.p_values[0]:
+            assert finalists.beats_all(LEVEL) is None
             return
     pytest.fail("a second finalist never mattered")
 
 
-def test_the_best_of_several_must_be_clear_of_what_other_images_would_say() -> None:
-    """The signed-rank test over folds knows nothing of images, so the interval must."""
+def test_a_lead_on_these_images_alone_is_none() -> None:
+    """Folds agree, and still other images might say otherwise."""
     rng = np.random.default_rng(0)
     luck = rng.normal(0, 1, 400)  # of a candidate on these images, the same in every fold
-    luck = 0.035 * ((luck - luck.mean()) / luck.std() + 2.1 / np.sqrt(400))  # 2.1 standard errors
+    luck = 0.035 * (luck - luck.mean()) / luck.std()
 
     def on_images(number: int, name: str, shift: np.ndarray) -> Finalist:
         rows = [(0.8 + shift + rng.normal(0, 0.003)).astype(np.float16) for _ in range(FOLDS)]
@@ -190,17 +185,45 @@ def test_the_best_of_several_must_be_clear_of_what_other_images_would_say() -> N
         ]
         return Finalist(number, name, name == "none", results)
 
-    nothing, lucky = on_images(0, "none", np.zeros(400)), on_images(1, "trial 1", luck)
-    third = on_images(2, "trial 2", luck - 0.02)
-    assert lucky.over(nothing).p < 0.001
-    assert lucky.over(nothing).low > 0
-    alone, beside = Finalists([nothing, lucky], 0.01), Finalists([nothing, lucky, third], 0.01)
-    assert alone.beats_all(0.05) is lucky
-    assert beside.beats_all(0.05) is None
+    nothing = on_images(0, "none", np.zeros(400))
+    one_error, three_errors = 0.035 / np.sqrt(400) * np.array([1, 3])
+    lucky, better = (on_images(1, "trial 1", luck + lead) for lead in (one_error, three_errors))
+    assert Finalists([nothing, lucky], 0.01).beats_all(LEVEL) is None
+    assert Finalists([nothing, better], 0.01).beats_all(LEVEL) is better
 
 
-def test_looks_come_every_eight_folds_or_in_quarters_and_at_the_end() -> None:
-    assert [look_after(done, 32) for done in (0, 8, 16, 24)] == [8, 16, 24, 32]
-    assert [look_after(done, 100) for done in (0, 25, 75)] == [25, 50, 100]
-    assert look_after(0, 2) == 2
-    assert look_after(8, 10) == 10
+def test_a_candidate_must_beat_its_own_controls_and_not_those_of_others() -> None:
+    rng = np.random.default_rng(0)
+
+    def control(of: int, mean: float) -> Finalist:
+        scores = mean + rng.normal(0, 0.003, FOLDS)
+        own = finalist(9, "none with the help of trial 1", scores)
+        return replace(own, control_of=frozenset({of}), same_help=True)
+
+    members = finalists_of({"none": 0.70, "trial 1": 0.80, "trial 2": 0.75}).members
+    of_the_best, of_the_other = (Finalists([*members, control(of, 0.82)], 0.01) for of in (1, 2))
+    verdict = reach_verdict(of_the_best)
+    assert (verdict.kind, verdict.recommended) == ("as good", 9)
+    by_policy, by_help = verdict.parts
+    assert (by_policy.of, by_help.of) == ("its policy", "its teacher or unlabeled images")
+    assert by_policy.difference.mean == pytest.approx(-0.02, abs=0.005)
+    assert by_help.difference.mean == pytest.approx(0.12, abs=0.005)
+    assert (reach_verdict(of_the_other).kind, reach_verdict(of_the_other).parts) == ("as good", ())
+    behind = Finalists([*members, control(2, 0.78)], 0.01)
+    assert (reach_verdict(behind).kind, reach_verdict(behind).recommended) == ("better", 1)
+
+
+def test_nothing_is_better_than_every_baseline_where_one_is_missing() -> None:
+    finalists = finalists_of({"none": 0.70, "trial 7": 0.80})
+    verdict = reach_verdict(finalists, missing=["TrivialAugment"])
+    assert verdict.kind != "better"
+    assert "TrivialAugment could not be trained" in verdict.notes[0]
+
+
+def test_the_margin_shrinks_where_little_is_still_wrong() -> None:
+    assert finalists_of({"none": 0.60, "trial 1": 0.61}).margin == 0.01
+    nearly = finalists_of({"none": 0.985, "trial 1": 0.994}, sd=0.001)
+    assert nearly.margin == pytest.approx(0.2 * 0.015, rel=0.1)
+    assert reach_verdict(nearly).kind == "better"
+    given = Finalists(nearly.members, 0.01, relative=False)
+    assert given.margin == 0.01

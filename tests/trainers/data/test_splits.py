@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from augsearch.policies import UserError
 from augsearch.trainers.data.dataset import Split
-from augsearch.trainers.data.splits import Splits, fold_subset, halves, split
+from augsearch.trainers.data.splits import Splits, cross_fitted, fold_subset, halves, split
 
 FEW = settings(max_examples=40)
 PARTS = ("train", "validation", "confirmation", "test", "unlabeled")
@@ -259,3 +259,43 @@ def test_only_the_given_images_are_halved_and_the_seed_decides_how() -> None:
     assert len(found) == 5
     first, second = halves(chosen, labels, seed=0)
     assert sorted([*first, *second]) == chosen.tolist()
+
+
+def cross_fitted_of(
+    labels: np.ndarray, fold: int, size: int, most: int = 10_000
+) -> tuple[np.ndarray, np.ndarray]:
+    return cross_fitted(np.arange(len(labels)), labels, fold=fold, size=size, most=most, seed=3)
+
+
+@pytest.mark.parametrize(("size", "at_once"), [(40, 2), (20, 5), (70, 3)])
+def test_cross_fitting_uses_every_image_for_both_before_it_begins_anew(size: int, at_once: int) -> None:
+    labels = np.repeat(np.arange(4), 25)
+    turn = [cross_fitted_of(labels, fold, size) for fold in range(at_once)]
+    for learned, scored in turn:
+        assert sorted([*learned, *scored]) == list(range(100))
+        assert len(learned) == size
+        assert np.ptp(np.bincount(labels[learned])) <= 1
+    if size <= 50:  # no two folds of a turn learn from the same image, and none is scored once only
+        together = np.concatenate([learned for learned, _ in turn])
+    else:
+        together = np.concatenate([scored for _, scored in turn])
+    assert len(np.unique(together)) == len(together)
+    first, again = turn[0][0], cross_fitted_of(labels, at_once, size)[0]
+    assert first.tolist() != again.tolist()
+
+
+def test_of_many_images_a_stratified_sample_is_scored() -> None:
+    labels = np.repeat(np.arange(4), [40, 40, 40, 80])
+    learned, scored = cross_fitted_of(labels, 0, 40, most=80)
+    assert len(scored) == 80
+    assert np.bincount(labels[scored]).tolist() == [16, 16, 16, 32]
+    assert not np.intersect1d(learned, scored).size
+    assert cross_fitted_of(labels, 0, 40, most=80)[1].tolist() == scored.tolist()
+
+
+def test_the_only_image_of_a_class_is_always_learned_from() -> None:
+    labels = np.array([0] * 9 + [1])
+    for fold in range(5):
+        learned, scored = cross_fitted_of(labels, fold, 5)
+        assert 9 in learned
+        assert 9 not in scored

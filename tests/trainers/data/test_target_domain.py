@@ -18,7 +18,7 @@ from augsearch.trainers.data.splits import Splits, split
 from augsearch.trainers.data.target_domain import LeftOut, Target, open_target
 from augsearch.trainers.workspace.candidate import ProxySettings
 from augsearch.trainers.workspace.folder import open_workspace, write_workspace
-from augsearch.trainers.workspace.folds import Stage
+from augsearch.trainers.workspace.folds import Fold, Stage
 
 SIDE = 12
 CLASSES = ("ant", "bee", "cat")
@@ -182,7 +182,7 @@ def test_workers_see_the_same_target(day: World) -> None:
     assert workspace.target is not None
     assert workspace.target.fingerprint == target.fingerprint
     for stage, half in ((Stage.SEARCH, target.validation), (Stage.CONFIRMATION, target.confirmation)):
-        images, labels = workspace.scored_images(stage)
+        images, labels = workspace.scored_images(Fold(stage, 0))
         np.testing.assert_array_equal(images, target.images(half))
         assert [CLASSES[label] for label in labels] == [NAMES[row] for row in half]
     # Its own parts stay what they would be without.
@@ -193,6 +193,6 @@ def test_without_a_target_the_datas_own_images_decide(day: World) -> None:
     workspace = write_workspace(day.root / "work", day.data, day.splits, PROXY)
     assert workspace.target is None
     for stage, part in ((Stage.SEARCH, day.splits.validation), (Stage.CONFIRMATION, day.splits.confirmation)):
-        images, labels = workspace.scored_images(stage)
+        images, labels = workspace.scored_images(Fold(stage, 0))
         np.testing.assert_array_equal(images, day.data.images[part])
         assert labels.tolist() == day.data.labels[part].tolist()

@@ -154,13 +154,33 @@ def test_a_teacher_that_is_a_file_stays_where_it_is(
 
 def test_each_stage_is_scored_on_its_own_images(study: tuple[Workspace, Splits]) -> None:
     workspace, splits = study
-    assert workspace.scored_on(Stage.SEARCH).tolist() == splits.validation.tolist()
-    assert workspace.scored_on(Stage.CONFIRMATION).tolist() == splits.confirmation.tolist()
+    assert workspace.scored_on(Fold(Stage.SEARCH, 3)).tolist() == splits.validation.tolist()
+    assert workspace.scored_on(Fold(Stage.CONFIRMATION, 3)).tolist() == splits.confirmation.tolist()
+    assert workspace.scored_rows(Fold(Stage.CONFIRMATION, 3)) is None
+
+
+def test_cross_fitting_learns_from_and_scores_all_that_is_neither_searched_on_nor_sealed(
+    study: tuple[Workspace, Splits],
+) -> None:
+    workspace, splits = study
+    pool = np.sort(np.concatenate([splits.train, splits.confirmation]))
+    learned, scored = set(), set()
+    for index in range(24):
+        fold = Fold(Stage.CROSS_FITTING, index)
+        own, others = workspace.training_subset(fold), workspace.scored_on(fold)
+        assert not np.intersect1d(own, others).size
+        rows = workspace.scored_rows(fold)
+        assert rows is not None
+        assert pool[rows].tolist() == others.tolist()
+        assert workspace.pool_share(fold) == len(own) / len(pool)
+        learned.update(own.tolist())
+        scored.update(others.tolist())
+    assert learned == scored == set(pool.tolist())
 
 
 def test_a_fold_trains_on_as_many_training_images_as_asked(study: tuple[Workspace, Splits]) -> None:
     workspace, splits = study
-    for stage, index in product(Stage, range(5)):
+    for stage, index in product((Stage.SEARCH, Stage.CONFIRMATION), range(5)):
         chosen = workspace.training_subset(Fold(stage, index))
         assert len(np.unique(chosen)) == len(chosen) == PROXY.fold_size
         assert np.isin(chosen, splits.train).all()
@@ -169,7 +189,7 @@ def test_a_fold_trains_on_as_many_training_images_as_asked(study: tuple[Workspac
 def test_folds_and_stages_train_on_different_images(study: tuple[Workspace, Splits]) -> None:
     workspace, _ = study
     subsets = [workspace.training_subset(Fold(stage, index)) for stage, index in product(Stage, range(12))]
-    assert len({subset.tobytes() for subset in subsets}) == 24
+    assert len({subset.tobytes() for subset in subsets}) == 36
 
 
 def test_a_study_with_another_seed_has_other_folds(study: tuple[Workspace, Splits], tmp_path: Path) -> None:
@@ -180,7 +200,7 @@ def test_a_study_with_another_seed_has_other_folds(study: tuple[Workspace, Split
         .tobytes()
         for seed, stage in product(range(5), Stage)
     }
-    assert len(subsets) == 10
+    assert len(subsets) == 15
 
 
 WORKER = """
