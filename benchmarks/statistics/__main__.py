@@ -19,9 +19,11 @@ import optuna
 from augsearch.trainers.system.threads import available_cores
 from benchmarks.environment import facts
 from benchmarks.statistics import report
-from benchmarks.statistics.simulation import CHUNK, DEFAULTS, run, worlds
+from benchmarks.statistics.learners import measured
+from benchmarks.statistics.simulation import CHUNK, DEFAULTS, POOLS, run, worlds
 
 RESULTS = Path("docs/results")
+POOLS_OF_LEARNERS = 60
 
 
 @click.command()
@@ -38,10 +40,13 @@ def main(runs: int, quick: bool, workers: int, log: Path, output: Path) -> None:
     outcomes = run(CHUNK if quick else runs, workers, log)
     rows = [report.summarise(world, images, outcomes[i]) for i, (world, images) in enumerate(worlds())]
     print(report.printed(rows))
+    pools = 4 if quick else POOLS_OF_LEARNERS
+    learners = report.of_learners(measured(pools, POOLS[:1] if quick else POOLS, workers))
+    print(report.learners_table(learners).markdown())
     if not quick:
         made = facts(sys.argv[1:], None, "benchmarks.statistics", ("augsearch", "numpy", "optuna", "scipy"))
         made["images"] = "recorded folds of Fashion-MNIST and CIFAR-10"
-        report.write(rows, made, DEFAULTS, output)
+        report.write(rows, learners, made, DEFAULTS, output)
 
 
 if __name__ == "__main__":

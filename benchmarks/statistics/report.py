@@ -13,17 +13,17 @@ from scipy import stats
 
 from augsearch.search.settings.settings import Settings
 from benchmarks.environment import markdown
+from benchmarks.statistics.learners import LEARNERS
 from benchmarks.statistics.worlds import World
 from benchmarks.tables import Table
 
 Row = dict[str, Any]
 
 
-def summarise(world: World, images: int | None, outcomes: Sequence[dict[str, Any]]) -> Row:
+def summarise(world: World, images: int, outcomes: Sequence[dict[str, Any]]) -> Row:
     """Shares and means over the runs of one world."""
     n = len(outcomes)
     leads = [outcome["lead"] for outcome in outcomes if "lead" in outcome]
-    shrunken = [outcome["shrunken"] for outcome in outcomes if "shrunken" in outcome]
     shares = {
         name: _share([outcome["kind"] == name for outcome in outcomes])
         for name in ("better", "as good", "undecided")
@@ -35,10 +35,11 @@ def summarise(world: World, images: int | None, outcomes: Sequence[dict[str, Any
         "n": n,
         **shares,
         "found": _share([outcome["found"] for outcome in outcomes]),
+        "wrong": _share([outcome["wrong"] for outcome in outcomes]),
         "finalist": _share([outcome["finalist"] for outcome in outcomes]),
         "covered": _share([outcome["covered"] for outcome in outcomes if "covered" in outcome]),
+        "unpicked": _share([one["covered unpicked"] for one in outcomes if "covered unpicked" in one]),
         "lead": 100 * float(np.mean(leads)) if leads else None,
-        "shrunken": 100 * float(np.mean(shrunken)) if shrunken else None,
         "loss": 100 * float(np.mean([outcome["loss"] for outcome in outcomes])),
         "folds": float(np.mean([outcome["folds"] for outcome in outcomes])),
     }
@@ -56,18 +57,21 @@ def table(rows: Sequence[Row]) -> Table:
     return Table(
         "Worlds",
         (
-            *("world", "images", "runs", "better, %", "and rightly, %", "as good, %", "undecided, %"),
-            *("covered, %", "bias of the lead", "of the corrected", "folds to confirm"),
+            *("world", "images", "runs", "rightly better, %", "wrongly better, %", "as good, %"),
+            *("undecided, %", "finalist, %", "covered, %", "of the best, %", "bias of the lead"),
+            "folds to confirm",
         ),
         [
             (
                 row["world"],
-                "any" if row["images"] is None else str(row["images"]),
+                f"{row['images']:,}",
                 str(row["n"]),
-                _shown(row["better"]),
                 _shown(row["found"]),
-                *(f"{100 * row[kind]['share']:.1f}" for kind in ("as good", "undecided", "covered")),
-                *("–" if row[name] is None else f"{row[name]:+.2f}" for name in ("lead", "shrunken")),
+                _shown(row["wrong"]),
+                *(f"{100 * row[kind]['share']:.1f}" for kind in ("as good", "undecided", "finalist")),
+                _shown(row["unpicked"]),
+                f"{100 * row['covered']['share']:.1f}",
+                "–" if row["lead"] is None else f"{row['lead']:+.2f}",
                 f"{row['folds']:.0f}",
             )
             for row in rows
@@ -88,14 +92,12 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     """How often an effect is found, against its size."""
     figure = Figure(figsize=(7, 4.2), layout="constrained")
     axes = figure.subplots()
-    images = sorted({row["images"] for row in rows}, key=lambda count: count or 0)
-    for count, colour in zip(images, ("#2563eb", "#d97706"), strict=False):
+    images = sorted({row["images"] for row in rows})
+    for count, colour in zip(images, ("#d97706", "#2563eb", "#059669"), strict=False):
         of = sorted((r for r in rows if r["images"] == count and r["effect"] > 0), key=lambda r: r["effect"])
         effects = [row["effect"] for row in of]
-        label = (
-            "noise of folds alone" if count is None else f"{count} confirmation images counted as a sample"
-        )
-        axes.plot(effects, [100 * row["found"]["share"] for row in of], "o-", color=colour, label=label)
+        shares = [100 * row["found"]["share"] for row in of]
+        axes.plot(effects, shares, "o-", color=colour, label=f"{count:,} images to confirm on")
         axes.fill_between(
             effects,
             [100 * row["found"]["low"] for row in of],
@@ -105,7 +107,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
         )
     axes.axhline(80, color="#64748b", linestyle=":", label="80 %")
     axes.set(
-        xlabel="true lead of one candidate over all else, in standard deviations between folds",
+        xlabel="true lead of one candidate over all else, in points",
         ylabel="runs that call it better, %",
         ylim=(0, 100),
         xlim=(0, None),
@@ -116,16 +118,43 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     figure.savefig(path, dpi=130)
 
 
-def write(rows: Sequence[Row], facts: dict[str, Any], defaults: Settings, output: Path) -> None:
+def write(
+    rows: Sequence[Row], learners: Sequence[Row], facts: dict[str, Any], defaults: Settings, output: Path
+) -> None:
     """``statistics.md``, its figure and its raw figures below ``output``."""
     output.mkdir(parents=True, exist_ok=True)
-    document = {"facts": facts, "rows": rows}
+    document = {"facts": facts, "rows": rows, "learners": learners}
     (output / "statistics.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     draw(rows, output / "statistics.png")
-    (output / "statistics.md").write_text(page(rows, facts, defaults), encoding="utf-8")
+    (output / "statistics.md").write_text(page(rows, learners, facts, defaults), encoding="utf-8")
 
 
-def page(rows: Sequence[Row], facts: dict[str, Any], defaults: Settings) -> str:
+def of_learners(rows: Sequence[Row]) -> list[Row]:
+    """The same with the share that is covered in the place of every single one."""
+    return [{**row, "covered": _share(row["covered"])} for row in rows]
+
+
+def learners_table(rows: Sequence[Row]) -> Table:
+    """Every pair of learners a row."""
+    return Table(
+        "Learners",
+        ("pair", "images", "pools", "true difference", "covered, %", "half width", "error of the mean"),
+        [
+            (
+                row["pair"],
+                f"{row['images']:,}",
+                str(row["pools"]),
+                f"{row['truth']:+.2f}",
+                _shown(row["covered"]),
+                f"{row['half']:.2f}",
+                f"{row['rmse']:.2f}",
+            )
+            for row in rows
+        ],
+    )
+
+
+def page(rows: Sequence[Row], learners: Sequence[Row], facts: dict[str, Any], defaults: Settings) -> str:
     """The page."""
     search, confirmation = defaults.search, defaults.confirmation
     budget = (
@@ -137,21 +166,33 @@ def page(rows: Sequence[Row], facts: dict[str, Any], defaults: Settings) -> str:
 {markdown(facts)}
 
 Whole searches on made scores, at the defaults of `augsearch run`: {budget}.
-Pruner, looks, tests and verdict are the real ones. What a fold scores is the truth plus the luck of a
-recorded fold: of the better half of the candidates in `benchmarks/recorded/`, scaled so that the standard
-deviation between one candidate's folds is 1 point.
+Pruner, looks, tests and verdict are the real ones; only the trainings are drawn. In the search a fold scores
+the truth plus the luck of a recorded fold, scaled so that the standard deviation between one candidate's
+folds is 1 point. In the confirmation everything is drawn anew in each run: the images that are scored, chance
+on each of them in each fold, and the images that are learned from. How much each counts is measured on
+recorded trainings (`benchmarks/recorded/`).
 
-- **all alike**: no candidate is better than any baseline, so "better" is always wrong.
+- **all alike**: no candidate is better than any baseline.
 - **one strong baseline**: the candidates are like one baseline, the others are 4 points behind. Here the
   candidates have only one to beat by luck: the worst case.
-- **planted x**: one of the twelve candidates is x points better than all else; all baselines are alike.
-- **images**: with *any* number, the validation images are all there are; with 750, as the embedded data has,
-  other images would say something else, and the verdict counts that in.
-- **covered**: how often the interval of the best candidate's lead holds the truth. **bias**: by how many
-  points that lead flatters, as measured and corrected for having been picked. **folds to confirm**: of all
-  entries together.
+- **planted x**: one candidate is x points better than all else; all baselines are alike.
+- **images**: how many are neither scored by the search nor sealed; the embedded data has 1,750.
+- **rightly better**: the verdict names the planted candidate; **wrongly better**: one that is no better.
+- **finalist**: how often the search let the best candidate come to the confirmation; **covered**: how often
+  the 95 % interval between two entries that nothing picked holds the truth, and that of the best candidate's
+  lead over the best baseline, which are picked for their luck; **bias**: by how many points it flatters.
+- **folds to confirm**: of all entries together.
 
 ![How often a lead is found](statistics.png)
 
 {table(rows).markdown()}
+
+## Learners whose truth is known
+
+The same intervals, where the truth is known without any model of the noise: simple learners on points that
+are drawn from a known distribution ({LEARNERS}). Each pool of images is drawn anew, cross-fitted on
+{confirmation.folds} folds, and the interval of the difference compared with the mean over many training sets.
+Nothing here has a seed: all that differs between folds is made by their training images, as for no network.
+
+{learners_table(learners).markdown()}
 """
