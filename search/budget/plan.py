@@ -28,6 +28,9 @@ FEW_IMAGES = 240
 With half the epochs much of what tells policies from one another is lost; see ``docs/results``."""
 EARLINESS = 1.5
 """Above 1: candidates, a fold's size and the final training grow before the number of folds does."""
+WITH_CONTROLS = 4
+"""Trainings of a fold beside the finalists' where they learn from a teacher: its own, the best baseline with
+it, and the best baseline for twice the passes."""
 OF_ITS_FOLDS = 0.7
 """The share of its folds that a candidate is trained on, on average, until it is stopped."""
 GO_ON = 0.5
@@ -150,7 +153,8 @@ def confirmation_seconds(task: Task, sizes: Sizes, fold: float, workers: int) ->
 def _confirmed_at_once(task: Task, sizes: Sizes) -> float:
     """Trainings, counted as baselines', of one fold of the confirmation."""
     candidates = min(task.finalists, max(0, sizes.trials - task.baselines))
-    return task.baselines + candidates * task.candidate_cost + (task.teacher and candidates > 0)
+    helped = task.teacher and candidates > 0
+    return task.baselines + candidates * task.candidate_cost + (WITH_CONTROLS if helped else 0)
 
 
 def final_seconds(task: Task, sizes: Sizes, speed: Speed) -> float:

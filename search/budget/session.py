@@ -235,6 +235,7 @@ class Session:
         self._study.set_user_attr(ATTRIBUTE, self._record.model_dump(mode="json"))
 
 
-def _trainings(entries: Sequence[Entry]) -> int:
+def _trainings(entries: Sequence[Entry]) -> float:
     """Trainings of one fold of all ``entries``, a teacher's among them."""
-    return len(entries) + any(entry.candidate.training.asks_teacher for entry in entries)
+    own = sum(entry.candidate.passes for entry in entries)
+    return own + any(entry.candidate.training.asks_teacher for entry in entries)

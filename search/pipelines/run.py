@@ -38,7 +38,7 @@ from augsearch.search.settings.settings import Settings
 from augsearch.search.space.describe import describe
 from augsearch.search.statistics.looks import FIRST, LEAST_FOLDS
 from augsearch.search.statistics.verdict import Verdict
-from augsearch.search.studies.controls import with_controls
+from augsearch.search.studies.controls import controls_for, with_controls
 from augsearch.search.studies.costs import FINAL, in_words, ledger
 from augsearch.search.studies.lock import only_driver
 from augsearch.search.studies.policy_file import policy_file_of
@@ -190,13 +190,14 @@ class _Run:
         finalists = choose_finalists(study, settings.confirmation.finalists)
         metric = METRICS[settings.search.metric]
         before = record_confirmation(study, settings.data.source, self.data, finalists)
-        trained = {one.baseline for one in finalists}
+        trained = [*finalists, *(one.entry for one in controls_for(study, finalists))]
+        names = {one.baseline for one in finalists}
         rules = Rules(
-            session.confirm_folds(finalists) if session else settings.confirmation.folds,
+            session.confirm_folds(trained) if session else settings.confirmation.folds,
             settings.confirmation.margin,
             metric,
             1 / (1 + before),
-            tuple(name for name in settings.space.baselines if name not in trained),
+            tuple(name for name in settings.space.baselines if name not in names),
         )
         confirmation = Confirmation(study, finalists, rules)
         self._confirm(engine, confirmation)

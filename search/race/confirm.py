@@ -11,7 +11,7 @@ import optuna
 from augsearch.policies import UserError
 from augsearch.search.engines.engine import Engine
 from augsearch.search.race.folds import FoldRunner, Known
-from augsearch.search.statistics.looks import Look, cut_short, planned_looks, with_reserve
+from augsearch.search.statistics.looks import EARLY_TAIL, Look, cut_short, planned_looks, with_reserve
 from augsearch.search.statistics.sequential import Finalist, Finalists, interim_analysis
 from augsearch.search.statistics.verdict import Verdict, reach_verdict
 from augsearch.search.studies.controls import controls_for
@@ -172,6 +172,8 @@ class Confirmation:
         document = self._study.user_attrs.get(_LOOKS)
         numbers = sorted(entry.number for entry in self.finalists)
         folds, share = self._rules.folds, self._rules.share
+        if document is None and "verdict" in self._study.user_attrs:
+            return self._of_old(folds, share)
         if document is None or document["of"] != numbers:
             return planned_looks(folds, share), []
         looks = [Look(*look) for look in document["looks"]]
@@ -182,6 +184,17 @@ class Confirmation:
             looks = cut_short(looks, max(folds, looks[len(going) - 1].folds if going else 0))
             going = going[: len(looks) - 1]
         return looks, going
+
+    def _of_old(self, folds: int, share: float) -> tuple[list[Look], list[list[int]]]:
+        """The looks of a confirmation that an older version ended: where folds of some entries ended."""
+        counts = {entry.number: len(self._results[entry.number]) for entry in self.finalists}
+        at = sorted({count for count in counts.values() if count})
+        if not at:
+            return planned_looks(folds, share), []
+        looks = [Look(number, 0.0, EARLY_TAIL) for number in at[:-1]] + planned_looks(at[-1], share)[-1:]
+        going = [[number for number, count in counts.items() if count > look.folds] for look in looks[:-1]]
+        last = [number for number, count in counts.items() if count == at[-1]]
+        return with_reserve(looks, folds, share), [*going, last]
 
     def _keep_looks(self) -> None:
         document = {

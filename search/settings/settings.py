@@ -29,10 +29,13 @@ from augsearch.search.settings.sections import (
     UnlabeledSettings,
 )
 from augsearch.search.space.space import TECHNIQUES, SemiSpace, Space
+from augsearch.trainers.evaluation.metrics import METRICS
 from augsearch.trainers.models.names import is_built_in, is_model_file
 
 PLANNED = ("trials", "folds", "confirm_folds", "epochs", "fold_size", "final_epochs")
 """The sizes that a budget plans, by flat name, where they aren't given."""
+LARGEST_MARGIN = 50
+"""Points: whoever asks for more means another unit."""
 EMBEDDED_BUDGET = 240.0
 """Seconds that a run on the embedded data may take, where neither a budget nor any size is given."""
 
@@ -86,6 +89,16 @@ class Settings(Section):
         needed = len(self.space.baselines)
         if self.search.trials < needed:
             raise ValueError(f"trials must be at least {needed}, the baselines, got {self.search.trials}")
+        return self
+
+    @model_validator(mode="after")
+    def _margin_in_its_unit(self) -> Settings:
+        margin, metric = self.confirmation.margin, METRICS[self.search.metric]
+        if margin is not None and metric.factor * margin >= LARGEST_MARGIN:
+            raise ValueError(
+                f"margin {margin:g} would be {metric.factor * margin:g} {metric.difference_unit}; "
+                f"{1 / metric.factor:g} is one point"
+            )
         return self
 
     @model_validator(mode="after")

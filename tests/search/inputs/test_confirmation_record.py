@@ -1,0 +1,63 @@
+"""Confirming other candidates on the same images is on record, and makes claims harder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from augsearch.policies import Policy
+from augsearch.search.console import Display
+from augsearch.search.inputs.confirmation_record import record_confirmation, record_in_words
+from augsearch.search.inputs.prepare import open_data
+from augsearch.search.inputs.run_data import Data
+from augsearch.search.settings.settings import Settings
+from augsearch.search.studies.study import Entry
+from augsearch.trainers.workspace.candidate import Candidate
+
+
+@pytest.fixture
+def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Data:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    labels = np.arange(80) % 2
+    images = rng.integers(0, 256, (80, 12, 12), dtype=np.uint8)
+    np.savez("images.npz", images=images, labels=labels)
+    return open_data(Settings.of(data="images.npz", teacher="none"), Display())
+
+
+def finalists(*magnitudes: int) -> list[Entry]:
+    return [
+        Entry(n, None, TrialState.COMPLETE, Candidate(policy=Policy(num_ops=1, magnitude=magnitude)), ())
+        for n, magnitude in enumerate(magnitudes)
+    ]
+
+
+def study(name: str) -> optuna.Study:
+    found = optuna.create_study(study_name=name)
+    found.set_user_attr("key", name)
+    return found
+
+
+def test_every_other_choice_of_finalists_on_the_same_images_counts(data: Data) -> None:
+    one, other = study("one"), study("other")
+
+    def recorded(own: optuna.Study, *magnitudes: int) -> int:
+        return record_confirmation(own, "images.npz", data, finalists(*magnitudes))
+
+    assert recorded(one, 3, 5) == 0
+    assert recorded(one, 3, 5) == 0  # taken up again
+    assert recorded(one, 3, 6) == 1  # after more trials
+    assert recorded(other, 3, 5) == 2
+    assert recorded(one, 3, 5) == 0  # what was said then holds
+    (path,) = Path("mlruns/confirmations").iterdir()
+    assert len(path.read_text(encoding="utf-8").splitlines()) == 3
+
+
+def test_it_is_said_in_words() -> None:
+    assert record_in_words(0) is None
+    assert "once before" in str(record_in_words(1))
+    assert str(record_in_words(3)).endswith("so the chance of a wrong claim is divided by 4.")
