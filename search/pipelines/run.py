@@ -203,19 +203,23 @@ class _Run:
         self._confirm(engine, confirmation)
         # Of large networks they take gigabytes; a longer search would train its own again.
         shutil.rmtree(self.data.workspace.fold_teachers, ignore_errors=True)
-        verdict = confirmation.verdict()
-        if session is not None:
-            folds, field = confirmation.folds, confirmation.field()
-            closed = confirmation.decided
-            cost = cost_in_words(session.task, session.sizes, field, folds, session.seconds, closed)
-            verdict = replace(verdict, budget=cost)
-        if (said := record_in_words(before)) is not None:
-            verdict = replace(verdict, notes=(*verdict.notes, said))
-        study.set_user_attr("verdict", verdict.to_json())
+        verdict = confirmation.verdict_of_old or self._new_verdict(confirmation, before)
         show_verdict(self.display, verdict, with_controls(study), session.seconds if session else None)
         # The final training's cost is told when it is done, and not here where it was done before.
         spent = {stage: cost for stage, cost in ledger(study).items() if stage != FINAL}
         self.display.line(in_words(spent))
+        return verdict
+
+    def _new_verdict(self, confirmation: Confirmation, before: int) -> Verdict:
+        """What the confirmation found; ``before``: how often others were confirmed on the same images."""
+        verdict, session = confirmation.verdict(), self.session
+        if session is not None:
+            folds, field, closed = confirmation.folds, confirmation.field(), confirmation.decided
+            cost = cost_in_words(session.task, session.sizes, field, folds, session.seconds, closed)
+            verdict = replace(verdict, budget=cost)
+        if (said := record_in_words(before)) is not None:
+            verdict = replace(verdict, notes=(*verdict.notes, said))
+        self.study.set_user_attr("verdict", verdict.to_json())
         return verdict
 
     def _search_is_unfinished(self) -> bool:

@@ -85,6 +85,14 @@ class Confirmation:
         self._looks, self._going = self._kept()
 
     @property
+    def verdict_of_old(self) -> Verdict | None:
+        """The verdict that an older version reached, if nothing was confirmed since."""
+        known = self._study.user_attrs.get("verdict")
+        if known is None or _LOOKS in self._study.user_attrs or self.missing():
+            return None
+        return Verdict.from_json(known, self._rules.metric)
+
+    @property
     def folds(self) -> int:
         """How many folds there are at the last look."""
         return self._looks[-1].folds

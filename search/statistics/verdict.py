@@ -103,6 +103,32 @@ class Verdict:
     budget: str | None = None
     """What certainty the budget took; None: nothing."""
 
+    @classmethod
+    def from_json(cls, document: dict[str, Any], metric: Metric) -> Verdict:
+        """What ``to_json`` made, of an older version too; without parts and notes."""
+
+        def read(name: str) -> Difference | None:
+            found = document.get(name)
+            return Difference(**found) if found else None
+
+        confirmed = [
+            Confirmed(
+                *(one["number"], one["name"], one["baseline"], tuple(one.get("scores") or one["accuracies"])),
+                *(one["accuracy"], one["log_loss"], one["ece"], one.get("beside")),
+            )
+            for one in document["confirmation"]
+        ]
+        return cls(
+            *(document["verdict"], document["kind"], document["recommended"], metric),
+            *(document["margin"], tuple(confirmed)),
+            differences=tuple(Difference(**one) for one in document["differences"]),
+            p=document["p"],
+            more_seeds=document["more_seeds"],
+            gain=read("gain"),
+            unlabeled_gain=read("unlabeled_gain"),
+            budget=document.get("budget"),
+        )
+
     def to_json(self) -> dict[str, Any]:
         """Plain values: the evidence of a policy file."""
         return {

@@ -47,7 +47,12 @@ def with_controls(study: optuna.Study) -> list[Entry]:
 
 
 def controls_for(study: optuna.Study, finalists: Sequence[Entry]) -> list[Control]:
-    """The controls of ``finalists``, kept in the study; those that it knows keep their numbers."""
+    """The controls of ``finalists``, kept in the study; those that it knows keep their numbers.
+
+    A study that an older version brought to its verdict gets none: it would have to be confirmed anew.
+    """
+    if "verdict" in study.user_attrs and _ATTRIBUTE not in study.user_attrs:
+        return []
     known = controls(study)
     found: list[Control] = []
     for candidate, of, same_help, name in _wanted(finalists):
@@ -56,9 +61,10 @@ def controls_for(study: optuna.Study, finalists: Sequence[Entry]) -> list[Contro
         control = Control(Entry(number, name, TrialState.COMPLETE, candidate, ()), of, same_help)
         found.append(control)
         known = [one for one in known if one is not before] + [control]
-    if known:
-        known.sort(key=lambda one: one.entry.number)
-        study.set_user_attr(_ATTRIBUTE, [_written(one) for one in known])
+    known.sort(key=lambda one: one.entry.number)
+    documents = [_written(one) for one in known]
+    if documents != study.user_attrs.get(_ATTRIBUTE):
+        study.set_user_attr(_ATTRIBUTE, documents)
     return found
 
 
