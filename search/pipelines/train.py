@@ -38,7 +38,7 @@ def train_from_file(
     file = overridden(read_policy(policy_file), settings, flags)
     settings = with_weights(settings, file)
     # The search's sample of unlabeled images is not wanted here: the final training takes all.
-    data = open_data(settings.changed(semi="none"), display)
+    data = open_data(settings.changed(semi="none"), display, searched=False)
     output = settings.tracking.output or _beside(policy_file)
     make_folder(output)
     effective = output / "model.policy.json"

@@ -230,7 +230,8 @@ def _keep_if_best(run: _Run, epoch: EpochResult, scores: Scores) -> bool:
         return False
     state.best = Best(epoch.epoch, scores.accuracy, scores.log_loss, scores)
     figures = _figures(job, state.best, epoch.epochs, run.pool)
-    save_model(run.learner.best, run.spec, job.path, {**job.card, "training": figures})
+    card: dict[str, JsonValue] = {**job.card, "training": figures}
+    save_model(run.learner.best, run.spec, job.path, card, job.learned)
     return True
 
 

@@ -20,6 +20,7 @@ from augsearch.trainers.data.unlabeled.dataset import Unlabeled
 from augsearch.trainers.data.views import Pixels
 from augsearch.trainers.evaluation.inference import predict
 from augsearch.trainers.evaluation.metrics import Scores, score
+from augsearch.trainers.models.learned import Keys
 from augsearch.trainers.models.spec import ModelSpec
 from augsearch.trainers.semi.label_store import LabelStore
 from augsearch.trainers.semi.labeler import Labeler, predictor
@@ -85,6 +86,8 @@ class FinalJob:
     """Images without labels, of the side and channels of ``pixels``."""
     selection: SelectionSet | None = None
     """What selects the best epoch; None: the confirmation part."""
+    learned: Keys | None = None
+    """The images that it learns from and is selected by, for the model's file to say; None: not known."""
     round: int = 0
     """In self-training: 0 trains the first teacher, or there is nothing but one training."""
     labeled_by: str = ""
