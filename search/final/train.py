@@ -76,7 +76,7 @@ def train_and_test(
     display.line(f"saved as {final.path} (best epoch {final.best_epoch}, {final.seconds:.0f} s)")
     drawn = draw_test(data, pixels, tested, output)
     if final.teacher is not None and file.training.distillation is not None:
-        drawn.append(draw_teacher(data, final.teacher, file.training.distillation, output))
+        drawn.append(draw_teacher(data, pixels, final.teacher, file.training.distillation, output))
     if unlabeled is not None and file.training.semi is not None:
         drawn += draw_labels(unlabeled, final, file.training.semi, data, output)
     result = {

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -27,9 +26,10 @@ from augsearch.trainers.semi.label_store import LabelStore
 from augsearch.trainers.semi.labeler import Labeler, Labeling
 from augsearch.trainers.semi.learn import labeled_until, learn
 from augsearch.trainers.semi.pool import Pool
-from augsearch.trainers.system.devices import quickest_threads, resolve_device
+from augsearch.trainers.system.devices import resolve_device
 from augsearch.trainers.tasks.final_job import FinalJob, check_one_process
-from augsearch.trainers.tasks.teacher import Teacher, final_teacher
+from augsearch.trainers.tasks.teacher import StudentView, Teacher, final_teacher
+from augsearch.trainers.tasks.threads import choose_threads
 from augsearch.trainers.training.checkpoints import Best, TrainingState, load_checkpoint, save_checkpoint
 from augsearch.trainers.training.distributed import Shard, agreed, device_of, others, sharing_gradients
 from augsearch.trainers.training.learner import Learner
@@ -167,7 +167,7 @@ def trained(
         run.pool, run.labeler = pool, labeler
         started -= run.state.seconds
         if run.learner.epoch == 0:
-            _choose_threads(run.learner, run.spec, run.device)
+            choose_threads(run.learner, run.spec, run.device)
         for event in _training(run):
             if isinstance(event, Labeling):
                 labelings.append(event)
@@ -235,27 +235,14 @@ def _keep_if_best(run: _Run, epoch: EpochResult, scores: Scores) -> bool:
     return True
 
 
-def _choose_threads(learner: Learner, spec: ModelSpec, device: torch.device) -> None:
-    """Have torch use one thread where more are slower now, by some steps on a copy of the network."""
-    if device.type != "cpu" or torch.get_num_threads() == 1 or learner.parallel is not None:
-        return
-    network = copy.deepcopy(learner.model)
-    images = torch.zeros(16, spec.channels, spec.image_size, spec.image_size, dtype=torch.uint8)
-
-    def step() -> None:
-        lower = learner.precision != torch.float32
-        with torch.random.fork_rng(devices=[]), torch.autocast("cpu", learner.precision, enabled=lower):
-            network(images).float().sum().backward()
-
-    torch.set_num_threads(quickest_threads(step))
-
-
 def _teacher(job: FinalJob, device: torch.device) -> Teacher | None:
     """The teacher, trained now if there is none yet; None: none is needed."""
     if not job.asks_teacher:
         return None
     workspace, plan = open_workspace(job.workspace), job.plan
-    return final_teacher(workspace, (plan.model, plan.weights), job.labeled, plan.recipe.epochs, device)
+    view = StudentView(job.pixels, plan.recipe, plan.input_size, job.learned)
+    student = (plan.model, plan.weights)
+    return final_teacher(workspace, student, job.labeled, plan.recipe.epochs, device, view)
 
 
 def _logits(job: FinalJob, teacher: Teacher | None, device: torch.device) -> Logits | None:
@@ -264,7 +251,7 @@ def _logits(job: FinalJob, teacher: Teacher | None, device: torch.device) -> Log
     if teacher is None or distillation is None or distillation.teacher_view == "same":
         return None
     logits = np.full((len(data.labels), len(data.classes)), np.nan, dtype=np.float32)
-    logits[job.labeled] = predict(teacher.network, data.images[job.labeled], device)
+    logits[job.labeled] = predict(teacher.network, job.pixels.clean(job.labeled), device)
     return logits
 
 

@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -440,6 +440,20 @@ def test_a_model_is_trained_tested_and_drawn(stripes: str) -> None:
     ]
     assert all(Path(drawn).exists() for drawn in result["drawn"])
     assert "this test part had been read 1 times before" in run(quick(stripes))[1]
+
+
+@pytest.mark.parametrize("view", ["same", "clean"])
+def test_a_teacher_that_is_trained_here_sees_files_as_large_as_its_student_does(
+    photos: str, view: Literal["same", "clean"]
+) -> None:
+    taught = Training(distillation=Distillation(temperature=3, alpha=0.2, teacher_view=view))
+    settings = quick(photos, teacher="self", final_size=72, final_epochs=1, skip_bad_images=True)
+    result, said = run(settings, PLAIN.model_copy(update={"training": taught}))
+    (teacher,) = Path("mlruns/work/teachers").glob("*.json")
+    assert json.loads(teacher.read_text())["model"]["image_size"] == 72
+    assert load_model(Path(result["model"]))[1].image_size == 72
+    assert "its teacher, tiny, is trained before it" in said
+    assert Path("out/teacher.png").exists()
 
 
 def test_the_test_part_is_on_record_as_read_before_it_is(
