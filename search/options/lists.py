@@ -351,6 +351,12 @@ def train_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         *_unlabeled_options(FIRST, searched=False),
         option(FIRST, "--seed", type=click.INT, help="Of the division into parts and of the training. [0]"),
+        option(
+            FINAL,
+            "--metric",
+            type=Registered(metrics),
+            help="What the best epoch is chosen by. [that of the policy file's search]",
+        ),
         *_data_options(DATA),
         *_transfer_options("none", "head", "full"),
         *_teacher_options(),

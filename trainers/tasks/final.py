@@ -17,7 +17,7 @@ from augsearch.trainers.data.decode import pillow_without_warnings
 from augsearch.trainers.data.splits import Splits
 from augsearch.trainers.data.views import Pixels
 from augsearch.trainers.evaluation.inference import predict
-from augsearch.trainers.evaluation.metrics import Logits, Scores, score
+from augsearch.trainers.evaluation.metrics import ACCURACY, Logits, Scores, score
 from augsearch.trainers.models.build import prepared
 from augsearch.trainers.models.saved import load_model, save_model
 from augsearch.trainers.models.spec import ModelSpec, add_to_card
@@ -173,7 +173,7 @@ def trained(
                 labelings.append(event)
                 yield event
                 continue
-            scores = selection.scores(run.learner.best, run.device)
+            scores = selection.scores(run.learner.best, run.device, job.metric)
             better = _keep_if_best(run, event, scores)
             run.state.seconds = time.perf_counter() - started
             save_checkpoint(job.checkpoint, key, run.learner, run.state)
@@ -188,7 +188,7 @@ def trained(
         spec=run.spec,
         best_epoch=best.epoch,
         epochs=run.learner.epoch,
-        validation=best.scores or selection.scores(model.to(run.device), run.device),
+        validation=best.scores or selection.scores(model.to(run.device), run.device, job.metric),
         trained_on=len(job.labeled),
         images=run.state.images,
         seconds=time.perf_counter() - started,
@@ -226,9 +226,9 @@ def _keep_if_best(run: _Run, epoch: EpochResult, scores: Scores) -> bool:
     job, state = run.job, run.state
     state.images += epoch.images
     state.unlabeled += epoch.unlabeled
-    if state.best is not None and not state.best.beaten_by(scores):
+    if state.best is not None and not state.best.beaten_by(scores, job.metric):
         return False
-    state.best = Best(epoch.epoch, scores.accuracy, scores.log_loss, scores)
+    state.best = Best.of(epoch.epoch, scores, job.metric)
     figures = _figures(job, state.best, epoch.epochs, run.pool)
     card: dict[str, JsonValue] = {**job.card, "training": figures}
     save_model(run.learner.best, run.spec, job.path, card, job.learned)
@@ -294,6 +294,9 @@ def _figures(job: FinalJob, best: Best, epochs: int, pool: Pool | None) -> dict[
         "trained_on": len(job.labeled),
         "validation_accuracy": best.accuracy,
     }
+    if job.metric is not ACCURACY:
+        figures["selected_by"] = job.metric.name
+        figures[f"validation_{job.metric.name.replace('-', '_')}"] = job.metric.direction * best.score
     if pool is None:
         return figures
     unlabeled: dict[str, JsonValue] = {

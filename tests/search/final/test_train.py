@@ -32,6 +32,7 @@ from augsearch.search.final.plan import (
     final_pixels,
     overridden,
     plan_of,
+    with_metric,
     with_transfer,
     with_weights,
 )
@@ -174,15 +175,29 @@ def test_every_setting_of_the_training_is_obeyed() -> None:
             "input_size": 96,
             "patience": 5,
             "processes": 3,
+            "metric": "macro-f1",
         },
     )
     plan = plan_of(settings, PLAIN, 1000)
     assert plan.recipe == Recipe(epochs=17, **flags)
     assert (plan.model, plan.weights, plan.input_size) == (RESNET, "hub", 96)
-    assert (plan.patience, plan.processes) == (5, 3)
+    assert (plan.patience, plan.processes, plan.metric) == (5, 3, "macro-f1")
     usual = plan_of(Settings(), PLAIN, 1000)
     assert usual.recipe == Recipe(epochs=60)
     assert (usual.model, usual.weights, usual.patience, usual.processes) == ("medium", "none", None, 1)
+
+
+def test_the_metric_is_that_of_the_policys_search_unless_a_flag_says_another() -> None:
+    def metric(made_from: Any, **flags: Any) -> str:
+        file = PLAIN.model_copy(update={"provenance": {"made_from": made_from}})
+        return plan_of(with_metric(load_settings(None, flags), file), file, 1000).metric
+
+    assert metric({"metric": "log-loss"}) == "log-loss"
+    assert metric({"metric": "log-loss"}, metric="accuracy") == "accuracy"
+    # Searches by accuracy don't name it; what a newer or a foreign file says may not be known.
+    for unknown in ({}, {"metric": "width"}, {"metric": 3}, "a friend", None):
+        assert metric(unknown) == "accuracy"
+    assert plan_of(with_metric(Settings(), PLAIN), PLAIN, 1000).metric == "accuracy"
 
 
 @pytest.mark.parametrize(
