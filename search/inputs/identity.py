@@ -56,11 +56,17 @@ def _named_where_set(settings: Settings, data: Data) -> dict[str, str]:
         "metric": settings.search.metric if settings.search.metric != "accuracy" else None,
         "sampler": settings.search.sampler if settings.search.sampler != "tpe" else None,
         "pruner": settings.search.pruner if settings.search.pruner != "wilcoxon" else None,
+        "rare classes": _rare_in_words(settings),
         "validation": data.target.fingerprint[:12] if data.target else None,
         # Until there was one for each fold, it was trained once, on the whole training part.
         "trained teacher": "of each fold" if _trains_teacher(data.workspace) else None,
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _rare_in_words(settings: Settings) -> str | None:
+    least = settings.data.min_per_class
+    return None if least is None else f"{settings.data.rare_classes or 'drop'} below {least} images"
 
 
 def _trains_teacher(workspace: Workspace) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from augsearch.policies import UserError
+from augsearch.policies.errors import some
 from augsearch.search.console import Display
 from augsearch.search.inputs.identity import by_content
 from augsearch.search.inputs.learned_from import GivenModel, honest_parts
@@ -18,10 +19,11 @@ from augsearch.search.inputs.unlabeled import (
     sample_unlabeled,
     unlabeled_in_words,
 )
-from augsearch.search.settings.sections import HOME, TRACKED
+from augsearch.search.settings.sections import HOME, TRACKED, DataSettings
 from augsearch.search.settings.settings import Settings
 from augsearch.trainers.data.dataset import SMALL_SIDE, ImageData
 from augsearch.trainers.data.images import open_images
+from augsearch.trainers.data.rare_classes import OTHER, without_rare_classes
 from augsearch.trainers.data.splits import Splits, split
 from augsearch.trainers.data.target_domain import Target
 from augsearch.trainers.models.names import is_built_in, is_model_file
@@ -33,6 +35,10 @@ from augsearch.trainers.workspace.folds import default_fold_size
 
 if TYPE_CHECKING:
     from augsearch.trainers.data.unlabeled.dataset import Unlabeled
+
+
+MOST_NAMED = 20
+"""Rare classes that a line names."""
 
 
 def open_data(settings: Settings, display: Display, *, searched: bool = True) -> Data:
@@ -51,7 +57,7 @@ def open_data(settings: Settings, display: Display, *, searched: bool = True) ->
     target, about_target = find_target(settings.data, images, splits, settings.seed, display) or (None, "")
     given = given_models(settings, teacher, searched=searched)
     splits, target = honest_parts(given, settings.data.source, images, splits, target, display)
-    proxy = _proxy_of(settings, splits, teacher)
+    proxy = _proxy_of(settings, splits, len(images.classes), teacher)
     unlabeled = None
     if settings.unlabeled.wanted:
         unlabeled = sample_unlabeled(
@@ -81,12 +87,32 @@ def _opened(settings: Settings, display: Display) -> ImageData:
         )
     for skipped in images.skipped:
         display.line(f"skipped {skipped}")
-    return images
+    return _without_rare(images, settings.data, display)
 
 
-def _proxy_of(settings: Settings, splits: Splits, teacher: str | None) -> ProxySettings:
+def _without_rare(images: ImageData, data: DataSettings, display: Display) -> ImageData:
+    """``images`` as they are, or without the classes that are too rare, which are named."""
+    if data.min_per_class is None:
+        return images
+    merge = data.rare_classes == "merge"
+    kept, rare = without_rare_classes(images, data.min_per_class, merge=merge)
+    if rare:
+        done = f"merged into '{OTHER}'" if merge else "left out"
+        of = f"{len(rare):,} of {len(images.classes):,} classes"
+        named = some(rare, MOST_NAMED)
+        display.line(f"{done} {of}, with fewer than {data.min_per_class} images to train on: {named}")
+    return kept
+
+
+def _proxy_of(settings: Settings, splits: Splits, classes: int, teacher: str | None) -> ProxySettings:
     """How every proxy is trained."""
-    fold_size = min(settings.proxy.fold_size or default_fold_size(len(splits.train)), len(splits.train))
+    usual = default_fold_size(len(splits.train), classes)
+    fold_size = min(settings.proxy.fold_size or usual, len(splits.train))
+    if fold_size < classes:
+        raise UserError(
+            f"--fold-size {fold_size}: a fold must have an image of each of the {classes:,} classes; "
+            f"give {classes} or more, or leave it out"
+        )
     return ProxySettings(
         model=settings.proxy.model,
         weights=settings.weights_of(settings.proxy.model),

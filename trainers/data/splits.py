@@ -19,6 +19,8 @@ TEST_PERCENT = 20
 VALIDATION_PERCENT = 15
 CONFIRMATION_PERCENT = 15
 
+TO_TRAIN_ON = "to train on"
+
 SPLITTING, FOLDING, HALVING = 0, 1, 3
 """Goes into the seed of what is shuffled, so that no two shuffles share their random numbers.
 
@@ -74,7 +76,7 @@ def split(
     Raises:
         UserError: a class has too few images, or ``limit`` is less than the number of classes.
     """
-    unlabeled = (labels < 0) | (given == Split.UNLABELED)
+    unlabeled = ((labels < 0) | (given == Split.UNLABELED)) & (given != Split.LEFT_OUT)
 
     def shuffled(split: Split, *others: Split) -> list[Indices]:
         among = np.flatnonzero(~unlabeled & np.isin(given, [split, *others]))
@@ -88,7 +90,7 @@ def split(
 
     shares = [] if test_given else [TEST_PERCENT]
     shares += [] if validation_given else [VALIDATION_PERCENT, CONFIRMATION_PERCENT]
-    _check_counts(classes, pool, "to train on", len(shares) + 1)
+    _check_counts(classes, pool, TO_TRAIN_ON, len(shares) + 1)
     carved = _carve(pool, shares)
     if test_given:
         _check_counts(classes, test, "given for testing", 1)
@@ -221,7 +223,10 @@ def _check_counts(classes: Sequence[str], images: list[Indices], purpose: str, n
     for name, own in zip(classes, images, strict=True):
         if len(own) < needed:
             plural = "image" if len(own) == 1 else "images"
-            raise UserError(f"class '{name}' has {len(own)} {plural} {purpose}, it needs at least {needed}")
+            advice = f"; add some, or give --min-per-class {needed}" if purpose == TO_TRAIN_ON else ""
+            raise UserError(
+                f"class '{name}' has {len(own)} {plural} {purpose}, it needs at least {needed}{advice}"
+            )
 
 
 def _joined(images: list[Indices]) -> Indices:

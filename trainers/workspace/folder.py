@@ -57,7 +57,8 @@ class Workspace:
         )
 
     def sample(self, size: int) -> Indices:
-        """At most ``size`` training images of all classes, always the same."""
+        """At most ``size`` training images, always the same; one of each class at least."""
+        size = max(size, len(self.data.classes))
         return fold_subset(self.train, self.data.labels, fold=0, size=size, seed=self.proxy.seed)
 
     @property

@@ -90,6 +90,14 @@ class FoldResult:
         return cls(**values)
 
 
-def default_fold_size(train: int) -> int:
-    """Four fifths of the training split, so that folds differ, but at most 1,000 images."""
-    return max(1, min(1000, math.ceil(0.8 * train)))
+USUAL_FOLD, USUAL_OF_A_CLASS = 1000, 20
+"""Training images of a fold, and of a class in it where the classes are many."""
+
+
+def default_fold_size(train: int, classes: int) -> int:
+    """1,000 images, or 20 of a class on average if that is more, and at most four fifths of ``train``.
+
+    So folds differ; but one of every class there must be.
+    """
+    size = min(max(USUAL_FOLD, USUAL_OF_A_CLASS * classes), math.ceil(0.8 * train))
+    return max(1, min(max(size, classes), train))

@@ -166,11 +166,17 @@ def test_images_that_have_no_label_are_in_no_labeled_part() -> None:
 @pytest.mark.parametrize(
     ("blocks", "message"),
     [
-        ({(Split.ANY, 0): 9, (Split.ANY, 1): 3}, "class 'few' has 3 images to train on, it needs at least 4"),
-        ({(Split.ANY, 0): 9}, "class 'few' has 0 images to train on, it needs at least 4"),
+        (
+            {(Split.ANY, 0): 9, (Split.ANY, 1): 3},
+            "class 'few' has 3 images to train on, it needs at least 4; add some, or give --min-per-class 4",
+        ),
+        (
+            {(Split.ANY, 0): 9},
+            "class 'few' has 0 images to train on, it needs at least 4; add some, or give --min-per-class 4",
+        ),
         (
             {(Split.TRAIN, 0): 9, (Split.TRAIN, 1): 2, (Split.TEST, 0): 1, (Split.TEST, 1): 1},
-            "class 'few' has 2 images to train on, it needs at least 3",
+            "class 'few' has 2 images to train on, it needs at least 3; add some, or give --min-per-class 3",
         ),
         (
             {(Split.TRAIN, 0): 9, (Split.TRAIN, 1): 9, (Split.TEST, 0): 1},
