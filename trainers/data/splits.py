@@ -21,7 +21,7 @@ CONFIRMATION_PERCENT = 15
 
 TO_TRAIN_ON = "to train on"
 
-SPLITTING, FOLDING, HALVING = 0, 1, 3
+SPLITTING, FOLDING, HALVING, BOUNDING = 0, 1, 3, 4
 """Goes into the seed of what is shuffled, so that no two shuffles share their random numbers.
 
 2 is that of the sample of unlabeled images.
@@ -161,6 +161,27 @@ def halves(images: Indices, labels: Indices, *, seed: int) -> tuple[Indices, Ind
     ]
     first, second = _carve([own for own in members if len(own)], [50])
     return _joined(first), _joined(second)
+
+
+def bounded(images: Indices, labels: Indices, *, most: int, seed: int) -> Indices:
+    """``images``, or at most ``most`` of them, stratified by class and always the same; one of each class.
+
+    Args:
+        images: int64, indices into ``labels``, sorted.
+        labels: int64, (N,), 0 or more where ``images`` point.
+        most: how many are to be left; more where there are more classes.
+        seed: 0 or more.
+    """
+    if len(images) <= most:
+        return images
+    members = [own for own in _by_class(images, labels, 1) if len(own)]
+    sizes = _apportion([len(own) for own in members], most, 1)
+    return _joined(
+        [
+            np.random.default_rng([seed, BOUNDING, number]).permutation(own)[:size]
+            for number, (own, size) in enumerate(zip(members, sizes, strict=True))
+        ]
+    )
 
 
 def _by_class(images: Indices, labels: Indices, classes: int) -> list[Indices]:

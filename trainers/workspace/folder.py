@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from augsearch.policies.atomic import whole_file, write_text
 from augsearch.trainers.data.dataset import ImageData, Indices, load_cache
-from augsearch.trainers.data.splits import Splits, fold_subset
+from augsearch.trainers.data.splits import Splits, bounded, fold_subset
 from augsearch.trainers.data.target_domain import Target, load_target
 from augsearch.trainers.models.names import is_model_file
 from augsearch.trainers.workspace.candidate import SELF, ProxySettings
-from augsearch.trainers.workspace.folds import Fold, Stage
+from augsearch.trainers.workspace.folds import Fold, Stage, most_scored
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,16 +38,25 @@ class Workspace:
     """What candidates are scored on instead of the data's own images."""
 
     def scored_on(self, stage: Stage) -> Indices:
-        """The data's own validation images of ``stage``."""
-        return self.validation if stage is Stage.SEARCH else self.confirmation
+        """The data's own validation images of ``stage``: in the search no more than a fold may cost."""
+        if stage is Stage.SEARCH:
+            return self._no_more_than_training(self.validation, self.data.labels)
+        return self.confirmation
 
     def scored_images(self, stage: Stage) -> tuple[NDArray[np.uint8], Indices]:
         """Images (N, S, S, C) and labels that candidates are scored on: the target's if there is one."""
         if self.target is None:
             rows = self.scored_on(stage)
             return self.data.images[rows], self.data.labels[rows]
-        half = self.target.validation if stage is Stage.SEARCH else self.target.confirmation
+        half = self.target.confirmation
+        if stage is Stage.SEARCH:
+            half = self._no_more_than_training(self.target.validation, self.target.data.labels)
         return self.target.images(half), self.target.labels(half)
+
+    def _no_more_than_training(self, images: Indices, labels: Indices) -> Indices:
+        """As many of ``images`` as may be scored after a fold, the same for all candidates."""
+        most = most_scored(self.proxy.fold_size, self.proxy.epochs)
+        return bounded(images, labels, most=most, seed=self.proxy.seed)
 
     def training_subset(self, fold: Fold) -> Indices:
         """The training images of ``fold``."""

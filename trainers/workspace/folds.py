@@ -90,6 +90,15 @@ class FoldResult:
         return cls(**values)
 
 
+FORWARD_PASSES = 3
+"""What training on an image costs, in images scored: a forward pass, and a backward one that is two."""
+
+
+def most_scored(fold_size: int, epochs: int) -> int:
+    """How many images may be scored after a fold of this size, so that it costs no more than the training."""
+    return FORWARD_PASSES * fold_size * epochs
+
+
 USUAL_FOLD, USUAL_OF_A_CLASS = 1000, 20
 """Training images of a fold, and of a class in it where the classes are many."""
 

@@ -88,6 +88,12 @@ def test_rare_classes_are_named_first_and_the_model_knows_the_others() -> None:
     assert {label for label, _ in prediction.top(3)} == {"cat", "dog", "other"}
 
 
+def test_a_study_says_where_fewer_images_score_its_candidates(stripes: str) -> None:
+    assert opened(stripes, fold_size=4, epochs=1)[2]["scored"] == "12 of 18"
+    assert "scored" not in opened(stripes, fold_size=6, epochs=1)[2]
+    assert "scored" not in opened(stripes)[2]
+
+
 def test_studies_that_ask_for_nothing_are_the_same_as_before(stripes: str) -> None:
     assert "rare classes" not in opened(stripes)[2]
     with pytest.raises(UserError, match=r"too few images; give --min-per-class too$"):

@@ -239,6 +239,37 @@ def test_a_sample_has_an_image_of_each_of_however_many_classes(source: Source, t
     assert len(workspace.sample(20)) == 20
 
 
+def test_scoring_a_fold_of_the_search_costs_no_more_than_training_it(source: Source, tmp_path: Path) -> None:
+    def scored(stage: Stage, **fields: int) -> list[int]:
+        workspace = source.study(tmp_path, **fields)
+        rows = workspace.scored_on(stage)
+        images, labels = workspace.scored_images(stage)
+        np.testing.assert_array_equal(images, workspace.data.images[rows])
+        np.testing.assert_array_equal(labels, workspace.data.labels[rows])
+        return rows.tolist()
+
+    validation = source.splits.validation.tolist()
+    assert len(validation) == 45
+    assert scored(Stage.SEARCH, fold_size=15, epochs=1) == validation
+    few = scored(Stage.SEARCH, fold_size=6, epochs=2)
+    assert len(few) == 3 * 6 * 2
+    assert set(few) < set(validation)
+    assert np.bincount(source.labels[few]).tolist() == pytest.approx([36 / 5] * 5, abs=1)
+    assert scored(Stage.CONFIRMATION, fold_size=6, epochs=2) == source.splits.confirmation.tolist()
+
+
+def test_so_does_scoring_it_on_a_target(source: Source, tmp_path: Path) -> None:
+    whole, few = (source.aimed(tmp_path / name, fold_size=5, epochs=n) for name, n in (("a", 9), ("b", 1)))
+    assert whole.target is not None
+    assert few.target is not None
+    assert len(whole.scored_images(Stage.SEARCH)[1]) == len(whole.target.validation) == 30
+    images, labels = few.scored_images(Stage.SEARCH)
+    assert len(images) == len(labels) == 15
+    assert len(few.scored_on(Stage.SEARCH)) == 15
+    assert np.bincount(labels).max() == np.bincount(labels)[np.bincount(labels) > 0].min() == 5
+    assert len(few.scored_images(Stage.CONFIRMATION)[1]) == 30
+
+
 @settings(max_examples=200)
 @given(st.integers(1, 10**7), st.integers(1, 10**7))
 def test_default_epochs_are_bounded_and_fewer_for_more_images(one: int, other: int) -> None:
