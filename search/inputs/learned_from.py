@@ -85,8 +85,9 @@ def honest_parts(
         if keys is None:
             if model.path.with_suffix(".json").exists() or "image_size" in metadata_of(model.path):
                 display.line(
-                    f"{model.words} was saved by a version that did not write down what a model learns from: "
-                    "whether validation or test images are among it can't be checked"
+                    f"{model.words} does not say which images it has learned from (older versions and "
+                    "export-model leave that out): whether validation or test images are among them can't be "
+                    "checked"
                 )
             continue
         parts = _parts(model, source, images, splits, target)

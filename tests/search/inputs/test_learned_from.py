@@ -188,8 +188,8 @@ def test_with_a_target_it_is_the_target_that_must_be_new(stripes: str) -> None:
 def test_a_model_from_before_is_taken_with_a_warning(stripes: str) -> None:
     _, said = opened(stripes, teacher=model_of(None))
     assert said.startswith(
-        "--teacher given.safetensors was saved by a version that did not write down what a model learns from"
-        ": whether validation or test images are among it can't be checked\n"
+        "--teacher given.safetensors does not say which images it has learned from (older versions and "
+        "export-model leave that out): whether validation or test images are among them can't be checked\n"
     )
 
 
