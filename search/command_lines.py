@@ -10,7 +10,8 @@ from augsearch.search.settings.durations import duration_flag
 from augsearch.search.settings.settings import DEFAULTS, FLAT, PLANNED, Settings
 
 TRAINED_BY = (
-    *("image_size", "seed", "validation", "limit", "skip_bad_images", "weights", "input_size", "final_size"),
+    *("image_size", "seed", "validation", "limit", "skip_bad_images", "min_per_class", "rare_classes"),
+    *("weights", "input_size", "final_size"),
     *("final_epochs", "patience", "batch_size", "accumulation", "learning_rate"),
     *("label_smoothing", "warm_up", "ema", "precision", "crop_scale", "processes", "device"),
 )

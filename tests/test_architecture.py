@@ -39,7 +39,8 @@ but in the first group, where rooms may build on one another as long as no circl
 
 WITHOUT_TORCH = (
     *("trainers/system", "trainers/data", "trainers/workspace"),
-    *("trainers/models/names.py", "trainers/models/spec.py", "trainers/evaluation/metrics.py"),
+    *("trainers/models/names.py", "trainers/models/spec.py", "trainers/models/learned.py"),
+    "trainers/evaluation/metrics.py",
     *("trainers/training/recipe.py", "policies"),
 )
 WITH_TORCH = ("trainers/system/devices.py", "policies/tensor.py", "policies/backends/torch")

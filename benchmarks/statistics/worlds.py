@@ -117,7 +117,7 @@ class Noise:
 
 def fold_size(pool: int) -> int:
     """Images that a fold learns from where ``pool`` are not scored by the search: as ``run`` divides them."""
-    return default_fold_size(round(pool * LEARNED))
+    return default_fold_size(round(pool * LEARNED), CLASSES)
 
 
 def _result(values: NDArray[np.float64], rows: NDArray[np.bool_], share: float) -> FoldResult:

@@ -89,6 +89,8 @@ class Task:
     """How many times a baseline's time a candidate's fold takes, on average."""
     fixed: frozenset[str] = frozenset()
     """The sizes that are not to be planned, by the names of their fields: they are as usual."""
+    classes: int = 0
+    """A fold has an image of each at least."""
 
     def with_fixed(self, **sizes: int) -> Task:
         """The same with these sizes fixed too."""
@@ -203,12 +205,13 @@ def _between(least: int, most: int, share: float) -> int:
 def _fold_at(share: float, task: Task) -> tuple[int, int]:
     """Training images and epochs of a fold; fewer images first, then fewer epochs."""
     size, epochs = task.usual.fold_size, task.usual.epochs
-    few, short = min(FEW_IMAGES, size), min(LEAST_EPOCHS, epochs)
+    least = min(max(LEAST_IMAGES, task.classes), size)
+    few, short = min(max(FEW_IMAGES, 2 * task.classes), size), min(LEAST_EPOCHS, epochs)
     if "fold_size" in task.fixed:
         return size, _between(short, epochs, share)
     if "epochs" in task.fixed:
-        return _between(min(LEAST_IMAGES, size), size, share), epochs
-    corners = [(min(LEAST_IMAGES, size), short), (few, short), (few, epochs), (size, epochs)]
+        return _between(least, size, share), epochs
+    corners = [(least, short), (few, short), (few, epochs), (size, epochs)]
     passes = [images * length for images, length in corners]
     wanted = passes[0] * (passes[-1] / passes[0]) ** share
     if wanted >= passes[2]:

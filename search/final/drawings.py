@@ -45,21 +45,25 @@ def draw_test(data: Data, pixels: Pixels, tested: Tested, output: Path) -> list[
     return list(paths.values())
 
 
-def draw_teacher(data: Data, teacher: Path, distillation: Distillation, output: Path) -> Path:
+def draw_teacher(data: Data, pixels: Pixels, teacher: Path, distillation: Distillation, output: Path) -> Path:
     """Draw what the teacher says, softened, of images that it has not learned from."""
     from augsearch.search.figures import model as model_figures
     from augsearch.trainers.evaluation.inference import predict
     from augsearch.trainers.system.devices import resolve_device
     from augsearch.trainers.tasks.teacher import load_teacher
 
-    images, chosen = data.images.images, data.splits.confirmation
+    chosen = data.splits.confirmation
     device = resolve_device(data.workspace.proxy.device)
     network = load_teacher(teacher, data.images.classes).to(device)
     path = output / "teacher.png"
+
+    def shown(index: int) -> Any:
+        return next(iter(pixels.clean(chosen[index : index + 1])))[0]
+
     model_figures.softened(
-        lambda index: images[chosen[index]],
+        shown,
         data.images.labels[chosen],
-        predict(network, images[chosen], device),
+        predict(network, pixels.clean(chosen), device),
         data.images.classes,
         sorted({*SOFTENED_AT, round(distillation.temperature, 1)}),
         path,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from augsearch.search.console import Bar, Display
 from augsearch.search.tracking.runs import Tracker
+from augsearch.trainers.evaluation.metrics import ACCURACY, METRICS, Metric, Scores
 from augsearch.trainers.semi.labeler import Labeling
 
 if TYPE_CHECKING:  # they import torch, which the driver of a search does without
@@ -62,7 +63,7 @@ class Follower:
 
     def _round(self, done: RoundDone) -> None:
         self._in_rounds = True
-        self._display.line(round_in_words(done))
+        self._display.line(round_in_words(done, METRICS[self._plan.metric]))
         if self._tracker is not None:
             log_round(self._tracker, self._key, done, self._classes)
 
@@ -86,7 +87,7 @@ class Follower:
                 "the gradients are the same"
             )
         self._bar.reach(done, plan.recipe.epochs)
-        self._bar.advance(0, f"held-out accuracy {100 * epoch.validation.accuracy:.1f} %")
+        self._bar.advance(0, held_out_in_words(epoch.validation, METRICS[plan.metric]))
         if self._tracker is not None:
             # The steps of students follow those of the rounds before them.
             self._tracker.epoch(epoch.round * plan.recipe.epochs + done, _epoch_metrics(epoch))
@@ -131,12 +132,17 @@ def labeled_in_words(labeling: Labeling) -> str:
     return words
 
 
-def round_in_words(done: RoundDone) -> str:
-    """One line on a round of self-training."""
+def held_out_in_words(scores: Scores, metric: Metric) -> str:
+    """How a model does on what selects the epoch, by ``metric``."""
+    return f"held-out {metric.label} {metric.shown(metric.score(scores))}"
+
+
+def round_in_words(done: RoundDone, metric: Metric = ACCURACY) -> str:
+    """One line on a round of self-training, which ``metric`` compares with the others."""
     who = f"student {done.round}" if done.round else "first teacher"
     verdict = "the best so far" if done.best else "no better: the rounds end"
     return (
-        f"{who} ({done.network}): held-out accuracy {100 * done.validation.accuracy:.1f} % "
+        f"{who} ({done.network}): {held_out_in_words(done.validation, metric)} "
         f"(epoch {done.best_epoch} of {done.epochs}), {verdict}"
     )
 

@@ -18,6 +18,7 @@ from augsearch.search.space.space import TECHNIQUES
 from augsearch.trainers.data.dataset import SMALL_SIDE, ImageData
 from augsearch.trainers.data.images import image_paths, open_images
 from augsearch.trainers.data.views import Decoded, OnDisk, Pixels
+from augsearch.trainers.evaluation.metrics import METRICS
 from augsearch.trainers.system.hashing import content_of, digest
 from augsearch.trainers.training.recipe import Recipe, default_final_epochs, usual_label_smoothing
 
@@ -86,6 +87,15 @@ def with_weights(settings: Settings, file: PolicyFile) -> Settings:
     return settings
 
 
+def with_metric(settings: Settings, file: PolicyFile) -> Settings:
+    """``settings`` with the metric that the file's search was by, where none was given."""
+    identity = file.provenance.get("made_from")
+    found = identity.get("metric") if isinstance(identity, dict) else None
+    if "metric" in settings.given or not isinstance(found, str) or found not in METRICS:
+        return settings
+    return settings.changed(metric=found)
+
+
 def plan_of(settings: Settings, file: PolicyFile, trained_on: int) -> FinalPlan:
     """What the settings say of the final training."""
     from augsearch.trainers.tasks.final_job import FinalPlan
@@ -110,6 +120,7 @@ def plan_of(settings: Settings, file: PolicyFile, trained_on: int) -> FinalPlan:
         patience=settings.final.patience,
         processes=settings.final.processes,
         first_teacher=settings.unlabeled.first_teacher,
+        metric=settings.search.metric,
     )
 
 

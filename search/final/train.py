@@ -16,6 +16,8 @@ from augsearch.search.final.plan import (
     plan_of,
     with_transfer,
 )
+from augsearch.search.inputs.learned_from import learned_by_final
+from augsearch.search.inputs.prepare import given_models
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.inputs.sealed_test import record_test_read
 from augsearch.search.inputs.unlabeled import open_for_final
@@ -74,7 +76,7 @@ def train_and_test(
     display.line(f"saved as {final.path} (best epoch {final.best_epoch}, {final.seconds:.0f} s)")
     drawn = draw_test(data, pixels, tested, output)
     if final.teacher is not None and file.training.distillation is not None:
-        drawn.append(draw_teacher(data, final.teacher, file.training.distillation, output))
+        drawn.append(draw_teacher(data, pixels, final.teacher, file.training.distillation, output))
     if unlabeled is not None and file.training.semi is not None:
         drawn += draw_labels(unlabeled, final, file.training.semi, data, output)
     result = {
@@ -125,6 +127,8 @@ def _job(
     from augsearch.trainers.tasks.final_job import FinalJob, final_training_part
 
     labeled = final_training_part(data.splits, settings.data.limit)
+    teacher = data.workspace.proxy.teacher if file.training.asks_teacher else None
+    given = given_models(settings, teacher, searched=False)
     return FinalJob(
         data.workspace.folder,
         file,
@@ -134,6 +138,7 @@ def _job(
         output / "model.safetensors",
         unlabeled=unlabeled,
         selection=final_selection_set(settings, data, pixels.side),
+        learned=learned_by_final(settings.data.source, data, labeled, given),
     )
 
 

@@ -9,6 +9,7 @@ from augsearch.search.inputs.run_data import Data
 from augsearch.search.settings.settings import Settings
 from augsearch.trainers.system.hashing import content_of, digest
 from augsearch.trainers.workspace.folder import Workspace
+from augsearch.trainers.workspace.folds import most_scored
 
 if TYPE_CHECKING:
     pass
@@ -56,11 +57,26 @@ def _named_where_set(settings: Settings, data: Data) -> dict[str, str]:
         "metric": settings.search.metric if settings.search.metric != "accuracy" else None,
         "sampler": settings.search.sampler if settings.search.sampler != "tpe" else None,
         "pruner": settings.search.pruner if settings.search.pruner != "wilcoxon" else None,
+        "scored": _scored_where_fewer(data.workspace),
+        "rare classes": _rare_in_words(settings),
         "validation": data.target.fingerprint[:12] if data.target else None,
         # Until there was one for each fold, it was trained once, on the whole training part.
         "trained teacher": "of each fold" if _trains_teacher(data.workspace) else None,
     }
     return {name: value for name, value in fields.items() if value is not None}
+
+
+def _scored_where_fewer(workspace: Workspace) -> str | None:
+    """How many images score a candidate in the search, where they are not all of the part."""
+    target = workspace.target
+    every = workspace.validation if target is None else target.validation
+    scored = min(len(every), most_scored(workspace.proxy.fold_size, workspace.proxy.epochs))
+    return f"{scored} of {len(every)}" if scored < len(every) else None
+
+
+def _rare_in_words(settings: Settings) -> str | None:
+    least = settings.data.min_per_class
+    return None if least is None else f"{settings.data.rare_classes or 'drop'} below {least} images"
 
 
 def _trains_teacher(workspace: Workspace) -> bool:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from augsearch.policies import UserError
+from augsearch.policies.errors import some
 from augsearch.search.console import Display
 from augsearch.search.inputs.identity import by_content
+from augsearch.search.inputs.learned_from import GivenModel, honest_parts
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.inputs.target_domain import find_target
 from augsearch.search.inputs.unlabeled import (
@@ -16,10 +19,11 @@ from augsearch.search.inputs.unlabeled import (
     sample_unlabeled,
     unlabeled_in_words,
 )
-from augsearch.search.settings.sections import HOME, TRACKED
+from augsearch.search.settings.sections import HOME, TRACKED, DataSettings
 from augsearch.search.settings.settings import Settings
 from augsearch.trainers.data.dataset import SMALL_SIDE, ImageData
 from augsearch.trainers.data.images import open_images
+from augsearch.trainers.data.rare_classes import OTHER, without_rare_classes
 from augsearch.trainers.data.splits import Splits, split
 from augsearch.trainers.data.target_domain import Target
 from augsearch.trainers.models.names import is_built_in, is_model_file
@@ -33,8 +37,45 @@ if TYPE_CHECKING:
     from augsearch.trainers.data.unlabeled.dataset import Unlabeled
 
 
-def open_data(settings: Settings, display: Display) -> Data:
-    """Decode or map the images, divide them, and write down what workers may see."""
+MOST_NAMED = 20
+"""Rare classes that a line names."""
+
+
+def open_data(settings: Settings, display: Display, *, searched: bool = True) -> Data:
+    """Decode or map the images, divide them, and write down what workers may see.
+
+    ``searched``: whether there is a search, and not the final training alone.
+
+    Raises:
+        UserError: the data is bad, or a model that was given has learned from what it is scored on.
+    """
+    images = _opened(settings, display)
+    splits = split(
+        images.labels, images.given, classes=images.classes, seed=settings.seed, limit=settings.data.limit
+    )
+    teacher = _teacher(settings)
+    target, about_target = find_target(settings.data, images, splits, settings.seed, display) or (None, "")
+    given = given_models(settings, teacher, searched=searched)
+    splits, target = honest_parts(given, settings.data.source, images, splits, target, display)
+    proxy = _proxy_of(settings, splits, len(images.classes), teacher)
+    unlabeled = None
+    if settings.unlabeled.wanted:
+        unlabeled = sample_unlabeled(
+            settings.data, settings.unlabeled.folder, images, splits, target, settings.seed, display
+        )
+    data = _with_workspace(images, splits, proxy, unlabeled, target)
+    display.line(_counted(data))
+    if target is not None:
+        display.line(about_target)
+    if unlabeled is not None:
+        display.line(unlabeled_in_words(unlabeled))
+    elif settings.unlabeled.semi is None and (len(splits.unlabeled) or has_unlabeled_folder(settings.data)):
+        display.line("images without labels are not used; --semi search finds out whether they help")
+    return data
+
+
+def _opened(settings: Settings, display: Display) -> ImageData:
+    """All images, decoded or mapped."""
     with display.bar("decoding images", total=1) as bar:
         images = open_images(
             settings.data.source,
@@ -46,11 +87,33 @@ def open_data(settings: Settings, display: Display) -> Data:
         )
     for skipped in images.skipped:
         display.line(f"skipped {skipped}")
-    splits = split(
-        images.labels, images.given, classes=images.classes, seed=settings.seed, limit=settings.data.limit
-    )
-    fold_size = min(settings.proxy.fold_size or default_fold_size(len(splits.train)), len(splits.train))
-    proxy = ProxySettings(
+    return _without_rare(images, settings.data, display)
+
+
+def _without_rare(images: ImageData, data: DataSettings, display: Display) -> ImageData:
+    """``images`` as they are, or without the classes that are too rare, which are named."""
+    if data.min_per_class is None:
+        return images
+    merge = data.rare_classes == "merge"
+    kept, rare = without_rare_classes(images, data.min_per_class, merge=merge)
+    if rare:
+        done = f"merged into '{OTHER}'" if merge else "left out"
+        of = f"{len(rare):,} of {len(images.classes):,} classes"
+        named = some(rare, MOST_NAMED)
+        display.line(f"{done} {of}, with fewer than {data.min_per_class} images to train on: {named}")
+    return kept
+
+
+def _proxy_of(settings: Settings, splits: Splits, classes: int, teacher: str | None) -> ProxySettings:
+    """How every proxy is trained."""
+    usual = default_fold_size(len(splits.train), classes)
+    fold_size = min(settings.proxy.fold_size or usual, len(splits.train))
+    if fold_size < classes:
+        raise UserError(
+            f"--fold-size {fold_size}: a fold must have an image of each of the {classes:,} classes; "
+            f"give {classes} or more, or leave it out"
+        )
+    return ProxySettings(
         model=settings.proxy.model,
         weights=settings.weights_of(settings.proxy.model),
         input_size=settings.transfer.input_size,
@@ -58,17 +121,15 @@ def open_data(settings: Settings, display: Display) -> Data:
         fold_size=fold_size,
         seed=settings.seed,
         device=settings.engine.device,
-        teacher=_teacher(settings),
+        teacher=teacher,
         teacher_weights=_teacher_weights(settings),
         metric=settings.search.metric,
     )
-    target, about_target = find_target(settings.data, images, splits, settings.seed, display) or (None, "")
-    unlabeled = None
-    if settings.unlabeled.wanted:
-        unlabeled = sample_unlabeled(
-            settings.data, settings.unlabeled.folder, images, splits, target, settings.seed, display
-        )
-    data = _with_workspace(images, splits, proxy, unlabeled, target)
+
+
+def _counted(data: Data) -> str:
+    """One line: what the images are, and how many each part has."""
+    images, splits = data.images, data.splits
     _, side, _, channels = images.images.shape
     parts = {
         name: len(getattr(splits, name))
@@ -77,14 +138,40 @@ def open_data(settings: Settings, display: Display) -> Data:
     counts = ", ".join(f"{count} {name}" for name, count in parts.items() if count)
     counts = counts.replace(" test", " test (sealed)")
     colour = "grey" if channels == 1 else "RGB"
-    display.line(f"{images.name}: {len(images.classes)} classes, {side} px {colour}; {counts}")
-    if target is not None:
-        display.line(about_target)
-    if unlabeled is not None:
-        display.line(unlabeled_in_words(unlabeled))
-    elif settings.unlabeled.semi is None and (len(splits.unlabeled) or has_unlabeled_folder(settings.data)):
-        display.line("images without labels are not used; --semi search finds out whether they help")
-    return data
+    return f"{images.name}: {len(images.classes)} classes, {side} px {colour}; {counts}"
+
+
+def given_models(settings: Settings, teacher: str | None, *, searched: bool) -> list[GivenModel]:
+    """The model files that ``settings`` name, each once.
+
+    ``teacher``: the teacher's file or network; None: there is none. ``searched``: whether there is a search,
+    and not the final training alone.
+    """
+    found: dict[Path, GivenModel] = {}
+    for flag, name, file, instead, scores in _named(settings, teacher):
+        path = Path(file)
+        if path not in found and (searched or not scores or flag.startswith("--teacher")):
+            found[path] = GivenModel(flag, name, path, instead, searched and scores)
+    return list(found.values())
+
+
+def _named(settings: Settings, teacher: str | None) -> Iterator[tuple[str, str, str, str, bool]]:
+    """Flag, what was given with it, its file, what else to give, whether candidates are scored with it."""
+    if teacher is not None and is_model_file(teacher):
+        yield "--teacher", settings.teacher.network, teacher, "another teacher, or --teacher self", True
+    elif teacher is not None and teacher != SELF and not is_built_in(teacher):
+        weights = settings.teacher.weights
+        if weights not in ("hub", "none"):
+            yield "--teacher-weights", weights, weights, "other --teacher-weights, or hub or none", True
+    for flag, network in (("--proxy-model", settings.proxy.model), ("--final-model", settings.network)):
+        weights = settings.weights_of(network)
+        if weights == network:
+            yield flag, network, network, f"another {flag}", flag == "--proxy-model"
+        elif weights not in ("hub", "none"):
+            yield "--weights", weights, weights, "other --weights, or hub or none", flag == "--proxy-model"
+    first = settings.unlabeled.first_teacher
+    if first is not None and is_model_file(first):
+        yield "--first-teacher", first, first, "another --first-teacher", False
 
 
 def resized(data: Data, fold_size: int, epochs: int) -> Data:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from pathlib import Path
 
-import numpy as np
 import optuna
-from numpy.typing import NDArray
 
 from augsearch.policies import UserError
 from augsearch.policies.atomic import write_text
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.settings.sections import HOME
-from augsearch.trainers.data.dataset import ImageData
+from augsearch.trainers.data.content import keys_of_files, keys_of_pixels
 from augsearch.trainers.data.images import image_paths
-from augsearch.trainers.system.hashing import NO_KEY, content_key, digest, hashed_files, hex_hash
+from augsearch.trainers.system.hashing import digest, hex_hash
 
 ATTRIBUTE = "test"
 """The attribute of a study that holds the hash of its test part, and when it read it."""
@@ -33,29 +30,15 @@ def hash_of_test(source: str | None, data: Data) -> str:
     if kept.exists():
         return kept.read_text(encoding="utf-8")
     paths = image_paths(source, data.images)
-    keys = _of_pixels(data.images, rows) if paths is None else _of_files([paths[row] for row in rows])
+    if paths is None:
+        keys = keys_of_pixels(data.images.images, rows)
+    else:
+        keys = keys_of_files([paths[row] for row in rows])
     classes = [data.images.classes[label] for label in data.images.labels[rows]]
     lines = sorted(f"{key.hex()} {name}" for key, name in zip(keys, classes, strict=True))
     found = hex_hash("\n".join(lines).encode())
     write_text(kept, found)
     return found
-
-
-def _of_files(paths: list[Path]) -> list[bytes]:
-    keys = hashed_files(paths)
-    if NO_KEY in keys:
-        raise UserError(f"cannot read {paths[keys.index(NO_KEY)]}, which could be read before")
-    return keys
-
-
-def _of_pixels(images: ImageData, rows: NDArray[np.int64]) -> list[bytes]:
-    keys = []
-    for row in rows:
-        image = images.images[row]
-        # A grey image has three channels as soon as another one of the data set is coloured.
-        image = image[..., :1] if (image == image[..., :1]).all() else image
-        keys.append(content_key(str(image.shape).encode() + image.tobytes()))
-    return keys
 
 
 def seal_test(study: optuna.Study, source: str | None, data: Data) -> None:

@@ -55,6 +55,18 @@ def _data_options(first: str) -> list[Decorator]:
         option(DATA, "--limit", type=click.INT, help="Use at most this many training images, stratified."),
         option(
             DATA,
+            "--min-per-class",
+            type=click.INT,
+            help="Go on without classes that have fewer images to train on. [each must have enough]",
+        ),
+        option(
+            DATA,
+            "--rare-classes",
+            type=click.Choice(["drop", "merge"]),
+            help="Leave those out, or merge them into a class 'other'. [drop]",
+        ),
+        option(
+            DATA,
             "--skip-bad-images/--no-skip-bad-images",
             default=None,
             help="Go on without unreadable images.",
@@ -88,7 +100,7 @@ def _proxy_options() -> list[Decorator]:
             PROXY,
             "--fold-size",
             type=click.INT,
-            help="Training images of a fold. [4/5 of all, at most 1,000]",
+            help="Training images of a fold. [4/5 of all, at most 1,000 or 20 a class]",
         ),
     ]
 
@@ -354,6 +366,12 @@ def train_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         *_unlabeled_options(FIRST, searched=False),
         option(FIRST, "--seed", type=click.INT, help="Of the division into parts and of the training. [0]"),
+        option(
+            FINAL,
+            "--metric",
+            type=Registered(metrics),
+            help="What the best epoch is chosen by. [that of the policy file's search]",
+        ),
         *_data_options(DATA),
         *_transfer_options("none", "head", "full"),
         *_teacher_options(),

@@ -46,6 +46,7 @@ def task_of(settings: Settings, data: Data) -> Task:
         teacher=settings.with_teacher,
         candidate_cost=cost * WITH_UNLABELED if settings.unlabeled.wanted else cost,
         fixed=frozenset(fixed if final else {*fixed, "final_epochs"}),
+        classes=len(data.images.classes),
     )
 
 

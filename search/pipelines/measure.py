@@ -47,7 +47,7 @@ def measure(engine: Engine, data: Data, settings: Settings) -> Speed:
         UserError: a training can't be run.
     """
     proxy, began = data.workspace.proxy, time.perf_counter()
-    sample = proxy.model_copy(update={"fold_size": _sample(proxy), "epochs": 1, "teacher": None})
+    sample = proxy.model_copy(update={"fold_size": _sample(proxy, data), "epochs": 1, "teacher": None})
     first = _train(engine, data, sample, settings)
     # Workers import torch before the first of these, and torch prepares its kernels in it.
     start = time.perf_counter() - began - max(result.seconds for result in first)
@@ -93,7 +93,7 @@ def _final(engine: Engine, data: Data, sample: ProxySettings, settings: Settings
             "epochs": 2 if is_built_in(settings.network) else 1,
         }
     )
-    network = network.model_copy(update={"fold_size": _sample(network)})
+    network = network.model_copy(update={"fold_size": _sample(network, data)})
     results = _train(engine, data, network, settings)
     pixels = math.pow((settings.final.size or side) / side, 2)
     return SHARED * max(engine.slots, available_cores()) * _rate(results) / pixels
@@ -122,5 +122,6 @@ def _rate(results: Sequence[FoldResult]) -> float:
     return fmean(result.images / max(result.seconds, 1e-6) for result in results)
 
 
-def _sample(proxy: ProxySettings) -> int:
-    return min(proxy.fold_size, IMAGES if is_built_in(proxy.model) else IMAGES_OF_HUBS)
+def _sample(proxy: ProxySettings, data: Data) -> int:
+    usual = IMAGES if is_built_in(proxy.model) else IMAGES_OF_HUBS
+    return min(proxy.fold_size, max(usual, len(data.images.classes)))

@@ -10,6 +10,7 @@ from augsearch.policies import read_policy, write_policy
 from augsearch.search.console import Display
 from augsearch.search.final.plan import (
     overridden,
+    with_metric,
     with_transfer,
     with_weights,
 )
@@ -36,9 +37,9 @@ def train_from_file(
         UserError: a file or the data is bad.
     """
     file = overridden(read_policy(policy_file), settings, flags)
-    settings = with_weights(settings, file)
+    settings = with_metric(with_weights(settings, file), file)
     # The search's sample of unlabeled images is not wanted here: the final training takes all.
-    data = open_data(settings.changed(semi="none"), display)
+    data = open_data(settings.changed(semi="none"), display, searched=False)
     output = settings.tracking.output or _beside(policy_file)
     make_folder(output)
     effective = output / "model.policy.json"

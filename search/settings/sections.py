@@ -77,6 +77,10 @@ class DataSettings(Section):
     limit: int | None = Field(default=None, ge=2)
     """At most this many training images, stratified; None: all."""
     skip_bad_images: bool = False
+    min_per_class: int | None = Field(default=None, ge=2)
+    """Classes with fewer images to train on are left out, or merged; None: each must have enough."""
+    rare_classes: Literal["drop", "merge"] | None = None
+    """What becomes of those: left out, or one class ``other``; None: left out."""
 
 
 class SearchSettings(Section):
@@ -122,7 +126,7 @@ class ProxySettings(Section):
     epochs: int | None = Field(default=None, ge=1, le=10_000)
     """None: 30, and more for few images."""
     fold_size: int | None = Field(default=None, ge=2)
-    """Training images of a fold; None: four fifths of all, at most 1,000."""
+    """Training images of a fold; None: four fifths of all, at most 1,000 or 20 a class."""
 
     @field_validator("model")
     @classmethod

@@ -85,6 +85,14 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
+    def _rare_is_said(self) -> Settings:
+        if self.data.rare_classes is not None and self.data.min_per_class is None:
+            raise ValueError(
+                "--rare-classes says what becomes of classes with too few images; give --min-per-class too"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _baselines_fit(self) -> Settings:
         needed = len(self.space.baselines)
         if self.search.trials < needed:

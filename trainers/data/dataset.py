@@ -30,13 +30,17 @@ Progress = Callable[[int, int], None]
 
 
 class Split(IntEnum):
-    """What a data set says that an image is for; ``ANY`` where it says nothing."""
+    """What a data set says that an image is for; ``ANY`` where it says nothing.
+
+    ``LEFT_OUT``: of a class that is too rare, see ``augsearch.trainers.data.rare_classes``.
+    """
 
     ANY = 0
     TRAIN = 1
     VALIDATION = 2
     TEST = 3
     UNLABELED = 4
+    LEFT_OUT = 5
 
 
 @dataclass(frozen=True, eq=False)

@@ -19,7 +19,9 @@ TEST_PERCENT = 20
 VALIDATION_PERCENT = 15
 CONFIRMATION_PERCENT = 15
 
-SPLITTING, FOLDING, HALVING, CROSS_FITTING, SCORING = 0, 1, 3, 4, 5
+TO_TRAIN_ON = "to train on"
+
+SPLITTING, FOLDING, HALVING, BOUNDING, CROSS_FITTING, SCORING = 0, 1, 3, 4, 5, 6
 """Goes into the seed of what is shuffled, so that no two shuffles share their random numbers.
 
 2 is that of the sample of unlabeled images.
@@ -74,7 +76,7 @@ def split(
     Raises:
         UserError: a class has too few images, or ``limit`` is less than the number of classes.
     """
-    unlabeled = (labels < 0) | (given == Split.UNLABELED)
+    unlabeled = ((labels < 0) | (given == Split.UNLABELED)) & (given != Split.LEFT_OUT)
 
     def shuffled(split: Split, *others: Split) -> list[Indices]:
         among = np.flatnonzero(~unlabeled & np.isin(given, [split, *others]))
@@ -88,7 +90,7 @@ def split(
 
     shares = [] if test_given else [TEST_PERCENT]
     shares += [] if validation_given else [VALIDATION_PERCENT, CONFIRMATION_PERCENT]
-    _check_counts(classes, pool, "to train on", len(shares) + 1)
+    _check_counts(classes, pool, TO_TRAIN_ON, len(shares) + 1)
     carved = _carve(pool, shares)
     if test_given:
         _check_counts(classes, test, "given for testing", 1)
@@ -182,11 +184,9 @@ def cross_fitted(
         learns = inside if cut == number else ~inside
         learned.append(order[learns])
         scored.append(order[~learns])
-    if sum(map(len, scored)) > most:
-        rng = np.random.default_rng([seed, SCORING, fold])
-        sizes = _apportion([len(own) for own in scored], most, 0)
-        scored = [rng.permutation(own)[:few] for own, few in zip(scored, sizes, strict=True)]
-    return _joined(learned), _joined(scored)
+    others = _joined(scored)
+    sampled = int(np.random.SeedSequence([seed, SCORING, fold]).generate_state(1)[0])
+    return _joined(learned), bounded(others, labels, most=most, seed=sampled)
 
 
 def halves(images: Indices, labels: Indices, *, seed: int) -> tuple[Indices, Indices]:
@@ -203,6 +203,27 @@ def halves(images: Indices, labels: Indices, *, seed: int) -> tuple[Indices, Ind
     ]
     first, second = _carve([own for own in members if len(own)], [50])
     return _joined(first), _joined(second)
+
+
+def bounded(images: Indices, labels: Indices, *, most: int, seed: int) -> Indices:
+    """``images``, or at most ``most`` of them, stratified by class and always the same; one of each class.
+
+    Args:
+        images: int64, indices into ``labels``, sorted.
+        labels: int64, (N,), 0 or more where ``images`` point.
+        most: how many are to be left; more where there are more classes.
+        seed: 0 or more.
+    """
+    if len(images) <= most:
+        return images
+    members = [own for own in _by_class(images, labels, 1) if len(own)]
+    sizes = _apportion([len(own) for own in members], most, 1)
+    return _joined(
+        [
+            np.random.default_rng([seed, BOUNDING, number]).permutation(own)[:size]
+            for number, (own, size) in enumerate(zip(members, sizes, strict=True))
+        ]
+    )
 
 
 def _by_class(images: Indices, labels: Indices, classes: int) -> list[Indices]:
@@ -265,7 +286,10 @@ def _check_counts(classes: Sequence[str], images: list[Indices], purpose: str, n
     for name, own in zip(classes, images, strict=True):
         if len(own) < needed:
             plural = "image" if len(own) == 1 else "images"
-            raise UserError(f"class '{name}' has {len(own)} {plural} {purpose}, it needs at least {needed}")
+            advice = f"; add some, or give --min-per-class {needed}" if purpose == TO_TRAIN_ON else ""
+            raise UserError(
+                f"class '{name}' has {len(own)} {plural} {purpose}, it needs at least {needed}{advice}"
+            )
 
 
 def _check_size(size: int, classes: int) -> None:

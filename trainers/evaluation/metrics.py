@@ -36,6 +36,13 @@ class Scores:
     """Expected calibration error, see ``CalibrationBins``."""
     correct: NDArray[np.bool_]
     """(N,): whether each image was classified rightly; it pairs images across models."""
+    values: NDArray[np.float64] | None = None
+    """(N,): what each image adds to the score of some metric, see ``Metric.per_image``; None: ``correct``."""
+
+    @property
+    def by_image(self) -> NDArray[np.float64]:
+        """(N,): what each image adds to that score, which is their mean."""
+        return (self.correct if self.values is None else self.values).astype(float)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,8 +80,8 @@ def log_probabilities(logits: Logits, temperature: float = 1.0) -> NDArray[np.fl
     return values
 
 
-def score(logits: Logits, labels: NDArray[np.int64]) -> Scores:
-    """Compare ``logits`` (N, K) with ``labels`` (N,), each in 0..K-1.
+def score(logits: Logits, labels: NDArray[np.int64], metric: Metric | None = None) -> Scores:
+    """Compare ``logits`` (N, K) with ``labels`` (N,), each in 0..K-1; ``metric``: whose values are wanted.
 
     Raises:
         TrainingDivergedError: a logit is no number.
@@ -88,6 +95,7 @@ def score(logits: Logits, labels: NDArray[np.int64]) -> Scores:
         log_loss=float(-log_probabilities(logits)[np.arange(len(labels)), labels].mean()),
         ece=calibration_bins(logits, labels).ece,
         correct=correct,
+        values=None if metric is None else metric.per_image(logits, labels),
     )
 
 

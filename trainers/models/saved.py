@@ -13,17 +13,26 @@ from augsearch.policies import UserError
 from augsearch.policies.atomic import whole_file
 from augsearch.policies.errors import first_line
 from augsearch.trainers.models.build import build_model
+from augsearch.trainers.models.learned import Keys, written
 from augsearch.trainers.models.spec import ModelSpec, read_card, write_card
 
 
-def save_model(model: nn.Module, spec: ModelSpec, path: Path, card: dict[str, JsonValue]) -> None:
+def save_model(
+    model: nn.Module,
+    spec: ModelSpec,
+    path: Path,
+    card: dict[str, JsonValue],
+    learned: Keys | None = None,
+) -> None:
     """Write the weights to ``path`` (``.safetensors``) and a card beside it (``.json``).
 
     The card holds the spec under ``model`` and, beside it, whatever ``card`` says of the training.
+    ``learned``: the images that the model has learned from, which the file of the weights then says; None:
+    it doesn't say.
     """
     state = {name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()}
     with whole_file(path) as temporary:
-        save_file(state, temporary)
+        save_file(state, temporary, None if learned is None else written(learned))
     write_card(path, {**card, "model": spec.model_dump(mode="json")})
 
 

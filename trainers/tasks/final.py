@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from augsearch.trainers.data.decode import pillow_without_warnings
 from augsearch.trainers.data.splits import Splits
 from augsearch.trainers.data.views import Pixels
 from augsearch.trainers.evaluation.inference import predict
-from augsearch.trainers.evaluation.metrics import Logits, Scores, score
+from augsearch.trainers.evaluation.metrics import ACCURACY, Logits, Scores, score
 from augsearch.trainers.models.build import prepared
 from augsearch.trainers.models.saved import load_model, save_model
 from augsearch.trainers.models.spec import ModelSpec, add_to_card
@@ -27,9 +26,10 @@ from augsearch.trainers.semi.label_store import LabelStore
 from augsearch.trainers.semi.labeler import Labeler, Labeling
 from augsearch.trainers.semi.learn import labeled_until, learn
 from augsearch.trainers.semi.pool import Pool
-from augsearch.trainers.system.devices import quickest_threads, resolve_device
+from augsearch.trainers.system.devices import resolve_device
 from augsearch.trainers.tasks.final_job import FinalJob, check_one_process
-from augsearch.trainers.tasks.teacher import Teacher, final_teacher
+from augsearch.trainers.tasks.teacher import StudentView, Teacher, final_teacher
+from augsearch.trainers.tasks.threads import choose_threads
 from augsearch.trainers.training.checkpoints import Best, TrainingState, load_checkpoint, save_checkpoint
 from augsearch.trainers.training.distributed import Shard, agreed, device_of, others, sharing_gradients
 from augsearch.trainers.training.learner import Learner
@@ -167,13 +167,13 @@ def trained(
         run.pool, run.labeler = pool, labeler
         started -= run.state.seconds
         if run.learner.epoch == 0:
-            _choose_threads(run.learner, run.spec, run.device)
+            choose_threads(run.learner, run.spec, run.device)
         for event in _training(run):
             if isinstance(event, Labeling):
                 labelings.append(event)
                 yield event
                 continue
-            scores = selection.scores(run.learner.best, run.device)
+            scores = selection.scores(run.learner.best, run.device, job.metric)
             better = _keep_if_best(run, event, scores)
             run.state.seconds = time.perf_counter() - started
             save_checkpoint(job.checkpoint, key, run.learner, run.state)
@@ -188,7 +188,7 @@ def trained(
         spec=run.spec,
         best_epoch=best.epoch,
         epochs=run.learner.epoch,
-        validation=best.scores or selection.scores(model.to(run.device), run.device),
+        validation=best.scores or selection.scores(model.to(run.device), run.device, job.metric),
         trained_on=len(job.labeled),
         images=run.state.images,
         seconds=time.perf_counter() - started,
@@ -226,27 +226,13 @@ def _keep_if_best(run: _Run, epoch: EpochResult, scores: Scores) -> bool:
     job, state = run.job, run.state
     state.images += epoch.images
     state.unlabeled += epoch.unlabeled
-    if state.best is not None and not state.best.beaten_by(scores):
+    if state.best is not None and not state.best.beaten_by(scores, job.metric):
         return False
-    state.best = Best(epoch.epoch, scores.accuracy, scores.log_loss, scores)
+    state.best = Best.of(epoch.epoch, scores, job.metric)
     figures = _figures(job, state.best, epoch.epochs, run.pool)
-    save_model(run.learner.best, run.spec, job.path, {**job.card, "training": figures})
+    card: dict[str, JsonValue] = {**job.card, "training": figures}
+    save_model(run.learner.best, run.spec, job.path, card, job.learned)
     return True
-
-
-def _choose_threads(learner: Learner, spec: ModelSpec, device: torch.device) -> None:
-    """Have torch use one thread where more are slower now, by some steps on a copy of the network."""
-    if device.type != "cpu" or torch.get_num_threads() == 1 or learner.parallel is not None:
-        return
-    network = copy.deepcopy(learner.model)
-    images = torch.zeros(16, spec.channels, spec.image_size, spec.image_size, dtype=torch.uint8)
-
-    def step() -> None:
-        lower = learner.precision != torch.float32
-        with torch.random.fork_rng(devices=[]), torch.autocast("cpu", learner.precision, enabled=lower):
-            network(images).float().sum().backward()
-
-    torch.set_num_threads(quickest_threads(step))
 
 
 def _teacher(job: FinalJob, device: torch.device) -> Teacher | None:
@@ -254,7 +240,9 @@ def _teacher(job: FinalJob, device: torch.device) -> Teacher | None:
     if not job.asks_teacher:
         return None
     workspace, plan = open_workspace(job.workspace), job.plan
-    return final_teacher(workspace, (plan.model, plan.weights), job.labeled, plan.recipe.epochs, device)
+    view = StudentView(job.pixels, plan.recipe, plan.input_size, job.learned)
+    student = (plan.model, plan.weights)
+    return final_teacher(workspace, student, job.labeled, plan.recipe.epochs, device, view)
 
 
 def _logits(job: FinalJob, teacher: Teacher | None, device: torch.device) -> Logits | None:
@@ -263,7 +251,7 @@ def _logits(job: FinalJob, teacher: Teacher | None, device: torch.device) -> Log
     if teacher is None or distillation is None or distillation.teacher_view == "same":
         return None
     logits = np.full((len(data.labels), len(data.classes)), np.nan, dtype=np.float32)
-    logits[job.labeled] = predict(teacher.network, data.images[job.labeled], device)
+    logits[job.labeled] = predict(teacher.network, job.pixels.clean(job.labeled), device)
     return logits
 
 
@@ -306,6 +294,9 @@ def _figures(job: FinalJob, best: Best, epochs: int, pool: Pool | None) -> dict[
         "trained_on": len(job.labeled),
         "validation_accuracy": best.accuracy,
     }
+    if job.metric is not ACCURACY:
+        figures["selected_by"] = job.metric.name
+        figures[f"validation_{job.metric.name.replace('-', '_')}"] = job.metric.direction * best.score
     if pool is None:
         return figures
     unlabeled: dict[str, JsonValue] = {

@@ -19,7 +19,8 @@ from augsearch.trainers.data.splits import Splits
 from augsearch.trainers.data.unlabeled.dataset import Unlabeled
 from augsearch.trainers.data.views import Pixels
 from augsearch.trainers.evaluation.inference import predict
-from augsearch.trainers.evaluation.metrics import Scores, score
+from augsearch.trainers.evaluation.metrics import ACCURACY, METRICS, Metric, Scores, score
+from augsearch.trainers.models.learned import Keys
 from augsearch.trainers.models.spec import ModelSpec
 from augsearch.trainers.semi.label_store import LabelStore
 from augsearch.trainers.semi.labeler import Labeler, predictor
@@ -29,6 +30,7 @@ from augsearch.trainers.semi.techniques import technique_of
 from augsearch.trainers.system.hashing import content_of, hex_hash
 from augsearch.trainers.tasks.inputs import spec_for
 from augsearch.trainers.training.recipe import Recipe
+from augsearch.trainers.workspace.candidate import MetricName
 from augsearch.trainers.workspace.folder import open_workspace
 
 
@@ -49,6 +51,8 @@ class FinalPlan(BaseModel):
     """How many share the training, each with a GPU of its own (DDP)."""
     first_teacher: str | None = None
     """The network of the first teacher in self-training; None: that of its students, ``model``."""
+    metric: MetricName = ACCURACY.name
+    """What decides which epoch, and in self-training which round, is the best."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -61,9 +65,9 @@ class SelectionSet:
     labels: NDArray[np.int64]
     """(len(rows),)."""
 
-    def scores(self, model: nn.Module, device: torch.device) -> Scores:
-        """How ``model`` does on them."""
-        return score(predict(model, self.pixels.clean(self.rows), device), self.labels)
+    def scores(self, model: nn.Module, device: torch.device, metric: Metric = ACCURACY) -> Scores:
+        """How ``model`` does on them, with the values of ``metric``."""
+        return score(predict(model, self.pixels.clean(self.rows), device), self.labels, metric)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,6 +89,8 @@ class FinalJob:
     """Images without labels, of the side and channels of ``pixels``."""
     selection: SelectionSet | None = None
     """What selects the best epoch; None: the confirmation part."""
+    learned: Keys | None = None
+    """The images that it learns from and is selected by, for the model's file to say; None: not known."""
     round: int = 0
     """In self-training: 0 trains the first teacher, or there is nothing but one training."""
     labeled_by: str = ""
@@ -97,6 +103,11 @@ class FinalJob:
         if semi is None or self.unlabeled is None or not len(self.unlabeled.chosen):
             return None
         return technique_of(semi)
+
+    @property
+    def metric(self) -> Metric:
+        """What decides which epoch is the best."""
+        return METRICS[self.plan.metric]
 
     @property
     def asks_teacher(self) -> bool:
@@ -144,7 +155,10 @@ class FinalJob:
             workspace.proxy.model_dump_json(exclude={"device"}),
             self.file.policy.model_dump_json(),
             self.file.training.model_dump_json(exclude={"semi"}),
-            self.plan.model_dump_json(exclude={"first_teacher"}),
+            # The metric came later: with the usual one a checkpoint of before is of use.
+            self.plan.model_dump_json(
+                exclude={"first_teacher", *({"metric"} if self.metric is ACCURACY else ())}
+            ),
             content_of(self.plan.weights),
             self.pixels.made_by,
             self.spec().model_dump_json(),

@@ -15,7 +15,7 @@ from pathlib import Path
 from augsearch.policies import UserError
 from augsearch.policies.atomic import whole_file
 from augsearch.trainers.data.dataset import Progress
-from augsearch.trainers.evaluation.metrics import Scores
+from augsearch.trainers.evaluation.metrics import Metric, Scores
 from augsearch.trainers.models.build import build_model
 from augsearch.trainers.models.names import is_model_file
 from augsearch.trainers.models.saved import load_model
@@ -93,9 +93,9 @@ def train_students(student: FinalJob, progress: Progress | None = None) -> Stude
             if labeling is not None:
                 labelings.append(labeling)
                 yield labeling
-            model = yield from _put_if_best(training, best, student.path)
+            model = yield from _put_if_best(training, best, student)
             done.append(model)
-            better = _better(model.validation, best)
+            better = _better(model.validation, best, student.metric)
             if better:
                 best = model
                 _put(model.path, student.path)  # it may not lie there after a kill
@@ -185,8 +185,9 @@ def _check_sizes(first: FinalJob, student: FinalJob) -> None:
         )
 
 
-def _put_if_best(training: FinalTraining, best: FinalModel | None, path: Path) -> FinalTraining:
-    """``training``; whenever its model is better than ``best`` and than it was, it is put at ``path``."""
+def _put_if_best(training: FinalTraining, best: FinalModel | None, student: FinalJob) -> FinalTraining:
+    """``training``; whenever its model is better than ``best`` and than it was, it becomes ``student``'s."""
+    path, metric = student.path, student.metric
     with closing(training):
         while True:
             try:
@@ -194,16 +195,13 @@ def _put_if_best(training: FinalTraining, best: FinalModel | None, path: Path) -
             except StopIteration as stop:
                 model: FinalModel = stop.value
                 return model
-            if isinstance(event, FinalEpoch) and event.best and _better(event.validation, best):
+            if isinstance(event, FinalEpoch) and event.best and _better(event.validation, best, metric):
                 _put(_path(path, event.round), path)
             yield event
 
 
-def _better(scores: Scores, best: FinalModel | None) -> bool:
-    if best is None:
-        return True
-    before = best.validation
-    return Best(best.best_epoch, before.accuracy, before.log_loss).beaten_by(scores)
+def _better(scores: Scores, best: FinalModel | None, metric: Metric) -> bool:
+    return best is None or Best.of(best.best_epoch, best.validation, metric).beaten_by(scores, metric)
 
 
 def _put(model: Path, path: Path) -> None:

@@ -1,8 +1,8 @@
 """The teacher: a model that was given, or a network trained as its student will be.
 
-It is trained on the very images with labels that its student learns from, and for as many epochs, in the
-search as in the final training. A teacher that knows more images than a fold has would flatter its students
-in the search; one that knows fewer than its student holds it back.
+It is trained on the very images with labels that its student learns from, as its student sees them, and for
+as many epochs, in the search as in the final training. A teacher that knows more images than a fold has would
+flatter its students in the search; one that knows fewer than its student holds it back.
 """
 
 from __future__ import annotations
@@ -22,14 +22,17 @@ from torch import Tensor, nn
 
 from augsearch.policies import Policy, Transfer, UserError
 from augsearch.policies.errors import some
-from augsearch.trainers.data.splits import fold_subset
+from augsearch.trainers.data.decode import pillow_without_warnings
+from augsearch.trainers.data.views import Decoded, Pixels, TrainingImages
 from augsearch.trainers.evaluation.metrics import TrainingDivergedError
 from augsearch.trainers.models.build import prepared
+from augsearch.trainers.models.learned import Keys
 from augsearch.trainers.models.saved import load_model, save_model
 from augsearch.trainers.models.spec import card_of
 from augsearch.trainers.system.devices import one_thread
 from augsearch.trainers.system.hashing import content_of, hex_hash
 from augsearch.trainers.tasks.inputs import labeled, spec_for
+from augsearch.trainers.tasks.threads import quick_threads
 from augsearch.trainers.training.learner import Learner
 from augsearch.trainers.training.loop import train
 from augsearch.trainers.training.recipe import Recipe, default_final_epochs
@@ -40,9 +43,6 @@ from augsearch.trainers.workspace.folds import Fold, Stage
 
 FIRST_TEACHER = 2**31
 """Beyond the index of any fold, so that no fold shares a teacher's seeds."""
-
-MOST_TEACHER_IMAGES = 50_000
-"""More would make its training longer than the whole search."""
 
 TEACHER_POLICY = Policy(num_ops=2, magnitude=9)
 """What a teacher is trained under: strong, and without mirrors or turns, which could change a label."""
@@ -104,10 +104,24 @@ def fold_teacher(workspace: Workspace, fold: Fold, device: torch.device) -> Teac
         workspace,
         *_network(proxy, (proxy.model, proxy.weights)),
         images=workspace.training_subset(fold),
-        epochs=proxy.epochs,
+        recipe=Recipe(epochs=proxy.epochs),
         seeds=Fold(fold.stage, FIRST_TEACHER + 1 + fold.index).seeds(proxy.seed),
+        input_size=proxy.input_size if proxy.teacher == SELF else None,
     )
     return _ready(job, workspace.fold_teachers, f"{fold.stage.value}-{fold.index}-", device)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StudentView:
+    """How the student of a final training sees its images, and so its teacher."""
+
+    pixels: Pixels
+    recipe: Recipe
+    """Its batches, their parts and precision are the teacher's too; the rest is the student's alone."""
+    input_size: int | None = None
+    """Side to which the student's network resizes them; a teacher that is another network has its own."""
+    learned: Keys | None = None
+    """What the student learns from, for the teacher's file to say; None: not known."""
 
 
 def final_teacher(
@@ -116,26 +130,34 @@ def final_teacher(
     images: NDArray[np.int64],
     epochs: int,
     device: torch.device,
+    view: StudentView | None = None,
 ) -> Teacher:
     """The teacher of a final training on ``images``, trained before if it has to be.
 
-    From more than ``MOST_TEACHER_IMAGES`` it learns a sample, and never for longer than is usual where
-    all images have labels. ``student`` is its student's network and weights, as in ``ProxySettings``.
+    It never learns for longer than is usual where all images have labels. ``student`` is its student's
+    network and weights, as in ``ProxySettings``; ``view`` is how that sees the images; None: as the workspace
+    has them.
 
     Raises:
         UserError: the teacher is no model, or knows other classes, or its loss became no number.
     """
-    seed, labels = workspace.proxy.seed, workspace.data.labels
-    images = fold_subset(images, labels, fold=0, size=min(len(images), MOST_TEACHER_IMAGES), seed=seed)
+    proxy, view = workspace.proxy, view or StudentView(Decoded(workspace.data.images), Recipe())
+    recipe = Recipe(
+        epochs=min(epochs, default_final_epochs(len(images))),
+        **view.recipe.model_dump(include={"batch_size", "accumulation", "precision"}),
+    )
     job = _TeacherJob(
         workspace,
-        *_network(workspace.proxy, student),
-        images=images,
-        epochs=min(epochs, default_final_epochs(len(images))),
-        seeds=Fold(Stage.SEARCH, FIRST_TEACHER).seeds(seed),
+        *_network(proxy, student),
+        images=np.sort(images),
+        recipe=recipe,
+        seeds=Fold(Stage.SEARCH, FIRST_TEACHER).seeds(proxy.seed),
+        input_size=view.input_size if proxy.teacher == SELF else None,
+        view=view,
     )
     try:
-        return _ready(job, workspace.final_teachers, "", device)
+        with pillow_without_warnings():
+            return _ready(job, workspace.final_teachers, "", device)
     except TrainingDivergedError as error:
         raise UserError(f"{error}; give another --teacher, or none") from None
 
@@ -156,30 +178,52 @@ class _TeacherJob:
     network: str
     weights: str
     images: NDArray[np.int64]
-    epochs: int
+    recipe: Recipe
     seeds: tuple[int, int]
+    input_size: int | None = None
+    """Side to which the network resizes the images; None: what suits it."""
+    view: StudentView | None = None
+    """How the student of a final training sees the images; None: as the workspace has them, for a fold."""
 
     @property
     def key(self) -> str:
         """A hash of it."""
         made_of = [
             *(self.workspace.data.fingerprint, content_of(self.network), content_of(self.weights)),
-            *(self.epochs, *self.seeds),
+            *(self.recipe.epochs, *self.seeds),
+            *self._unusual,
         ]
         return hex_hash(json.dumps(made_of).encode(), self.images.tobytes(), size=8)
 
+    @property
+    def _unusual(self) -> list[JsonValue]:
+        """What else decides it, where that is not as usual: teachers of old had nothing else."""
+        unusual: dict[str, JsonValue] = self.recipe.model_dump(exclude={"epochs"}, exclude_defaults=True)
+        if self.input_size is not None:
+            unusual["input_size"] = self.input_size
+        usual = Decoded(self.workspace.data.images).made_by
+        if self.view is not None and self.view.pixels.made_by != usual:
+            unusual["pixels"] = self.view.pixels.made_by
+        return [unusual] if unusual else []
+
     def save(self, path: Path, device: torch.device) -> None:
         """Train the teacher and save it to ``path``; its card says what that took."""
-        started = time.perf_counter()
-        spec = spec_for(self.workspace, self.network, self.weights)
+        started, view, data = time.perf_counter(), self.view, self.workspace.data
+        side = None if view is None else view.pixels.side
+        spec = spec_for(self.workspace, self.network, self.weights, self.input_size, side)
         model, loaded = prepared(spec, self.weights, self.seeds[0])
-        # Weights that are good already want less.
-        recipe = Recipe(epochs=self.epochs if loaded is None else max(self.epochs // 3, 1))
+        recipe = self.recipe
+        if loaded is not None:  # weights that are good already want less
+            recipe = recipe.model_copy(update={"epochs": max(recipe.epochs // 3, 1)})
         learner = Learner.prepare(model, recipe, None if loaded is None else Transfer(mode="full"), device)
-        data = labeled(self.workspace, self.images)
-        setup = TrainingSetup(data, TEACHER_POLICY, recipe, seed=self.seeds[1], device=device)
+        if view is None:
+            seen: TrainingImages = labeled(self.workspace, self.images)
+        else:
+            seen = view.pixels.training(self.images, data.labels, len(data.classes), None)
+        setup = TrainingSetup(seen, TEACHER_POLICY, recipe, seed=self.seeds[1], device=device)
+        threads = one_thread() if view is None else quick_threads(learner, spec, device)
         try:
-            with one_thread():
+            with threads:
                 passes = sum(epoch.images for epoch in train(learner, setup))
         except TrainingDivergedError as error:
             raise TrainingDivergedError(f"the teacher's training: {error}") from None
@@ -188,7 +232,7 @@ class _TeacherJob:
             "images": passes,
             "seconds": round(time.perf_counter() - started, 2),
         }
-        save_model(model, spec, path, card)
+        save_model(model, spec, path, card, None if view is None else view.learned)
 
 
 def _ready(job: _TeacherJob, folder: Path, prefix: str, device: torch.device) -> Teacher:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from augsearch.policies.atomic import whole_file
-from augsearch.trainers.evaluation.metrics import Scores
+from augsearch.trainers.evaluation.metrics import Metric, Scores
 from augsearch.trainers.training.learner import Learner
 
 
@@ -20,11 +20,19 @@ class Best:
     epoch: int
     accuracy: float
     log_loss: float
+    score: float
+    """By the metric of the training."""
     scores: Scores | None = None
+    """None: it was read from a checkpoint."""
 
-    def beaten_by(self, scores: Scores) -> bool:
-        """Whether ``scores`` are better: by accuracy, and where that ties, by log-loss."""
-        return (scores.accuracy, -scores.log_loss) > (self.accuracy, -self.log_loss)
+    @classmethod
+    def of(cls, epoch: int, scores: Scores, metric: Metric) -> Best:
+        """An epoch with these ``scores``, which hold ``metric``'s values."""
+        return cls(epoch, scores.accuracy, scores.log_loss, metric.score(scores), scores)
+
+    def beaten_by(self, scores: Scores, metric: Metric) -> bool:
+        """Whether ``scores`` are better: by ``metric``, and where that ties, by log-loss."""
+        return (metric.score(scores), -scores.log_loss) > (self.score, -self.log_loss)
 
 
 @dataclass(slots=True)
@@ -46,7 +54,7 @@ def save_checkpoint(checkpoint: Path, key: str, learner: Learner, state: Trainin
     document = {
         "key": key,
         "learner": learner.state_dict(),
-        "best": [best.epoch, best.accuracy, best.log_loss],
+        "best": [best.epoch, best.accuracy, best.log_loss, best.score],
         "passes": state.images,
         "unlabeled": state.unlabeled,
         "seconds": state.seconds,
@@ -72,6 +80,8 @@ def load_checkpoint(checkpoint: Path, key: str, learner: Learner, model: Path) -
     learner.load_state_dict(document["learner"])
     if learner.parallel is None:
         torch.set_num_threads(document["threads"])  # sums over others come out differently
-    best = Best(*document["best"])
+    epoch, accuracy, log_loss, *score = document["best"]
+    # Until other metrics chose the epoch, there was none but accuracy.
+    best = Best(epoch, accuracy, log_loss, score[0] if score else accuracy)
     # Checkpoints from before unlabeled images were learned from don't count them.
     return TrainingState(best, document["passes"], document.get("unlabeled", 0), document["seconds"])

@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 
 from augsearch.policies.atomic import whole_file, write_text
 from augsearch.trainers.data.dataset import ImageData, Indices, load_cache
-from augsearch.trainers.data.splits import Splits, cross_fitted, fold_subset
+from augsearch.trainers.data.splits import Splits, bounded, cross_fitted, fold_subset
 from augsearch.trainers.data.target_domain import Target, load_target
 from augsearch.trainers.models.names import is_model_file
 from augsearch.trainers.workspace.candidate import SELF, ProxySettings
-from augsearch.trainers.workspace.folds import Fold, Stage
+from augsearch.trainers.workspace.folds import Fold, Stage, most_scored
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,18 +43,28 @@ class Workspace:
         return np.sort(np.concatenate([self.train, self.confirmation]))
 
     def scored_on(self, fold: Fold) -> Indices:
-        """The data's own images that are scored in ``fold``."""
+        """The data's own images that are scored in ``fold``: no more than the training costs, but where they
+        are apart for the confirmation."""
         if fold.stage is Stage.CROSS_FITTING:
             return self._cross_fitted(fold)[1]
-        return self.validation if fold.stage is Stage.SEARCH else self.confirmation
+        if fold.stage is Stage.SEARCH:
+            return self._no_more_than_training(self.validation, self.data.labels)
+        return self.confirmation
 
     def scored_images(self, fold: Fold) -> tuple[NDArray[np.uint8], Indices]:
         """Images (N, S, S, C) and labels that candidates are scored on: the target's if there is one."""
         if self.target is None:
             rows = self.scored_on(fold)
             return self.data.images[rows], self.data.labels[rows]
-        half = self.target.validation if fold.stage is Stage.SEARCH else self.target.confirmation
+        half = self.target.confirmation
+        if fold.stage is Stage.SEARCH:
+            half = self._no_more_than_training(self.target.validation, self.target.data.labels)
         return self.target.images(half), self.target.labels(half)
+
+    def _no_more_than_training(self, images: Indices, labels: Indices) -> Indices:
+        """As many of ``images`` as may be scored after a fold, the same for all candidates."""
+        most = most_scored(self.proxy.fold_size, self.proxy.epochs)
+        return bounded(images, labels, most=most, seed=self.proxy.seed)
 
     def scored_rows(self, fold: Fold) -> NDArray[np.bool_] | None:
         """(M,): which images of ``pool`` are scored in ``fold``; None: the same images in every fold."""
@@ -83,12 +93,13 @@ class Workspace:
             self.data.labels,
             fold=fold.index,
             size=size,
-            most=size * self.proxy.epochs,  # scoring never costs more than training
+            most=most_scored(size, self.proxy.epochs),
             seed=self.proxy.seed,
         )
 
     def sample(self, size: int) -> Indices:
-        """At most ``size`` training images of all classes, always the same."""
+        """At most ``size`` training images, always the same; one of each class at least."""
+        size = max(size, len(self.data.classes))
         return fold_subset(self.train, self.data.labels, fold=0, size=size, seed=self.proxy.seed)
 
     @property

@@ -117,6 +117,23 @@ def _unpacked(bits: str, count: int) -> NDArray[np.bool_]:
     return np.unpackbits(packed, count=count).astype(bool)
 
 
-def default_fold_size(train: int) -> int:
-    """Four fifths of the training split, so that folds differ, but at most 1,000 images."""
-    return max(1, min(1000, math.ceil(0.8 * train)))
+FORWARD_PASSES = 3
+"""What training on an image costs, in images scored: a forward pass, and a backward one that is two."""
+
+
+def most_scored(fold_size: int, epochs: int) -> int:
+    """How many images may be scored after a fold of this size, so that it costs no more than the training."""
+    return FORWARD_PASSES * fold_size * epochs
+
+
+USUAL_FOLD, USUAL_OF_A_CLASS = 1000, 20
+"""Training images of a fold, and of a class in it where the classes are many."""
+
+
+def default_fold_size(train: int, classes: int) -> int:
+    """1,000 images, or 20 of a class on average if that is more, and at most four fifths of ``train``.
+
+    So folds differ; but one of every class there must be.
+    """
+    size = min(max(USUAL_FOLD, USUAL_OF_A_CLASS * classes), math.ceil(0.8 * train))
+    return max(1, min(max(size, classes), train))

@@ -73,6 +73,15 @@ def test_a_faster_machine_makes_nothing_smaller(task: Task, speed: Speed, time: 
     assert all(few <= many for few, many in zip(astuple(slow), astuple(fast), strict=True))
 
 
+@given(tasks(), speeds, seconds, st.integers(1, 5000))
+def test_a_fold_has_an_image_of_each_class_whatever_the_time(
+    task: Task, speed: Speed, time: float, classes: int
+) -> None:
+    size = max(classes, task.usual.fold_size)
+    many = replace(task, usual=replace(task.usual, fold_size=size), classes=classes)
+    assert classes <= plan(many, speed, time).fold_size <= size
+
+
 @given(tasks(), speeds, seconds)
 def test_what_is_fixed_is_kept_and_nothing_but_trials_exceeds_the_usual(
     task: Task, speed: Speed, time: float

@@ -6,7 +6,7 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -32,6 +32,7 @@ from augsearch.search.final.plan import (
     final_pixels,
     overridden,
     plan_of,
+    with_metric,
     with_transfer,
     with_weights,
 )
@@ -174,15 +175,29 @@ def test_every_setting_of_the_training_is_obeyed() -> None:
             "input_size": 96,
             "patience": 5,
             "processes": 3,
+            "metric": "macro-f1",
         },
     )
     plan = plan_of(settings, PLAIN, 1000)
     assert plan.recipe == Recipe(epochs=17, **flags)
     assert (plan.model, plan.weights, plan.input_size) == (RESNET, "hub", 96)
-    assert (plan.patience, plan.processes) == (5, 3)
+    assert (plan.patience, plan.processes, plan.metric) == (5, 3, "macro-f1")
     usual = plan_of(Settings(), PLAIN, 1000)
     assert usual.recipe == Recipe(epochs=60)
     assert (usual.model, usual.weights, usual.patience, usual.processes) == ("medium", "none", None, 1)
+
+
+def test_the_metric_is_that_of_the_policys_search_unless_a_flag_says_another() -> None:
+    def metric(made_from: Any, **flags: Any) -> str:
+        file = PLAIN.model_copy(update={"provenance": {"made_from": made_from}})
+        return plan_of(with_metric(load_settings(None, flags), file), file, 1000).metric
+
+    assert metric({"metric": "log-loss"}) == "log-loss"
+    assert metric({"metric": "log-loss"}, metric="accuracy") == "accuracy"
+    # Searches by accuracy don't name it; what a newer or a foreign file says may not be known.
+    for unknown in ({}, {"metric": "width"}, {"metric": 3}, "a friend", None):
+        assert metric(unknown) == "accuracy"
+    assert plan_of(with_metric(Settings(), PLAIN), PLAIN, 1000).metric == "accuracy"
 
 
 @pytest.mark.parametrize(
@@ -440,6 +455,20 @@ def test_a_model_is_trained_tested_and_drawn(stripes: str) -> None:
     ]
     assert all(Path(drawn).exists() for drawn in result["drawn"])
     assert "this test part had been read 1 times before" in run(quick(stripes))[1]
+
+
+@pytest.mark.parametrize("view", ["same", "clean"])
+def test_a_teacher_that_is_trained_here_sees_files_as_large_as_its_student_does(
+    photos: str, view: Literal["same", "clean"]
+) -> None:
+    taught = Training(distillation=Distillation(temperature=3, alpha=0.2, teacher_view=view))
+    settings = quick(photos, teacher="self", final_size=72, final_epochs=1, skip_bad_images=True)
+    result, said = run(settings, PLAIN.model_copy(update={"training": taught}))
+    (teacher,) = Path("mlruns/work/teachers").glob("*.json")
+    assert json.loads(teacher.read_text())["model"]["image_size"] == 72
+    assert load_model(Path(result["model"]))[1].image_size == 72
+    assert "its teacher, tiny, is trained before it" in said
+    assert Path("out/teacher.png").exists()
 
 
 def test_the_test_part_is_on_record_as_read_before_it_is(

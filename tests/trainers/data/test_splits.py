@@ -1,5 +1,7 @@
 """Which images are for what."""
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 import pytest
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 
 from augsearch.policies import UserError
 from augsearch.trainers.data.dataset import Split
-from augsearch.trainers.data.splits import Splits, cross_fitted, fold_subset, halves, split
+from augsearch.trainers.data.splits import Splits, bounded, cross_fitted, fold_subset, halves, split
 
 FEW = settings(max_examples=40)
 PARTS = ("train", "validation", "confirmation", "test", "unlabeled")
@@ -166,11 +168,17 @@ def test_images_that_have_no_label_are_in_no_labeled_part() -> None:
 @pytest.mark.parametrize(
     ("blocks", "message"),
     [
-        ({(Split.ANY, 0): 9, (Split.ANY, 1): 3}, "class 'few' has 3 images to train on, it needs at least 4"),
-        ({(Split.ANY, 0): 9}, "class 'few' has 0 images to train on, it needs at least 4"),
+        (
+            {(Split.ANY, 0): 9, (Split.ANY, 1): 3},
+            "class 'few' has 3 images to train on, it needs at least 4; add some, or give --min-per-class 4",
+        ),
+        (
+            {(Split.ANY, 0): 9},
+            "class 'few' has 0 images to train on, it needs at least 4; add some, or give --min-per-class 4",
+        ),
         (
             {(Split.TRAIN, 0): 9, (Split.TRAIN, 1): 2, (Split.TEST, 0): 1, (Split.TEST, 1): 1},
-            "class 'few' has 2 images to train on, it needs at least 3",
+            "class 'few' has 2 images to train on, it needs at least 3; add some, or give --min-per-class 3",
         ),
         (
             {(Split.TRAIN, 0): 9, (Split.TRAIN, 1): 9, (Split.TEST, 0): 1},
@@ -188,6 +196,34 @@ def test_a_class_with_too_few_images_is_named(blocks: dict[tuple[Split, int], in
     with pytest.raises(UserError) as error:
         split(labels, codes, classes=["many", "few"], seed=0)
     assert str(error.value) == message
+
+
+@given(
+    st.lists(st.integers(0, 60), min_size=1, max_size=8).filter(any), st.integers(1, 200), st.integers(0, 9)
+)
+def test_a_bounded_part_is_a_fixed_stratified_sample(each: list[int], most: int, seed: int) -> None:
+    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(len(each)), each))
+    images = np.flatnonzero(labels >= 0)
+    found = bounded(images, labels, most=most, seed=seed)
+    np.testing.assert_array_equal(found, bounded(images, labels, most=most, seed=seed))
+    if len(images) <= most:
+        assert found is images
+        return
+    classes = len(set(labels.tolist()))
+    assert len(found) == max(most, classes)
+    assert np.isin(found, images).all()
+    assert (np.diff(found) > 0).all()
+    counts = np.bincount(labels[found], minlength=len(each))
+    for number, of_all in zip(counts, each, strict=True):
+        share = of_all * most / len(images)
+        assert (number > 0) == (of_all > 0)
+        assert number <= max(1, math.ceil(share))
+
+
+def test_another_seed_bounds_a_part_otherwise() -> None:
+    labels = np.repeat([0, 1], 500)
+    found = [bounded(np.arange(1000), labels, most=100, seed=seed).tolist() for seed in range(3)]
+    assert len({tuple(one) for one in found}) == 3
 
 
 def test_a_limit_below_the_number_of_classes_is_refused() -> None:

@@ -26,7 +26,7 @@ from augsearch.trainers.data.unlabeled.dataset import HowOpened, Unlabeled, open
 from augsearch.trainers.data.views import Decoded, OnDisk, Pixels
 from augsearch.trainers.evaluation import inference
 from augsearch.trainers.evaluation.inference import predict
-from augsearch.trainers.evaluation.metrics import Scores, TrainingDivergedError, score
+from augsearch.trainers.evaluation.metrics import METRICS, Scores, TrainingDivergedError, score
 from augsearch.trainers.models.saved import load_model
 from augsearch.trainers.semi import labeling as labelers
 from augsearch.trainers.semi.labeler import Labeling
@@ -207,6 +207,46 @@ def test_an_epoch_that_is_more_often_right_is_kept_though_it_is_too_sure(
     best = max(epochs, key=lambda epoch: epoch.validation.accuracy)
     assert final.validation.accuracy == best.validation.accuracy
     assert min(epoch.validation.log_loss for epoch in epochs) < final.validation.log_loss
+
+
+@pytest.mark.parametrize("metric", list(METRICS))
+def test_the_epoch_is_chosen_by_the_metric_of_the_run(source: Source, tmp_path: Path, metric: str) -> None:
+    # Where every other label is wrong, the surest are surprised most: log-loss chooses an early epoch.
+    labels = source.labels.copy()
+    rows = source.splits.confirmation[::2]
+    labels[rows] = (labels[rows] + 1) % 5
+    half = source._replace(labels=labels).study(tmp_path)
+    plan = plan_of(8).model_copy(update={"metric": metric})
+    epochs, final = finish(start(half, source.splits, tmp_path / "model.safetensors", plan=plan))
+    score = METRICS[metric].score
+    best = max(epochs, key=lambda epoch: (score(epoch.validation), -epoch.validation.log_loss))
+    assert final.best_epoch == best.training.epoch
+    assert [epoch.training.epoch for epoch in epochs if epoch.best][-1] == final.best_epoch
+    figures = card_of(final)["training"]
+    assert isinstance(figures, dict)
+    if metric == "log-loss":
+        most_right = max(epochs, key=lambda epoch: (epoch.validation.accuracy, -epoch.validation.log_loss))
+        assert final.best_epoch < most_right.training.epoch
+        assert figures["selected_by"] == "log-loss"
+        assert figures["validation_log_loss"] == final.validation.log_loss
+        # It is what early stopping waits for too, and a checkpoint of another metric is of no use.
+        impatient = plan.model_copy(update={"patience": 1})
+        few, _ = finish(start(half, source.splits, tmp_path / "other.safetensors", plan=impatient))
+        assert len(few) == next(epoch.training.epoch for epoch in epochs if not epoch.best)
+    elif metric == "accuracy":
+        assert "selected_by" not in figures
+
+
+def test_a_training_by_another_metric_begins_anew(plain: Workspace, source: Source, tmp_path: Path) -> None:
+    def keys(**fields: Any) -> str:
+        plan = plan_of(4).model_copy(update=fields)
+        labeled = final_training_part(source.splits, None)
+        return FinalJob(
+            plain.folder, PLAIN, plan, Decoded(plain.data.images), labeled, tmp_path / "model.safetensors"
+        ).key()
+
+    assert len({keys(metric=metric) for metric in METRICS}) == len(METRICS)
+    assert keys(metric="accuracy") == keys()
 
 
 def test_the_same_file_and_seed_train_the_same_model_to_the_last_bit(

@@ -25,7 +25,7 @@ from augsearch.trainers.data.unlabeled.dataset import Unlabeled
 from augsearch.trainers.data.views import Decoded
 from augsearch.trainers.evaluation import inference
 from augsearch.trainers.evaluation.inference import predict
-from augsearch.trainers.evaluation.metrics import Scores, score
+from augsearch.trainers.evaluation.metrics import METRICS, Scores, score
 from augsearch.trainers.models.saved import load_model
 from augsearch.trainers.semi import labeling
 from augsearch.trainers.semi.fixmatch import FixMatch
@@ -242,12 +242,17 @@ def test_a_student_that_is_best_is_kept_and_its_card_says_what_it_learned_from(
     assert kept.correct.tolist() == best.validation.correct.tolist()
 
 
-@pytest.mark.parametrize("plan", [plan_of(3), plan_of(2, ema=0.8)], ids=["at once", "later"])
+@pytest.mark.parametrize(
+    "plan",
+    [plan_of(3), plan_of(2, ema=0.8), plan_of(2, metric="log-loss"), plan_of(2, metric="macro-f1")],
+    ids=["at once", "later", "by log-loss", "by macro-F1"],
+)
 def test_it_stops_with_the_first_round_that_is_no_better_than_the_best(
     study: Workspace, source: Source, tmp_path: Path, plan: FinalPlan
 ) -> None:
     events, final = finish(start(study, source, tmp_path / "model.safetensors", file_of(rounds=6), plan))
-    figures = [(end.validation.accuracy, -end.validation.log_loss) for end in ends(events)]
+    score = METRICS[plan.metric].score
+    figures = [(score(end.validation), -end.validation.log_loss) for end in ends(events)]
     better = [all(figure > before for before in figures[:number]) for number, figure in enumerate(figures)]
     assert [end.best for end in ends(events)] == better
     assert better[:-1] == [True] * (len(better) - 1)

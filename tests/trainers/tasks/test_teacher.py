@@ -12,18 +12,22 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from augsearch.policies import Distillation, Policy, UserError
-from augsearch.trainers.data.views import LabeledImages
+from augsearch.trainers.data.views import FileImages, LabeledImages, OnDisk
 from augsearch.trainers.evaluation.inference import predict
 from augsearch.trainers.evaluation.metrics import Logits, TrainingDivergedError
 from augsearch.trainers.models.build import build_model
+from augsearch.trainers.models.learned import learned_from
 from augsearch.trainers.models.saved import load_model, save_model
 from augsearch.trainers.models.spec import ModelSpec
 from augsearch.trainers.tasks import teacher as teachers
+from augsearch.trainers.tasks import threads
 from augsearch.trainers.tasks.fold import evaluate
 from augsearch.trainers.tasks.inputs import spec_for
-from augsearch.trainers.tasks.teacher import Teacher, final_teacher, fold_teacher, load_teacher
+from augsearch.trainers.tasks.teacher import StudentView, Teacher, final_teacher, fold_teacher, load_teacher
+from augsearch.trainers.training.recipe import Recipe
 from augsearch.trainers.training.setup import TrainingSetup
 from augsearch.trainers.workspace.candidate import SELF, Candidate
 from augsearch.trainers.workspace.folder import Workspace, write_workspace
@@ -155,10 +159,54 @@ def test_who_learns_for_long_from_few_labels_has_a_teacher_that_does_not(
 ) -> None:
     workspace, trained = source.study(tmp_path, teacher="tiny"), counted(monkeypatch)
     monkeypatch.setattr(teachers, "default_final_epochs", lambda images: 3)
-    monkeypatch.setattr(teachers, "MOST_TEACHER_IMAGES", 20)
     teaching(workspace, source.splits.train, 600)
-    assert (trained[0].epochs, len(trained[0].images)) == (3, 20)
-    assert set(trained[0].labels) == set(range(5))
+    assert (trained[0].epochs, len(trained[0].images)) == (3, len(source.splits.train))
+
+
+def test_the_teacher_of_a_final_training_sees_what_its_student_sees(
+    source: Source, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train, paths = source.splits.train, []
+    for number, image in enumerate(source.images):
+        paths.append(tmp_path / f"{number}.png")
+        Image.fromarray(image).resize((80, 70)).save(paths[-1])
+    workspace = source.study(tmp_path, teacher=SELF)
+    setups: list[tuple[TrainingSetup, int]] = []
+    run = teachers.train
+
+    def remembered(learner: Any, setup: TrainingSetup) -> Any:
+        setups.append((setup, torch.get_num_threads()))
+        return run(learner, setup)
+
+    monkeypatch.setattr(teachers, "train", remembered)
+    monkeypatch.setattr(threads, "quickest_threads", lambda step: 2)
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    recipe = Recipe(batch_size=16, accumulation=2, precision="float32", learning_rate=0.001)
+    keys = np.arange(9, dtype=np.uint64)
+    view = StudentView(OnDisk(paths, 72, 3, 0.5), recipe, input_size=48, learned=keys)
+    found = final_teacher(workspace, TINY, train, 1, CPU, view)
+    assert torch.get_num_threads() == 3
+    torch.set_num_threads(before)
+    (setup, used), *_ = setups
+    assert isinstance(setup.data, FileImages)
+    assert (setup.data.files.smallest_crop, setup.data.files.side, used) == (0.5, 72, 2)
+    np.testing.assert_array_equal(setup.data.chosen, train)
+    assert (setup.recipe.batch_size, setup.recipe.accumulation, setup.recipe.precision) == (16, 2, "float32")
+    assert setup.recipe.learning_rate is None
+    spec = load_model(found.path)[1]
+    assert (spec.image_size, spec.side) == (72, 48)
+    np.testing.assert_array_equal(learned_from(found.path), keys)
+    # Whoever sees otherwise has another teacher; who sees the same has this one.
+    for other in (
+        StudentView(OnDisk(paths, 72, 3, 0.4), recipe, 48),
+        StudentView(OnDisk(paths, 64, 3, 0.5), recipe, 48),
+        StudentView(OnDisk(paths, 72, 3, 0.5), recipe, 40),
+        StudentView(OnDisk(paths, 72, 3, 0.5), recipe.model_copy(update={"batch_size": 8}), 48),
+        StudentView(OnDisk(paths, 72, 3, 0.5), recipe, 48),
+    ):
+        final_teacher(workspace, TINY, train, 1, CPU, other)
+    assert len(setups) == 5
 
 
 def test_trainings_that_want_the_same_teacher_at_once_train_it_once(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from augsearch.trainers.evaluation.metrics import METRICS, Scores
 from augsearch.trainers.training.checkpoints import Best, TrainingState, load_checkpoint, save_checkpoint
 from augsearch.trainers.training.learner import Learner
 from augsearch.trainers.training.recipe import Recipe
@@ -20,12 +22,35 @@ def learner(seed: int) -> Learner:
     return Learner.prepare(network, Recipe())
 
 
+def scores(accuracy: float, balanced: float, macro_f1: float, log_loss: float) -> Scores:
+    values = np.full(4, -log_loss)
+    return Scores(accuracy, balanced, macro_f1, log_loss, 0.1, np.zeros(4, dtype=np.bool_), values)
+
+
+@pytest.mark.parametrize("metric", list(METRICS))
+def test_what_is_better_is_for_the_metric_to_say_and_else_for_the_log_loss(metric: str) -> None:
+    judge = METRICS[metric]
+    best = Best.of(3, scores(0.8, 0.7, 0.6, 0.5), judge)
+    others = {
+        "accuracy": scores(0.9, 0.1, 0.1, 0.9),
+        "balanced-accuracy": scores(0.1, 0.9, 0.1, 0.9),
+        "macro-f1": scores(0.1, 0.1, 0.9, 0.9),
+        "log-loss": scores(0.1, 0.1, 0.1, 0.4),
+    }
+    for name, found in others.items():
+        assert best.beaten_by(found, judge) == (name == metric)
+    assert best.beaten_by(scores(0.8, 0.7, 0.6, 0.49), judge)
+    assert not best.beaten_by(scores(0.8, 0.7, 0.6, 0.5), judge)
+
+
 @pytest.fixture
 def kept(tmp_path: Path) -> tuple[Path, Path, Learner]:
     """A checkpoint, the model beside it, and who was kept."""
     before = learner(seed=1)
     before.epoch = 7
-    save_checkpoint(tmp_path / "checkpoint", "key", before, TrainingState(Best(5, 0.8, 0.6), 700, 200, 12.5))
+    save_checkpoint(
+        tmp_path / "checkpoint", "key", before, TrainingState(Best(5, 0.8, 0.6, -0.6), 700, 200, 12.5)
+    )
     (tmp_path / "model").touch()
     return tmp_path / "checkpoint", tmp_path / "model", before
 
@@ -34,7 +59,7 @@ def test_what_was_kept_is_taken_up(kept: tuple[Path, Path, Learner]) -> None:
     checkpoint, model, before = kept
     after = learner(seed=2)
     assert load_checkpoint(checkpoint, "key", after, model) == TrainingState(
-        Best(5, 0.8, 0.6), 700, 200, 12.5
+        Best(5, 0.8, 0.6, -0.6), 700, 200, 12.5
     )
     assert after.epoch == 7
     for one, other in zip(after.model.parameters(), before.model.parameters(), strict=True):
@@ -47,8 +72,20 @@ def test_a_checkpoint_from_before_unlabeled_images_is_taken_up_too(kept: tuple[P
     del document["unlabeled"], document["learner"]["memory"]
     torch.save(document, checkpoint)
     after = learner(seed=2)
-    assert load_checkpoint(checkpoint, "key", after, model) == TrainingState(Best(5, 0.8, 0.6), 700, 0, 12.5)
+    assert load_checkpoint(checkpoint, "key", after, model) == TrainingState(
+        Best(5, 0.8, 0.6, -0.6), 700, 0, 12.5
+    )
     assert (after.epoch, after.memory) == (7, {})
+
+
+def test_a_checkpoint_from_before_other_metrics_has_the_score_of_accuracy(
+    kept: tuple[Path, Path, Learner],
+) -> None:
+    checkpoint, model, _ = kept
+    document = torch.load(checkpoint, weights_only=True)
+    document["best"] = document["best"][:3]
+    torch.save(document, checkpoint)
+    assert load_checkpoint(checkpoint, "key", learner(seed=2), model).best == Best(5, 0.8, 0.6, 0.8)
 
 
 def test_of_another_training_or_without_its_model_nothing_is_taken_up(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -20,6 +22,9 @@ from augsearch.trainers.training.recipe import default_epochs, default_final_epo
 from augsearch.trainers.workspace.candidate import Candidate, ProxySettings
 from augsearch.trainers.workspace.folder import Workspace, open_workspace, write_workspace
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage, default_fold_size
+
+if TYPE_CHECKING:
+    from tests.trainers.conftest import Source
 
 PROXY = ProxySettings(model="tiny", epochs=3, fold_size=12, seed=5, device="cpu", teacher="small")
 
@@ -206,6 +211,7 @@ def test_a_study_with_another_seed_has_other_folds(study: tuple[Workspace, Split
 WORKER = """
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 from augsearch.trainers.workspace.folder import open_workspace
 from augsearch.trainers.workspace.folds import Fold, Stage
 workspace = open_workspace(Path(sys.argv[1]))
@@ -224,12 +230,64 @@ def test_another_process_has_the_same_folds_without_loading_torch(study: tuple[W
     assert torch_is_loaded == "False"
 
 
-@given(st.integers(1, 10**7))
-def test_a_default_fold_leaves_some_images_to_differ_by_and_is_no_larger_than_1000(train: int) -> None:
-    size = default_fold_size(train)
+@given(st.integers(1, 10**7), st.integers(2, 50))
+def test_a_default_fold_leaves_some_images_to_differ_by_and_is_no_larger_than_1000(
+    train: int, classes: int
+) -> None:
+    size = default_fold_size(train, classes)
     assert 1 <= size <= min(train, 1000)
-    assert size < train or train < 5
+    assert size < train or train < 5 or train <= classes
     assert size >= min(0.8 * train, 1000)
+
+
+@given(st.integers(51, 20_000), st.integers(1, 100))
+def test_of_many_classes_a_default_fold_has_20_images_each_where_there_are_as_many(
+    classes: int, each: int
+) -> None:
+    train = classes * each
+    size = default_fold_size(train, classes)
+    assert classes <= size <= train
+    assert size == min(max(1000, 20 * classes), max(math.ceil(0.8 * train), classes))
+    if each >= 25:
+        assert size == 20 * classes
+
+
+def test_a_sample_has_an_image_of_each_of_however_many_classes(source: Source, tmp_path: Path) -> None:
+    workspace = source.study(tmp_path)
+    chosen = workspace.sample(2)
+    assert sorted(workspace.data.labels[chosen]) == [0, 1, 2, 3, 4]
+    assert len(workspace.sample(20)) == 20
+
+
+def test_scoring_a_fold_of_the_search_costs_no_more_than_training_it(source: Source, tmp_path: Path) -> None:
+    def scored(stage: Stage, **fields: int) -> list[int]:
+        workspace = source.study(tmp_path, **fields)
+        rows = workspace.scored_on(Fold(stage, 0))
+        images, labels = workspace.scored_images(Fold(stage, 0))
+        np.testing.assert_array_equal(images, workspace.data.images[rows])
+        np.testing.assert_array_equal(labels, workspace.data.labels[rows])
+        return rows.tolist()
+
+    validation = source.splits.validation.tolist()
+    assert len(validation) == 45
+    assert scored(Stage.SEARCH, fold_size=15, epochs=1) == validation
+    few = scored(Stage.SEARCH, fold_size=6, epochs=2)
+    assert len(few) == 3 * 6 * 2
+    assert set(few) < set(validation)
+    assert np.bincount(source.labels[few]).tolist() == pytest.approx([36 / 5] * 5, abs=1)
+    assert scored(Stage.CONFIRMATION, fold_size=6, epochs=2) == source.splits.confirmation.tolist()
+
+
+def test_so_does_scoring_it_on_a_target(source: Source, tmp_path: Path) -> None:
+    whole, few = (source.aimed(tmp_path / name, fold_size=5, epochs=n) for name, n in (("a", 9), ("b", 1)))
+    assert whole.target is not None
+    assert few.target is not None
+    assert len(whole.scored_images(Fold(Stage.SEARCH, 0))[1]) == len(whole.target.validation) == 30
+    images, labels = few.scored_images(Fold(Stage.SEARCH, 0))
+    assert len(images) == len(labels) == 15
+    assert len(few.scored_on(Fold(Stage.SEARCH, 0))) == 15
+    assert np.bincount(labels).max() == np.bincount(labels)[np.bincount(labels) > 0].min() == 5
+    assert len(few.scored_images(Fold(Stage.CONFIRMATION, 0))[1]) == 30
 
 
 @settings(max_examples=200)

@@ -211,8 +211,13 @@ def _of_rows(
 
 def _truth_of_rows(source: str | None, data: ImageData) -> Indices:
     """What the source says of the images that it gives no label."""
-    truth = find_source(source).unlabeled_truth(data.files)
-    return np.full(len(data.labels), -1, np.int64) if truth is None else truth
+    found = find_source(source)
+    truth = found.unlabeled_truth(data.files)
+    if truth is None:
+        return np.full(len(data.labels), -1, np.int64)
+    # Classes that are too rare may have been left out of the data; then their images' is not known.
+    numbers = [data.classes.index(name) if name in data.classes else -1 for name in found.open().classes]
+    return np.where(truth < 0, -1, np.array(numbers, np.int64)[truth])
 
 
 def _fingerprint(content: str, chosen: Indices) -> str:
