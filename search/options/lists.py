@@ -232,7 +232,8 @@ def _recipe_options() -> list[Decorator]:
     ]
 
 
-def _engine_options() -> list[Decorator]:
+def engine_options() -> list[Decorator]:
+    """Where trainings run."""
     return [
         option(FIRST, "--workers", type=click.INT, help="Folds at once. [one a core; on a GPU at most 4]"),
         option(ENGINE, "--engine", type=Registered(engines), help="What runs folds. [local]"),
@@ -257,7 +258,7 @@ def _searching() -> list[Decorator]:
     return [
         *_search_options(),
         *_study_options(),
-        *_engine_options(),
+        *engine_options(),
         *_data_options(FIRST),
         *_proxy_options(),
         *_transfer_options("none", "head", "full", "search"),
@@ -302,7 +303,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
             help="Print the resolved settings as TOML and stop.",
         ),
     ]
-    return _with(options, command)
+    return with_options(options, command)
 
 
 def compare_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -325,7 +326,7 @@ def compare_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         option(TRACKING, "--json", "json_file", type=EXISTING, help="Write every figure here too."),
     ]
-    return _with(options, command)
+    return with_options(options, command)
 
 
 def train_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -372,10 +373,11 @@ def train_options(command: Callable[..., None]) -> Callable[..., None]:
         option(ENGINE, "--device", help="auto, cpu, cuda or cuda:NUMBER. [auto]"),
         option(TRACKING, "--tracking-uri", help="Where MLflow logs to. [mlruns/mlflow.db]"),
     ]
-    return _with(options, command)
+    return with_options(options, command)
 
 
-def _with(options: list[Decorator], command: Callable[..., None]) -> Callable[..., None]:
+def with_options(options: list[Decorator], command: Callable[..., None]) -> Callable[..., None]:
+    """``command`` with ``options``, in their order."""
     for decorate in reversed(options):
         command = decorate(command)
     return command

@@ -22,6 +22,7 @@ from augsearch.search.settings.durations import duration_flag
 from augsearch.search.settings.sections import HOME
 from augsearch.search.settings.settings import DEFAULTS, Settings
 from augsearch.search.statistics.paired import Difference, compare
+from augsearch.search.studies.ablation import Ablation, known_ablation
 from augsearch.search.studies.costs import Spent, ledger
 from augsearch.search.studies.policy_file import provenance
 from augsearch.search.studies.study import Entry, confirmation_results, entries
@@ -96,6 +97,8 @@ class Facts:
     versions: dict[str, str]
     budget: Record | None = None
     """What was planned and spent; None: there is no budget."""
+    ablation: Ablation | None = None
+    """What removing parts of the winner costs; None: nobody asked."""
 
     @property
     def folds(self) -> int:
@@ -173,6 +176,7 @@ def gather(study: optuna.Study, folder: Path | None = None) -> Facts:
         pictures={name: path for name in PICTURES if (path := where / f"{name}.png").is_file()},
         versions=provenance(study, chosen or found[0])["versions"] if found else {},
         budget=record_of(study),
+        ablation=known_ablation(study, found),
     )
 
 

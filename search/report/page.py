@@ -22,9 +22,11 @@ from augsearch.policies.atomic import write_text
 from augsearch.search.report import charts as charts
 from augsearch.search.report import sentences as words
 from augsearch.search.report.facts import Facts, changed_settings, gather
+from augsearch.search.report.further import further_charts
 from augsearch.search.report.svg import Chart
 from augsearch.search.settings.sections import TrackingSettings
 from augsearch.search.space.describe import describe
+from augsearch.search.studies.ablation import judged, sentence
 from augsearch.search.studies.study import load_study, open_storage
 
 WIDEST = 1100
@@ -74,10 +76,15 @@ def render(facts: Facts) -> str:
         "picture": data_uri,
         "describe": describe,
         "unbroken": unbroken,
+        "judged": judged,
+        "ablated": sentence,
     }
+    shown = _charts(facts) | further_charts(facts)
+    further = environment.from_string((here / "further.html.jinja").read_text(encoding="utf-8"))
     template = environment.from_string((here / "page.html.jinja").read_text(encoding="utf-8"))
     return template.render(
         facts=facts,
+        further=Markup(further.render(facts=facts, charts=shown, metric=facts.metric.label)),
         style=Markup((here / "page.css").read_text(encoding="utf-8")),
         headline=words.headline(facts),
         go_on=words.run_again(facts),
@@ -87,7 +94,7 @@ def render(facts: Facts) -> str:
         metric=facts.metric.label,
         margin=words.margin_in_words(facts),
         changed=changed_settings(facts.settings),
-        charts=_charts(facts),
+        charts=shown,
         most_rows=charts.MOST_ROWS,
     )
 
