@@ -11,7 +11,7 @@ from augsearch.policies import UserError
 from augsearch.search.budget.session import record_of
 from augsearch.search.console import Display
 from augsearch.search.inputs.identity import PLANNED_BY_BUDGET, identity_of
-from augsearch.search.inputs.prepare import open_data
+from augsearch.search.inputs.prepare import open_data, resized
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.settings.settings import FLAT, Settings
 
@@ -47,15 +47,28 @@ def as_its_run(study: optuna.Study, settings: Settings) -> Settings:
     return run.changed(**{name: settings.value(name) for name in FLAT if name in given})
 
 
-def reopen(study: optuna.Study, settings: Settings, display: Display) -> Data:
+def reopen(study: optuna.Study, settings: Settings, display: Display, known: Data | None = None) -> Data:
     """The data of ``study``, whose run had ``settings``, opened and divided as then.
+
+    ``known``: the same, opened before, perhaps with folds of another size.
 
     Raises:
         UserError: the images are others by now, or the settings are.
     """
-    data = open_data(settings, display)
+    if known is None:
+        data = open_data(settings, display)
+    else:
+        proxy = known.workspace.proxy
+        data = resized(
+            known, settings.proxy.fold_size or proxy.fold_size, settings.proxy.epochs or proxy.epochs
+        )
     check_same_scores(study, identity_of(settings, data))
     return data
+
+
+def scored_alike(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a study's ``identity`` decides how a candidate is scored."""
+    return {name: value for name, value in identity.items() if name not in _SEARCH_ALONE}
 
 
 def check_same_scores(study: optuna.Study, identity: Mapping[str, Any]) -> None:
@@ -67,10 +80,8 @@ def check_same_scores(study: optuna.Study, identity: Mapping[str, Any]) -> None:
     known = study.user_attrs["identity"]
     differ = [
         name
-        for name in {**identity, **known}
-        if name not in _SEARCH_ALONE
-        and known.get(name) != PLANNED_BY_BUDGET
-        and identity.get(name) != known.get(name)
+        for name in scored_alike({**identity, **known})
+        if known.get(name) != PLANNED_BY_BUDGET and identity.get(name) != known.get(name)
     ]
     if differ:
         said = "; ".join(f"{name} was {known.get(name)}, is {identity.get(name)}" for name in differ)

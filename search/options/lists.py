@@ -255,8 +255,12 @@ def _study_options() -> list[Decorator]:
 
 
 def _searching() -> list[Decorator]:
+    return [*_search_options(), *training_options()]
+
+
+def training_options() -> list[Decorator]:
+    """On which images, how and where candidates are trained, and in which study that is kept."""
     return [
-        *_search_options(),
         *_study_options(),
         *engine_options(),
         *_data_options(FIRST),

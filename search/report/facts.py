@@ -25,6 +25,7 @@ from augsearch.search.statistics.paired import Difference, compare
 from augsearch.search.studies.ablation import Ablation, known_ablation
 from augsearch.search.studies.costs import Spent, ledger
 from augsearch.search.studies.policy_file import provenance
+from augsearch.search.studies.proxy_check import ProxyCheck, known_check
 from augsearch.search.studies.study import Entry, confirmation_results, entries
 from augsearch.trainers.evaluation.metrics import METRICS, Metric
 from augsearch.trainers.workspace.folds import FoldResult
@@ -99,6 +100,8 @@ class Facts:
     """What was planned and spent; None: there is no budget."""
     ablation: Ablation | None = None
     """What removing parts of the winner costs; None: nobody asked."""
+    proxy_check: ProxyCheck | None = None
+    """Whether short trainings rank as final models do; None: nobody asked."""
 
     @property
     def folds(self) -> int:
@@ -106,7 +109,9 @@ class Facts:
         if self.budget is not None and self.budget.sizes is not None:
             return self.budget.sizes.folds
         known = self.identity.get("folds")
-        return known if isinstance(known, int) else max(len(entry.results) for entry in self.entries)
+        if isinstance(known, int):
+            return known
+        return max((len(entry.results) for entry in self.entries), default=0)
 
     @property
     def ended(self) -> int:
@@ -177,6 +182,7 @@ def gather(study: optuna.Study, folder: Path | None = None) -> Facts:
         versions=provenance(study, chosen or found[0])["versions"] if found else {},
         budget=record_of(study),
         ablation=known_ablation(study, found),
+        proxy_check=known_check(study),
     )
 
 

@@ -10,6 +10,7 @@ import io
 import re
 from importlib import resources
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import optuna
@@ -27,6 +28,7 @@ from augsearch.search.report.svg import Chart
 from augsearch.search.settings.sections import TrackingSettings
 from augsearch.search.space.describe import describe
 from augsearch.search.studies.ablation import judged, sentence
+from augsearch.search.studies.proxy_check import belief_in_words, seeds_in_words, spread_of
 from augsearch.search.studies.study import load_study, open_storage
 
 WIDEST = 1100
@@ -78,6 +80,10 @@ def render(facts: Facts) -> str:
         "unbroken": unbroken,
         "judged": judged,
         "ablated": sentence,
+        "believed": belief_in_words,
+        "mean": fmean,
+        "sd": spread_of,
+        "between_seeds": seeds_in_words,
     }
     shown = _charts(facts) | further_charts(facts)
     further = environment.from_string((here / "further.html.jinja").read_text(encoding="utf-8"))
