@@ -44,9 +44,7 @@ def paint(axes: Axes, check: ProxyCheck, colours: Colours) -> None:
             elinewidth=1,
             markersize=6,
         )
-        axes.annotate(
-            str(number), (x, y), xytext=(5, 4), textcoords="offset points", color=colours.text, fontsize=10
-        )
+        axes.annotate(str(number), (x, y), xytext=(5, 4), textcoords="offset points", color=colours.text)
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(lambda value, _: f"{metric.direction * value:g}")
     axes.locator_params(nbins=6)

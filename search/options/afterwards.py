@@ -38,7 +38,7 @@ def check_proxy_options(command: Callable[..., None]) -> Callable[..., None]:
             option(
                 FIRST,
                 "--candidates",
-                type=click.IntRange(4, 1000),
+                type=click.IntRange(4, 100),
                 default=12,
                 show_default=True,
                 help="How many to train both ways, spread over the space.",

@@ -32,7 +32,7 @@ def _ablation(ablation: Ablation, metric: Metric) -> Chart:
     def paint_it(figure: Figure) -> None:
         axes = figure.subplots()
         removals.paint(axes, ablation, metric, colours, longest=19)
-        axes.locator_params(axis="x", nbins=4)
+        axes.locator_params(axis="x", nbins=6)
         axes.grid(axis="x", linewidth=0.8)
 
     words = "; ".join(

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import combinations
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,13 +71,12 @@ def agreement(proxies: Scores, finals: Scores) -> Agreement:
     draws = rng.integers(len(proxies), size=(RESAMPLES, len(proxies)))
     proxy, final = proxies.mean(axis=1), finals.mean(axis=1)
 
-    def estimate(statistic: Callable[[Scores, Scores], float]) -> Estimate:
-        resampled = np.array([statistic(proxy[draw], final[draw]) for draw in draws])
+    def estimate(statistic: Callable[[Scores, Scores], Scores]) -> Estimate:
+        resampled = statistic(proxy[draws], final[draws])
         known = resampled[~np.isnan(resampled)]  # one candidate drawn over and over has no rank
-        low, high = (
-            np.quantile(known, [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2]) if len(known) else (-1, 1)
-        )
-        return Estimate(statistic(proxy, final), float(low), float(high))
+        tails = [0.5 - CONFIDENCE / 2, 0.5 + CONFIDENCE / 2]
+        low, high = np.quantile(known, tails) if len(known) else (-1.0, 1.0)
+        return Estimate(float(statistic(proxy[np.newaxis], final[np.newaxis])[0]), float(low), float(high))
 
     return Agreement(
         estimate(_spearman),
@@ -95,27 +92,39 @@ def ranks(scores: Scores) -> list[float]:
     return [float(rank) for rank in stats.rankdata(-scores)]
 
 
-def _spearman(first: Scores, second: Scores) -> float:
-    return _quietly(stats.spearmanr, first, second)
+def _spearman(first: Scores, second: Scores) -> Scores:
+    """Spearman's ρ of each row of (R, C) scores; nan where a row has no order."""
+    one, other = (_centred(stats.rankdata(scores, axis=1)) for scores in (first, second))
+    return _normed((one * other).sum(axis=1), (one**2).sum(axis=1), (other**2).sum(axis=1))
 
 
-def _kendall(first: Scores, second: Scores) -> float:
-    return _quietly(stats.kendalltau, first, second)
+def _kendall(first: Scores, second: Scores) -> Scores:
+    """Kendall's τ-b of each row of (R, C) scores; nan where a row has no order."""
+    left, right = np.triu_indices(first.shape[1], k=1)
+    one, other = (np.sign(scores[:, left] - scores[:, right]) for scores in (first, second))
+    return _normed((one * other).sum(axis=1), (one**2).sum(axis=1), (other**2).sum(axis=1))
 
 
-def _quietly(test: Callable[..., Any], first: Scores, second: Scores) -> float:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of values that are all equal, which have no rank: nan
-        return float(test(first, second).statistic)
+def _centred(scores: Scores) -> Scores:
+    centred: Scores = scores - scores.mean(axis=1, keepdims=True)
+    return centred
 
 
-def _regret(proxy: Scores, final: Scores) -> float:
-    return float(final.max() - final[int(np.argmax(proxy))])
+def _normed(products: Scores, ones: Scores, others: Scores) -> Scores:
+    with np.errstate(invalid="ignore"):
+        normed: Scores = products / np.sqrt(ones * others)
+    return normed
+
+
+def _regret(proxy: Scores, final: Scores) -> Scores:
+    picked = np.take_along_axis(final, proxy.argmax(axis=1)[:, np.newaxis], axis=1)[:, 0]
+    regret: Scores = final.max(axis=1) - picked
+    return regret
 
 
 def _between_columns(scores: Scores) -> float | None:
-    pairs = list(combinations(range(scores.shape[1]), 2))
-    if not pairs:
+    one, other = np.triu_indices(scores.shape[1], k=1)
+    if not len(one):
         return None
-    mean = float(np.mean([_spearman(scores[:, one], scores[:, other]) for one, other in pairs]))
+    mean = float(_spearman(scores.T[one], scores.T[other]).mean())
     return None if np.isnan(mean) else mean

@@ -67,6 +67,16 @@ def ablation_results(study: optuna.Study, number: int) -> defaultdict[str, dict[
     return found
 
 
+def ablated_candidates(study: optuna.Study) -> list[dict[int, FoldResult]]:
+    """The results of all ablations by fold, one dictionary a candidate that was trained."""
+    found: defaultdict[tuple[str, str], dict[int, FoldResult]] = defaultdict(dict)
+    for key, document in study.user_attrs.items():
+        if key.startswith(f"{ATTRIBUTE} ") and isinstance(document, dict):
+            number, fold, part = key.removeprefix(f"{ATTRIBUTE} ").split(" ", maxsplit=2)
+            found[number, part][int(fold)] = FoldResult.from_json(document)
+    return list(found.values())
+
+
 def keep_ablation(study: optuna.Study, number: int, part: str, fold: int, result: FoldResult) -> None:
     """Record what trial ``number`` without ``part`` came to on ``fold``."""
     study.set_user_attr(f"{ATTRIBUTE} {number} {fold} {part}", result.to_json())
@@ -105,16 +115,17 @@ def judged(removal: Removal) -> str:
 
 def sentence(ablation: Ablation) -> str:
     """What came of it, plainly."""
-    groups = {"helps": "", "harms": ""}
-    for judgement in groups:
-        those = [one for one in ablation.removals if judged(one) == judgement]
-        groups[judgement] = ", ".join(one.part.name for one in those)
-    open_parts = sum(not one.clear for one in ablation.removals)
-    said = [f"clearly {judgement}: {names}" for judgement, names in groups.items() if names]
-    if not said:
+    named = {
+        judgement: ", ".join(one.part.name for one in ablation.removals if judged(one) == judgement)
+        for judgement in ("helps", "harms")
+    }
+    if not any(named.values()):
         return (
             f"No single part of {ablation.entry.name} clearly helps or harms on {ablation.folds} folds; "
             "more --folds may tell."
         )
-    rest = f"; {open_parts} of {len(ablation.removals)} are not clear" if open_parts else ""
-    return f"Of {ablation.entry.name}, what {'; '.join(said)}{rest}."
+    said = [f"clearly {judgement}: {names}" for judgement, names in named.items() if names]
+    unclear = sum(not one.clear for one in ablation.removals)
+    if unclear:
+        said.append(f"{unclear} of {len(ablation.removals)} parts are not clear")
+    return f"In {ablation.entry.name}: {'; '.join(said)}."
