@@ -225,10 +225,7 @@ REGISTRIES_NEED = ("numpy", "cv2", "pydantic")
     [
         (("--help",), ()),
         (("--version",), ()),
-        *(
-            ((name, "--help"), ())
-            for name in ("predict", "operations", "export", "export-model", "ablate", "ui")
-        ),
+        *(((name, "--help"), ()) for name in ("predict", "operations", "export", "export-model", "ui")),
         *(
             ((name, "--help"), REGISTRIES_NEED)
             for name in ("run", "train", "compare", "check-proxy", "ablate")
