@@ -22,6 +22,9 @@ from augsearch.trainers.workspace.folds import Stage
 if TYPE_CHECKING:  # they import torch, which the driver of a search does without
     from augsearch.trainers.tasks.final_job import FinalJob, FinalPlan, SelectionSet
 
+A_WEEK = 7 * 24 * 3600.0
+"""Seconds that a training may take: a final one takes longer than a fold, and goes on where it stopped."""
+
 
 @dataclass(frozen=True, eq=False)
 class ScoredFinals:

@@ -299,6 +299,12 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         option(
             FINAL, "--final-epochs", type=click.INT, help="Epochs of the final training. [for 60,000 images]"
         ),
+        option(
+            FINAL,
+            "--refine/--no-refine",
+            default=None,
+            help="Tune N and M around the winner on the final network first. [no]",
+        ),
         *_recipe_options(),
         option(
             "Other options",

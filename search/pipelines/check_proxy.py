@@ -19,7 +19,7 @@ from augsearch.search.engines.engine import Engine
 from augsearch.search.engines.registry import opened
 from augsearch.search.engines.tasks import evaluate, evaluate_final
 from augsearch.search.figures.proxy_check import draw_check
-from augsearch.search.final.scored import ScoredFinals, remove_model
+from augsearch.search.final.scored import A_WEEK, ScoredFinals, remove_model
 from augsearch.search.inputs.identity import identity_of, study_name
 from augsearch.search.inputs.prepare import make_folder, open_data
 from augsearch.search.inputs.reopened import as_its_run, reopen, scored_alike
@@ -58,8 +58,6 @@ from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
 
 SEEDS, CANDIDATES = 2, 12
 PICTURE = "proxy-check.png"
-_A_WEEK = 7 * 24 * 3600.0
-"""Seconds that a training may take: a final one takes longer than a fold, and goes on where it stopped."""
 
 
 def check_proxy(settings: Settings, candidates: int, seeds: int, display: Display) -> ProxyCheck:
@@ -75,7 +73,7 @@ def check_proxy(settings: Settings, candidates: int, seeds: int, display: Displa
         KeyboardInterrupt: stopped; the same call goes on.
     """
     run, settings, data = _opened(settings, display)
-    settings = settings.changed(final=True, fold_timeout=max(_A_WEEK, settings.engine.fold_timeout))
+    settings = settings.changed(final=True, fold_timeout=max(A_WEEK, settings.engine.fold_timeout))
     chosen = spread(settings.space, candidates, settings.seed)
     finals = ScoredFinals.of(data, settings, chosen.values(), display)
     study = _study_of(settings, finals)

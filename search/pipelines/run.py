@@ -27,6 +27,7 @@ from augsearch.search.inputs.prepare import make_folder, open_data
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.inputs.summary import keep_summary, overlap_in_words
 from augsearch.search.pipelines.budgeted import Outlook, final_cost, planned, task_of, trained_on_of
+from augsearch.search.pipelines.refine import refine
 from augsearch.search.race.confirm import Confirmation, choose_finalists, confirm
 from augsearch.search.race.race import Event, FoldDone, Race, TrialDone, TrialStarted
 from augsearch.search.race.resume import study_of, with_usual_budget
@@ -40,6 +41,7 @@ from augsearch.search.studies.costs import FINAL, in_words, ledger
 from augsearch.search.studies.lock import only_driver
 from augsearch.search.studies.policy_file import policy_file_of
 from augsearch.search.studies.pruner import pruner_of
+from augsearch.search.studies.refinement import refined
 from augsearch.search.studies.study import Entry, entries
 from augsearch.search.tracking.runs import Tracker
 from augsearch.trainers.evaluation.metrics import METRICS
@@ -156,9 +158,12 @@ class _Run:
 
     def _after(self, verdict: Verdict) -> Outcome:
         """Export, train the final model and report."""
+        settings = self.settings
+        if settings.final.refine:
+            known = {entry.number: entry for entry in entries(self.study)}
+            refine(self.study, known[verdict.recommended], self.data, settings, self.display)
         policy_file = self._export(verdict)
         final = None
-        settings = self.settings
         if settings.final.train:
             settings = self._final_settings(policy_file)
             final = self._final(policy_file, settings)
@@ -268,7 +273,7 @@ class _Run:
 
     def _export(self, verdict: Verdict) -> Path:
         known = {entry.number: entry for entry in entries(self.study)}
-        chosen = known[verdict.recommended]
+        chosen = refined(self.study, known[verdict.recommended])
         path = self.output / "policy.json"
         write_policy(policy_file_of(self.study, chosen, verdict.to_json()), path)
         if self.tracker is None and (self.output / "preview.png").exists():

@@ -26,6 +26,7 @@ from augsearch.search.studies.ablation import Ablation, known_ablation
 from augsearch.search.studies.costs import Spent, ledger
 from augsearch.search.studies.policy_file import provenance
 from augsearch.search.studies.proxy_check import ProxyCheck, known_check
+from augsearch.search.studies.refinement import Refinement, known_refinement
 from augsearch.search.studies.study import Entry, confirmation_results, entries
 from augsearch.trainers.evaluation.metrics import METRICS, Metric
 from augsearch.trainers.workspace.folds import FoldResult
@@ -102,6 +103,8 @@ class Facts:
     """What removing parts of the winner costs; None: nobody asked."""
     proxy_check: ProxyCheck | None = None
     """Whether short trainings rank as final models do; None: nobody asked."""
+    refinement: Refinement | None = None
+    """What tuning N and M on the final network came to; None: nobody asked."""
 
     @property
     def folds(self) -> int:
@@ -183,6 +186,7 @@ def gather(study: optuna.Study, folder: Path | None = None) -> Facts:
         budget=record_of(study),
         ablation=known_ablation(study, found),
         proxy_check=known_check(study),
+        refinement=None if chosen is None else known_refinement(study, chosen.number),
     )
 
 

@@ -29,6 +29,7 @@ from augsearch.search.settings.sections import TrackingSettings
 from augsearch.search.space.describe import describe
 from augsearch.search.studies.ablation import judged, sentence
 from augsearch.search.studies.proxy_check import belief_in_words, seeds_in_words, spread_of
+from augsearch.search.studies.refinement import refinement_in_words
 from augsearch.search.studies.study import load_study, open_storage
 
 WIDEST = 1100
@@ -82,6 +83,7 @@ def render(facts: Facts) -> str:
         "ablated": sentence,
         "believed": belief_in_words,
         "mean": fmean,
+        "refined": lambda found: refinement_in_words(found, facts.metric),
         "sd": spread_of,
         "between_seeds": seeds_in_words,
     }
