@@ -15,9 +15,7 @@ from augsearch.search.console import Display
 from augsearch.search.engines.registry import opened
 from augsearch.search.engines.tasks import evaluate_final
 from augsearch.search.final.scored import A_WEEK, ScoredFinals, remove_model
-from augsearch.search.inputs.run_data import Data
 from augsearch.search.pipelines.trainings import Training, run_trainings
-from augsearch.search.settings.settings import Settings
 from augsearch.search.statistics.paired import compare
 from augsearch.search.studies.refinement import (
     ATTRIBUTE,
@@ -40,7 +38,7 @@ Place = tuple[int, Magnitude]
 """N and M."""
 
 
-def refine(study: optuna.Study, entry: Entry, data: Data, settings: Settings, display: Display) -> None:
+def refine(study: optuna.Study, entry: Entry, finals: ScoredFinals, display: Display) -> None:
     """Tune N and M of the winner, ``entry``, on the final network, and keep what came of it in ``study``.
 
     All points around it are trained as final models with the same seeds. The one that looks best is compared
@@ -54,7 +52,6 @@ def refine(study: optuna.Study, entry: Entry, data: Data, settings: Settings, di
     if not policy.num_ops:
         display.line(f"{entry.name} has no operations, so there are no N and M to refine")
         return
-    finals = ScoredFinals.of(data, settings, [entry.candidate], display)
     job = _Refining(study, entry, finals, display)
     winner: Place = (policy.num_ops, policy.magnitude)
     places = around(winner)
@@ -70,7 +67,7 @@ def refine(study: optuna.Study, entry: Entry, data: Data, settings: Settings, di
     points = [Point(*place, job.scores(place, seeds)) for place in (winner, *ranked)]
     found = Refinement(entry.number, points[0], tuple(points[1:]), lead)
     study.set_user_attr(ATTRIBUTE, found.to_json())
-    display.line(refinement_in_words(found, METRICS[settings.search.metric]))
+    display.line(refinement_in_words(found, METRICS[finals.settings.search.metric]))
 
 
 def around(place: Place) -> list[Place]:

@@ -21,6 +21,7 @@ from augsearch.search.console import Display
 from augsearch.search.engines.engine import Engine
 from augsearch.search.engines.registry import opened
 from augsearch.search.final.plan import final_epochs, final_key, with_transfer
+from augsearch.search.final.scored import ScoredFinals
 from augsearch.search.final.train import log_final, train_and_test
 from augsearch.search.inputs.identity import identity_of, study_name
 from augsearch.search.inputs.prepare import make_folder, open_data
@@ -161,7 +162,9 @@ class _Run:
         settings = self.settings
         if settings.final.refine:
             known = {entry.number: entry for entry in entries(self.study)}
-            refine(self.study, known[verdict.recommended], self.data, settings, self.display)
+            winner = known[verdict.recommended]
+            finals = ScoredFinals.of(self.data, settings, [winner.candidate], self.display)
+            refine(self.study, winner, finals, self.display)
         policy_file = self._export(verdict)
         final = None
         if settings.final.train:

@@ -20,6 +20,7 @@ from augsearch.search.console import Display
 from augsearch.search.engines import inline
 from augsearch.search.engines.inline import InlineEngine
 from augsearch.search.engines.tasks import evaluate_final
+from augsearch.search.final.scored import ScoredFinals
 from augsearch.search.inputs.reopened import reopen, settings_of
 from augsearch.search.pipelines.refine import FRESH, SCREENED, around, refine
 from augsearch.search.report.facts import gather
@@ -101,7 +102,8 @@ def refine_usual(study: optuna.Study) -> Refinement:
     """Refine RandAugment (2, 9), as if that were recommended."""
     (entry,) = [one for one in entries(study) if one.baseline == USUAL]
     settings = settings_of(study)
-    refine(study, entry, reopen(study, settings, Display()), settings, Display())
+    data = reopen(study, settings, Display())
+    refine(study, entry, ScoredFinals.of(data, settings, [entry.candidate], Display()), Display())
     found = known_refinement(study, entry.number)
     assert found is not None
     return found
