@@ -33,6 +33,8 @@ QUICK = {
         *("--trials", "5", "--folds", "1", "--epochs", "1", "--confirm-folds", "2"),
         *("--proxy-model", "tiny", "--teacher", "tiny", "--engine", "inline"),
     ],
+    "ablate": ["--folds", "2", "--engine", "inline"],
+    "check-proxy": ["--candidates", "4", "--seeds", "1", "--folds", "1", "--engine", "inline"],
     "train": ["--epochs", "1", "--model", "tiny"],
 }
 """Added to the README's commands, so that they take seconds."""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import Fold, FoldResult
+
+if TYPE_CHECKING:
+    from augsearch.trainers.tasks.final_job import FinalJob, SelectionSet
 
 
 def evaluate(folder: Path, candidate: Candidate, fold: Fold) -> FoldResult:
@@ -13,3 +17,10 @@ def evaluate(folder: Path, candidate: Candidate, fold: Fold) -> FoldResult:
     from augsearch.trainers.tasks import fold as task
 
     return task.evaluate(folder, candidate, fold)
+
+
+def evaluate_final(job: FinalJob, scored: SelectionSet, metric: str) -> FoldResult:
+    """Train a final model and score it on held-out images; see ``trainers.tasks.final_score``."""
+    from augsearch.trainers.tasks import final_score as task
+
+    return task.train_and_score(job, scored, metric)

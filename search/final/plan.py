@@ -15,8 +15,9 @@ from augsearch.search.inputs.run_data import Data
 from augsearch.search.settings.sections import HOME
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import TECHNIQUES
-from augsearch.trainers.data.dataset import SMALL_SIDE, ImageData
+from augsearch.trainers.data.dataset import SMALL_SIDE, ImageData, Indices
 from augsearch.trainers.data.images import image_paths, open_images
+from augsearch.trainers.data.target_domain import Target
 from augsearch.trainers.data.views import Decoded, OnDisk, Pixels
 from augsearch.trainers.evaluation.metrics import METRICS
 from augsearch.trainers.system.hashing import content_of, digest
@@ -136,12 +137,15 @@ def final_pixels(settings: Settings, data: Data) -> Pixels:
 
 def final_selection_set(settings: Settings, data: Data, side: int) -> SelectionSet | None:
     """The target's images of ``side`` pixels, which select the best epoch; None: there is no target."""
+    target = data.target
+    return None if target is None else images_of_target(settings, target, target.confirmation, side)
+
+
+def images_of_target(settings: Settings, target: Target, rows: Indices, side: int) -> SelectionSet:
+    """The images ``rows`` of ``target``, of ``side`` pixels."""
     from augsearch.trainers.tasks.final_job import SelectionSet
 
-    target = data.target
-    if target is None:
-        return None
-    rows, labels = target.confirmation, target.labels(target.confirmation)
+    labels = target.labels(rows)
     paths = image_paths(target.source, target.data)
     if paths is not None and side > SMALL_SIDE:
         return SelectionSet(OnDisk(paths, side, target.channels), rows, labels)

@@ -247,7 +247,8 @@ def _recipe_options() -> list[Decorator]:
     ]
 
 
-def _engine_options() -> list[Decorator]:
+def engine_options() -> list[Decorator]:
+    """Where trainings run."""
     return [
         option(FIRST, "--workers", type=click.INT, help="Folds at once. [one a core; on a GPU at most 4]"),
         option(ENGINE, "--engine", type=Registered(engines), help="What runs folds. [local]"),
@@ -269,10 +270,14 @@ def _study_options() -> list[Decorator]:
 
 
 def _searching() -> list[Decorator]:
+    return [*_search_options(), *training_options()]
+
+
+def training_options() -> list[Decorator]:
+    """On which images, how and where candidates are trained, and in which study that is kept."""
     return [
-        *_search_options(),
         *_study_options(),
-        *_engine_options(),
+        *engine_options(),
         *_data_options(FIRST),
         *_proxy_options(),
         *_transfer_options("none", "head", "full", "search"),
@@ -309,6 +314,12 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         option(
             FINAL, "--final-epochs", type=click.INT, help="Epochs of the final training. [for 60,000 images]"
         ),
+        option(
+            FINAL,
+            "--refine/--no-refine",
+            default=None,
+            help="Tune N and M around the winner on the final network first. [no]",
+        ),
         *_recipe_options(),
         option(
             "Other options",
@@ -317,7 +328,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
             help="Print the resolved settings as TOML and stop.",
         ),
     ]
-    return _with(options, command)
+    return with_options(options, command)
 
 
 def compare_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -340,7 +351,7 @@ def compare_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         option(TRACKING, "--json", "json_file", type=EXISTING, help="Write every figure here too."),
     ]
-    return _with(options, command)
+    return with_options(options, command)
 
 
 def train_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -393,10 +404,11 @@ def train_options(command: Callable[..., None]) -> Callable[..., None]:
         option(ENGINE, "--device", help="auto, cpu, cuda or cuda:NUMBER. [auto]"),
         option(TRACKING, "--tracking-uri", help="Where MLflow logs to. [mlruns/mlflow.db]"),
     ]
-    return _with(options, command)
+    return with_options(options, command)
 
 
-def _with(options: list[Decorator], command: Callable[..., None]) -> Callable[..., None]:
+def with_options(options: list[Decorator], command: Callable[..., None]) -> Callable[..., None]:
+    """``command`` with ``options``, in their order."""
     for decorate in reversed(options):
         command = decorate(command)
     return command

@@ -8,6 +8,7 @@ from augsearch.policies import UserError, write_policy
 from augsearch.search.settings.sections import TrackingSettings
 from augsearch.search.space.describe import describe
 from augsearch.search.studies.policy_file import policy_file_of
+from augsearch.search.studies.refinement import refined
 from augsearch.search.studies.study import entries, finished, load_study, open_storage
 
 
@@ -33,7 +34,7 @@ def export_policy(name: str, output: Path, trial: int | None, storage: str | Non
         note = "; not confirmed yet, so its lead may be luck"
     if number not in known:
         raise UserError(f"study {name!r} has no trial {number} with results; it has {_ranges(list(known))}")
-    entry = known[number]
+    entry = refined(study, known[number])
     write_policy(policy_file_of(study, entry, verdict), output)
     return f"{output}: {entry.name} ({describe(entry.candidate)}){note}"
 

@@ -21,6 +21,7 @@ from augsearch.search.console import Display
 from augsearch.search.engines.engine import Engine
 from augsearch.search.engines.registry import opened
 from augsearch.search.final.plan import final_epochs, final_key, with_transfer
+from augsearch.search.final.scored import ScoredFinals
 from augsearch.search.final.train import log_final, train_and_test
 from augsearch.search.inputs.confirmation_record import record_confirmation, record_in_words
 from augsearch.search.inputs.identity import identity_of, study_name
@@ -28,6 +29,7 @@ from augsearch.search.inputs.prepare import make_folder, open_data
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.inputs.summary import keep_summary, overlap_in_words
 from augsearch.search.pipelines.budgeted import Outlook, final_cost, planned, task_of, trained_on_of
+from augsearch.search.pipelines.refine import refine
 from augsearch.search.race.confirm import Confirmation, Rules, choose_finalists, confirm, confirmation_stage
 from augsearch.search.race.race import Event, FoldDone, Race, TrialDone, TrialStarted
 from augsearch.search.race.resume import study_of, with_usual_budget
@@ -43,6 +45,7 @@ from augsearch.search.studies.costs import FINAL, in_words, ledger
 from augsearch.search.studies.lock import only_driver
 from augsearch.search.studies.policy_file import policy_file_of
 from augsearch.search.studies.pruner import pruner_of
+from augsearch.search.studies.refinement import refined
 from augsearch.search.studies.study import Entry, entries
 from augsearch.search.tracking.runs import Tracker
 from augsearch.trainers.data.dataset import Split
@@ -160,9 +163,14 @@ class _Run:
 
     def _after(self, verdict: Verdict) -> Outcome:
         """Export, train the final model and report."""
+        settings = self.settings
+        if settings.final.refine:
+            known = {entry.number: entry for entry in entries(self.study)}
+            winner = known[verdict.recommended]
+            finals = ScoredFinals.of(self.data, settings, [winner.candidate], self.display)
+            refine(self.study, winner, finals, self.display)
         policy_file = self._export(verdict)
         final = None
-        settings = self.settings
         if settings.final.train:
             settings = self._final_settings(policy_file)
             final = self._final(policy_file, settings)
@@ -290,7 +298,7 @@ class _Run:
 
     def _export(self, verdict: Verdict) -> Path:
         known = {entry.number: entry for entry in with_controls(self.study)}
-        chosen = known[verdict.recommended]
+        chosen = refined(self.study, known[verdict.recommended])
         path = self.output / "policy.json"
         write_policy(policy_file_of(self.study, chosen, verdict.to_json()), path)
         if self.tracker is None and (self.output / "preview.png").exists():

@@ -24,8 +24,11 @@ from augsearch.search.settings.settings import DEFAULTS, Settings
 from augsearch.search.statistics.paired import Difference, compare
 from augsearch.search.statistics.verdict import Part
 from augsearch.search.studies.controls import with_controls
+from augsearch.search.studies.ablation import Ablation, known_ablation
 from augsearch.search.studies.costs import Spent, ledger
 from augsearch.search.studies.policy_file import provenance
+from augsearch.search.studies.proxy_check import ProxyCheck, known_check
+from augsearch.search.studies.refinement import Refinement, known_refinement
 from augsearch.search.studies.study import Entry, confirmation_results, entries
 from augsearch.trainers.evaluation.metrics import METRICS, Metric
 from augsearch.trainers.workspace.folds import FoldResult
@@ -100,6 +103,12 @@ class Facts:
     versions: dict[str, str]
     budget: Record | None = None
     """What was planned and spent; None: there is no budget."""
+    ablation: Ablation | None = None
+    """What removing parts of the winner costs; None: nobody asked."""
+    proxy_check: ProxyCheck | None = None
+    """Whether short trainings rank as final models do; None: nobody asked."""
+    refinement: Refinement | None = None
+    """What tuning N and M on the final network came to; None: nobody asked."""
 
     @property
     def folds(self) -> int:
@@ -107,7 +116,9 @@ class Facts:
         if self.budget is not None and self.budget.sizes is not None:
             return self.budget.sizes.folds
         known = self.identity.get("folds")
-        return known if isinstance(known, int) else max(len(entry.results) for entry in self.entries)
+        if isinstance(known, int):
+            return known
+        return max((len(entry.results) for entry in self.entries), default=0)
 
     @property
     def ended(self) -> int:
@@ -178,6 +189,9 @@ def gather(study: optuna.Study, folder: Path | None = None) -> Facts:
         pictures={name: path for name in PICTURES if (path := where / f"{name}.png").is_file()},
         versions=provenance(study, chosen or found[0])["versions"] if found else {},
         budget=record_of(study),
+        ablation=known_ablation(study, found),
+        proxy_check=known_check(study),
+        refinement=None if chosen is None else known_refinement(study, chosen.number),
     )
 
 

@@ -10,6 +10,7 @@ import io
 import re
 from importlib import resources
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import optuna
@@ -22,9 +23,13 @@ from augsearch.policies.atomic import write_text
 from augsearch.search.report import charts as charts
 from augsearch.search.report import sentences as words
 from augsearch.search.report.facts import Facts, changed_settings, gather
+from augsearch.search.report.further import further_charts
 from augsearch.search.report.svg import Chart
 from augsearch.search.settings.sections import TrackingSettings
 from augsearch.search.space.describe import describe
+from augsearch.search.studies.ablation import judged, sentence
+from augsearch.search.studies.proxy_check import belief_in_words, seeds_in_words, spread_of
+from augsearch.search.studies.refinement import refinement_in_words
 from augsearch.search.studies.study import load_study, open_storage
 
 WIDEST = 1100
@@ -74,10 +79,20 @@ def render(facts: Facts) -> str:
         "picture": data_uri,
         "describe": describe,
         "unbroken": unbroken,
+        "judged": judged,
+        "ablated": sentence,
+        "believed": belief_in_words,
+        "mean": fmean,
+        "refined": lambda found: refinement_in_words(found, facts.metric),
+        "sd": spread_of,
+        "between_seeds": seeds_in_words,
     }
+    shown = _charts(facts) | further_charts(facts)
+    further = environment.from_string((here / "further.html.jinja").read_text(encoding="utf-8"))
     template = environment.from_string((here / "page.html.jinja").read_text(encoding="utf-8"))
     return template.render(
         facts=facts,
+        further=Markup(further.render(facts=facts, charts=shown, metric=facts.metric.label)),
         style=Markup((here / "page.css").read_text(encoding="utf-8")),
         headline=words.headline(facts),
         go_on=words.run_again(facts),
@@ -87,7 +102,7 @@ def render(facts: Facts) -> str:
         metric=facts.metric.label,
         margin=words.margin_in_words(facts),
         changed=changed_settings(facts.settings),
-        charts=_charts(facts),
+        charts=shown,
         most_rows=charts.MOST_ROWS,
     )
 

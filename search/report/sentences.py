@@ -18,6 +18,7 @@ from augsearch.search.space.describe import explain
 from augsearch.search.statistics.paired import Difference
 from augsearch.search.statistics.verdict import called, parts_in_words
 from augsearch.trainers.evaluation.metrics import Metric
+from augsearch.trainers.workspace.candidate import Candidate
 
 Tone = Literal["good", "fair", "open"]
 
@@ -63,11 +64,18 @@ def headline(facts: Facts) -> Headline:
         badge,
         tone,
         facts.verdict["verdict"],
-        (called(chosen.entry.name), explain(chosen.entry.candidate)),
+        (called(chosen.entry.name), explain(_used(facts, chosen.entry.candidate))),
         tuple(_how_much(facts)),
         tuple(_how_sure(facts, kind)),
         tuple(_next_steps(facts)),
     )
+
+
+def _used(facts: Facts, candidate: Candidate) -> Candidate:
+    """``candidate`` with the N and M that the policy file says."""
+    if facts.refinement is None:
+        return candidate
+    return candidate.model_copy(update={"policy": facts.refinement.policy(candidate.policy)})
 
 
 def _without_verdict(facts: Facts) -> Headline:

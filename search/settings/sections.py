@@ -252,6 +252,8 @@ class FinalSettings(Section):
     crop_scale: float = Field(default=0.35, gt=0, le=1)
     """The smallest share of an image that a random crop keeps, above 64 px."""
     processes: int = Field(default=1, ge=1, le=1024)
+    refine: bool = False
+    """Whether N and M are tuned around the winner on the final network."""
 
     @field_validator("model")
     @classmethod

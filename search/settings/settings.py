@@ -116,6 +116,14 @@ class Settings(Section):
             raise ValueError(f"semi {semi} needs a teacher; leave --teacher none out")
         return self
 
+    @model_validator(mode="after")
+    def _refined_without_budget(self) -> Settings:
+        if self.final.refine and self.seconds is not None:
+            raise ValueError(
+                "refine trains more final models than a budget plans; leave --refine or --budget out"
+            )
+        return self
+
     @property
     def with_teacher(self) -> bool:
         """Whether distillation is searched."""
@@ -179,7 +187,7 @@ class Settings(Section):
         """
         if self.budget is not None or self.data.source is not None:
             return self
-        sized = self.given & {*PLANNED, "timeout"}
+        sized = self.final.refine or self.given & {*PLANNED, "timeout"}
         return self.changed(budget="none" if sized else EMBEDDED_BUDGET)
 
     @property

@@ -8,10 +8,11 @@ from typing import Any
 
 import optuna
 
+from augsearch.search.studies.ablation import ablated_candidates
 from augsearch.search.studies.study import Entry, confirmation_results, entries
 from augsearch.trainers.workspace.folds import FoldResult, Stage
 
-FINAL = "final training"
+ABLATION, FINAL = "ablation", "final training"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,12 +49,14 @@ def searched(trials: Iterable[Entry]) -> Spent:
 
 
 def ledger(study: optuna.Study) -> dict[str, Spent]:
-    """By stage; the final training only where there was one."""
+    """By stage; ablation and final training only where there were such."""
     confirmed = confirmation_results(study)
     stages = {
         Stage.SEARCH.value: searched(entries(study)),
         Stage.CONFIRMATION.value: spent(confirmed.values()),
     }
+    if ablated := ablated_candidates(study):
+        stages[ABLATION] = spent(ablated)
     final: dict[str, Any] | None = study.user_attrs.get("final")
     if final is not None:
         figures = final["figures"]

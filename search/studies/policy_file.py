@@ -10,6 +10,7 @@ import optuna
 
 from augsearch.policies import PolicyFile
 from augsearch.search.studies.costs import ledger
+from augsearch.search.studies.refinement import known_refinement, refined
 from augsearch.search.studies.study import Entry
 
 
@@ -40,8 +41,11 @@ def policy_file_of(study: optuna.Study, entry: Entry, verdict: dict[str, Any] | 
             for stage, spent in ledger(study).items()
         },
     }
+    refinement = known_refinement(study, entry.number)
+    if refinement is not None:
+        evidence["refinement"] = refinement.to_json()
     return PolicyFile(
-        policy=entry.candidate.policy,
+        policy=refined(study, entry).candidate.policy,
         training=entry.candidate.training,
         provenance=provenance(study, entry),
         evidence=evidence | (verdict or {}),

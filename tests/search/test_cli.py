@@ -197,7 +197,8 @@ def test_ui_serves_the_runs(workplace: Path) -> None:
 
 
 COMMANDS = [
-    *("run", "compare", "export", "report", "train", "predict", "export-model", "preview", "operations", "ui")
+    *("run", "compare", "check-proxy", "export", "report", "ablate", "train", "predict", "export-model"),
+    *("preview", "operations", "ui"),
 ]
 
 
@@ -225,7 +226,10 @@ REGISTRIES_NEED = ("numpy", "cv2", "pydantic")
         (("--help",), ()),
         (("--version",), ()),
         *(((name, "--help"), ()) for name in ("predict", "operations", "export", "export-model", "ui")),
-        *(((name, "--help"), REGISTRIES_NEED) for name in ("run", "train", "compare")),
+        *(
+            ((name, "--help"), REGISTRIES_NEED)
+            for name in ("run", "train", "compare", "check-proxy", "ablate")
+        ),
     ],
 )
 def test_help_and_version_import_nothing_heavy(arguments: tuple[str, ...], allowed: tuple[str, ...]) -> None:

@@ -95,6 +95,8 @@ class FinalJob:
     """In self-training: 0 trains the first teacher, or there is nothing but one training."""
     labeled_by: str = ""
     """In self-training, a hash of the teacher that labeled for this student."""
+    seed: int | None = None
+    """What the weights and the training follow from; None: the workspace's seed."""
 
     @property
     def technique(self) -> Technique | None:
@@ -142,7 +144,7 @@ class FinalJob:
 
     def seeds(self) -> list[int]:
         """The seeds of the weights and of the training."""
-        seed = open_workspace(self.workspace).proxy.seed
+        seed = open_workspace(self.workspace).proxy.seed if self.seed is None else self.seed
         # A 0 at the end changes nothing: the first round has the seeds of a training without rounds.
         return [int(part) for part in np.random.SeedSequence([seed, 99, self.round]).generate_state(2)]
 
@@ -163,6 +165,8 @@ class FinalJob:
             self.pixels.made_by,
             self.spec().model_dump_json(),
         ]
+        if self.seed is not None:
+            hashed += [f"seed {self.seed}"]
         images = self.labeled.tobytes() + workspace.confirmation.tobytes()
         if technique is not None and self.unlabeled is not None:
             semi = to_json(technique.hashed()).decode()

@@ -18,6 +18,13 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
 from augsearch.search.report.page import write_report
+from augsearch.search.space.parts import parts_of
+from augsearch.search.studies.ablation import ATTRIBUTE as ABLATION
+from augsearch.search.studies.ablation import FIRST_FOLD, WHOLE, keep_ablation
+from augsearch.search.studies.proxy_check import ATTRIBUTE as CHECK
+from augsearch.search.studies.proxy_check import Checked, ProxyCheck
+from augsearch.search.studies.study import entries
+from augsearch.trainers.workspace.folds import FoldResult
 
 MakeStudy = Callable[..., optuna.Study]
 PHONE, DESK = 390, 1280
@@ -96,9 +103,28 @@ def page(make_study: MakeStudy) -> str:
     folder.mkdir()
     noise = np.random.default_rng(0).integers(0, 255, (300, 990, 3), dtype=np.uint8)
     Image.fromarray(noise).save(folder / "preview.png")
+    _find_out_more(study)
     path = Path("report.html")
     write_report(study, path)
     return path.absolute().as_uri()
+
+
+def _find_out_more(study: optuna.Study) -> None:
+    """An ablation, and a check of the stand-in, whose candidates lie close together."""
+    rng, (entry,) = np.random.default_rng(0), [one for one in entries(study) if one.number == 5]
+    study.set_user_attr(ABLATION, 5)
+    for fold in range(FIRST_FOLD, FIRST_FOLD + 4):
+        for place, part in enumerate([WHOLE, *(part.name for part in parts_of(entry.candidate))]):
+            correct = rng.random(400) < 0.8 - 0.01 * place
+            result = FoldResult(float(correct.mean()), 0.6, 0.05, 2.0, 30_000, correct)
+            keep_ablation(study, 5, part, fold, result)
+    checked = []
+    for number, one in enumerate(entries(study)[:12]):
+        proxy, final = rng.normal(0.8 - 0.01 * number, 0.005, 4), rng.normal(0.9 - 0.01 * number, 0.005, 2)
+        checked.append(Checked(one.name, "words", one.baseline is not None, tuple(proxy), tuple(final)))
+    ways = ("small, 1,000 images × 30 epochs", "medium, 1,750 images × 35 epochs")
+    check = ProxyCheck.of("demo proxy check", "accuracy", *ways, checked)
+    study.set_user_attr(CHECK, check.to_json())
 
 
 def look(
@@ -139,6 +165,8 @@ def test_the_first_screen_answers_and_all_parts_are_there(browser: webdriver.Chr
         "What training sees with trial 5",
         "The race",
         "Calibration: may its confidence be believed?",
+        "Which part earned it",
+        "May the short trainings be believed?",
         "The data",
         "What it cost",
         "To make it again",
@@ -146,7 +174,7 @@ def test_the_first_screen_answers_and_all_parts_are_there(browser: webdriver.Chr
     recommended = browser.find_elements(By.CSS_SELECTOR, "tr.recommended")
     assert [row.text.split("\n")[0] for row in recommended] == ["trial 5"]
     assert "▶ recommended" in recommended[0].text
-    assert len(browser.find_elements(By.CSS_SELECTOR, "svg.chart")) == 5
+    assert len(browser.find_elements(By.CSS_SELECTOR, "svg.chart")) == 7
     pictures = run(browser, "return [...document.images].map(one => [one.naturalWidth, one.alt])")
     assert pictures[0][0] == 990
     assert "six augmentations of it by trial 5" in pictures[0][1]
