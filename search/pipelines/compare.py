@@ -29,7 +29,7 @@ from augsearch.search.pipelines.comparison import (
 )
 from augsearch.search.race.confirm import run_folds
 from augsearch.search.race.race import FoldDone, Race
-from augsearch.search.race.resume import study_of
+from augsearch.search.race.resume import study_of, with_its_trials
 from augsearch.search.settings.settings import Settings
 from augsearch.search.studies.costs import searched
 from augsearch.search.studies.lock import only_driver
@@ -86,6 +86,7 @@ def _of_seeds(settings: Settings, seeds: int) -> Iterator[Settings]:
 
 def _compare(settings: Settings, display: Display) -> Comparison:
     data = open_data(settings, display)
+    settings = with_its_trials(settings, data)
     name = study_name(settings, data)
     with only_driver(name), opened(settings.engine) as engine:
         comparing = _Comparing(settings, data, name, engine, display)
@@ -103,7 +104,7 @@ def _contestant(role: str, study: optuna.Study, folds: int) -> Contestant:
         role,
         study.study_name,
         len(known),
-        searched(known),
+        searched(study),
         pick,
         tuple(confirmed[fold] for fold in range(folds)),
     )
@@ -126,7 +127,7 @@ class _Comparing:
         settings = self.settings
         default = self._search(DEFAULT, settings, self.name, settings.search.trials * settings.search.folds)
         known = entries(default)
-        budget = searched(known)
+        budget = searched(default)
         endless = settings.changed(sampler="random", trials=WITHOUT_END)
         at_random = self._search(RANDOM, endless, f"{self.name} random", budget.trainings, budget.images)
         baselines = [entry for entry in known if entry.baseline]
@@ -151,7 +152,7 @@ class _Comparing:
                     bar.reach(done, max(folds, done))
         self._learn_from(study)
         known, pick = entries(study), _pick(role, study)
-        spent = searched(known)
+        spent = searched(study)
         self.display.line(
             f"seed {settings.seed}, {role}: {len(known)} trials, {spent.images:,} image passes, "
             f"{spent.seconds:,.0f} worker seconds; picks {picked(pick)}"

@@ -29,10 +29,10 @@ from augsearch.search.inputs.summary import keep_summary, overlap_in_words
 from augsearch.search.pipelines.budgeted import Outlook, final_cost, planned, task_of, trained_on_of
 from augsearch.search.race.confirm import Confirmation, choose_finalists, confirm
 from augsearch.search.race.race import Event, FoldDone, Race, TrialDone, TrialStarted
-from augsearch.search.race.resume import study_of, with_usual_budget
+from augsearch.search.race.resume import study_of, with_its_trials, with_usual_budget
 from augsearch.search.race.view import RaceView, show_verdict
 from augsearch.search.settings.files import show_settings
-from augsearch.search.settings.sections import HOME
+from augsearch.search.settings.sections import HOME, SearchSettings
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.describe import describe
 from augsearch.search.statistics.verdict import Verdict
@@ -40,10 +40,24 @@ from augsearch.search.studies.costs import FINAL, in_words, ledger
 from augsearch.search.studies.lock import only_driver
 from augsearch.search.studies.policy_file import policy_file_of
 from augsearch.search.studies.pruner import pruner_of
-from augsearch.search.studies.study import Entry, entries
+from augsearch.search.studies.study import (
+    Entry,
+    counted,
+    entries,
+    missing_baselines,
+    space_of,
+    why_none_finished,
+)
 from augsearch.search.tracking.runs import Tracker
 from augsearch.trainers.evaluation.metrics import METRICS
 from augsearch.trainers.workspace.candidate import Candidate
+
+ENDED = "search ended"
+"""The attribute of a study that holds the time and the trials with which its search last ended."""
+MISSING_BASELINES = "missing baselines"
+"""The attribute of a study that names the baselines that could not be trained."""
+NONE_FINISHED = "no candidate finished"
+"""The attribute of a study that says what stopped its candidates, where none ran all its folds; else None."""
 
 _BESIDE = {"sheet": "preview.png", "report": "report.html"}
 """What lies beside the policy file, and what a person calls it."""
@@ -78,7 +92,7 @@ def run(
     """
     began = clock() if began is None else began
     data = open_data(settings, display)
-    settings = with_usual_budget(settings, data)
+    settings = with_its_trials(with_usual_budget(settings, data), data)
     name = study_name(settings, data)
     output = settings.tracking.output or HOME / name
     make_folder(output)
@@ -91,7 +105,8 @@ def run(
         tracker = _track(settings, data, study)
         session = None
         if settings.seconds is not None:
-            session = Session(study, settings.seconds, task_of(settings, data), clock, began)
+            task = task_of(settings, data, space_of(study, settings.space))
+            session = Session(study, settings.seconds, task, clock, began)
         job = _Run(settings, settings, data, study, output, display, tracker, session)
         if tracker is None:
             return job.outcome()
@@ -208,11 +223,13 @@ class _Run:
         return verdict
 
     def _search_is_unfinished(self) -> bool:
-        states = [trial.state for trial in self.study.get_trials(deepcopy=False)]
-        ended = sum(state.is_finished() for state in states)
+        trials, search = counted(self.study), self.settings.search
+        ended = sum(trial.state.is_finished() for trial in trials)
+        if ended < len(trials):
+            return True
         if self.session is not None and self.session.search_is_over:
-            return ended < len(states)
-        return ended < self.settings.search.trials or ended < len(states)
+            return False
+        return ended < search.trials and not _time_was_up(self.study, search)
 
     def _search(self, engine: Engine) -> None:
         study, search, proxy = self.study, self.settings.search, self.data.workspace.proxy
@@ -227,7 +244,8 @@ class _Run:
         )
         timing: Session | Outlook | None = session
         if session is None and not known:
-            timing = Outlook(self.display, self.data, self.settings, engine.slots)
+            task = task_of(self.settings, self.data, space_of(study, self.settings.space))
+            timing = Outlook(self.display, self.data, self.settings, task, engine.slots)
         may_begin = session.may_begin_trial if session else None
         with self.display.bar("searching", trials * search.folds, len(ended) * search.folds) as bar:
             view = RaceView(self.display, bar, search.folds, METRICS[search.metric], known)
@@ -241,6 +259,21 @@ class _Run:
                 self._log(event)
         if session is not None:
             session.search_ended(len(study.get_trials(deepcopy=False)))
+        study.set_user_attr(ENDED, {"timeout": search.timeout, "trials": search.trials})
+        self._say_what_is_missing()
+
+    def _say_what_is_missing(self) -> None:
+        """Baselines that failed, and a search of which no candidate is left, are said and kept."""
+        study, missing = self.study, missing_baselines(self.study, self.settings.space)
+        if missing:
+            self.display.line(
+                f"could not be trained: {', '.join(missing)}; the same command tries again, and until then "
+                "nothing is known to be better than it"
+            )
+        study.set_user_attr(MISSING_BASELINES, missing)
+        if (reason := why_none_finished(study)) is not None:
+            self.display.line(reason)
+        study.set_user_attr(NONE_FINISHED, reason)
 
     def _log(self, event: Event) -> None:
         if self.tracker is None:
@@ -361,6 +394,14 @@ class _Run:
             return
         if self.tracker is not None:
             self.tracker.artifact(page)
+
+
+def _time_was_up(study: optuna.Study, search: SearchSettings) -> bool:
+    """Whether a search with as much time, and for as many trials, has ended."""
+    known = study.user_attrs.get(ENDED) or study.user_attrs.get("tracked")
+    if search.timeout is None or not known or known.get("timeout") is None:
+        return False
+    return bool(search.timeout <= known["timeout"] and search.trials <= known["trials"])
 
 
 def _params(study: optuna.Study) -> dict[int, dict[str, Any]]:

@@ -5,18 +5,28 @@ what is said of it to people, and its line in ``docs/dimensions.md``. To search 
 the technique a field and add a ``Dimension`` to the list of its section here.
 
 The order counts: a sampler is asked, and a neighbour draws random numbers, in the order of declaration. New
-dimensions stand at the end of their list, so that a fixed seed goes on drawing the same for those before.
+dimensions stand at the end of their list, so that a fixed seed goes on drawing the same for those before, and
+name the edition of the space (``Space.edition``) since which they are there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Any, Literal
 
 from augsearch.policies import MAX_MAGNITUDE, Distillation, Policy, Transfer
-from augsearch.search.space.dimension import Dimension, Given, Landing, Words, field, silent, told_by
+from augsearch.search.space.dimension import (
+    Dimension,
+    Either,
+    Given,
+    Landing,
+    Words,
+    field,
+    silent,
+    told_by,
+)
 from augsearch.search.space.ranges import SWITCH, Choice, Integer, Real
-from augsearch.search.space.space import ON, TECHNIQUES
+from augsearch.search.space.space import BLACK, ON, TECHNIQUES, WHITE, Space
 from augsearch.search.space.steps import Flip, Leave, Normal, Redraw, Stay, Toss, Uniform, Whole
 
 Section = Literal["policy", "distillation", "transfer", "semi"]
@@ -31,6 +41,7 @@ _RATIO = Integer(1, 4)
 _THRESHOLD = Real(0.5, 0.99)
 
 _OPERATIONS = Given("num_ops", tuple(range(1, _NUM_OPS.high + 1)))
+_PADDED = Either((_OPERATIONS, Given("crop", (True,))))
 _MIXED = Given("mixing", ("cutmix", "mixup"))
 _TAUGHT = Given("distillation", (True,))
 _FULL = Given("transfer", ("full",))
@@ -101,12 +112,30 @@ def transform(name: str, short: str, full: str, *, chance: float, on: float = ON
     )
 
 
+DATA_MEAN = "mean"
+"""Stands for the colour in a policy's fields until the search's is known, ``Space.mean``."""
+
+_BORDERS: dict[str, Any] = {"black": BLACK, "white": WHITE, "mean": DATA_MEAN, "reflect": BLACK}
+"""Ways to fill what lies outside an image, and the colour of each."""
+
+
+def _border_of(policy: Policy) -> str:
+    if policy.border == "reflect":
+        return "reflect"
+    return {BLACK: "black", WHITE: "white"}.get(policy.fill, "mean")
+
+
+def _border_words(policy: Policy) -> str:
+    said = {"white": "white border", "mean": "border of the mean colour", "reflect": "reflected border"}
+    return said.get(_border_of(policy), "")
+
+
 _POLICY: list[Declared] = [
     Dimension(
         "num_ops",
         _NUM_OPS,
         default=2,
-        step=Whole(1, least=1),
+        step=Whole(1, turns_back=True),
         words=Words("operations for each image, N", _num_ops_short, _num_ops_full),
     ),
     Dimension(
@@ -165,6 +194,40 @@ _POLICY: list[Declared] = [
         when=_MIXED,
         lands=field("mixing.probability"),
         words=told_by("mixing", "how often a batch is mixed"),
+    ),
+    Dimension(
+        "border",
+        Choice(tuple(_BORDERS)),
+        default="black",
+        step=Redraw(0.25),
+        when=_PADDED,
+        lands=Landing(
+            ("border", "fill"),
+            lambda border: {
+                "border": "reflect" if border == "reflect" else "fill",
+                "fill": _BORDERS[border],
+            },
+            _border_of,
+        ),
+        words=Words(
+            "what lies outside the image: black, white, the training images' mean colour, or its mirror",
+            _border_words,
+            _border_words,
+        ),
+        since=2,
+    ),
+    Dimension(
+        "interpolation",
+        Choice(("nearest", "bilinear")),
+        default="nearest",
+        step=Flip(0.15),
+        when=_OPERATIONS,
+        words=Words(
+            "how pixels are read between those of the image",
+            lambda policy: "" if policy.interpolation == "nearest" else "bilinear",
+            lambda policy: "" if policy.interpolation == "nearest" else "bilinear sampling",
+        ),
+        since=2,
     ),
 ]
 
@@ -382,3 +445,9 @@ def dimensions(section: Section, operations: Iterable[str] = ()) -> list[Dimensi
     for declared in DIMENSIONS[section]:
         found += [declared] if isinstance(declared, Dimension) else map(declared, operations)
     return found
+
+
+def policy_dimensions(space: Space, operations: Iterable[str] | None = None) -> list[Dimension]:
+    """What ``space`` may choose of a policy, one a switch of ``operations``; None: of those it has."""
+    names = space.operations if operations is None else operations
+    return [one for one in dimensions("policy", names) if one.since <= space.edition]
