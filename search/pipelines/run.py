@@ -32,32 +32,19 @@ from augsearch.search.race.race import Event, FoldDone, Race, TrialDone, TrialSt
 from augsearch.search.race.resume import study_of, with_its_trials, with_usual_budget
 from augsearch.search.race.view import RaceView, show_verdict
 from augsearch.search.settings.files import show_settings
-from augsearch.search.settings.sections import HOME, SearchSettings
+from augsearch.search.settings.sections import HOME
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.describe import describe
 from augsearch.search.statistics.verdict import Verdict
 from augsearch.search.studies.costs import FINAL, in_words, ledger
+from augsearch.search.studies.ending import keep_end, time_was_up
 from augsearch.search.studies.lock import only_driver
 from augsearch.search.studies.policy_file import policy_file_of
 from augsearch.search.studies.pruner import pruner_of
-from augsearch.search.studies.study import (
-    Entry,
-    counted,
-    entries,
-    missing_baselines,
-    space_of,
-    why_none_finished,
-)
+from augsearch.search.studies.study import Entry, counted, entries, space_of
 from augsearch.search.tracking.runs import Tracker
 from augsearch.trainers.evaluation.metrics import METRICS
 from augsearch.trainers.workspace.candidate import Candidate
-
-ENDED = "search ended"
-"""The attribute of a study that holds the time and the trials with which its search last ended."""
-MISSING_BASELINES = "missing baselines"
-"""The attribute of a study that names the baselines that could not be trained."""
-NONE_FINISHED = "no candidate finished"
-"""The attribute of a study that says what stopped its candidates, where none ran all its folds; else None."""
 
 _BESIDE = {"sheet": "preview.png", "report": "report.html"}
 """What lies beside the policy file, and what a person calls it."""
@@ -229,7 +216,7 @@ class _Run:
             return True
         if self.session is not None and self.session.search_is_over:
             return False
-        return ended < search.trials and not _time_was_up(self.study, search)
+        return ended < search.trials and not time_was_up(self.study, search.timeout, search.trials)
 
     def _search(self, engine: Engine) -> None:
         study, search, proxy = self.study, self.settings.search, self.data.workspace.proxy
@@ -259,21 +246,8 @@ class _Run:
                 self._log(event)
         if session is not None:
             session.search_ended(len(study.get_trials(deepcopy=False)))
-        study.set_user_attr(ENDED, {"timeout": search.timeout, "trials": search.trials})
-        self._say_what_is_missing()
-
-    def _say_what_is_missing(self) -> None:
-        """Baselines that failed, and a search of which no candidate is left, are said and kept."""
-        study, missing = self.study, missing_baselines(self.study, self.settings.space)
-        if missing:
-            self.display.line(
-                f"could not be trained: {', '.join(missing)}; the same command tries again, and until then "
-                "nothing is known to be better than it"
-            )
-        study.set_user_attr(MISSING_BASELINES, missing)
-        if (reason := why_none_finished(study)) is not None:
-            self.display.line(reason)
-        study.set_user_attr(NONE_FINISHED, reason)
+        for line in keep_end(study, self.settings.space, search.timeout, search.trials):
+            self.display.line(line)
 
     def _log(self, event: Event) -> None:
         if self.tracker is None:
@@ -394,14 +368,6 @@ class _Run:
             return
         if self.tracker is not None:
             self.tracker.artifact(page)
-
-
-def _time_was_up(study: optuna.Study, search: SearchSettings) -> bool:
-    """Whether a search with as much time, and for as many trials, has ended."""
-    known = study.user_attrs.get(ENDED) or study.user_attrs.get("tracked")
-    if search.timeout is None or not known or known.get("timeout") is None:
-        return False
-    return bool(search.timeout <= known["timeout"] and search.trials <= known["trials"])
 
 
 def _params(study: optuna.Study) -> dict[int, dict[str, Any]]:

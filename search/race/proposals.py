@@ -8,7 +8,7 @@ import numpy as np
 import optuna
 from optuna.trial import FixedTrial, FrozenTrial, TrialState
 
-from augsearch.search.settings.settings import Settings
+from augsearch.search.settings.sections import Sampler
 from augsearch.search.space.neighbours import neighbour
 from augsearch.search.space.same import in_effect
 from augsearch.search.space.space import Space
@@ -25,8 +25,8 @@ DRAWS = 8
 class Proposals:
     """Asks the study for trials, one after another."""
 
-    def __init__(self, study: optuna.Study, settings: Settings, space: Space) -> None:
-        self._study, self._sampler, self._seed = study, settings.search.sampler, settings.seed
+    def __init__(self, study: optuna.Study, sampler: Sampler, seed: int, space: Space) -> None:
+        self._study, self._sampler, self._seed = study, sampler, seed
         self._space = space
         self._startup = len(space.baselines) + STEPS
         self._effects: dict[int, Candidate] = {}

@@ -128,7 +128,7 @@ class Race:
         """
         self._study, self._search = study, settings.search
         self._space = space_of(study, settings.space)
-        self._proposals = Proposals(study, settings, self._space)
+        self._proposals = Proposals(study, self._search.sampler, settings.seed, self._space)
         self._budget, self._may_begin = budget, may_begin
         self._folds: FoldRunner[_Contender] = FoldRunner(engine, workspace, known)
         self._contenders: list[_Contender] = []

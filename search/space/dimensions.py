@@ -12,9 +12,10 @@ name the edition of the space (``Space.edition``) since which they are there.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Any, Literal
+from typing import Literal
 
 from augsearch.policies import MAX_MAGNITUDE, Distillation, Policy, Transfer
+from augsearch.search.space.borders import BORDERS, BORDERS_MEAN, border_of, border_words, written
 from augsearch.search.space.dimension import (
     Dimension,
     Either,
@@ -25,8 +26,15 @@ from augsearch.search.space.dimension import (
     silent,
     told_by,
 )
+from augsearch.search.space.policy_words import (
+    mixing_full,
+    mixing_short,
+    num_ops_full,
+    num_ops_short,
+    sampling_words,
+)
 from augsearch.search.space.ranges import SWITCH, Choice, Integer, Real
-from augsearch.search.space.space import BLACK, ON, TECHNIQUES, WHITE, Space
+from augsearch.search.space.space import ON, TECHNIQUES, Space
 from augsearch.search.space.steps import Flip, Leave, Normal, Redraw, Stay, Toss, Uniform, Whole
 
 Section = Literal["policy", "distillation", "transfer", "semi"]
@@ -46,35 +54,6 @@ _MIXED = Given("mixing", ("cutmix", "mixup"))
 _TAUGHT = Given("distillation", (True,))
 _FULL = Given("transfer", ("full",))
 _USUAL_TRANSFER = Transfer(mode="full")
-
-
-def _num_ops_short(policy: Policy) -> str:
-    if not policy.num_ops:
-        return ""
-    strength = "random" if policy.magnitude == "random" else f"M={policy.magnitude}"
-    return f"N={policy.num_ops} {strength} of {len(policy.operations)} ops"
-
-
-def _num_ops_full(policy: Policy) -> str:
-    if not policy.num_ops:
-        return ""
-    some = f"{policy.num_ops} random operation{'s' if policy.num_ops > 1 else ''}"
-    strength = f"strength {policy.magnitude} of {MAX_MAGNITUDE}"
-    if policy.magnitude == "random":
-        strength = "a random strength"
-    return f"{some} of {len(policy.operations)} on every image, at {strength}"
-
-
-def _mixing_short(policy: Policy) -> str:
-    mixing = policy.mixing
-    return f"{mixing.kind} α={mixing.alpha:.2f} p={mixing.probability:.2f}" if mixing else ""
-
-
-def _mixing_full(policy: Policy) -> str:
-    if policy.mixing is None:
-        return ""
-    name = {"cutmix": "CutMix", "mixup": "MixUp"}[policy.mixing.kind]
-    return f"{name} in {100 * policy.mixing.probability:.0f} % of batches"
 
 
 def operation(name: str) -> Dimension:
@@ -112,31 +91,13 @@ def transform(name: str, short: str, full: str, *, chance: float, on: float = ON
     )
 
 
-DATA_MEAN = "mean"
-"""Stands for the colour in a policy's fields until the search's is known, ``Space.mean``."""
-
-_BORDERS: dict[str, Any] = {"black": BLACK, "white": WHITE, "mean": DATA_MEAN, "reflect": BLACK}
-"""Ways to fill what lies outside an image, and the colour of each."""
-
-
-def _border_of(policy: Policy) -> str:
-    if policy.border == "reflect":
-        return "reflect"
-    return {BLACK: "black", WHITE: "white"}.get(policy.fill, "mean")
-
-
-def _border_words(policy: Policy) -> str:
-    said = {"white": "white border", "mean": "border of the mean colour", "reflect": "reflected border"}
-    return said.get(_border_of(policy), "")
-
-
 _POLICY: list[Declared] = [
     Dimension(
         "num_ops",
         _NUM_OPS,
         default=2,
         step=Whole(1, turns_back=True),
-        words=Words("operations for each image, N", _num_ops_short, _num_ops_full),
+        words=Words("operations for each image, N", num_ops_short, num_ops_full),
     ),
     Dimension(
         "magnitudes",
@@ -175,7 +136,7 @@ _POLICY: list[Declared] = [
             lambda kind: {} if kind == "none" else {"mixing.kind": kind},
             lambda policy: policy.mixing.kind if policy.mixing else "none",
         ),
-        words=Words("how batches are mixed", _mixing_short, _mixing_full),
+        words=Words("how batches are mixed", mixing_short, mixing_full),
     ),
     Dimension(
         "mixing_alpha",
@@ -197,23 +158,12 @@ _POLICY: list[Declared] = [
     ),
     Dimension(
         "border",
-        Choice(tuple(_BORDERS)),
+        Choice(tuple(BORDERS)),
         default="black",
         step=Redraw(0.25),
         when=_PADDED,
-        lands=Landing(
-            ("border", "fill"),
-            lambda border: {
-                "border": "reflect" if border == "reflect" else "fill",
-                "fill": _BORDERS[border],
-            },
-            _border_of,
-        ),
-        words=Words(
-            "what lies outside the image: black, white, the training images' mean colour, or its mirror",
-            _border_words,
-            _border_words,
-        ),
+        lands=Landing(("border", "fill"), written, border_of),
+        words=Words(BORDERS_MEAN, border_words, border_words),
         since=2,
     ),
     Dimension(
@@ -222,11 +172,7 @@ _POLICY: list[Declared] = [
         default="nearest",
         step=Flip(0.15),
         when=_OPERATIONS,
-        words=Words(
-            "how pixels are read between those of the image",
-            lambda policy: "" if policy.interpolation == "nearest" else "bilinear",
-            lambda policy: "" if policy.interpolation == "nearest" else "bilinear sampling",
-        ),
+        words=Words("how pixels are read between those of the image", sampling_words, sampling_words),
         since=2,
     ),
 ]

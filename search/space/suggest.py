@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from augsearch.policies import Distillation, Policy, Semi, Transfer
+from augsearch.search.space.borders import DATA_MEAN
 from augsearch.search.space.dimension import Dimension
-from augsearch.search.space.dimensions import DATA_MEAN, dimensions, policy_dimensions
+from augsearch.search.space.dimensions import dimensions, policy_dimensions
 from augsearch.search.space.ranges import Choice
 from augsearch.search.space.space import SemiSpace, Space, fields_of
 

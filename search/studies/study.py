@@ -7,7 +7,7 @@ confirmation's and the final figures; whatever else is written (MLflow, files) c
 from __future__ import annotations
 
 import uuid
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import count, takewhile
@@ -126,13 +126,14 @@ def open_study(
 def _enqueue_baselines(study: optuna.Study, space: Space) -> None:
     """Have the baselines wait that were not tried yet, or failed."""
     trials = study.get_trials(deepcopy=False)
-    there = {_baseline_of(trial) for trial in trials if trial.state is not TrialState.FAIL}
+    there = {baseline_of(trial) for trial in trials if trial.state is not TrialState.FAIL}
     for name, baseline in space.baselines.items():
         if name not in there:
             study.enqueue_trial(baseline_params(baseline, space), user_attrs={"baseline": name})
 
 
-def _baseline_of(trial: FrozenTrial) -> str | None:
+def baseline_of(trial: FrozenTrial) -> str | None:
+    """The name of the baseline that a trial is."""
     return trial.user_attrs.get("baseline")
 
 
@@ -144,42 +145,11 @@ def space_of(study: optuna.Study, space: Space) -> Space:
     return replace(space, edition=1) if "identity" in study.user_attrs else space
 
 
-def missing_baselines(study: optuna.Study, space: Space) -> list[str]:
-    """The baselines that have not run all their folds: the names of those that failed, or wait."""
-    whole = {_baseline_of(trial) for trial in _complete(study)}
-    return [name for name in space_of(study, space).baselines if name not in whole]
-
-
 def counted(study: optuna.Study) -> list[FrozenTrial]:
     """The trials but for those of baselines that failed and were, or are to be, tried again."""
     trials = study.get_trials(deepcopy=False)
-    last = {name: trial.number for trial in trials if (name := _baseline_of(trial)) is not None}
-    return [trial for trial in trials if last.get(_baseline_of(trial) or "", trial.number) == trial.number]
-
-
-def _complete(study: optuna.Study) -> list[FrozenTrial]:
-    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-
-
-def why_none_finished(study: optuna.Study) -> str | None:
-    """What became of the candidates where none but baselines ran all its folds; None: one did, or is none."""
-    ended = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-    baselines = {trial.number: name for trial in ended if (name := _baseline_of(trial)) is not None}
-    candidates = [trial for trial in ended if trial.number not in baselines]
-    ends: Counter[str] = Counter()
-    for trial in candidates:
-        same = baselines.get(trial.user_attrs.get(SAME_AS, -1))
-        if same is None and trial.state is TrialState.COMPLETE:
-            return None
-        reason = trial.user_attrs.get("reason", "no reason was kept")
-        if same is not None:
-            ends[f"the same as {same}"] += 1
-        else:
-            ends[f"failed: {reason}" if trial.state is TrialState.FAIL else f"stopped: {reason}"] += 1
-    if not candidates:
-        return None
-    told = "; ".join(f"{count} {end}" for end, count in ends.most_common())
-    return f"none of {len(candidates)} candidates ran all its folds: {told}"
+    last = {name: trial.number for trial in trials if (name := baseline_of(trial)) is not None}
+    return [trial for trial in trials if last.get(baseline_of(trial) or "", trial.number) == trial.number]
 
 
 def load_study(storage: RDBStorage, name: str) -> optuna.Study:

@@ -23,12 +23,8 @@ from augsearch.search.settings.settings import Settings
 from augsearch.search.space.params import baseline_params
 from augsearch.search.space.space import BASELINE_POLICIES, Baseline
 from augsearch.search.studies.costs import ledger, searched
-from augsearch.search.studies.study import (
-    entries,
-    missing_baselines,
-    open_study,
-    why_none_finished,
-)
+from augsearch.search.studies.ending import missing_baselines, why_none_finished
+from augsearch.search.studies.study import entries, open_study
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folder import Workspace
 from augsearch.trainers.workspace.folds import Fold, FoldResult
