@@ -14,7 +14,7 @@ import io
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,12 @@ class Recording:
     """(C, F, I): which validation images were classified rightly."""
     facts: dict[str, Any]
     """Where it was recorded, and how."""
+
+    @property
+    def space(self) -> Space:
+        """What its candidates were chosen from, by the baselines that there were."""
+        space = Settings().space
+        return space if {*space.baselines} <= {*self.baselines} else replace(space, edition=1)
 
 
 def recordings() -> list[Recording]:

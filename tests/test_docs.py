@@ -26,11 +26,11 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 QUICK = {
     "run": [
-        *("--trials", "5", "--folds", "1", "--epochs", "1", "--confirm-folds", "2", "--final-epochs", "1"),
+        *("--trials", "7", "--folds", "1", "--epochs", "1", "--confirm-folds", "2", "--final-epochs", "1"),
         *("--proxy-model", "tiny", "--final-model", "tiny", "--teacher", "tiny", "--engine", "inline"),
     ],
     "compare": [
-        *("--trials", "5", "--folds", "1", "--epochs", "1", "--confirm-folds", "2"),
+        *("--trials", "7", "--folds", "1", "--epochs", "1", "--confirm-folds", "2"),
         *("--proxy-model", "tiny", "--teacher", "tiny", "--engine", "inline"),
     ],
     "ablate": ["--folds", "2", "--engine", "inline"],
@@ -85,7 +85,7 @@ def run_command(command: str) -> None:
     arguments = shlex.split(words)[1:]
     full = [sys.executable, "-m", "augsearch.search.cli", *arguments, *QUICK.get(arguments[0], [])]
     if "--unlabeled" in arguments and arguments[0] == "run":
-        full += ["--trials", "8"]  # each technique has a baseline
+        full += ["--trials", "10"]  # each technique has a baseline
     if arguments[0] == "ui":
         with subprocess.Popen(full, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
             assert process.stdout is not None

@@ -28,11 +28,17 @@ def darken(value: float) -> Table:
 '''
 
 DIMENSION = """    Dimension(
-        "interpolation",
-        Choice(("nearest", "bilinear")),
-        default="nearest",
+        "gentle_flip",
+        Choice(("half", "tenth")),
+        default="half",
         step=Redraw(0.5),
-        words=Words("how warped pixels are read"),
+        when=Given("flip_horizontal", (True,)),
+        lands=field(
+            "flip_horizontal",
+            write=lambda often: 0.1 if often == "tenth" else 0.5,
+            read=lambda probability: "tenth" if probability == 0.1 else "half",
+        ),
+        words=Words("how often a flip comes"),
     ),
 """
 
@@ -240,7 +246,7 @@ def test_a_run_uses_all_of_them(house: Path) -> None:
         house,
         *("run", "stripes:160", "--study", "toys", "--engine", "counting", "--metric", "toy-accuracy"),
         *("--operations", "darken,rotate", "--semi", "toy", "--unlabeled", "more", "--teacher", "none"),
-        *("--trials", "8", "--folds", "1", "--confirm-folds", "2", "--epochs", "1", "--fold-size", "30"),
+        *("--trials", "10", "--folds", "1", "--confirm-folds", "2", "--epochs", "1", "--fold-size", "30"),
         *("--proxy-model", "tiny", "--final-model", "tiny", "--final-epochs", "1"),
     )
     assert "toy accuracy" in printed
@@ -250,7 +256,11 @@ def test_a_run_uses_all_of_them(house: Path) -> None:
     candidates = [trial.user_attrs["candidate"] for trial in study.trials]
     assert {candidate["semi"]["technique"] for candidate in candidates if candidate["semi"]} == {"toy"}
     new = [trial for trial in study.trials if "baseline" not in trial.user_attrs]
-    assert all(trial.params["interpolation"] in ("nearest", "bilinear") for trial in new)
+    flipped = [trial for trial in new if trial.params["flip_horizontal"]]
+    assert flipped
+    for trial in flipped:
+        often = trial.user_attrs["candidate"]["policy"]["flip_horizontal"]
+        assert often == {"half": 0.5, "tenth": 0.1}[trial.params["gentle_flip"]]
     assert any("op_darken" in trial.params for trial in new)
 
     said(house, "export-model", "mlruns/toys", "-o", "model.toy")

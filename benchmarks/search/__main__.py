@@ -2,8 +2,8 @@
 
 - Racing: candidates whose every fold is recorded race with each pruner and with none. How many of the
   images does that save, and is what it picks as good?
-- Proposing: the default search, random search and the other samplers search in a surrogate that is fitted
-  to those tables, for as many images as each other. How far is what they pick from the best there is?
+- Proposing: the default search and random search search in a surrogate that is fitted to those tables, for
+  as many images as each other. How far is what they pick from the best there is?
 
 The driver, the pruners and the samplers are the real ones. Some 70 minutes on two cores
 that others used too (AMD EPYC, Zen 5); ``--quick`` takes a minute. Every replay is kept at once, and a later
@@ -64,7 +64,7 @@ Nothing is trained here. The driver, the pruners and the samplers are those of a
 fold up.
 
 **Racing**: every candidate of a table ran all its folds, half of them drawn at random and half small steps
-from the baselines and from each other. A replay races the four baselines, which are never stopped, and then
+from the baselines and from each other. A replay races the baselines, which are never stopped, and then
 12 others, as many as a default run has, or all of them, in random order on folds in random order; the same
 replay without pruning says what it should have picked.
 
@@ -73,8 +73,7 @@ Gaussian process and of boosted trees. A fold is its value and what some recorde
 had on a fold more or less than on average; all searches of a replay meet the same folds. It says which search
 finds more of what the 64 candidates show. It can't say what no recorded candidate hints at, and where
 candidates are far from the recorded ones it tends to what is usual; so a regret compares searches, and is no
-forecast of accuracy. `gp` and `cmaes` learn from trials alone that ran all their folds, and until twelve
-have, draw at random what the neighbours don't give."""
+forecast of accuracy."""
 
 
 class Log:

@@ -25,7 +25,7 @@ PRUNERS = ("none", "wilcoxon", OPTUNAS, "median", "hyperband")
 ALONE = "random alone"
 """Random search without the baselines."""
 SEEDS_APART = 10_000
-"""A search takes a seed for every trial."""
+"""Between the seeds of two searches."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,9 @@ class Sizes:
     searches: int = 200
     trials: int = 100
     others: int = 40
-    """Trials of the other samplers, and in the other surrogates."""
+    """Trials in the other surrogates."""
     few_searches: int = 50
-    """Searches of the slow sampler and in the other surrogates."""
+    """Searches in the other surrogates."""
     pool: int = 4000
     """Draws among which the best there is is looked for."""
 
@@ -74,13 +74,15 @@ QUICK = Sizes(races=8, all_races=2, searches=4, trials=16, others=16, few_search
 @lru_cache
 def table_of(folder: Path, data: str) -> FoldTable:
     """A recorded table."""
-    return FoldTable.of(read_recording(folder / f"{data}.npz"), Settings().space)
+    recording = read_recording(folder / f"{data}.npz")
+    return FoldTable.of(recording, recording.space)
 
 
 @lru_cache
 def surrogate_of(folder: Path, data: str, kind: Kind) -> Surrogate:
     """The surrogate that is fitted to it."""
-    return Surrogate(table_of(folder, data), Settings().space, kind)
+    table = table_of(folder, data)
+    return Surrogate(table, table.space, kind)
 
 
 def work(task: Task, folder: Path) -> dict[str, Any]:
@@ -116,9 +118,8 @@ def _search(task: Task, folder: Path) -> dict[str, Any]:
         sampler=cast(Sampler, task.way.partition(" ")[0]),
         seed=SEEDS_APART * task.seed,
     )
-    study = new_study(
-        settings, pruner_of(settings.search.pruner, settings.search.folds), baselines=task.way != ALONE
-    )
+    pruner = pruner_of(settings.search.pruner, settings.search.folds)
+    study = new_study(table_of(folder, task.data).space, pruner, baselines=task.way != ALONE)
     engine = ReplayEngine(surrogate.answer(task.seed), task.slots)
     path = [
         (state.images, *(pick and surrogate.value(pick) for pick in (state.best, state.found)))
@@ -168,7 +169,3 @@ def other_tasks(default: Task, sizes: Sizes, path: list[Any]) -> Iterator[Task]:
     yield one
     if default.truth == "both":
         yield replace(one, way=ALONE)
-        fewer = replace(one, images=path[min(sizes.others, len(path)) - 1][0])
-        yield replace(fewer, way="cmaes")
-        if default.seed < sizes.few_searches:
-            yield replace(fewer, way="gp")

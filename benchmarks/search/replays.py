@@ -19,6 +19,7 @@ from optuna.trial import TrialState
 from augsearch.search.engines.tasks import evaluate
 from augsearch.search.race.race import Race, TrialDone
 from augsearch.search.settings.settings import Settings
+from augsearch.search.space.same import in_effect
 from augsearch.search.space.space import Space
 from augsearch.search.studies.study import open_study
 from augsearch.trainers.workspace.candidate import Candidate
@@ -94,18 +95,18 @@ def _first_best(ended: Sequence[tuple[float, str | None, Candidate]]) -> Candida
     return max(ended, key=lambda one: one[0])[2] if ended else None
 
 
-def new_study(settings: Settings, pruner: BasePruner, *, baselines: bool = True) -> optuna.Study:
+def new_study(space: Space, pruner: BasePruner, *, baselines: bool = True) -> optuna.Study:
     """A study in memory, as a run would begin it."""
-    storage = optuna.storages.InMemoryStorage()
-    if not baselines:
-        return optuna.create_study(storage=storage, direction="maximize", pruner=pruner)
-    return open_study(cast(Any, storage), "replay", {}, settings.space, pruner)
+    storage = cast(Any, optuna.storages.InMemoryStorage())
+    return open_study(storage, "replay", {}, space, pruner, warm_start=baselines)
 
 
 @dataclass(frozen=True)
 class FoldTable:
     """Every fold of every candidate, of which no two are the same; the baselines come first."""
 
+    space: Space
+    """What they were chosen from."""
     params: tuple[dict[str, Any], ...]
     candidates: tuple[Candidate, ...]
     baselines: int
@@ -118,13 +119,15 @@ class FoldTable:
     @classmethod
     def of(cls, recording: Recording, space: Space) -> FoldTable:
         """A recording's; of equal candidates the first is kept."""
+        candidates = candidates_of(recording.params, recording.baselines, space)
         rows: dict[Candidate, int] = {}
-        for row, candidate in enumerate(candidates_of(recording.params, recording.baselines, space)):
-            rows.setdefault(candidate, row)
+        for row, candidate in enumerate(candidates):
+            rows.setdefault(in_effect(candidate), row)
         kept = list(rows.values())
         return cls(
+            space,
             tuple(recording.params[row] for row in kept),
-            tuple(rows),
+            tuple(candidates[row] for row in kept),
             sum(recording.baselines[row] is not None for row in kept),
             recording.accuracy[kept],
             recording.images[kept],
@@ -161,7 +164,7 @@ def race(table: FoldTable, count: int, pruner: BasePruner, seed: int, slots: int
     folds = rng.permutation(table.accuracy.shape[1])
     # What is asked for is waiting, so the sampler has no say.
     settings = Settings.of(trials=table.baselines + len(rows), folds=len(folds), sampler="random")
-    study = new_study(settings, pruner)
+    study = new_study(table.space, pruner)
     for row in rows:
         study.enqueue_trial(table.params[row])
 

@@ -27,6 +27,7 @@ from sklearn.preprocessing import StandardScaler
 
 from augsearch.policies import MAX_MAGNITUDE
 from augsearch.search.space.neighbours import neighbour
+from augsearch.search.space.same import in_effect
 from augsearch.search.space.space import Space
 from augsearch.search.space.suggest import suggest
 from augsearch.trainers.workspace.candidate import Candidate
@@ -70,7 +71,7 @@ class Surrogate:
         """The share of the variance between candidates that those predictions explain."""
 
     def _encoded(self, candidates: Sequence[Candidate]) -> NDArray[np.float64]:
-        return np.array([encoded(candidate, self._space.operations) for candidate in candidates])
+        return np.array([encoded(candidate, self._space) for candidate in candidates])
 
     def values(self, candidates: Sequence[Candidate]) -> NDArray[np.float64]:
         """What each would score in the long run, (N,)."""
@@ -131,8 +132,9 @@ def _model(kind: Kind) -> Any:
     return trees if kind == "trees" else process
 
 
-def encoded(candidate: Candidate, operations: Sequence[str]) -> list[float]:
+def encoded(candidate: Candidate, space: Space) -> list[float]:
     """A candidate as numbers: what has no effect is 0, so that equal trainings look alike."""
+    candidate = in_effect(candidate)
     policy, distillation, mixing = candidate.policy, candidate.distillation, candidate.policy.mixing
     chosen = policy.operations if policy.num_ops else ()
     varied, strength = False, 0.0
@@ -141,10 +143,13 @@ def encoded(candidate: Candidate, operations: Sequence[str]) -> list[float]:
     elif chosen and policy.magnitude != "random":
         strength = policy.magnitude / MAX_MAGNITUDE
     features: list[float] = [policy.num_ops, varied, strength, len(chosen)]
-    features += [name in chosen for name in operations]
+    features += [name in chosen for name in space.operations]
     features += [getattr(policy, transform) > 0 for transform in TRANSFORMS]
     for kind in ("cutmix", "mixup"):
         features.append(mixing is not None and mixing.kind == kind)
     features += [mixing.alpha, mixing.probability] if mixing else [0.0, 0.0]
     features += [True, math.log(distillation.temperature), distillation.alpha] if distillation else [0.0] * 3
+    if space.edition > 1:
+        features += [policy.border == "reflect", sum(policy.fill) / (3 * 255)]
+        features += [policy.interpolation == "bilinear"]
     return [float(feature) for feature in features]

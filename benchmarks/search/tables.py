@@ -172,8 +172,6 @@ NAMES = {
     "tpe": "**default** (neighbours, then `tpe`)",
     "random": "random",
     "random alone": "random, no baselines",
-    "gp": "`gp`",
-    "cmaes": "`cmaes`",
     "both": "mean of both",
     "process": "Gaussian process",
     "trees": "boosted trees",
@@ -306,6 +304,4 @@ COLOURS = {
     "tpe": "#2563eb",
     "random": "#d97706",
     "random alone": "#94a3b8",
-    "gp": "#059669",
-    "cmaes": "#9333ea",
 }

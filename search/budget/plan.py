@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from augsearch.search.statistics.looks import FIRST
+from augsearch.search.studies.pruner import BESIDE
 
 MOST_CANDIDATES = 96
 """Beyond these a longer search has little left to find."""
@@ -131,14 +132,15 @@ def fold_seconds(sizes: Sizes, speed: Speed) -> float:
 def search_seconds(task: Task, sizes: Sizes, speed: Speed) -> float:
     """Seconds that the search takes.
 
-    Folds of a trial are run one after another, so some workers wait at the end (Graham 1969).
+    Of few candidates the folds are run one after another, so some workers wait at the end (Graham 1969);
+    where there are more workers they run some of each side by side.
     """
     fold = fold_seconds(sizes, speed)
     candidates = max(0, sizes.trials - task.baselines)
     folds = float(task.baselines * sizes.folds)
     folds += candidates * sizes.folds * OF_ITS_FOLDS * task.candidate_cost
     folds += sizes.folds if task.teacher and candidates else 0
-    last = sizes.folds * (1 - 1 / speed.workers)
+    last = math.ceil(sizes.folds / max(1, speed.workers // BESIDE)) * (1 - 1 / speed.workers)
     return fold * (folds / speed.workers + last)
 
 

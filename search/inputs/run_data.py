@@ -5,10 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from augsearch.trainers.data.dataset import ImageData
 from augsearch.trainers.data.splits import Splits
 from augsearch.trainers.data.target_domain import Target
 from augsearch.trainers.workspace.folder import Workspace
+
+MEASURED = 1000
+"""Images of which the mean colour is taken."""
 
 if TYPE_CHECKING:
     from augsearch.trainers.data.unlabeled.dataset import Unlabeled
@@ -35,3 +40,12 @@ class Data:
     def label(self) -> str:
         """The data set's name and content."""
         return f"{self.images.name} {self.images.fingerprint[:12]}"
+
+    @property
+    def mean_colour(self) -> tuple[int, int, int]:
+        """RGB of the mean of the training images, of some where there are many."""
+        train = self.splits.train
+        some = np.sort(train[:: max(1, len(train) // MEASURED)])
+        mean = np.asarray(self.images.images[some]).mean(axis=(0, 1, 2), dtype=np.float64)
+        red, green, blue = np.broadcast_to(np.round(mean).astype(int), 3)
+        return int(red), int(green), int(blue)

@@ -26,7 +26,7 @@ from augsearch.search.options.command import (
 from augsearch.search.options.registered import engines, metrics, techniques
 
 EXISTING = click.Path(path_type=Path)
-SAMPLERS = ("tpe", "gp", "cmaes", "random")
+SAMPLERS = ("tpe", "random")
 PRUNERS = ("wilcoxon", "hyperband", "median", "none")
 _NETWORKS = "tiny, small, medium, wide, torchvision:NAME, timm:NAME or a .safetensors file"
 
@@ -76,7 +76,7 @@ def _data_options(first: str) -> list[Decorator]:
 
 def _search_options() -> list[Decorator]:
     return [
-        option(FIRST, "--trials", type=click.INT, help="Candidates to try, the 4 baselines included. [16]"),
+        option(FIRST, "--trials", type=click.INT, help="Candidates to try, the 6 baselines included. [18]"),
         option(
             FIRST,
             "--operations",

@@ -22,6 +22,7 @@ from augsearch.search.inputs.prepare import make_folder
 from augsearch.search.inputs.reopened import as_its_run, reopen
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.pipelines.afterwards import Child, Logged, log_afterwards, rewrite_report
+from augsearch.search.pipelines.confirming import stage_of
 from augsearch.search.pipelines.trainings import Training, run_trainings
 from augsearch.search.report.facts import folder_of
 from augsearch.search.settings.durations import duration_in_words
@@ -43,7 +44,7 @@ from augsearch.search.studies.ablation import (
 from augsearch.search.studies.lock import only_driver
 from augsearch.search.studies.study import Entry, entries, finished, load_study, open_storage
 from augsearch.trainers.evaluation.metrics import METRICS, Metric
-from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
+from augsearch.trainers.workspace.folds import Fold, FoldResult
 
 FOLDS = 8
 PICTURE = "ablation.png"
@@ -152,8 +153,9 @@ class _Ablating:
 
     def _trainings(self, missing: list[_Missing]) -> Iterator[Training[_Missing]]:
         candidates = {WHOLE: self.entry.candidate, **{part.name: part.without for part in self.parts}}
+        stage = stage_of(self.study, self.data)
         for one in missing:
-            fold = Fold(Stage.CONFIRMATION, one.fold)
+            fold = Fold(stage, one.fold)
             yield Training(one, evaluate, (self.data.workspace.folder, candidates[one.part], fold))
 
     def _announce(self, total: int, missing: int, slots: int) -> None:

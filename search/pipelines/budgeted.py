@@ -13,6 +13,7 @@ from augsearch.search.inputs.prepare import resized
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.pipelines.measure import SCORING, measure, speed_of
 from augsearch.search.settings.settings import PLANNED, Settings
+from augsearch.search.space.space import Space
 from augsearch.trainers.semi.techniques import technique_of
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
@@ -23,8 +24,8 @@ WITH_TEACHER, WITH_UNLABELED = 1.2, 3.0
 """How many times as long candidates' folds take on average, if some of them distil, or use other images."""
 
 
-def task_of(settings: Settings, data: Data) -> Task:
-    """What a run has to do; ``settings`` are as they were given."""
+def task_of(settings: Settings, data: Data, space: Space) -> Task:
+    """What a run has to do; ``settings`` are as they were given, ``space`` is its study's."""
     workspace, final = data.workspace, settings.final.train
     trained_on = trained_on_of(settings, data)
     usual = Sizes(
@@ -40,7 +41,7 @@ def task_of(settings: Settings, data: Data) -> Task:
     fixed = {*PLANNED} - {*settings.left_to_budget} if settings.seconds is not None else set()
     return Task(
         usual=usual,
-        baselines=len(settings.space.baselines),
+        baselines=len(space.baselines),
         finalists=settings.confirmation.finalists,
         final_passes=trained_on + round(scored / SCORING),
         teacher=settings.with_teacher,
@@ -99,8 +100,9 @@ def final_cost(training: Training, data: Data) -> float:
 class Outlook:
     """Says once how long a run without a budget will take, after the first folds."""
 
-    def __init__(self, display: Display, data: Data, settings: Settings, workers: int) -> None:
+    def __init__(self, display: Display, data: Data, settings: Settings, task: Task, workers: int) -> None:
         self._display, self._data, self._settings, self._workers = display, data, settings, workers
+        self._task = task
         self._results: list[FoldResult] = []
 
     def fold_done(self, candidate: Candidate, result: FoldResult) -> None:
@@ -108,4 +110,4 @@ class Outlook:
         self._results.append(result)
         if len(self._results) == self._workers:
             speed = speed_of(self._results, self._data, self._settings, self._workers)
-            self._display.line(outlook_in_words(task_of(self._settings, self._data), speed))
+            self._display.line(outlook_in_words(self._task, speed))

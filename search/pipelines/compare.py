@@ -27,14 +27,14 @@ from augsearch.search.pipelines.comparison import (
     table,
     to_json,
 )
-from augsearch.search.race.confirm import Queue, confirmation_stage, run_folds
+from augsearch.search.pipelines.confirming import stage_of
+from augsearch.search.race.confirm import Queue, run_folds
 from augsearch.search.race.race import FoldDone, Race
-from augsearch.search.race.resume import study_of
+from augsearch.search.race.resume import study_of, with_its_trials
 from augsearch.search.settings.settings import Settings
 from augsearch.search.studies.costs import searched
 from augsearch.search.studies.lock import only_driver
 from augsearch.search.studies.study import Entry, confirmation_results, entries, finished, keep_confirmation
-from augsearch.trainers.data.dataset import Split
 from augsearch.trainers.evaluation.metrics import METRICS
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
@@ -87,6 +87,7 @@ def _of_seeds(settings: Settings, seeds: int) -> Iterator[Settings]:
 
 def _compare(settings: Settings, display: Display) -> Comparison:
     data = open_data(settings, display)
+    settings = with_its_trials(settings, data)
     name = study_name(settings, data)
     with only_driver(name), opened(settings.engine) as engine:
         comparing = _Comparing(settings, data, name, engine, display)
@@ -104,7 +105,7 @@ def _contestant(role: str, study: optuna.Study, folds: int) -> Contestant:
         role,
         study.study_name,
         len(known),
-        searched(known),
+        searched(study),
         pick,
         tuple(confirmed[fold] for fold in range(folds)),
     )
@@ -127,7 +128,7 @@ class _Comparing:
         settings = self.settings
         default = self._search(DEFAULT, settings, self.name, settings.search.trials * settings.search.folds)
         known = entries(default)
-        budget = searched(known)
+        budget = searched(default)
         endless = settings.changed(sampler="random", trials=WITHOUT_END)
         at_random = self._search(RANDOM, endless, f"{self.name} random", budget.trainings, budget.images)
         baselines = [entry for entry in known if entry.baseline]
@@ -152,7 +153,7 @@ class _Comparing:
                     bar.reach(done, max(folds, done))
         self._learn_from(study)
         known, pick = entries(study), _pick(role, study)
-        spent = searched(known)
+        spent = searched(study)
         self.display.line(
             f"seed {settings.seed}, {role}: {len(known)} trials, {spent.images:,} image passes, "
             f"{spent.seconds:,.0f} worker seconds; picks {picked(pick)}"
@@ -166,11 +167,7 @@ class _Comparing:
             for index, result in enumerate(entry.results):
                 self.known[entry.candidate, Fold(Stage.SEARCH, index)] = result
             for index, result in confirmed[entry.number].items():
-                self.known[entry.candidate, Fold(self._stage(study), index)] = result
-
-    def _stage(self, study: optuna.Study) -> Stage:
-        held_out = bool((self.data.images.given == Split.VALIDATION).any())
-        return confirmation_stage(study, self.data.workspace, held_out=held_out)
+                self.known[entry.candidate, Fold(stage_of(study, self.data), index)] = result
 
     def confirm(self, studies: dict[str, optuna.Study]) -> None:
         """Train each pick on the confirmation's folds; one that several picked, once."""
@@ -189,7 +186,7 @@ class _Comparing:
         ]
         total = self.settings.confirmation.folds * len(pickers)
         with self.display.bar(f"seed {self.settings.seed}, confirming", total, total - len(missing)) as bar:
-            queue = Queue(missing, self._stage(studies[DEFAULT]))
+            queue = Queue(missing, stage_of(studies[DEFAULT], self.data))
             for entry, fold, result in run_folds(queue, self.engine, self.data.workspace, self.known):
                 for study, pick in pickers[entry.candidate]:
                     keep_confirmation(study, pick.number, fold, result)

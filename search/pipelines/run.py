@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,39 +15,36 @@ from augsearch.policies import Policy, read_policy, write_policy
 from augsearch.policies.errors import first_line
 from augsearch.search import command_lines as commands
 from augsearch.search.budget.session import Session
-from augsearch.search.budget.words import cost_in_words
 from augsearch.search.console import Display
 from augsearch.search.engines.engine import Engine
 from augsearch.search.engines.registry import opened
 from augsearch.search.final.plan import final_epochs, final_key, with_transfer
 from augsearch.search.final.scored import ScoredFinals
 from augsearch.search.final.train import log_final, train_and_test
-from augsearch.search.inputs.confirmation_record import record_confirmation, record_in_words
 from augsearch.search.inputs.identity import identity_of, study_name
 from augsearch.search.inputs.prepare import make_folder, open_data
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.inputs.summary import keep_summary, overlap_in_words
 from augsearch.search.pipelines.budgeted import Outlook, final_cost, planned, task_of, trained_on_of
+from augsearch.search.pipelines.confirming import Confirming
 from augsearch.search.pipelines.refine import refine
-from augsearch.search.race.confirm import Confirmation, Rules, choose_finalists, confirm, confirmation_stage
 from augsearch.search.race.race import Event, FoldDone, Race, TrialDone, TrialStarted
-from augsearch.search.race.resume import study_of, with_usual_budget
+from augsearch.search.race.resume import study_of, with_its_trials, with_usual_budget
 from augsearch.search.race.view import RaceView, show_verdict
 from augsearch.search.settings.files import show_settings
 from augsearch.search.settings.sections import HOME
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.describe import describe
-from augsearch.search.statistics.looks import FIRST, LEAST_FOLDS
 from augsearch.search.statistics.verdict import Verdict
-from augsearch.search.studies.controls import controls_for, with_controls
+from augsearch.search.studies.controls import with_controls
 from augsearch.search.studies.costs import FINAL, in_words, ledger
+from augsearch.search.studies.ending import keep_end, time_was_up
 from augsearch.search.studies.lock import only_driver
 from augsearch.search.studies.policy_file import policy_file_of
 from augsearch.search.studies.pruner import pruner_of
 from augsearch.search.studies.refinement import refined
-from augsearch.search.studies.study import Entry, entries
+from augsearch.search.studies.study import Entry, counted, entries, space_of
 from augsearch.search.tracking.runs import Tracker
-from augsearch.trainers.data.dataset import Split
 from augsearch.trainers.evaluation.metrics import METRICS
 from augsearch.trainers.workspace.candidate import Candidate
 
@@ -85,7 +81,7 @@ def run(
     """
     began = clock() if began is None else began
     data = open_data(settings, display)
-    settings = with_usual_budget(settings, data)
+    settings = with_its_trials(with_usual_budget(settings, data), data)
     name = study_name(settings, data)
     output = settings.tracking.output or HOME / name
     make_folder(output)
@@ -98,7 +94,8 @@ def run(
         tracker = _track(settings, data, study)
         session = None
         if settings.seconds is not None:
-            session = Session(study, settings.seconds, task_of(settings, data), clock, began)
+            task = task_of(settings, data, space_of(study, settings.space))
+            session = Session(study, settings.seconds, task, clock, began)
         job = _Run(settings, settings, data, study, output, display, tracker, session)
         if tracker is None:
             return job.outcome()
@@ -195,47 +192,22 @@ class _Run:
             self._search(engine)
         if self.tracker:
             self.tracker.trials(entries(study), _params(study))
-        finalists = choose_finalists(study, settings.confirmation.finalists)
-        metric = METRICS[settings.search.metric]
-        before = record_confirmation(study, settings.data.source, self.data, finalists)
-        trained = [*finalists, *(one.entry for one in controls_for(study, finalists))]
-        names = {one.baseline for one in finalists}
-        rules = Rules(
-            session.confirm_folds(trained) if session else settings.confirmation.folds,
-            settings.confirmation.margin,
-            metric,
-            1 / (1 + before),
-            tuple(name for name in settings.space.baselines if name not in names),
-        )
-        confirmation = Confirmation(study, finalists, rules)
-        self._confirm(engine, confirmation)
-        # Of large networks they take gigabytes; a longer search would train its own again.
-        shutil.rmtree(self.data.workspace.fold_teachers, ignore_errors=True)
-        verdict = confirmation.verdict_of_old or self._new_verdict(confirmation, before)
+        confirming = Confirming(settings, self.data, study, self.display, session)
+        verdict = confirming.verdict(engine)
         show_verdict(self.display, verdict, with_controls(study), session.seconds if session else None)
         # The final training's cost is told when it is done, and not here where it was done before.
         spent = {stage: cost for stage, cost in ledger(study).items() if stage != FINAL}
         self.display.line(in_words(spent))
         return verdict
 
-    def _new_verdict(self, confirmation: Confirmation, before: int) -> Verdict:
-        """What the confirmation found; ``before``: how often others were confirmed on the same images."""
-        verdict, session = confirmation.verdict(), self.session
-        if session is not None:
-            folds, field, closed = confirmation.folds, confirmation.field(), confirmation.decided
-            cost = cost_in_words(session.task, session.sizes, field, folds, session.seconds, closed)
-            verdict = replace(verdict, budget=cost)
-        if (said := record_in_words(before)) is not None:
-            verdict = replace(verdict, notes=(*verdict.notes, said))
-        self.study.set_user_attr("verdict", verdict.to_json())
-        return verdict
-
     def _search_is_unfinished(self) -> bool:
-        states = [trial.state for trial in self.study.get_trials(deepcopy=False)]
-        ended = sum(state.is_finished() for state in states)
+        trials, search = counted(self.study), self.settings.search
+        ended = sum(trial.state.is_finished() for trial in trials)
+        if ended < len(trials):
+            return True
         if self.session is not None and self.session.search_is_over:
-            return ended < len(states)
-        return ended < self.settings.search.trials or ended < len(states)
+            return False
+        return ended < search.trials and not time_was_up(self.study, search.timeout, search.trials)
 
     def _search(self, engine: Engine) -> None:
         study, search, proxy = self.study, self.settings.search, self.data.workspace.proxy
@@ -250,7 +222,8 @@ class _Run:
         )
         timing: Session | Outlook | None = session
         if session is None and not known:
-            timing = Outlook(self.display, self.data, self.settings, engine.slots)
+            task = task_of(self.settings, self.data, space_of(study, self.settings.space))
+            timing = Outlook(self.display, self.data, self.settings, task, engine.slots)
         may_begin = session.may_begin_trial if session else None
         with self.display.bar("searching", trials * search.folds, len(ended) * search.folds) as bar:
             view = RaceView(self.display, bar, search.folds, METRICS[search.metric], known)
@@ -264,6 +237,8 @@ class _Run:
                 self._log(event)
         if session is not None:
             session.search_ended(len(study.get_trials(deepcopy=False)))
+        for line in keep_end(study, self.settings.space, search.timeout, search.trials):
+            self.display.line(line)
 
     def _log(self, event: Event) -> None:
         if self.tracker is None:
@@ -272,29 +247,6 @@ class _Run:
         if isinstance(event, TrialDone):
             done = [entry for entry in entries(self.study) if entry.number == event.number]
             self.tracker.trials(done, _params(self.study))
-
-    def _confirm(self, engine: Engine, confirmation: Confirmation) -> None:
-        if not confirmation.missing():
-            return
-        names = ", ".join(entry.name for entry in confirmation.finalists)
-        self.display.line(
-            f"confirming on up to {confirmation.folds} fresh folds, fewer where that decides: {names}"
-        )
-        if confirmation.folds < LEAST_FOLDS:
-            self.display.line(
-                f"on {confirmation.folds} folds chance can hardly be told from a lead: "
-                f"--confirm-folds {FIRST} or more could"
-            )
-        total, session = len(confirmation.finalists) * confirmation.folds, self.session
-        may_begin = session.may_confirm if session else None
-        held_out = bool((self.data.images.given == Split.VALIDATION).any())
-        stage = confirmation_stage(self.study, self.data.workspace, held_out=held_out)
-        with self.display.bar("confirming", total) as bar:
-            bar.reach(*confirmation.progress())
-            for entry, result in confirm(confirmation, stage, engine, self.data.workspace, may_begin):
-                if session is not None:
-                    session.fold_done(entry.candidate, result)
-                bar.reach(*confirmation.progress())
 
     def _export(self, verdict: Verdict) -> Path:
         known = {entry.number: entry for entry in with_controls(self.study)}

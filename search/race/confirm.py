@@ -34,6 +34,7 @@ def choose_finalists(study: optuna.Study, count: int) -> list[Entry]:
     chosen: list[Entry] = []
     for entry in sorted(done, key=lambda entry: -entry.score):
         same = any(entry.candidate == other.candidate for other in (*baselines, *chosen))
+        same |= entry.same_as is not None
         if not entry.baseline and not same and len(chosen) < count:
             chosen.append(entry)
     return baselines + chosen

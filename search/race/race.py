@@ -6,23 +6,21 @@ kept the moment it is known, so a driver that is killed goes on where it stopped
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-import numpy as np
 import optuna
 from optuna.trial import TrialState
 
 from augsearch.search.engines.engine import Engine
 from augsearch.search.race.folds import FoldRunner, Known
+from augsearch.search.race.proposals import Proposals
 from augsearch.search.settings.settings import Settings
-from augsearch.search.space.neighbours import neighbour
 from augsearch.search.space.suggest import suggest
-from augsearch.search.studies.costs import spent
-from augsearch.search.studies.samplers import STARTUP_TRIALS, seed_sampler
-from augsearch.search.studies.study import fold_results, take_up
+from augsearch.search.studies.costs import searched
+from augsearch.search.studies.pruner import BESIDE
+from augsearch.search.studies.study import SAME_AS, counted, fold_results, in_order, space_of, take_up
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folder import Workspace
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
@@ -58,6 +56,8 @@ class TrialDone:
     score: float | None
     """Mean over its folds, by the search's metric: higher is better."""
     reason: str = ""
+    same_as: int | None = None
+    """The trial that was the same training, and whose folds it took over."""
 
 
 Event = TrialStarted | FoldDone | TrialDone
@@ -65,10 +65,47 @@ Event = TrialStarted | FoldDone | TrialDone
 
 @dataclass(slots=True, eq=False)
 class _Contender:
+    """A trial that is being run."""
+
     trial: optuna.trial.Trial
     candidate: Candidate
     baseline: str | None
-    results: list[FoldResult] = field(default_factory=list)
+    results: dict[int, FoldResult]
+    """By fold; where several run side by side any may be missing yet."""
+    reported: int
+    """How many of them, in order, Optuna knows."""
+    stopped: bool
+    """Whether it was stopped before, and its driver killed before it could say so."""
+    running: set[int] = field(default_factory=set)
+    """Its folds that are being run."""
+    loses: bool = False
+    """Whether it is behind by what was reported."""
+    failure: str | None = None
+    same: int | None = None
+    """The number of the trial, still running, that is the same training: its folds are waited for."""
+
+    @property
+    def score(self) -> float:
+        """The mean of the folds that are reported."""
+        return sum(self.results[fold].score for fold in range(self.reported)) / self.reported
+
+    def next_fold(self, folds: int) -> int | None:
+        """The first fold that is neither run nor running; None: there is none, or none is to be run."""
+        if self.loses or self.failure is not None or self.same is not None:
+            return None
+        left = (fold for fold in range(folds) if fold not in self.results and fold not in self.running)
+        return next(left, None)
+
+    def keep(self, fold: int, result: FoldResult) -> None:
+        """Record what a fold came to."""
+        self.trial.set_user_attr(f"fold {fold}", result.to_json())
+        self.results[fold] = result
+
+    def report(self) -> None:
+        """Tell Optuna of the folds that are known, in their order."""
+        while self.reported in self.results:
+            self.trial.report(self.results[self.reported].score, step=self.reported)
+            self.reported += 1
 
 
 class Race:
@@ -89,12 +126,15 @@ class Race:
         ``known``: results of folds that are looked up instead of being trained. ``may_begin``: whether there
         is time for another trial; the baselines come whatever it says.
         """
-        self._study, self._settings = study, settings
+        self._study, self._search = study, settings.search
+        self._space = space_of(study, settings.space)
+        self._proposals = Proposals(study, self._search.sampler, settings.seed, self._space)
         self._budget, self._may_begin = budget, may_begin
         self._folds: FoldRunner[_Contender] = FoldRunner(engine, workspace, known)
+        self._contenders: list[_Contender] = []
         left_over = [t for t in study.get_trials(deepcopy=False) if t.state is TrialState.RUNNING]
         self._left_over = list(reversed(left_over))
-        self._deadline = time.monotonic() + settings.search.timeout if settings.search.timeout else None
+        self._deadline = time.monotonic() + self._search.timeout if self._search.timeout else None
 
     def __iter__(self) -> Iterator[Event]:
         """Run until enough trials are done, or the time is up; yields what happens as it happens."""
@@ -102,100 +142,142 @@ class Race:
             yield from self._fill_slots()
             if self._folds.is_idle:
                 return
-            for contender, _, result in self._folds.wait():
+            for contender, fold, result in self._folds.wait():
+                contender.running.discard(fold.index)
                 if isinstance(result, FoldResult):
-                    yield from self._fold_done(contender, result)
+                    contender.keep(fold.index, result)
+                    yield FoldDone(contender.trial.number, contender.baseline, fold.index, result)
                 else:
-                    yield self._fail(contender, str(result))
+                    contender.failure = contender.failure or str(result)
+                yield from self._judge(contender)
 
     def _fill_slots(self) -> Iterator[Event]:
         while not self._folds.is_full:
             contender = self._next()
             if contender is None:
+                contender = self._begin()
+                if contender is not None:
+                    yield from self._enter(contender)
+                    continue
+                contender = self._next(beside=0)
+            if contender is None:
                 return
-            number, done = contender.trial.number, len(contender.results)
-            yield TrialStarted(number, contender.baseline, contender.candidate, done)
-            if done == self._settings.search.folds or self._loses(contender):
-                yield self._finish(contender)  # killed between its last fold and its end
-            else:
-                self._submit(contender)
+            fold = contender.next_fold(self._search.folds)
+            assert fold is not None
+            contender.running.add(fold)
+            self._folds.submit(contender, contender.candidate, Fold(Stage.SEARCH, fold))
 
-    def _next(self) -> _Contender | None:
+    def _next(self, beside: int = BESIDE) -> _Contender | None:
+        """Who runs another fold before another trial begins; None: nobody.
+
+        The baselines run all their folds at once. Of the candidates none waits for its first or next fold;
+        where ``beside`` or more race, those with the fewest folds running run more of them.
+        """
+        ready = [one for one in self._contenders if one.next_fold(self._search.folds) is not None]
+        first = next((one for one in ready if one.baseline or not one.running), None)
+        if first is not None or len(ready) < beside:
+            return first
+        return min(ready, key=lambda one: len(one.running), default=None)
+
+    def _begin(self) -> _Contender | None:
         """The next trial: one left running, one waiting, or a new one; None: no more."""
         if self._left_over:
-            trial = take_up(self._study, self._left_over.pop())
+            frozen = self._left_over.pop()
+            trial, steps = take_up(self._study, frozen), len(frozen.intermediate_values)
         else:
-            trials = self._study.get_trials(deepcopy=False)
-            begun = sum(trial.state is not TrialState.WAITING for trial in trials)
-            waiting = begun < len(trials)  # the baselines come even when the time is up
-            if begun >= self._settings.search.trials or (not waiting and self._is_over(trials)):
+            states = {trial.state for trial in self._study.get_trials(deepcopy=False)}
+            # The baselines come even when the time is up.
+            if TrialState.WAITING not in states and self._is_over():
                 return None
-            if not waiting and begun < STARTUP_TRIALS and self._settings.search.sampler != "random":
-                self._enqueue_neighbour(begun)
-            seed_sampler(self._study, self._settings.search.sampler, self._settings.seed + begun)
-            trial = self._study.ask()
-        candidate = suggest(trial, self._settings.space)
+            trial, steps = self._proposals.ask(), 0
+        candidate = suggest(trial, self._space)
         trial.set_user_attr("candidate", candidate.model_dump(mode="json"))
-        return _Contender(trial, candidate, trial.user_attrs.get("baseline"), fold_results(trial))
+        results = fold_results(trial)
+        known = len(in_order(results))
+        # Whoever is stopped reports once more.
+        return _Contender(
+            trial, candidate, trial.user_attrs.get("baseline"), results, min(steps, known), steps > known
+        )
 
-    def _enqueue_neighbour(self, number: int) -> None:
-        """Have the next trial be a small step from the best so far."""
-        ended = [t for t in self._study.get_trials(deepcopy=False) if t.state is TrialState.COMPLETE]
-        if ended:
-            best = max(ended, key=lambda trial: -math.inf if trial.value is None else trial.value)
-            rng = np.random.default_rng([self._settings.seed, number])
-            params = neighbour(best.params, self._settings.space, rng)
-            self._study.enqueue_trial(params, user_attrs={"near": best.number})
-
-    def _is_over(self, trials: list[optuna.trial.FrozenTrial]) -> bool:
+    def _is_over(self) -> bool:
         """Whether no more trials are to begin."""
-        begins = self._may_begin is None or self._may_begin()
-        return not begins or self._time_is_up() or self._is_spent(trials)
-
-    def _is_spent(self, trials: list[optuna.trial.FrozenTrial]) -> bool:
-        if self._budget is None:
-            return False
-        return spent(dict(enumerate(fold_results(trial))) for trial in trials).images >= self._budget
+        if len(counted(self._study)) >= self._search.trials or self._time_is_up():
+            return True
+        if self._may_begin is not None and not self._may_begin():
+            return True
+        return self._budget is not None and searched(self._study).images >= self._budget
 
     def _time_is_up(self) -> bool:
         return self._deadline is not None and time.monotonic() > self._deadline
 
-    def _submit(self, contender: _Contender) -> None:
-        self._folds.submit(contender, contender.candidate, Fold(Stage.SEARCH, len(contender.results)))
+    def _enter(self, contender: _Contender) -> Iterator[Event]:
+        """A trial begins, or goes on, or takes over the folds of an equal one."""
+        trial = contender.trial
+        yield TrialStarted(trial.number, contender.baseline, contender.candidate, len(contender.results))
+        self._contenders.append(contender)
+        if SAME_AS in trial.user_attrs or not contender.results:
+            yield from self._follow(contender)
+        if contender in self._contenders:
+            yield from self._judge(contender)
 
-    def _fold_done(self, contender: _Contender, result: FoldResult) -> Iterator[Event]:
-        trial, fold = contender.trial, len(contender.results)
-        trial.set_user_attr(f"fold {fold}", result.to_json())
-        trial.report(result.score, step=fold)
-        contender.results.append(result)
-        yield FoldDone(trial.number, contender.baseline, fold, result)
-        if len(contender.results) == self._settings.search.folds or self._loses(contender):
-            yield self._finish(contender)
-        else:
-            self._submit(contender)
+    def _follow(self, contender: _Contender) -> Iterator[Event]:
+        """Have it take over what an equal trial came to, or wait for one that runs."""
+        contender.same = None
+        equal = self._proposals.same(contender.candidate, contender.trial.number)
+        running = {one.trial.number for one in self._contenders if one.same is None}
+        for other in equal:
+            if other.state is TrialState.COMPLETE or (
+                other.state is TrialState.PRUNED and not contender.baseline
+            ):
+                contender.trial.set_user_attr(SAME_AS, other.user_attrs.get(SAME_AS, other.number))
+                for fold, result in enumerate(in_order(fold_results(other))):
+                    contender.keep(fold, result)
+                contender.report()
+                contender.loses = other.state is TrialState.PRUNED
+                yield from self._end(contender, other.user_attrs.get("reason"))
+                return
+        contender.same = next((one.number for one in equal if one.number in running), None)
 
-    def _loses(self, contender: _Contender) -> bool:
-        """Whether it is stopped before all its folds are run; baselines never are."""
-        if (
-            contender.baseline
-            or not contender.results
-            or len(contender.results) == self._settings.search.folds
-        ):
-            return False
-        return self._time_is_up() or contender.trial.should_prune()
+    def _judge(self, contender: _Contender) -> Iterator[Event]:
+        """Tell Optuna what is new of a contender, and end it where that is due.
 
-    def _finish(self, contender: _Contender) -> TrialDone:
-        trial, results = contender.trial, contender.results
-        score = sum(result.score for result in results) / len(results)
-        if len(results) == self._settings.search.folds:
-            self._study.tell(trial, score)
-            return TrialDone(trial.number, contender.baseline, TrialState.COMPLETE, score)
-        reason = "time is up" if self._time_is_up() else "behind the best so far, fold by fold"
+        A fold that is running when its trial is stopped is waited for: it costs what it costs, and it may
+        be that with it the trial is not behind any more.
+        """
+        contender.report()
+        whole = contender.reported == self._search.folds
+        contender.loses = (
+            not contender.baseline
+            and not whole
+            and contender.reported > 0
+            and (contender.stopped or self._time_is_up() or contender.trial.should_prune())
+        )
+        if not contender.running and (whole or contender.loses or contender.failure is not None):
+            yield from self._end(contender)
+
+    def _end(self, contender: _Contender, reason: str | None = None) -> Iterator[Event]:
+        """A trial is over; ``reason``: why it is stopped, where that is known."""
+        yield self._tell(contender, reason)
+        self._contenders.remove(contender)
+        for twin in [one for one in self._contenders if one.same == contender.trial.number]:
+            yield from self._follow(twin)
+
+    def _tell(self, contender: _Contender, reason: str | None) -> TrialDone:
+        trial, baseline = contender.trial, contender.baseline
+        same = trial.user_attrs.get(SAME_AS)
+        if contender.reported == self._search.folds:
+            self._study.tell(trial, contender.score)
+            return TrialDone(trial.number, baseline, TrialState.COMPLETE, contender.score, same_as=same)
+        if not contender.loses:
+            reason = contender.failure or "no reason was kept"
+            trial.set_user_attr("reason", reason)
+            self._study.tell(trial, state=TrialState.FAIL)
+            return TrialDone(trial.number, baseline, TrialState.FAIL, None, reason)
+        if reason is None:
+            reason = "time is up" if self._time_is_up() else "behind the best so far, fold by fold"
         trial.set_user_attr("reason", reason)
+        if not contender.stopped:
+            # The last report is what a sampler takes for the value of a trial that was stopped.
+            trial.report(contender.score, step=contender.reported)
         self._study.tell(trial, state=TrialState.PRUNED)
-        return TrialDone(trial.number, contender.baseline, TrialState.PRUNED, score, reason)
-
-    def _fail(self, contender: _Contender, reason: str) -> TrialDone:
-        contender.trial.set_user_attr("reason", reason)
-        self._study.tell(contender.trial, state=TrialState.FAIL)
-        return TrialDone(contender.trial.number, contender.baseline, TrialState.FAIL, None, reason)
+        return TrialDone(trial.number, baseline, TrialState.PRUNED, contender.score, reason, same)

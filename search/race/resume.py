@@ -1,15 +1,21 @@
-"""The study of a run, made now or taken up where it stands."""
+"""The study of a run, made now or taken up where it stands, and what it changes of the settings."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import optuna
 
+from augsearch.policies import UserError
 from augsearch.search.inputs.identity import PLANNED_BY_BUDGET, identity_of, study_name
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.inputs.sealed_test import seal_test
 from augsearch.search.settings.settings import Settings
 from augsearch.search.studies.pruner import pruner_of
-from augsearch.search.studies.study import open_storage, open_study
+from augsearch.search.studies.study import open_storage, open_study, space_of
+
+TRIALS_OF_FIRST = 16
+"""The default number of trials while there were four baselines."""
 
 
 def study_of(settings: Settings, data: Data, name: str, *, warm_start: bool = True) -> optuna.Study:
@@ -23,7 +29,8 @@ def study_of(settings: Settings, data: Data, name: str, *, warm_start: bool = Tr
     pruner = pruner_of(settings.search.pruner, settings.search.folds)
     storage = open_storage(settings.tracking.storage)
     identity = identity_of(settings, data)
-    study = open_study(storage, name, identity, settings.space, pruner, warm_start=warm_start)
+    space = replace(settings.space, mean=data.mean_colour)
+    study = open_study(storage, name, identity, space, pruner, warm_start=warm_start)
     seal_test(study, settings.data.source, data)
     return study
 
@@ -37,9 +44,32 @@ def with_usual_budget(settings: Settings, data: Data) -> Settings:
     if settings.budget is not None or budgeted.seconds is None:
         return budgeted
     without = settings.changed(budget="none")
-    storage, name = open_storage(settings.tracking.storage), study_name(without, data)
-    if name in optuna.get_all_study_names(storage):
-        known = optuna.load_study(storage=storage, study_name=name).user_attrs.get("identity")
-        if known is not None and known.get("folds") != PLANNED_BY_BUDGET:
-            return without
+    study = _known_study(without, data)
+    known = study.user_attrs.get("identity") if study else None
+    if known is not None and known.get("folds") != PLANNED_BY_BUDGET:
+        return without
     return budgeted
+
+
+def with_its_trials(settings: Settings, data: Data) -> Settings:
+    """``settings`` with as many trials as their study has by default, if it was made before there were more.
+
+    Raises:
+        UserError: there are to be fewer trials than baselines.
+    """
+    study = _known_study(settings, data)
+    space = space_of(study, settings.space) if study else settings.space
+    if space.edition == 1 and settings.seconds is None and "trials" not in settings.given:
+        settings = settings.changed(trials=TRIALS_OF_FIRST)
+    trials, needed = settings.search.trials, len(space.baselines)
+    if trials < needed:
+        raise UserError(f"trials must be at least {needed}, the baselines, got {trials}")
+    return settings
+
+
+def _known_study(settings: Settings, data: Data) -> optuna.Study | None:
+    """The study of these settings and data, where it was made before."""
+    storage, name = open_storage(settings.tracking.storage), study_name(settings, data)
+    if name not in optuna.get_all_study_names(storage):
+        return None
+    return optuna.load_study(storage=storage, study_name=name)

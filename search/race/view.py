@@ -50,6 +50,9 @@ class RaceView:
             TrialState.PRUNED: f"  stopped after {folds} of {self._folds} folds",
             TrialState.FAIL: f"  failed: {event.reason}",
         }[event.state]
+        if event.same_as is not None:
+            ending = f"  the same as trial {event.same_as}, not trained again"
+            folds = 0
         self._display.line(f"trial {event.number:3d}  {score:>7s}  {what}{ending}")
         self._bar.advance(self._folds - folds, self._note())
 

@@ -23,8 +23,8 @@ from augsearch.search.settings.sections import HOME
 from augsearch.search.settings.settings import DEFAULTS, Settings
 from augsearch.search.statistics.paired import Difference, compare
 from augsearch.search.statistics.verdict import Part
-from augsearch.search.studies.controls import with_controls
 from augsearch.search.studies.ablation import Ablation, known_ablation
+from augsearch.search.studies.controls import with_controls
 from augsearch.search.studies.costs import Spent, ledger
 from augsearch.search.studies.policy_file import provenance
 from augsearch.search.studies.proxy_check import ProxyCheck, known_check

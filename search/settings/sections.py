@@ -29,7 +29,10 @@ def sqlite_file(address: str) -> Path | None:
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Side = Annotated[int, Field(ge=8, le=1024)]
 
-Sampler = Literal["tpe", "gp", "cmaes", "random"]
+CANDIDATES = 12
+"""Trials beside the baselines by default."""
+
+Sampler = Literal["tpe", "random"]
 """What proposes candidates."""
 Pruner = Literal["wilcoxon", "hyperband", "median", "none"]
 """What stops losers."""
@@ -86,7 +89,7 @@ class DataSettings(Section):
 class SearchSettings(Section):
     """How the search goes about it."""
 
-    trials: int = Field(default=16, ge=len(BASELINE_POLICIES), le=100_000)
+    trials: int = Field(default=len(BASELINE_POLICIES) + CANDIDATES, ge=1, le=100_000)
     folds: int = Field(default=6, ge=1, le=100)
     """Folds of a candidate that is not stopped."""
     metric: MetricName = "accuracy"
@@ -97,6 +100,13 @@ class SearchSettings(Section):
     """Those that are searched over: names, and names of sets."""
     timeout: Positive | None = None
     """Seconds after which no more trials begin; None: no limit."""
+
+    @field_validator("sampler", mode="before")
+    @classmethod
+    def _sampler_is_still_there(cls, name: Any) -> Any:
+        if name in ("gp", "cmaes"):
+            raise ValueError(f"{name} is no longer there, it saw a part of the space only; use tpe or random")
+        return name
 
     @field_validator("operations", mode="before")
     @classmethod

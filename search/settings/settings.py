@@ -8,6 +8,7 @@ files, and the records of studies, had no sections once.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
@@ -94,9 +95,10 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _baselines_fit(self) -> Settings:
-        needed = len(self.space.baselines)
-        if self.search.trials < needed:
-            raise ValueError(f"trials must be at least {needed}, the baselines, got {self.search.trials}")
+        # A study of the first edition has fewer, so a new one is looked at again when it is made.
+        needed, trials = len(self.space.baselines), self.search.trials
+        if trials < len(replace(self.space, edition=1).baselines):
+            raise ValueError(f"trials must be at least {needed}, the baselines, got {trials}")
         return self
 
     @model_validator(mode="after")

@@ -34,6 +34,20 @@ class Given:
 
 
 @dataclass(frozen=True, slots=True)
+class Either:
+    """The condition that one of several holds."""
+
+    conditions: tuple[Given, ...]
+
+    def holds(self, chosen: Mapping[str, Any]) -> bool:
+        """Whether one holds for what is chosen so far."""
+        return any(condition.holds(chosen) for condition in self.conditions)
+
+    def __str__(self) -> str:
+        return ", or ".join(map(str, self.conditions))
+
+
+@dataclass(frozen=True, slots=True)
 class Landing:
     """Where a value lands in the section's settings, and how it is read from there."""
 
@@ -86,7 +100,7 @@ class Dimension:
     step: Step
     """How a neighbour moves."""
     words: Words
-    when: Given | None = None
+    when: Given | Either | None = None
     """Without it the dimension means nothing, and is not asked for."""
     lands: Landing | None = None
     """None: in the field of its name."""
@@ -94,6 +108,8 @@ class Dimension:
     """Where a neighbour starts, at random between both, if ``when`` did not hold; None: as elsewhere."""
     moves_last: bool = False
     """Whether a neighbour draws it after the dimensions that are declared later."""
+    since: int = 1
+    """The first edition of the space that has it."""
 
     @property
     def landing(self) -> Landing:

@@ -5,7 +5,8 @@ what is said of it to people, and its line in ``docs/dimensions.md``. To search 
 the technique a field and add a ``Dimension`` to the list of its section here.
 
 The order counts: a sampler is asked, and a neighbour draws random numbers, in the order of declaration. New
-dimensions stand at the end of their list, so that a fixed seed goes on drawing the same for those before.
+dimensions stand at the end of their list, so that a fixed seed goes on drawing the same for those before, and
+name the edition of the space (``Space.edition``) since which they are there.
 """
 
 from __future__ import annotations
@@ -14,9 +15,26 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 from augsearch.policies import MAX_MAGNITUDE, Distillation, Policy, Transfer
-from augsearch.search.space.dimension import Dimension, Given, Landing, Words, field, silent, told_by
+from augsearch.search.space.borders import BORDERS, BORDERS_MEAN, border_of, border_words, written
+from augsearch.search.space.dimension import (
+    Dimension,
+    Either,
+    Given,
+    Landing,
+    Words,
+    field,
+    silent,
+    told_by,
+)
+from augsearch.search.space.policy_words import (
+    mixing_full,
+    mixing_short,
+    num_ops_full,
+    num_ops_short,
+    sampling_words,
+)
 from augsearch.search.space.ranges import SWITCH, Choice, Integer, Real
-from augsearch.search.space.space import ON, TECHNIQUES
+from augsearch.search.space.space import ON, TECHNIQUES, Space
 from augsearch.search.space.steps import Flip, Leave, Normal, Redraw, Stay, Toss, Uniform, Whole
 
 Section = Literal["policy", "distillation", "transfer", "semi"]
@@ -31,39 +49,11 @@ _RATIO = Integer(1, 4)
 _THRESHOLD = Real(0.5, 0.99)
 
 _OPERATIONS = Given("num_ops", tuple(range(1, _NUM_OPS.high + 1)))
+_PADDED = Either((_OPERATIONS, Given("crop", (True,))))
 _MIXED = Given("mixing", ("cutmix", "mixup"))
 _TAUGHT = Given("distillation", (True,))
 _FULL = Given("transfer", ("full",))
 _USUAL_TRANSFER = Transfer(mode="full")
-
-
-def _num_ops_short(policy: Policy) -> str:
-    if not policy.num_ops:
-        return ""
-    strength = "random" if policy.magnitude == "random" else f"M={policy.magnitude}"
-    return f"N={policy.num_ops} {strength} of {len(policy.operations)} ops"
-
-
-def _num_ops_full(policy: Policy) -> str:
-    if not policy.num_ops:
-        return ""
-    some = f"{policy.num_ops} random operation{'s' if policy.num_ops > 1 else ''}"
-    strength = f"strength {policy.magnitude} of {MAX_MAGNITUDE}"
-    if policy.magnitude == "random":
-        strength = "a random strength"
-    return f"{some} of {len(policy.operations)} on every image, at {strength}"
-
-
-def _mixing_short(policy: Policy) -> str:
-    mixing = policy.mixing
-    return f"{mixing.kind} α={mixing.alpha:.2f} p={mixing.probability:.2f}" if mixing else ""
-
-
-def _mixing_full(policy: Policy) -> str:
-    if policy.mixing is None:
-        return ""
-    name = {"cutmix": "CutMix", "mixup": "MixUp"}[policy.mixing.kind]
-    return f"{name} in {100 * policy.mixing.probability:.0f} % of batches"
 
 
 def operation(name: str) -> Dimension:
@@ -106,8 +96,8 @@ _POLICY: list[Declared] = [
         "num_ops",
         _NUM_OPS,
         default=2,
-        step=Whole(1, least=1),
-        words=Words("operations for each image, N", _num_ops_short, _num_ops_full),
+        step=Whole(1, turns_back=True),
+        words=Words("operations for each image, N", num_ops_short, num_ops_full),
     ),
     Dimension(
         "magnitudes",
@@ -146,7 +136,7 @@ _POLICY: list[Declared] = [
             lambda kind: {} if kind == "none" else {"mixing.kind": kind},
             lambda policy: policy.mixing.kind if policy.mixing else "none",
         ),
-        words=Words("how batches are mixed", _mixing_short, _mixing_full),
+        words=Words("how batches are mixed", mixing_short, mixing_full),
     ),
     Dimension(
         "mixing_alpha",
@@ -165,6 +155,25 @@ _POLICY: list[Declared] = [
         when=_MIXED,
         lands=field("mixing.probability"),
         words=told_by("mixing", "how often a batch is mixed"),
+    ),
+    Dimension(
+        "border",
+        Choice(tuple(BORDERS)),
+        default="black",
+        step=Redraw(0.25),
+        when=_PADDED,
+        lands=Landing(("border", "fill"), written, border_of),
+        words=Words(BORDERS_MEAN, border_words, border_words),
+        since=2,
+    ),
+    Dimension(
+        "interpolation",
+        Choice(("nearest", "bilinear")),
+        default="nearest",
+        step=Flip(0.15),
+        when=_OPERATIONS,
+        words=Words("how pixels are read between those of the image", sampling_words, sampling_words),
+        since=2,
     ),
 ]
 
@@ -382,3 +391,9 @@ def dimensions(section: Section, operations: Iterable[str] = ()) -> list[Dimensi
     for declared in DIMENSIONS[section]:
         found += [declared] if isinstance(declared, Dimension) else map(declared, operations)
     return found
+
+
+def policy_dimensions(space: Space, operations: Iterable[str] | None = None) -> list[Dimension]:
+    """What ``space`` may choose of a policy, one a switch of ``operations``; None: of those it has."""
+    names = space.operations if operations is None else operations
+    return [one for one in dimensions("policy", names) if one.since <= space.edition]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from augsearch.search.space.dimension import Dimension
-from augsearch.search.space.dimensions import dimensions
+from augsearch.search.space.dimensions import dimensions, policy_dimensions
 from augsearch.search.space.params import semi_params
 from augsearch.search.space.space import SemiSpace, Space
 from augsearch.search.space.suggest import OWN, semi_dimensions
@@ -22,13 +22,13 @@ def neighbour(params: dict[str, Any], space: Space, rng: np.random.Generator) ->
     dimensions move, those too that mean nothing beside what the others came to: what is drawn for one does
     not hang on where another went.
     """
-    near = params | _moved(dimensions("policy", space.operations), params, rng)
+    near = params | _moved(policy_dimensions(space), params, rng)
     if space.teacher_view:
         near |= _moved(dimensions("distillation"), params, rng)
     if space.transfer == "search":
         near |= _moved(dimensions("transfer"), params, rng)
     if space.semi:
-        near |= _near_semi(params, space.semi, space.operations, rng)
+        near |= _near_semi(params, space, space.semi, rng)
     return near
 
 
@@ -40,11 +40,11 @@ def _moved(
 
 
 def _near_semi(
-    params: dict[str, Any], space: SemiSpace, operations: tuple[str, ...], rng: np.random.Generator
+    params: dict[str, Any], space: Space, semi: SemiSpace, rng: np.random.Generator
 ) -> dict[str, Any]:
-    usual = semi_params(space.usual(space.techniques[0]), space)
-    near = _moved(semi_dimensions(space), usual | params, rng)
+    usual = semi_params(semi.usual(semi.techniques[0]), semi)
+    near = _moved(semi_dimensions(semi), usual | params, rng)
     own = {name.removeprefix(OWN): value for name, value in params.items() if name.startswith(OWN)}
     start = own if "num_ops" in own else params
-    policy = _moved(dimensions("policy", operations), start, rng)
+    policy = _moved(policy_dimensions(space), start, rng)
     return near | {f"{OWN}{name}": value for name, value in policy.items()}

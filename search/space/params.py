@@ -8,13 +8,13 @@ from typing import Any
 
 from augsearch.policies import Policy, Semi
 from augsearch.search.space.dimension import Dimension
-from augsearch.search.space.dimensions import dimensions
+from augsearch.search.space.dimensions import dimensions, policy_dimensions
 from augsearch.search.space.space import Baseline, SemiSpace, Space, fields_of
 
 
 def baseline_params(baseline: Baseline, space: Space) -> dict[str, Any]:
     """The trial parameters by which ``suggest`` proposes ``baseline``: no teacher, and all layers learn."""
-    params = _policy_params(baseline.policy, space.operations)
+    params = _policy_params(baseline.policy, space)
     if space.teacher_view:
         params |= _default_params(dimensions("distillation"))
     if space.transfer == "search":
@@ -24,9 +24,9 @@ def baseline_params(baseline: Baseline, space: Space) -> dict[str, Any]:
     return params
 
 
-def _policy_params(policy: Policy, operations: tuple[str, ...]) -> dict[str, Any]:
+def _policy_params(policy: Policy, space: Space) -> dict[str, Any]:
     params: dict[str, Any] = {}
-    for dimension in dimensions("policy", operations):
+    for dimension in policy_dimensions(space):
         if dimension.applies(params):
             params[dimension.name] = dimension.landing.value(policy)
     return params

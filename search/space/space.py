@@ -16,11 +16,27 @@ BASELINE_POLICIES: dict[str, Policy] = {
     "flip + crop": Policy(num_ops=0, flip_horizontal=ON, crop=1.0),
     "RandAugment (2, 9)": Policy(num_ops=2, magnitude=9),
     "TrivialAugment": TRIVIALAUGMENT,
+    "RandAugment (2, 9) after flip + crop": Policy(num_ops=2, magnitude=9, flip_horizontal=ON, crop=1.0),
+    "TrivialAugment after flip + crop": TRIVIALAUGMENT.model_copy(
+        update={"flip_horizontal": ON, "crop": 1.0}
+    ),
 }
 """The policies that anyone can have without a search, the simplest first."""
 
-USUAL = "RandAugment (2, 9)"
+USUAL = "RandAugment (2, 9) after flip + crop"
 """The policy of the baselines that stand for a way to learn, and not for a policy."""
+
+EDITION = 2
+"""What there is to choose from grows. A study keeps what there was when it was made:
+
+1. four baselines, no border and no interpolation;
+2. RandAugment and TrivialAugment after flip + crop too; border and interpolation.
+"""
+
+_OF_FIRST = list(BASELINE_POLICIES)[:4]
+"""The baselines of the first edition."""
+
+BLACK, WHITE, GREY = (0, 0, 0), (255, 255, 255), (128, 128, 128)
 
 _LOADED = load_techniques()
 
@@ -59,6 +75,10 @@ class Space:
     """How the proxies' weights are used: always so, or searched; None: they have none."""
     semi: SemiSpace | None = None
     """How unlabeled images are used; None: there are none."""
+    edition: int = EDITION
+    """Which baselines and dimensions there are."""
+    mean: tuple[int, int, int] = GREY
+    """The mean colour of the data's training images, with which borders may be filled."""
 
     @property
     def baselines(self) -> dict[str, Baseline]:
@@ -67,20 +87,22 @@ class Space:
         With unlabeled images all policies are tried under the technique, and one on the labels alone; where
         the technique is searched, all policies on the labels alone, and one under each technique.
         """
-        alone = {name: Baseline(policy) for name, policy in BASELINE_POLICIES.items()}
+        names = _OF_FIRST if self.edition == 1 else list(BASELINE_POLICIES)
+        alone = {name: Baseline(BASELINE_POLICIES[name]) for name in names}
         if self.semi is None:
             return alone
+        usual_policy = "RandAugment (2, 9)" if self.edition == 1 else USUAL
         usual = {technique: self.semi.usual(technique) for technique in self.semi.techniques}
         if self.semi.searched:
             # None with a teacher: that is no baseline's.
             return alone | {
-                f"{USUAL}, {TECHNIQUES[technique]}": Baseline(BASELINE_POLICIES[USUAL], semi)
+                f"{usual_policy}, {TECHNIQUES[technique]}": Baseline(BASELINE_POLICIES[usual_policy], semi)
                 for technique, semi in usual.items()
                 if not semi.asks_teacher
             }
         (semi,) = usual.values()
-        return {name: Baseline(policy, semi) for name, policy in BASELINE_POLICIES.items()} | {
-            f"{USUAL}, labels alone": alone[USUAL]
+        return {name: Baseline(BASELINE_POLICIES[name], semi) for name in names} | {
+            f"{usual_policy}, labels alone": alone[usual_policy]
         }
 
 

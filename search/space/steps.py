@@ -40,11 +40,16 @@ class Whole:
 
     reach: int
     least: int | None = None
+    turns_back: bool = False
+    """Whether a step below the range goes up by as much instead, so that it is not left less often."""
 
     def __call__(self, value: int, range_: Integer, rng: np.random.Generator, /) -> int:
         """The value after the step."""
         least = range_.low if self.least is None else self.least
-        return int(np.clip(value + rng.integers(-self.reach, self.reach + 1), least, range_.high))
+        moved = value + rng.integers(-self.reach, self.reach + 1)
+        if self.turns_back and moved < least:
+            moved = 2 * least - moved
+        return int(np.clip(moved, least, range_.high))
 
     def __str__(self) -> str:
         least = "" if self.least is None else f", at least {self.least}"

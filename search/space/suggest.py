@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from augsearch.policies import Distillation, Policy, Semi, Transfer
+from augsearch.search.space.borders import DATA_MEAN
 from augsearch.search.space.dimension import Dimension
-from augsearch.search.space.dimensions import dimensions
+from augsearch.search.space.dimensions import dimensions, policy_dimensions
 from augsearch.search.space.ranges import Choice
 from augsearch.search.space.space import SemiSpace, Space, fields_of
 
@@ -32,21 +33,21 @@ def suggest(trial: BaseTrial, space: Space) -> Candidate:
         # Not a policy that this search could propose: the sampler must not take its score for that of the
         # few operations which are searched, so the trial gets no parameters for them.
         operations = ()
-    policy = _suggest_policy(trial, operations)
+    policy = _suggest_policy(trial, space, operations)
     distillation = _suggest_distillation(trial, space.teacher_view) if space.teacher_view else None
     transfer = _suggest_transfer(trial) if space.transfer == "search" else space.transfer
     semi = None
     # Where all candidates use a technique, labels alone are no choice of parameters.
     if space.semi and (baseline is None or baseline.semi or space.semi.searched):
-        semi = _suggest_semi(trial, space.semi, space.operations)
+        semi = _suggest_semi(trial, space, space.semi)
     if baseline is not None:
         policy, semi = baseline.policy, baseline.semi
     return Candidate(policy=policy, distillation=distillation, transfer=transfer, semi=semi)
 
 
-def _suggest_policy(trial: BaseTrial, operations: tuple[str, ...], prefix: str = "") -> Policy:
+def _suggest_policy(trial: BaseTrial, space: Space, operations: tuple[str, ...], prefix: str = "") -> Policy:
     """A policy; the names of its parameters begin with ``prefix``."""
-    declared = dimensions("policy", operations)
+    declared = policy_dimensions(space, operations)
     chosen = _values(trial, declared, prefix)
     if not any(chosen.get(f"op_{name}") for name in operations):
         # Without operations to draw from it is as though none were drawn.
@@ -54,6 +55,8 @@ def _suggest_policy(trial: BaseTrial, operations: tuple[str, ...], prefix: str =
     fields = _fields(declared, chosen)
     if "operations" in fields:
         fields["operations"] = tuple(name for name, is_on in fields["operations"].items() if is_on)
+    if fields.get("fill") == DATA_MEAN:
+        fields["fill"] = space.mean
     return Policy(**fields)
 
 
@@ -76,18 +79,18 @@ def semi_dimensions(space: SemiSpace) -> list[Dimension]:
     return [replace(technique, range=Choice(("none", *space.techniques))), *others]
 
 
-def _suggest_semi(trial: BaseTrial, space: SemiSpace, operations: tuple[str, ...]) -> Semi | None:
-    which, *others = semi_dimensions(space)
-    technique: str = which.suggested(trial) if space.searched else space.techniques[0]
+def _suggest_semi(trial: BaseTrial, space: Space, semi: SemiSpace) -> Semi | None:
+    which, *others = semi_dimensions(semi)
+    technique: str = which.suggested(trial) if semi.searched else semi.techniques[0]
     if technique == "none":
         return None
-    fixed = dict(space.fixed)
+    fixed = dict(semi.fixed)
     searched = fields_of(technique) - fixed.keys()
     declared = [dimension for dimension in others if dimension.landing.names[0] in searched]
     chosen = _values(trial, declared)
     fields = {"technique": technique, **fixed, **_fields(declared, chosen)}
     if chosen["unlabeled_policy"] == "own":
-        fields["policy"] = _suggest_policy(trial, operations, OWN)
+        fields["policy"] = _suggest_policy(trial, space, space.operations, OWN)
     return Semi.model_validate(fields)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 
 from augsearch.search.studies.ablation import ablated_candidates
-from augsearch.search.studies.study import Entry, confirmation_results, entries
+from augsearch.search.studies.study import SAME_AS, confirmation_results, fold_results
 from augsearch.trainers.workspace.folds import FoldResult, Stage
 
 ABLATION, FINAL = "ablation", "final training"
@@ -43,16 +43,17 @@ def spent(candidates: Iterable[Mapping[int, FoldResult]]) -> Spent:
     )
 
 
-def searched(trials: Iterable[Entry]) -> Spent:
-    """What the trials of a search took."""
-    return spent(dict(enumerate(entry.results)) for entry in trials)
+def searched(study: optuna.Study) -> Spent:
+    """What the trials of a search took; those that took over another's folds took nothing."""
+    trials = study.get_trials(deepcopy=False)
+    return spent(fold_results(trial) for trial in trials if SAME_AS not in trial.user_attrs)
 
 
 def ledger(study: optuna.Study) -> dict[str, Spent]:
     """By stage; ablation and final training only where there were such."""
     confirmed = confirmation_results(study)
     stages = {
-        Stage.SEARCH.value: searched(entries(study)),
+        Stage.SEARCH.value: searched(study),
         Stage.CONFIRMATION.value: spent(confirmed.values()),
     }
     if ablated := ablated_candidates(study):

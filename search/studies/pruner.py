@@ -20,6 +20,13 @@ HOPELESS = 1.5
 
 Of those just so far behind one in fifteen would end ahead, and not by much."""
 
+BESIDE = 4
+"""Candidates that race beside each other, each on a fold; further workers run more folds of these.
+
+A candidate's folds side by side cost those that a loser would not have run; more candidates side by side know
+less of each other. The baselines, which run all their folds, always run them side by side.
+"""
+
 LEAST = 3
 """Degrees of freedom below which an estimate of the noise is worth nothing."""
 

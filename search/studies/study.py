@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 import uuid
 from collections import defaultdict
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from itertools import count, takewhile
 from typing import Any
 
 import optuna
@@ -28,19 +30,28 @@ from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
 
+SAME_AS = "same as"
+"""The attribute of a trial that took over the folds of an equal one: that one's number."""
+_FOLD = "fold "
+"""Begins the attributes of a trial that hold its folds' results."""
+_SPACE = "space"
+"""The attribute of a study that says what there was to choose from when it was made."""
 _CONFIRMATION = "confirmation "
 """Begins the attributes of a study that hold the confirmation's results; the trial and the fold follow."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A finished or stopped trial."""
+    """A trial with folds that were run."""
 
     number: int
     baseline: str | None
     state: TrialState
     candidate: Candidate
     results: tuple[FoldResult, ...]
+    """In the order of folds, up to the first that is missing."""
+    same_as: int | None = None
+    """The trial that was the same training, and whose folds these are."""
 
     @property
     def score(self) -> float:
@@ -98,6 +109,7 @@ def open_study(
     known = study.user_attrs.get("identity")
     if known is None:
         study.set_user_attr("key", uuid.uuid4().hex)  # a study of this name may have been before it
+        study.set_user_attr(_SPACE, {"edition": space.edition, "mean": list(space.mean)})
         study.set_user_attr("identity", identity)
         known = identity
     # A field that a study made before doesn't have was None then.
@@ -109,10 +121,38 @@ def open_study(
         raise UserError(
             f"study {name!r} was made from other data or settings: {differences}; use another --study"
         )
-    for name_of, baseline in space.baselines.items() if warm_start else ():
-        params = baseline_params(baseline, space)
-        study.enqueue_trial(params, user_attrs={"baseline": name_of}, skip_if_exists=True)
+    if warm_start:
+        _enqueue_baselines(study, space_of(study, space))
     return study
+
+
+def _enqueue_baselines(study: optuna.Study, space: Space) -> None:
+    """Have the baselines wait that were not tried yet, or failed."""
+    trials = study.get_trials(deepcopy=False)
+    there = {baseline_of(trial) for trial in trials if trial.state is not TrialState.FAIL}
+    for name, baseline in space.baselines.items():
+        if name not in there:
+            study.enqueue_trial(baseline_params(baseline, space), user_attrs={"baseline": name})
+
+
+def baseline_of(trial: FrozenTrial) -> str | None:
+    """The name of the baseline that a trial is."""
+    return trial.user_attrs.get("baseline")
+
+
+def space_of(study: optuna.Study, space: Space) -> Space:
+    """``space`` as it was when ``study`` was made: what there is to choose from has grown since."""
+    known = study.user_attrs.get(_SPACE)
+    if known is not None:
+        return replace(space, edition=known["edition"], mean=tuple(known["mean"]))
+    return replace(space, edition=1) if "identity" in study.user_attrs else space
+
+
+def counted(study: optuna.Study) -> list[FrozenTrial]:
+    """The trials but for those of baselines that failed and were, or are to be, tried again."""
+    trials = study.get_trials(deepcopy=False)
+    last = {name: trial.number for trial in trials if (name := baseline_of(trial)) is not None}
+    return [trial for trial in trials if last.get(baseline_of(trial) or "", trial.number) == trial.number]
 
 
 def load_study(storage: RDBStorage, name: str) -> optuna.Study:
@@ -133,23 +173,30 @@ def take_up(study: optuna.Study, trial: FrozenTrial) -> optuna.trial.Trial:
     return optuna.trial.Trial(study, trial._trial_id)
 
 
-def fold_results(trial: FrozenTrial | optuna.trial.Trial) -> list[FoldResult]:
-    """The results of the folds that the trial has run, in order."""
-    results: list[FoldResult] = []
-    while (document := trial.user_attrs.get(f"fold {len(results)}")) is not None:
-        results.append(FoldResult.from_json(document))
-    return results
+def fold_results(trial: FrozenTrial | optuna.trial.Trial) -> dict[int, FoldResult]:
+    """The results of the folds that the trial has run; of several side by side any may be missing yet."""
+    return {
+        int(key.removeprefix(_FOLD)): FoldResult.from_json(document)
+        for key, document in trial.user_attrs.items()
+        if key.startswith(_FOLD)
+    }
+
+
+def in_order(results: Mapping[int, FoldResult]) -> list[FoldResult]:
+    """The results by fold, up to the first that is missing."""
+    return [results[fold] for fold in takewhile(results.__contains__, count())]
 
 
 def entries(study: optuna.Study) -> list[Entry]:
     """All trials with at least one fold run, oldest first."""
     found = []
     for trial in study.get_trials(deepcopy=False):
-        results = fold_results(trial)
+        results = in_order(fold_results(trial))
         if results:
             candidate = Candidate.model_validate(trial.user_attrs["candidate"])
             baseline = trial.user_attrs.get("baseline")
-            found.append(Entry(trial.number, baseline, trial.state, candidate, tuple(results)))
+            same = trial.user_attrs.get(SAME_AS)
+            found.append(Entry(trial.number, baseline, trial.state, candidate, tuple(results), same))
     return found
 
 

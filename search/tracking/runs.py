@@ -142,7 +142,9 @@ class Tracker:
             return
         from mlflow.entities import Metric, Param, RunTag
 
-        seconds = sum(result.seconds for result in entry.results)
+        # Folds of an equal trial were paid for there.
+        own = entry.results if entry.same_as is None else ()
+        seconds = sum(result.seconds for result in own)
         end = int(time.time() * 1000)
         start = end - int(seconds * 1000)
         metrics = [
@@ -157,7 +159,7 @@ class Tracker:
             if not math.isnan(getattr(entry.results[0], name))
         }
         means |= {"folds": len(entry.results), "seconds": seconds}
-        means |= {"images": sum(result.images for result in entry.results)}
+        means |= {"images": sum(result.images for result in own)}
         metrics += [Metric(name, float(value), end, 0) for name, value in means.items()]
         tags = {
             "mlflow.parentRunId": self._parent,
@@ -165,6 +167,8 @@ class Tracker:
             "state": entry.state.name.lower(),
         }
         tags |= SOURCE | ({"baseline": entry.baseline} if entry.baseline else {})
+        if entry.same_as is not None:
+            tags |= {"same_as": f"trial {entry.same_as}"}
         run = self._client.create_run(self._experiment_id, start_time=start, run_name=entry.name, tags=tags)
         self._client.log_batch(
             run.info.run_id,

@@ -93,7 +93,7 @@ def _make_study(
     truths[5] = 0.80 + lead
     rng = np.random.default_rng(0)
     for number in range(trials // 2 if stage == "searching" else trials):
-        baseline = list(BASELINE_POLICIES)[number] if number < len(BASELINE_POLICIES) else None
+        baseline = list(BASELINE_POLICIES)[number] if number < 4 else None  # as in the first edition
         policy = (
             BASELINE_POLICIES[baseline] if baseline else Policy(num_ops=number % 4, magnitude=number % 30)
         )

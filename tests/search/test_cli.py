@@ -30,7 +30,7 @@ from augsearch.search.settings.settings import Settings
 from augsearch.trainers.models.saved import load_model
 
 QUICK = [
-    *("--trials", "6", "--folds", "2", "--epochs", "1", "--confirm-folds", "2", "--final-epochs", "1"),
+    *("--trials", "7", "--folds", "2", "--epochs", "1", "--confirm-folds", "2", "--final-epochs", "1"),
     *("--proxy-model", "tiny", "--final-model", "tiny", "--teacher", "tiny", "--workers", "2"),
 ]
 """Flags that make a run as short as it can be and still do everything."""
@@ -96,7 +96,7 @@ def test_the_whole_job(stripes: str, workplace: Path) -> None:
     parent, children = logged()
     assert parent.info.status == "FINISHED"
     assert parent.info.run_name == "demo"
-    assert len(children) == 6
+    assert len(children) == 7
     assert {run.info.status for run in children} == {"FINISHED"}
     assert {"accuracy", "log_loss", "seconds"} <= set(children[0].data.metrics)
     client = logged_to()
@@ -119,7 +119,7 @@ def test_the_whole_job(stripes: str, workplace: Path) -> None:
     again = succeeded("run", stripes, "--study", "demo", *QUICK)
     assert "trial" not in again.split("Confirmed")[0]
     assert again.split("Confirmed")[1].split("final")[0] == output.split("Confirmed")[1].split("final")[0]
-    assert len(logged()[1]) == 6
+    assert len(logged()[1]) == 7
     reads = list((workplace / "mlruns" / "test-reads").glob("*.jsonl"))
     assert [len(path.read_text().splitlines()) for path in reads] == [1]
 
@@ -156,11 +156,11 @@ def test_killed_and_resumed_it_has_one_parent_and_leaves_nothing_running(stripes
     assert "final" not in done.stdout.split("next:")[0]
     parent, children = logged()
     assert parent.info.status == "FINISHED"
-    assert len(children) == 6
+    assert len(children) == 7
     assert "RUNNING" not in {run.info.status for run in children}
     study = optuna.load_study(study_name="demo", storage="sqlite:///mlruns/studies.db")
     assert all(trial.state.is_finished() for trial in study.trials)
-    assert len(study.trials) == 6
+    assert len(study.trials) == 7
 
 
 def test_two_drivers_of_one_study_are_refused(stripes: str) -> None:
@@ -301,7 +301,7 @@ def test_bad_images_are_skipped_and_listed_on_demand(photos: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("run", "--trials", "2"), "trials must be ≥ 4, got 2"),
+        (("run", "--trials", "2"), "trials must be at least 6, the baselines, got 2"),
         (("run", "--proxy-model", "huge"), "unknown model 'huge'; built in are tiny, small, medium, wide"),
         (("run", "--final-model", "huge"), "unknown model 'huge'"),
         (

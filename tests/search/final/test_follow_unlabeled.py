@@ -60,7 +60,7 @@ def test_with_a_teacher_its_word_is_a_choice_too() -> None:
 def test_under_one_technique_all_baselines_use_it_but_one() -> None:
     baselines = space_of(semi="fixmatch").baselines
     assert list(baselines) == [*BASELINE_POLICIES, f"{USUAL}, labels alone"]
-    assert [one.semi is not None for one in baselines.values()] == [True] * 4 + [False]
+    assert [one.semi is not None for one in baselines.values()] == [True] * 6 + [False]
 
 
 def test_where_the_technique_is_searched_each_has_a_baseline_beside_the_labels_alone() -> None:
@@ -68,11 +68,11 @@ def test_where_the_technique_is_searched_each_has_a_baseline_beside_the_labels_a
     techniques = [one.semi.technique for one in baselines.values() if one.semi]
     assert techniques == ["pseudo", "self-training", "fixmatch"]
     assert [one.policy for one in baselines.values() if one.semi] == [BASELINE_POLICIES[USUAL]] * 3
-    assert list(baselines)[:4] == list(BASELINE_POLICIES)
+    assert list(baselines)[:6] == list(BASELINE_POLICIES)
 
 
 def test_there_must_be_a_trial_for_each_baseline() -> None:
-    with pytest.raises(ValueError, match="trials must be at least 7, the baselines, got 5"):
+    with pytest.raises(ValueError, match="trials must be at least 9, the baselines, got 5"):
         Settings.of(semi="search", teacher="none", trials=5)
 
 

@@ -25,7 +25,7 @@ from augsearch.trainers.data.views import Decoded, OnDisk
 
 
 def settings_of(data: str, **fields: Any) -> Settings:
-    usual = {"trials": 4, "folds": 1, "confirm_folds": 2, "epochs": 1, "workers": 1, "final_epochs": 1}
+    usual = {"trials": 6, "folds": 1, "confirm_folds": 2, "epochs": 1, "workers": 1, "final_epochs": 1}
     networks = {"proxy_model": "tiny", "final_model": "tiny", "teacher": "none"}
     return load_settings(None, {"data": data, **usual, **networks, **fields})
 

@@ -45,7 +45,7 @@ from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
 
 FLAGS = [
-    *("--trials", "8", "--folds", "2", "--epochs", "1", "--proxy-model", "tiny", "--teacher", "none"),
+    *("--trials", "13", "--folds", "2", "--epochs", "1", "--proxy-model", "tiny", "--teacher", "none"),
     *("--workers", "1", "--confirm-folds", "3"),
 ]
 
@@ -76,7 +76,7 @@ def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
 
 
 def quick(data: str, **fields: Any) -> Settings:
-    defaults: dict[str, Any] = {"trials": 8, "folds": 2, "epochs": 1, "proxy_model": "tiny", "workers": 1}
+    defaults: dict[str, Any] = {"trials": 13, "folds": 2, "epochs": 1, "proxy_model": "tiny", "workers": 1}
     return Settings.of(data=data, **(defaults | {"teacher": "none", "confirm_folds": 3} | fields))
 
 
@@ -138,7 +138,7 @@ def test_each_contestants_own_pick_is_confirmed_and_paired_fold_by_fold(stripes:
         return result(strength, of=200)
 
     engine.instead = by_strength
-    (found,) = compare(quick(stripes, trials=12), 1, Display())
+    (found,) = compare(quick(stripes, trials=14), 1, Display())
     picks = [one.pick.candidate for one in found.contestants]
     assert len(set(picks)) == 3
     assert picks[2] == Candidate(policy=POLICIES["RandAugment (2, 9)"])

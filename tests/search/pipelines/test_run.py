@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import optuna
 import pytest
 
 from augsearch.policies import Distillation, Policy, PolicyFile, Training, write_policy
-from augsearch.search.pipelines.run import Outcome, next_steps
+from augsearch.search.console import Display
+from augsearch.search.pipelines.run import Outcome, next_steps, run
 from augsearch.search.settings.settings import Settings
 from augsearch.search.statistics.verdict import Verdict
 
@@ -42,3 +44,21 @@ def test_the_next_training_is_told_what_the_run_was_told(
     write_policy(PolicyFile(policy=Policy(), training=training), path)
     words = next_steps(Settings.of(**said), Outcome("study", VERDICT, path, None))
     assert words.splitlines()[-1].strip() == train
+
+
+def test_a_timeout_that_ended_a_search_changes_nothing_when_it_is_given_again(
+    stripes: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = {"proxy_model": "tiny", "epochs": 1, "folds": 1, "fold_size": 24, "confirm_folds": 2}
+    usual = {"data": stripes, "study": "s", "teacher": "none", "engine": "inline", "final": False, **small}
+
+    def trials(timeout: float | None, most: int = 9) -> int:
+        run(Settings.of(**usual, trials=most, timeout=timeout), Display())
+        return len(optuna.load_study(study_name="s", storage="sqlite:///mlruns/studies.db").trials)
+
+    assert trials(1e-3) == 6, "the baselines alone"
+    capsys.readouterr()
+    assert trials(1e-3) == trials(1e-4) == 6
+    assert "searching" not in capsys.readouterr().out
+    assert trials(None, most=7) == 7
+    assert trials(600.0, most=8) == 8, "a longer one goes on"

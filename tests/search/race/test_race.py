@@ -85,13 +85,13 @@ def table(study: optuna.Study) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("sampler", ["gp", "cmaes", "random"])
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
 def test_every_sampler_searches_and_goes_on_where_it_was_stopped(stripes: str, sampler: str) -> None:
-    settings = quick(stripes, sampler=sampler, folds=1, trials=15)
+    settings = quick(stripes, sampler=sampler, folds=1, trials=18)
     whole = table(race(settings, "whole.db"))
-    race(settings, "halves.db", stop_after=30)
+    race(settings, "halves.db", stop_after=40)
     assert table(race(settings, "halves.db")) == whole
-    assert len(whole) == 15
+    assert len(whole) == 18
 
 
 def test_random_search_takes_no_small_steps(stripes: str) -> None:
@@ -142,14 +142,9 @@ def test_the_metric_is_what_trials_are_told_by(stripes: str, metric: str) -> Non
 
 def test_the_baselines_come_first_and_run_all_their_folds(stripes: str) -> None:
     done = entries(race(quick(stripes)))
-    assert [one.baseline for one in done[:4]] == [
-        "none",
-        "flip + crop",
-        "RandAugment (2, 9)",
-        "TrivialAugment",
-    ]
-    assert {one.baseline for one in done[4:]} == {None}
-    assert all(one.state is TrialState.COMPLETE and len(one.results) == 3 for one in done[:4])
+    assert [one.baseline for one in done[:6]] == list(BASELINE_POLICIES)
+    assert {one.baseline for one in done[6:]} == {None}
+    assert all(one.state is TrialState.COMPLETE and len(one.results) == 3 for one in done[:6])
     assert len(done) == 14
     assert any(one.candidate.distillation for one in done)
 
@@ -160,10 +155,10 @@ def test_baselines_are_themselves_whatever_is_searched(stripes: str, operations:
     race(settings, "parts.db", stop_after=4)
     done = entries(race(settings, "parts.db"))
     assert table(race(settings)) == table(race(settings, "parts.db"))
-    assert [one.candidate.policy for one in done[:4]] == list(BASELINE_POLICIES.values())
-    assert [one.baseline for one in done[4:]] == [None] * 10
+    assert [one.candidate.policy for one in done[:6]] == list(BASELINE_POLICIES.values())
+    assert [one.baseline for one in done[6:]] == [None] * 8
     searched = {
-        name for one in done[4:] for name in one.candidate.policy.operations if one.candidate.policy.num_ops
+        name for one in done[6:] for name in one.candidate.policy.operations if one.candidate.policy.num_ops
     }
     assert searched
     assert searched <= set(operations)
@@ -199,15 +194,15 @@ def test_how_weights_are_used_is_searched_and_taken_up_too(stripes: str) -> None
     assert table(race(settings, "parts.db")) == table(whole)
     transfers = [one.candidate.transfer for one in entries(whole)]
     assert transfers == [policy_file_of(whole, one, None).training.transfer for one in entries(whole)]
-    assert transfers[:4] == [Transfer(mode="full")] * 4
+    assert transfers[:6] == [Transfer(mode="full")] * 6
     assert {transfer.mode for transfer in transfers if transfer} == {"head", "full"}
-    assert len({transfer.backbone_lr_scale for transfer in transfers[4:] if transfer}) > 2
+    assert len({transfer.backbone_lr_scale for transfer in transfers[6:] if transfer}) > 2
 
 
 def test_raising_trials_goes_on_and_keeps_what_there_is(stripes: str) -> None:
-    few = table(race(quick(stripes, trials=5)))
-    assert table(race(quick(stripes, trials=7)))[:5] == few
-    assert len(race(quick(stripes, trials=7)).trials) == 7
+    few = table(race(quick(stripes, trials=7)))
+    assert table(race(quick(stripes, trials=9)))[:7] == few
+    assert len(race(quick(stripes, trials=9)).trials) == 9
 
 
 def test_other_data_or_settings_are_refused_and_named(stripes: str) -> None:
@@ -244,13 +239,13 @@ class _Losing:
 
 
 def test_a_lost_worker_costs_a_fold_and_changes_nothing(stripes: str) -> None:
-    settings = quick(stripes, trials=5)
+    settings = quick(stripes, trials=6)
     whole = table(race(settings, "a.db"))
     assert table(race(settings, "b.db", engine=_Losing({0, 3, 8}))) == whole
 
 
 def test_a_fold_lost_twice_fails_its_trial_with_the_reason(stripes: str) -> None:
-    settings = quick(stripes, trials=5, teacher="none")
+    settings = quick(stripes, trials=6, teacher="none")
     study, data = opened(settings)
     ended = [
         event
@@ -260,13 +255,13 @@ def test_a_fold_lost_twice_fails_its_trial_with_the_reason(stripes: str) -> None
     assert ended[0].state is TrialState.FAIL
     assert ended[0].reason == "a worker died (exit code -9)"
     assert study.trials[0].user_attrs["reason"] == ended[0].reason
-    assert len(ended) == 5
+    assert len(ended) == 6
 
 
 def test_the_time_limit_ends_the_search_but_not_the_baselines(stripes: str) -> None:
     study = race(quick(stripes, timeout=1e-3))
     done = entries(study)
-    assert [one.state for one in done] == [TrialState.COMPLETE] * 4
+    assert [one.state for one in done] == [TrialState.COMPLETE] * 6
     assert all(len(one.results) == 3 for one in done)
 
 
@@ -276,13 +271,13 @@ def test_a_fold_has_a_teacher_only_where_a_candidate_listens(stripes: str) -> No
     for _ in Race(study, ENGINE, data.workspace, settings):
         pass
     listening = [one for one in entries(study) if one.candidate.distillation]
-    assert listening[0].number >= 4
+    assert listening[0].number >= 6
     folds = {fold for one in listening for fold in range(len(one.results))}
     teachers = {path.name.split("-")[1] for path in data.workspace.fold_teachers.glob("*.safetensors")}
     assert teachers == {str(fold) for fold in folds}
     took = {result.teacher_images for one in listening for result in one.results}
     alone = sum(result.images for one in entries(study) for result in one.results)
-    assert searched(entries(study)).images == alone + len(folds) * took.pop()
+    assert searched(study).images == alone + len(folds) * took.pop()
     assert not took
     without = entries(race(quick(stripes, teacher="none"), "b.db"))
     assert not any(one.candidate.distillation for one in without)
@@ -296,7 +291,7 @@ def test_a_teacher_with_other_classes_is_refused(stripes: str) -> None:
 
 
 def test_any_number_of_workers_gives_a_fold_the_same_score(stripes: str) -> None:
-    settings = quick(stripes, trials=4, teacher="none", folds=2)
+    settings = quick(stripes, trials=6, teacher="none", folds=2)
     inline = table(race(settings, "a.db"))
     several = LocalEngine(workers=2, time_limit=600)
     try:

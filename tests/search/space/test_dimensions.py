@@ -13,7 +13,7 @@ import pytest
 from augsearch.policies import Distillation, Policy, Transfer
 from augsearch.search.space import dimensions as declarations
 from augsearch.search.space.describe import describe, explain
-from augsearch.search.space.dimension import Dimension, Given, Words
+from augsearch.search.space.dimension import Dimension, Either, Given, Words
 from augsearch.search.space.dimensions import DIMENSIONS, Section, dimensions
 from augsearch.search.space.neighbours import neighbour
 from augsearch.search.space.params import baseline_params
@@ -74,9 +74,10 @@ def test_a_default_lies_in_the_range_and_the_fields_are_the_settings_own(
 def test_a_condition_names_a_dimension_declared_before(section: Section, dimension: Dimension) -> None:
     before = dimensions(section, ["rotate"])
     before = before[: [one.name for one in before].index(dimension.name)]
-    if dimension.when is not None:
-        (other,) = (one for one in before if one.name == dimension.when.dimension)
-        assert all(lies_in(value, other.range) for value in dimension.when.values)
+    when = dimension.when
+    for condition in when.conditions if isinstance(when, Either) else [when] if when else []:
+        (other,) = (one for one in before if one.name == condition.dimension)
+        assert all(lies_in(value, other.range) for value in condition.values)
 
 
 @pytest.mark.parametrize("section", DIMENSIONS)
@@ -102,7 +103,9 @@ def test_the_page_about_dimensions_is_fresh() -> None:
 
 
 def declare(monkeypatch: pytest.MonkeyPatch, section: Section, toy: Dimension) -> None:
-    monkeypatch.setitem(declarations.DIMENSIONS, section, [*declarations.DIMENSIONS[section], toy])
+    """In the place of the one of its name, where there is one."""
+    others = [one for one in DIMENSIONS[section] if not isinstance(one, Dimension) or one.name != toy.name]
+    monkeypatch.setitem(declarations.DIMENSIONS, section, [*others, toy])
 
 
 def candidates(space: Space, count: int) -> list[tuple[Candidate, dict[str, Any]]]:

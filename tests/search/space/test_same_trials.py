@@ -9,6 +9,7 @@ the same, so do the trials of every sampler.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from augsearch.trainers.workspace.candidate import Candidate
 RECORDED = Path(__file__).with_name("trials.json")
 FEW = ("rotate", "hue", "cutout")
 ALL_TECHNIQUES = ("pseudo", "self-training", "fixmatch", "distillation")
-SPACES: dict[str, Space] = {
+FIRST: dict[str, Space] = {
     "plain": Space(RANDAUGMENT),
     "more operations": Space((*RANDAUGMENT, "hue", "cutout"), "clean"),
     "one operation": Space(("cutout",)),
@@ -47,6 +48,12 @@ SPACES: dict[str, Space] = {
         FEW, semi=SemiSpace(ALL_TECHNIQUES[:3], searched=True, fixed=(("ratio", 8.0),))
     ),
     "everything": Space(FEW, "same", "search", SemiSpace(ALL_TECHNIQUES, searched=True)),
+}
+"""What studies of the first edition choose from, but for its number."""
+SPACES = {
+    **{name: replace(space, edition=1) for name, space in FIRST.items()},
+    "second edition": Space(RANDAUGMENT, "same", mean=(90, 120, 150)),
+    "second edition, technique search": Space(FEW, semi=SemiSpace(("pseudo", "fixmatch"), searched=True)),
 }
 
 

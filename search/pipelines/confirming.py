@@ -1,0 +1,107 @@
+"""The confirmation of a run, from its finalists to the verdict."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import optuna
+
+from augsearch.search.budget.session import Session
+from augsearch.search.budget.words import cost_in_words
+from augsearch.search.console import Display
+from augsearch.search.engines.engine import Engine
+from augsearch.search.inputs.confirmation_record import record_confirmation, record_in_words
+from augsearch.search.inputs.run_data import Data
+from augsearch.search.race.confirm import Confirmation, Rules, choose_finalists, confirm, confirmation_stage
+from augsearch.search.settings.settings import Settings
+from augsearch.search.statistics.looks import FIRST, LEAST_FOLDS
+from augsearch.search.statistics.verdict import Verdict
+from augsearch.search.studies.controls import controls_for
+from augsearch.search.studies.ending import missing_baselines
+from augsearch.search.studies.study import Entry, space_of
+from augsearch.trainers.data.dataset import Split
+from augsearch.trainers.evaluation.metrics import METRICS
+from augsearch.trainers.models.names import is_model_file
+from augsearch.trainers.workspace.folds import Stage
+
+
+def stage_of(study: optuna.Study, data: Data) -> Stage:
+    """How the finalists of ``study`` are confirmed.
+
+    On images apart, where those were given, and where a teacher or weights come from a file: what they have
+    learned from may be among the images that cross-fitting scores.
+    """
+    workspace = data.workspace
+    proxy = workspace.proxy
+    given = (data.images.given == Split.VALIDATION).any()
+    files = proxy.weights not in ("none", "hub") or proxy.teacher_weights not in ("none", "hub")
+    from_file = workspace.given_teacher is not None or files or is_model_file(proxy.model)
+    return confirmation_stage(study, workspace, held_out=bool(given or from_file))
+
+
+@dataclass(frozen=True, eq=False)
+class Confirming:
+    """What the steps of one confirmation share."""
+
+    settings: Settings
+    data: Data
+    study: optuna.Study
+    display: Display
+    session: Session | None
+    """None: there is no budget."""
+
+    def verdict(self, engine: Engine) -> Verdict:
+        """Train the finalists on fresh folds as far as is not done yet, and say what that showed."""
+        finalists = choose_finalists(self.study, self.settings.confirmation.finalists)
+        before = record_confirmation(self.study, self.settings.data.source, self.data, finalists)
+        confirmation = Confirmation(self.study, finalists, self._rules(finalists, before))
+        self._confirm(engine, confirmation)
+        # Of large networks they take gigabytes; a longer search would train its own again.
+        shutil.rmtree(self.data.workspace.fold_teachers, ignore_errors=True)
+        return confirmation.verdict_of_old or self._new_verdict(confirmation, before)
+
+    def _rules(self, finalists: Sequence[Entry], before: int) -> Rules:
+        settings, session = self.settings, self.session
+        trained = [*finalists, *(one.entry for one in controls_for(self.study, finalists))]
+        return Rules(
+            session.confirm_folds(trained) if session else settings.confirmation.folds,
+            settings.confirmation.margin,
+            METRICS[settings.search.metric],
+            1 / (1 + before),
+            tuple(missing_baselines(self.study, space_of(self.study, settings.space))),
+        )
+
+    def _confirm(self, engine: Engine, confirmation: Confirmation) -> None:
+        if not confirmation.missing():
+            return
+        names = ", ".join(entry.name for entry in confirmation.finalists)
+        self.display.line(
+            f"confirming on up to {confirmation.folds} fresh folds, fewer where that decides: {names}"
+        )
+        if confirmation.folds < LEAST_FOLDS:
+            self.display.line(
+                f"on {confirmation.folds} folds chance can hardly be told from a lead: "
+                f"--confirm-folds {FIRST} or more could"
+            )
+        total, session = len(confirmation.finalists) * confirmation.folds, self.session
+        may_begin, stage = session.may_confirm if session else None, stage_of(self.study, self.data)
+        with self.display.bar("confirming", total) as bar:
+            bar.reach(*confirmation.progress())
+            for entry, result in confirm(confirmation, stage, engine, self.data.workspace, may_begin):
+                if session is not None:
+                    session.fold_done(entry.candidate, result)
+                bar.reach(*confirmation.progress())
+
+    def _new_verdict(self, confirmation: Confirmation, before: int) -> Verdict:
+        """What the confirmation found; ``before``: how often others were confirmed on the same images."""
+        verdict, session = confirmation.verdict(), self.session
+        if session is not None:
+            folds, field, closed = confirmation.folds, confirmation.field(), confirmation.decided
+            cost = cost_in_words(session.task, session.sizes, field, folds, session.seconds, closed)
+            verdict = replace(verdict, budget=cost)
+        if (said := record_in_words(before)) is not None:
+            verdict = replace(verdict, notes=(*verdict.notes, said))
+        self.study.set_user_attr("verdict", verdict.to_json())
+        return verdict

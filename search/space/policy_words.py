@@ -1,0 +1,43 @@
+"""A policy's operations and mixing in words."""
+
+from __future__ import annotations
+
+from augsearch.policies import MAX_MAGNITUDE, Policy
+
+
+def num_ops_short(policy: Policy) -> str:
+    """The drawn operations in a few words."""
+    if not policy.num_ops:
+        return ""
+    strength = "random" if policy.magnitude == "random" else f"M={policy.magnitude}"
+    return f"N={policy.num_ops} {strength} of {len(policy.operations)} ops"
+
+
+def num_ops_full(policy: Policy) -> str:
+    """The same for a person who does not know what N and M are."""
+    if not policy.num_ops:
+        return ""
+    some = f"{policy.num_ops} random operation{'s' if policy.num_ops > 1 else ''}"
+    strength = f"strength {policy.magnitude} of {MAX_MAGNITUDE}"
+    if policy.magnitude == "random":
+        strength = "a random strength"
+    return f"{some} of {len(policy.operations)} on every image, at {strength}"
+
+
+def mixing_short(policy: Policy) -> str:
+    """The mixing in a few words."""
+    mixing = policy.mixing
+    return f"{mixing.kind} α={mixing.alpha:.2f} p={mixing.probability:.2f}" if mixing else ""
+
+
+def mixing_full(policy: Policy) -> str:
+    """The same in full."""
+    if policy.mixing is None:
+        return ""
+    name = {"cutmix": "CutMix", "mixup": "MixUp"}[policy.mixing.kind]
+    return f"{name} in {100 * policy.mixing.probability:.0f} % of batches"
+
+
+def sampling_words(policy: Policy) -> str:
+    """How pixels are read, where it is not the usual way."""
+    return "" if policy.interpolation == "nearest" else policy.interpolation

@@ -1,0 +1,38 @@
+"""Candidates that are the same training, though they are written otherwise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from augsearch.policies import OPERATIONS, Policy
+
+if TYPE_CHECKING:
+    from augsearch.trainers.workspace.candidate import Candidate
+
+_PLAIN = Policy()
+
+
+def in_effect(candidate: Candidate) -> Candidate:
+    """``candidate`` with the usual value wherever a value changes nothing; equal for equal trainings."""
+    semi = candidate.semi
+    if semi is not None and semi.policy is not None:
+        semi = semi.model_copy(update={"policy": _policy(semi.policy)})
+    return candidate.model_copy(update={"policy": _policy(candidate.policy), "semi": semi})
+
+
+def _policy(policy: Policy) -> Policy:
+    drawn = [name for name in OPERATIONS if name in policy.operations] if policy.num_ops else []
+    kinds = {OPERATIONS[name].kind for name in drawn}
+    updates: dict[str, Any] = {"operations": tuple(drawn) or _PLAIN.operations}
+    if all(OPERATIONS[name].standard is None for name in drawn):
+        updates |= {"magnitude": _PLAIN.magnitude, "ranges": _PLAIN.ranges}
+    if "warp" not in kinds:
+        # A crop moves by whole pixels.
+        updates["interpolation"] = _PLAIN.interpolation
+        if not policy.crop:
+            updates["border"] = _PLAIN.border
+    if "patch" not in kinds and updates.get("border", policy.border) == "reflect":
+        updates["fill"] = _PLAIN.fill
+    if not policy.crop and not kinds & {"warp", "patch"}:
+        updates["fill"] = _PLAIN.fill
+    return policy.model_copy(update=updates)

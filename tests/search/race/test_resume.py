@@ -1,0 +1,57 @@
+"""What a study that was made before changes of the settings of a run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import optuna
+import pytest
+
+from augsearch.policies import UserError
+from augsearch.search.console import Display
+from augsearch.search.inputs.identity import identity_of
+from augsearch.search.inputs.prepare import open_data
+from augsearch.search.race.resume import TRIALS_OF_FIRST, study_of, with_its_trials
+from augsearch.search.settings.settings import Settings
+from augsearch.search.space.space import BASELINE_POLICIES, EDITION
+from augsearch.search.studies.study import open_storage, space_of
+
+
+def settings_of(stripes: str, **fields: Any) -> Settings:
+    return Settings.of(data=stripes, study="s", proxy_model="tiny", epochs=1, teacher="none", **fields)
+
+
+def made_before(settings: Settings) -> optuna.Study:
+    """A study of the first edition, which says nothing of its space."""
+    storage = open_storage(settings.tracking.storage)
+    study = optuna.create_study(storage=storage, study_name="s", direction="maximize")
+    study.set_user_attr("identity", identity_of(settings, open_data(settings, Display())))
+    return study
+
+
+def test_a_study_made_before_keeps_its_space_and_its_trials(stripes: str) -> None:
+    settings = settings_of(stripes)
+    data = open_data(settings, Display())
+    made_before(settings)
+    assert with_its_trials(settings, data).search.trials == TRIALS_OF_FIRST
+    for given in (4, 5, 40):
+        assert with_its_trials(settings_of(stripes, trials=given), data).search.trials == given
+    study = study_of(settings, data, "s")
+    assert space_of(study, settings.space).edition == 1
+    assert [trial.user_attrs["baseline"] for trial in study.trials] == list(BASELINE_POLICIES)[:4]
+    assert not any({"border", "interpolation"} & trial.params.keys() for trial in study.trials)
+
+
+def test_a_new_study_has_the_space_of_today_and_the_mean_colour_of_its_images(stripes: str) -> None:
+    settings = settings_of(stripes)
+    data = open_data(settings, Display())
+    assert with_its_trials(settings, data) is settings
+    assert settings.search.trials == len(BASELINE_POLICIES) + 12 == 18
+    with pytest.raises(UserError, match="trials must be at least 6, the baselines, got 5"):
+        with_its_trials(settings_of(stripes, trials=5), data)
+    space = space_of(study_of(settings, data, "s"), settings.space)
+    train = data.images.images[data.splits.train]
+    assert space.edition == EDITION
+    assert space.mean == (round(float(train.mean())),) * 3
+    again = space_of(study_of(settings, data, "s"), settings.space)
+    assert again == space
