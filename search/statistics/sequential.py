@@ -264,7 +264,8 @@ def interim_analysis(
         went on after each look.
     """
     reached = dict.fromkeys(numbers, 0)
-    going, history = list(numbers), []
+    going = list(numbers)
+    history: list[list[int]] = []
     for index, look in enumerate(looks):
         reached |= dict.fromkeys(going, look.folds)
         found = finalists(reached)
