@@ -15,14 +15,13 @@ from augsearch.search.engines.engine import Engine
 from augsearch.search.inputs.confirmation_record import record_confirmation, record_in_words
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.race.confirm import Confirmation, Rules, choose_finalists, confirm, confirmation_stage
-from augsearch.search.settings.settings import Settings
+from augsearch.search.settings.sections import ConfirmationSettings
 from augsearch.search.statistics.looks import FIRST, LEAST_FOLDS
 from augsearch.search.statistics.verdict import Verdict
 from augsearch.search.studies.controls import controls_for
-from augsearch.search.studies.ending import missing_baselines
-from augsearch.search.studies.study import Entry, space_of
+from augsearch.search.studies.study import Entry
 from augsearch.trainers.data.dataset import Split
-from augsearch.trainers.evaluation.metrics import METRICS
+from augsearch.trainers.evaluation.metrics import Metric
 from augsearch.trainers.models.names import is_model_file
 from augsearch.trainers.workspace.folds import Stage
 
@@ -45,7 +44,12 @@ def stage_of(study: optuna.Study, data: Data) -> Stage:
 class Confirming:
     """What the steps of one confirmation share."""
 
-    settings: Settings
+    rules: ConfirmationSettings
+    source: str | None
+    """Which images, as they were named."""
+    metric: Metric
+    missing: tuple[str, ...]
+    """Baselines that could not be trained."""
     data: Data
     study: optuna.Study
     display: Display
@@ -54,8 +58,8 @@ class Confirming:
 
     def verdict(self, engine: Engine) -> Verdict:
         """Train the finalists on fresh folds as far as is not done yet, and say what that showed."""
-        finalists = choose_finalists(self.study, self.settings.confirmation.finalists)
-        before = record_confirmation(self.study, self.settings.data.source, self.data, finalists)
+        finalists = choose_finalists(self.study, self.rules.finalists)
+        before = record_confirmation(self.study, self.source, self.data, finalists)
         confirmation = Confirmation(self.study, finalists, self._rules(finalists, before))
         self._confirm(engine, confirmation)
         # Of large networks they take gigabytes; a longer search would train its own again.
@@ -63,15 +67,9 @@ class Confirming:
         return confirmation.verdict_of_old or self._new_verdict(confirmation, before)
 
     def _rules(self, finalists: Sequence[Entry], before: int) -> Rules:
-        settings, session = self.settings, self.session
         trained = [*finalists, *(one.entry for one in controls_for(self.study, finalists))]
-        return Rules(
-            session.confirm_folds(trained) if session else settings.confirmation.folds,
-            settings.confirmation.margin,
-            METRICS[settings.search.metric],
-            1 / (1 + before),
-            tuple(missing_baselines(self.study, space_of(self.study, settings.space))),
-        )
+        folds = self.session.confirm_folds(trained) if self.session else self.rules.folds
+        return Rules(folds, self.rules.margin, self.metric, 1 / (1 + before), self.missing)
 
     def _confirm(self, engine: Engine, confirmation: Confirmation) -> None:
         if not confirmation.missing():

@@ -38,7 +38,7 @@ from augsearch.search.space.describe import describe
 from augsearch.search.statistics.verdict import Verdict
 from augsearch.search.studies.controls import with_controls
 from augsearch.search.studies.costs import FINAL, in_words, ledger
-from augsearch.search.studies.ending import keep_end, time_was_up
+from augsearch.search.studies.ending import keep_end, missing_baselines, time_was_up
 from augsearch.search.studies.lock import only_driver
 from augsearch.search.studies.policy_file import policy_file_of
 from augsearch.search.studies.pruner import pruner_of
@@ -192,7 +192,11 @@ class _Run:
             self._search(engine)
         if self.tracker:
             self.tracker.trials(entries(study), _params(study))
-        confirming = Confirming(settings, self.data, study, self.display, session)
+        missing = tuple(missing_baselines(study, space_of(study, settings.space)))
+        rules, metric = settings.confirmation, METRICS[settings.search.metric]
+        confirming = Confirming(
+            rules, settings.data.source, metric, missing, self.data, study, self.display, session
+        )
         verdict = confirming.verdict(engine)
         show_verdict(self.display, verdict, with_controls(study), session.seconds if session else None)
         # The final training's cost is told when it is done, and not here where it was done before.
