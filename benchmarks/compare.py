@@ -33,7 +33,7 @@ OUTPUT = Path("docs/results/compare.json")
 MODULE = "benchmarks.compare"
 PACKAGES = ("augsearch", "numpy", "opencv-python-headless", "optuna", "torch")
 QUICK = (
-    *("--trials", "6", "--folds", "2", "--epochs", "2", "--fold-size", "200", "--confirm-folds", "2"),
+    *("--trials", "8", "--folds", "2", "--epochs", "2", "--fold-size", "200", "--confirm-folds", "2"),
     *("--proxy-model", "tiny"),
 )
 

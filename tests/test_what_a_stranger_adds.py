@@ -28,17 +28,11 @@ def darken(value: float) -> Table:
 '''
 
 DIMENSION = """    Dimension(
-        "gentle_flip",
-        Choice(("half", "tenth")),
-        default="half",
+        "ranges",
+        Choice(("standard", "wide")),
+        default="standard",
         step=Redraw(0.5),
-        when=Given("flip_horizontal", (True,)),
-        lands=field(
-            "flip_horizontal",
-            write=lambda often: 0.1 if often == "tenth" else 0.5,
-            read=lambda probability: "tenth" if probability == 0.1 else "half",
-        ),
-        words=Words("how often a flip comes"),
+        words=Words("what magnitudes mean"),
     ),
 """
 
@@ -256,11 +250,9 @@ def test_a_run_uses_all_of_them(house: Path) -> None:
     candidates = [trial.user_attrs["candidate"] for trial in study.trials]
     assert {candidate["semi"]["technique"] for candidate in candidates if candidate["semi"]} == {"toy"}
     new = [trial for trial in study.trials if "baseline" not in trial.user_attrs]
-    flipped = [trial for trial in new if trial.params["flip_horizontal"]]
-    assert flipped
-    for trial in flipped:
-        often = trial.user_attrs["candidate"]["policy"]["flip_horizontal"]
-        assert often == {"half": 0.5, "tenth": 0.1}[trial.params["gentle_flip"]]
+    assert new
+    for trial in new:
+        assert trial.params["ranges"] == trial.user_attrs["candidate"]["policy"]["ranges"]
     assert any("op_darken" in trial.params for trial in new)
 
     said(house, "export-model", "mlruns/toys", "-o", "model.toy")

@@ -52,7 +52,7 @@ QUICK = Sizes(
     cifar_labels=40,
     cifar_tested=20,
     search=(
-        *("--trials", "5", "--folds", "1", "--epochs", "2", "--confirm-folds", "2", "--fold-size", "100"),
+        *("--trials", "7", "--folds", "1", "--epochs", "2", "--confirm-folds", "2", "--fold-size", "100"),
         *("--proxy-model", "tiny"),
     ),
 )

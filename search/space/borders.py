@@ -13,7 +13,7 @@ DATA_MEAN = "mean"
 BORDERS: dict[str, Any] = {"black": BLACK, "white": WHITE, "mean": DATA_MEAN, "reflect": BLACK}
 """Ways to fill what lies outside an image, and the colour of each."""
 
-BORDERS_MEAN = "what lies outside the image: black, white, the training images' mean colour, or its mirror"
+MEANING = "what lies outside the image: black, white, the training images' mean colour, or its mirror"
 """What each of them is, for the documentation."""
 
 

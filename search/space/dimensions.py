@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 from augsearch.policies import MAX_MAGNITUDE, Distillation, Policy, Transfer
-from augsearch.search.space.borders import BORDERS, BORDERS_MEAN, border_of, border_words, written
+from augsearch.search.space.borders import BORDERS, MEANING, border_of, border_words, written
 from augsearch.search.space.dimension import (
     Dimension,
     Either,
@@ -163,7 +163,7 @@ _POLICY: list[Declared] = [
         step=Redraw(0.25),
         when=_PADDED,
         lands=Landing(("border", "fill"), written, border_of),
-        words=Words(BORDERS_MEAN, border_words, border_words),
+        words=Words(MEANING, border_words, border_words),
         since=2,
     ),
     Dimension(

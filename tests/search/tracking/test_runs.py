@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +43,8 @@ def test_a_resumed_study_has_one_parent_and_one_child_a_trial(
 ) -> None:
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
     log([entry(0, baseline="none"), entry(1, TrialState.PRUNED)], status="KILLED")
-    log([entry(0, baseline="none"), entry(1, TrialState.PRUNED), entry(2, TrialState.FAIL)])
+    same = replace(entry(3), same_as=0)
+    log([entry(0, baseline="none"), entry(1, TrialState.PRUNED), entry(2, TrialState.FAIL), same])
     client = MlflowClient(absolute(URI))
     experiment = client.get_experiment_by_name("pictures 1234")
     assert experiment is not None
@@ -50,7 +52,7 @@ def test_a_resumed_study_has_one_parent_and_one_child_a_trial(
     parents = [run for run in runs if NESTED not in run.data.tags]
     children = {run.data.tags["augsearch.trial"]: run for run in runs if NESTED in run.data.tags}
     assert len(parents) == 1
-    assert len(runs) == 4
+    assert len(runs) == 5
     assert {run.data.tags[NESTED] for run in children.values()} == {parents[0].info.run_id}
     assert {run.info.status for run in runs} == {"FINISHED", "FAILED"}
     assert children["2"].info.status == "FAILED"
@@ -61,6 +63,10 @@ def test_a_resumed_study_has_one_parent_and_one_child_a_trial(
     history = client.get_metric_history(children["0"].info.run_id, "fold_accuracy")
     assert [(point.step, point.value) for point in history] == [(0, 0.8), (1, 0.9)]
     assert children["1"].data.tags["state"] == "pruned"
+    # What took over an equal trial's folds says so, and cost nothing.
+    assert children["3"].data.tags["same_as"] == "trial 0"
+    assert [children["3"].data.metrics[name] for name in ("images", "seconds", "folds")] == [0, 0, 2]
+    assert "same_as" not in children["0"].data.tags
     assert (workplace / "mlruns" / "mlflow.db").exists()
 
 
