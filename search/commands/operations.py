@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from augsearch.search.options.command import Command
-from augsearch.search.options.lists import EXISTING
+from augsearch.search.options.groups import EXISTING
 
 PLACE = 90
 """Where the command stands in the list of all."""

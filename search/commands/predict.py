@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from augsearch.search.options.command import Command
-from augsearch.search.options.lists import EXISTING
+from augsearch.search.options.groups import EXISTING
 
 PLACE = 60
 """Where the command stands in the list of all."""

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import click
 
 from augsearch.search.options.command import FINAL, FIRST, SEARCH, TRACKING, Registered
-from augsearch.search.options.lists import engine_options, option, training_options, with_options
+from augsearch.search.options.groups import engine_options, option
+from augsearch.search.options.lists import training_options, with_options
 from augsearch.search.options.registered import metrics
 
 
