@@ -19,8 +19,10 @@ from augsearch.trainers.workspace.folds import FoldResult
 
 CONFIDENCE = 0.95
 TRAINING_SHARE = 1.0
-"""τ: the part of the variance between folds that counts as made by their training images: all. With 800 images
-leads differed from training set to training set by some 0.3 points, and from seed to seed hardly at all."""
+"""τ: the part of the variance between folds that counts as made by their training images: all of it.
+
+With 800 images leads differed from training set to training set by some 0.3 points, from seed to seed hardly.
+"""
 SWEEPS = 4
 """Rounds of backfitting until the effects of folds and images no longer change by anything that counts."""
 
