@@ -17,9 +17,9 @@ EARLY_LEVEL = 0.01
 """The same for all looks before it together."""
 RESERVE = 0.005
 """The same for all looks that are added later."""
-TAIL = 0.025
-"""How often the last look may take a lead of the margin for less: what a 95 % interval leaves out."""
-EARLY_TAIL = 0.01
+TAIL = 0.05
+"""How often the last look may take a lead of the margin for less (two one-sided tests: Schuirmann 1987)."""
+EARLY_TAIL = 0.02
 """The same for each other look."""
 LEAST_FOLDS = 6
 """Fewer folds can hardly tell a lead from chance, however large it looks."""
