@@ -19,6 +19,7 @@ from augsearch.search.settings.sections import ConfirmationSettings
 from augsearch.search.statistics.looks import FIRST, LEAST_FOLDS
 from augsearch.search.statistics.verdict import Verdict
 from augsearch.search.studies.controls import controls_for
+from augsearch.search.studies.ending import NONE_FINISHED
 from augsearch.search.studies.study import Entry
 from augsearch.trainers.data.dataset import Split
 from augsearch.trainers.evaluation.metrics import Metric
@@ -99,7 +100,8 @@ class Confirming:
             folds, field, closed = confirmation.folds, confirmation.field(), confirmation.decided
             cost = cost_in_words(session.task, session.sizes, field, folds, session.seconds, closed)
             verdict = replace(verdict, budget=cost)
-        if (said := record_in_words(before)) is not None:
-            verdict = replace(verdict, notes=(*verdict.notes, said))
+        for said in (self.study.user_attrs.get(NONE_FINISHED), record_in_words(before)):
+            if said is not None:
+                verdict = replace(verdict, notes=(*verdict.notes, said))
         self.study.set_user_attr("verdict", verdict.to_json())
         return verdict

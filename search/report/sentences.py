@@ -149,7 +149,10 @@ def _how_sure(facts: Facts, kind: str) -> list[str]:
             how = "t tests" if "parts" in verdict else "signed-rank tests over folds"  # those of old
             parts.append(f"p {_p_in_words(p)} ({how}, Holm's method among finalists).")
     elif kind == "as good":
-        parts.append(f"Nothing leads by {margin_in_words(facts)}, the least gain that counts.")
+        parts.append(
+            f"Nothing leads by {margin_in_words(facts)}, the least gain that counts "
+            "(two one-sided tests at 5 %)."
+        )
     elif (closest := _over_the_best_baseline(facts)) is not None and closest.low > 0:
         parts.append("The lead may be real, but is not clear enough yet to claim it over every baseline.")
     else:

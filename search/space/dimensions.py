@@ -31,6 +31,7 @@ from augsearch.search.space.policy_words import (
     mixing_short,
     num_ops_full,
     num_ops_short,
+    sampling_in_full,
     sampling_words,
 )
 from augsearch.search.space.ranges import SWITCH, Choice, Integer, Real
@@ -172,7 +173,7 @@ _POLICY: list[Declared] = [
         default="nearest",
         step=Flip(0.15),
         when=_OPERATIONS,
-        words=Words("how pixels are read between those of the image", sampling_words, sampling_words),
+        words=Words("how pixels are read between those of the image", sampling_words, sampling_in_full),
         since=2,
     ),
 ]

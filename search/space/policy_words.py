@@ -41,3 +41,9 @@ def mixing_full(policy: Policy) -> str:
 def sampling_words(policy: Policy) -> str:
     """How pixels are read, where it is not the usual way."""
     return "" if policy.interpolation == "nearest" else policy.interpolation
+
+
+def sampling_in_full(policy: Policy) -> str:
+    """The same for a person who does not know the word."""
+    words = sampling_words(policy)
+    return f"{words} sampling" if words else ""

@@ -28,7 +28,7 @@ from augsearch.search.statistics.paired import (
 from augsearch.trainers.evaluation.metrics import ACCURACY, Metric
 from augsearch.trainers.workspace.folds import FoldResult
 
-FUTILE = 0.02
+FUTILE = 0.03
 """A candidate whose chance to win by the last fold is smaller stops."""
 STILL_WRONG = 0.2
 """The share of what is still wrong below which a gain counts as none."""

@@ -49,7 +49,10 @@ def test_sets_and_names_of_operations_mix_and_collapse() -> None:
     ("flags", "message"),
     [
         ({"trials": 3}, "trials must be at least 6, the baselines, got 3"),
-        ({"sampler": "gp"}, "gp is no longer there, it saw a part of the space only; use tpe or random"),
+        (
+            {"sampler": "gp"},
+            "sampler: gp is no longer there, it saw a part of the space only; use tpe or random",
+        ),
         ({"folds": 0}, "folds must be ≥ 1, got 0"),
         ({"timeout": float("nan")}, "timeout must be"),
         ({"device": "tpu"}, "device: must be auto, cpu, cuda or cuda:NUMBER, got 'tpu'"),

@@ -26,7 +26,7 @@ from augsearch.trainers.semi.pseudo_labels import PseudoLabels
 from augsearch.trainers.semi.self_training import SelfTraining
 
 QUICK: dict[str, Any] = {
-    "trials": 6, "folds": 1, "confirm_folds": 2, "finalists": 1, "epochs": 2, "workers": 1,
+    "trials": 8, "folds": 1, "confirm_folds": 2, "finalists": 1, "epochs": 2, "workers": 1,
     "proxy_model": "tiny", "final_model": "tiny", "final_epochs": 2, "teacher": "none",
 }  # fmt: skip
 FLAGS = {"mixing": None, "temperature": None, "alpha": None, "teacher_view": None}

@@ -107,7 +107,7 @@ def test_each_part_is_trained_without_it_on_the_same_fresh_folds(study: optuna.S
     assert done.exit_code == 0, done.output
     folds = Counter((fold.stage, fold.index) for _, fold in engine.asked)
     # The winner itself, without the crop, without the flip.
-    assert folds == {(Stage.CONFIRMATION, FIRST_FOLD): 3, (Stage.CONFIRMATION, FIRST_FOLD + 1): 3}
+    assert folds == {(Stage.CROSS_FITTING, FIRST_FOLD): 3, (Stage.CROSS_FITTING, FIRST_FOLD + 1): 3}
     used = {fold for results in confirmation_results(study).values() for fold in results}
     assert not used & {fold.index for _, fold in engine.asked}
     trained = {candidate.policy for candidate, _ in engine.asked}

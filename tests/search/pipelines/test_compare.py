@@ -143,12 +143,12 @@ def test_each_contestants_own_pick_is_confirmed_and_paired_fold_by_fold(stripes:
     assert len(set(picks)) == 3
     assert picks[2] == Candidate(policy=POLICIES["RandAugment (2, 9)"])
     for one in found.contestants:
-        own = [by_strength(Path(), one.pick.candidate, Fold(Stage.CONFIRMATION, fold)) for fold in range(3)]
+        own = [by_strength(Path(), one.pick.candidate, Fold(Stage.CROSS_FITTING, fold)) for fold in range(3)]
         assert one.scores == [result.accuracy for result in own]
         lead = found.lead(one.name)
         expected = found.contestants[0].scores[0] - one.scores[0]
         assert (lead.mean if lead else 0.0) == pytest.approx(expected)
-    confirmed = {fold for candidate, fold in engine.asked if fold.stage is Stage.CONFIRMATION}
+    confirmed = {fold for candidate, fold in engine.asked if fold.stage is Stage.CROSS_FITTING}
     assert {fold.index for fold in confirmed} == {0, 1, 2}
 
 
@@ -189,7 +189,7 @@ def test_the_default_search_is_that_of_run_and_run_goes_on_from_it(stripes: str,
     assert done.exit_code == 0, done.output
     assert "study" not in done.output.split("confirming")[0]  # there was nothing left to search
     again = {fold for _, fold in engine.asked[before:]}
-    assert {fold.stage.value for fold in again} <= {"confirmation"}
+    assert {fold.stage.value for fold in again} <= {"cross-fitting"}
 
 
 def test_every_seed_has_studies_of_its_own(stripes: str) -> None:

@@ -114,7 +114,7 @@ def test_a_baseline_that_is_as_good_is_recommended_and_what_the_search_found_is_
     first = headline(gather(make_study()))
     assert (first.badge, first.tone) == ("= A baseline is as good", "fair")
     assert first.use[0] == "no augmentation"
-    assert first.how_much[0].startswith("The best searched policy, trial 5: ")
+    assert first.how_much[0].startswith("The best searched policy, trial 10: ")
     assert "Nothing leads by 1 point" in first.how_sure[1]
 
 
@@ -124,7 +124,9 @@ def test_what_more_folds_would_decide_is_the_first_thing_to_type(make_study: Mak
     study.set_user_attr("verdict", verdict)
     first = headline(gather(study))
     folds = max(len(one["scores"]) for one in verdict["confirmation"]) + 9
-    assert first.next_steps[0].command == f"augsearch run --folds 4 --confirm-folds {folds} --study demo"
+    assert first.next_steps[0].command == (
+        f"augsearch run --trials 16 --folds 4 --confirm-folds {folds} --study demo"
+    )
     assert "About 9 more fresh folds would decide." in first.how_sure
 
 
@@ -142,7 +144,7 @@ def test_before_the_verdict_it_says_how_far_it_is_and_what_goes_on(
     first = headline(facts)
     assert says in first.sentence
     assert [step.command for step in first.next_steps] == [
-        "augsearch run --folds 4 --confirm-folds 16 --study demo"
+        "augsearch run --trials 16 --folds 4 --confirm-folds 16 --study demo"
     ]
     text = shown(render(facts))
     assert "flatter themselves" in text
@@ -175,7 +177,7 @@ def test_a_verdict_of_old_is_shown_as_it_was(make_study: MakeStudy) -> None:
     facts = gather(study)
     assert headline(facts).badge == "? Undecided"
     rows = table(render(facts), "policies")
-    lead = next(row for row in rows if row[0].startswith("trial 5"))
+    lead = next(row for row in rows if row[0].startswith("trial 10"))
     assert lead[2] == "+12.3 [-45.6, +78.9] points"
     assert "±" in lead[1]
     assert [step.command for step in reproduce(facts)] == ["augsearch run DATA --study demo"]
