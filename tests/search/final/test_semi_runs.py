@@ -69,7 +69,7 @@ def test_a_run_learns_from_the_folder_beside_train(photos: str) -> None:
     confirmation = file.evidence["confirmation"]
     assert isinstance(confirmation, list)
     names = [one["name"] for one in confirmation if isinstance(one, dict)]
-    assert "RandAugment (2, 9), labels alone" in names
+    assert "RandAugment (2, 9) after flip + crop, labels alone" in names
     assert "unlabeled: 40 images" in said.getvalue()
     assert file.provenance["made_from"]["semi"] == "fixmatch, threshold 0.6"  # type: ignore[index, call-overload]
     if file.training.semi is not None:
