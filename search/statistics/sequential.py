@@ -52,6 +52,11 @@ class Finalist:
     """Of a control: whether it has the teacher or the unlabeled images of its candidates, and not as many
     image passes without them."""
 
+    @property
+    def trains_longer(self) -> bool:
+        """Whether it is a control for nothing but as many image passes: no choice of its own."""
+        return self.control_of is not None and not self.same_help
+
     @cached_property
     def mean(self) -> float:
         """Mean score."""
@@ -91,6 +96,11 @@ class Finalists:
         """The simplest first: what takes no unlabeled images before what does, and controls last."""
         baselines = (one for one in self.members if one.baseline)
         return sorted(baselines, key=lambda one: (one.control_of is not None, one.unlabeled))
+
+    @cached_property
+    def choices(self) -> list[Finalist]:
+        """All that may be recommended: longer training would help any of them."""
+        return [one for one in self.members if not one.trains_longer]
 
     @cached_property
     def best_baseline(self) -> Finalist:
@@ -159,7 +169,9 @@ class Finalists:
         None either where another's control is surely better still: a baseline with help that is at hand.
         """
         for candidate, p in zip(self.candidates, self.p_values, strict=True):
-            if p <= level and not any(self.lead(one, candidate).low > 0 for one in self.baselines):
+            if p <= level and not any(
+                self.lead(one, candidate).low > 0 for one in self.choices if one.baseline
+            ):
                 return candidate
         return None
 
@@ -168,8 +180,8 @@ class Finalists:
 
         ``tail``: how often a lead of the margin may be taken for less.
         """
-        for baseline in self.baselines:
-            others = [one for one in self.members if one is not baseline]
+        for baseline in (one for one in self.baselines if one in self.choices):
+            others = [one for one in self.choices if one is not baseline]
             if all(self._highest(one, baseline, tail) < self.margin for one in others):
                 return baseline
         return None
@@ -190,15 +202,17 @@ class Finalists:
                 and not all(self.lead(own, one).p <= level for own in live)
             ]
         # No candidate will win. Which is the simplest baseline that is as good as anything?
-        best = max(self.members, key=lambda one: one.mean)
+        best = max(self.choices, key=lambda one: one.mean)
         in_play = [
             one
             for one in self.baselines
-            if (one is best or self.lead(best, one).low <= 0) and self._may_be_as_good(one, folds)
+            if one in self.choices
+            and (one is best or self.lead(best, one).low <= 0)
+            and self._may_be_as_good(one, folds)
         ]
         return [
             one
-            for one in self.members
+            for one in self.choices
             if one in in_play or any(self.lead(one, own).high >= self.margin for own in in_play)
         ]
 
@@ -229,7 +243,7 @@ class Finalists:
 
     def _may_be_as_good(self, baseline: Finalist, folds: int) -> bool:
         """Whether twice the folds might show it, going by the leads over it as they are now."""
-        for other in self.members:
+        for other in self.choices:
             if other is not baseline and (lead := self.lead(other, baseline)).high >= self.margin:
                 wanted = self.needed(self.margin - lead.mean, other, baseline)
                 if wanted is None or wanted > 2 * folds:

@@ -273,7 +273,7 @@ def _better(winner: Finalist, finalists: Finalists) -> str:
 
 
 def _as_good(simplest: Finalist, finalists: Finalists) -> str:
-    others = [one for one in finalists.members if one is not simplest]
+    others = [one for one in finalists.choices if one is not simplest]
     best = max(others, key=lambda one: finalists.lead(one, simplest).mean)
     what = f"{called(simplest.name, begins=True)} is as good as anything that was tried"
     lead = _shown(finalists, finalists.lead(best, simplest))
@@ -296,7 +296,7 @@ def _undecided(finalists: Finalists, more: int | None) -> str:
 def _rival(finalists: Finalists) -> Finalist:
     """The best of those that aren't the best baseline, a candidate if there is one."""
     fallback = finalists.best_baseline
-    others = finalists.candidates or [one for one in finalists.members if one is not fallback]
+    others = finalists.candidates or [one for one in finalists.choices if one is not fallback]
     return max(others, key=lambda one: one.mean)
 
 
@@ -306,8 +306,8 @@ def _ways_to_decide(finalists: Finalists) -> list[list[tuple[float, Finalist, Fi
     if finalists.candidates:
         best = finalists.candidates[0]
         ways.append([(finalists.lead(best, rival).mean, best, rival) for rival in finalists.rivals(best)])
-    for baseline in finalists.baselines:
-        others = [one for one in finalists.members if one is not baseline]
+    for baseline in (one for one in finalists.baselines if one in finalists.choices):
+        others = [one for one in finalists.choices if one is not baseline]
         ways.append(
             [(finalists.margin - finalists.lead(one, baseline).mean, one, baseline) for one in others]
         )

@@ -227,3 +227,18 @@ def test_the_margin_shrinks_where_little_is_still_wrong() -> None:
     assert reach_verdict(nearly).kind == "better"
     given = Finalists(nearly.members, 0.01, relative=False)
     assert given.margin == 0.01
+
+
+def test_longer_training_of_a_baseline_is_measured_and_never_what_is_recommended() -> None:
+    rng = np.random.default_rng(0)
+    members = finalists_of({"none": 0.700, "flip + crop": 0.800, "trial 1": 0.801}).members
+    scores = 0.82 + rng.normal(0, 0.003, FOLDS)
+    longer = replace(finalist(9, "flip + crop, 2 × the passes", scores), control_of=frozenset({2}))
+    verdict = reach_verdict(Finalists([*members, longer], 0.01))
+    assert (verdict.kind, verdict.recommended) == ("as good", 1)
+    (part,) = verdict.parts
+    assert part.of == "as many image passes without them"
+    assert part.difference.mean == pytest.approx(0.02, abs=0.005)
+    ahead = finalists_of({"none": 0.700, "flip + crop": 0.800, "trial 1": 0.815}).members
+    assert reach_verdict(Finalists(ahead, 0.01)).kind == "better"
+    assert reach_verdict(Finalists([*ahead, longer], 0.01)).kind != "better"
