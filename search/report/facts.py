@@ -24,7 +24,7 @@ from augsearch.search.settings.settings import DEFAULTS, Settings
 from augsearch.search.statistics.paired import Difference, compare
 from augsearch.search.statistics.verdict import Part
 from augsearch.search.studies.ablation import Ablation, known_ablation
-from augsearch.search.studies.controls import with_controls
+from augsearch.search.studies.controls import is_control, with_controls
 from augsearch.search.studies.costs import Spent, ledger
 from augsearch.search.studies.policy_file import provenance
 from augsearch.search.studies.proxy_check import ProxyCheck, known_check
@@ -150,7 +150,7 @@ class Facts:
     @property
     def best_baseline(self) -> Row | None:
         """The baseline of the highest confirmed mean."""
-        return next((row for row in self.rows if row.entry.baseline), None)
+        return next((row for row in self.rows if row.entry.baseline and not is_control(row.entry)), None)
 
 
 def gather(study: optuna.Study, folder: Path | None = None) -> Facts:
@@ -215,8 +215,10 @@ def _confirmed(study: optuna.Study, verdict: dict[str, Any], found: Sequence[Ent
     by_number = {entry.number: entry for entry in found}
     documents = [one for one in verdict["confirmation"] if one["number"] in by_number]
     results = confirmation_results(study)
-    said = {(lead.better, lead.worse): lead for lead in _leads(verdict)}
-    best = next((by_number[one["number"]] for one in documents if one["baseline"]), None)
+    told = [*_leads(verdict), *map(difference_of, verdict.get("over_best", []))]
+    said = {(lead.better, lead.worse): lead for lead in told}
+    baselines = (by_number[one["number"]] for one in documents if one["baseline"])
+    best = next((entry for entry in baselines if not is_control(entry)), None)
 
     def lead_of(entry: Entry) -> Difference | None:
         if best is None or entry is best:

@@ -28,6 +28,7 @@ from augsearch.search.report.svg import Chart
 from augsearch.search.settings.sections import TrackingSettings
 from augsearch.search.space.describe import describe
 from augsearch.search.studies.ablation import judged, sentence
+from augsearch.search.studies.controls import is_control
 from augsearch.search.studies.proxy_check import belief_in_words, seeds_in_words, spread_of
 from augsearch.search.studies.refinement import refinement_in_words
 from augsearch.search.studies.study import load_study, open_storage
@@ -72,6 +73,7 @@ def render(facts: Facts) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
+    environment.tests["control"] = is_control
     environment.filters |= {
         "score": lambda mean, sd=None: words.score_in_words(facts.metric, mean, sd),
         "lead": lambda lead: words.lead_in_words(facts.metric, lead),

@@ -96,6 +96,8 @@ class Verdict:
     of the two learns from unlabeled images."""
     unlabeled_gain: Difference | None = None
     """What is recommended, if it learns from unlabeled images, against the best baseline that doesn't."""
+    over_best: tuple[Difference, ...] = ()
+    """Each other entry against the best baseline, best first."""
     parts: tuple[Part, ...] = ()
     """What the lead of the candidate over the best baseline is made of, where it takes more than a policy."""
     notes: tuple[str, ...] = ()
@@ -153,6 +155,7 @@ class Verdict:
             "gain": asdict(self.gain) if self.gain else None,
             "unlabeled_gain": asdict(self.unlabeled_gain) if self.unlabeled_gain else None,
             "confidence": CONFIDENCE,
+            "over_best": [asdict(difference) for difference in self.over_best],
             "parts": [{"of": part.of, **asdict(part.difference)} for part in self.parts],
             "notes": list(self.notes),
             **({"budget": self.budget} if self.budget is not None else {}),
@@ -196,6 +199,11 @@ def reach_verdict(
         finalists.p_values[0] if best else None,
         more,
         *_gains(chosen, finalists),
+        over_best=tuple(
+            finalists.lead(one, finalists.best_baseline)
+            for one in ranked
+            if one is not finalists.best_baseline
+        ),
         parts=_parts(winner or best, finalists),
         notes=_about_missing(missing),
     )

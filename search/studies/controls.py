@@ -36,6 +36,11 @@ class Control:
     """Whether it has their teacher and unlabeled images; else it trains for as many image passes."""
 
 
+def is_control(entry: Entry) -> bool:
+    """Whether it is a control, and no trial."""
+    return entry.number >= FIRST_CONTROL
+
+
 def controls(study: optuna.Study) -> list[Control]:
     """The controls that ``study`` knows."""
     return [_read(document) for document in study.user_attrs.get(_ATTRIBUTE, [])]
