@@ -41,6 +41,7 @@ from augsearch.search.studies.ablation import (
     keep_ablation,
     sentence,
 )
+from augsearch.search.studies.controls import by_number
 from augsearch.search.studies.lock import only_driver
 from augsearch.search.studies.study import Entry, entries, finished, load_study, open_storage
 from augsearch.trainers.evaluation.metrics import METRICS, Metric
@@ -97,7 +98,7 @@ def ablate(name: str, trial: int | None, folds: int, said: Settings, display: Di
 
 def _chosen(study: optuna.Study, trial: int | None) -> tuple[Entry, str]:
     """The entry to ablate, and why it is that one."""
-    known = {entry.number: entry for entry in entries(study)}
+    known = by_number(study)
     if trial is not None:
         if trial not in known:
             raise UserError(f"study {study.study_name!r} has no trial {trial} with results")
@@ -161,7 +162,8 @@ class _Ablating:
     def _announce(self, total: int, missing: int, slots: int) -> None:
         what = f"{self.entry.name} ({describe(self.entry.candidate)})"
         done = f", {total - missing} done before" if missing < total else ""
-        each = fmean(result.seconds for result in self.entry.results)
+        known = self.entry.results or entries(self.study)[0].results  # a control ran no fold of the search
+        each = fmean(result.seconds for result in known)
         took = f", about {duration_in_words(missing * each / slots)}" if missing else ""
         self.display.line(
             f"ablating {what}: {len(self.parts)} parts, {total} trainings on {self.folds} fresh folds"

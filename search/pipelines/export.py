@@ -7,9 +7,10 @@ from pathlib import Path
 from augsearch.policies import UserError, write_policy
 from augsearch.search.settings.sections import TrackingSettings
 from augsearch.search.space.describe import describe
+from augsearch.search.studies.controls import by_number
 from augsearch.search.studies.policy_file import policy_file_of
 from augsearch.search.studies.refinement import refined
-from augsearch.search.studies.study import entries, finished, load_study, open_storage
+from augsearch.search.studies.study import finished, load_study, open_storage
 
 
 def export_policy(name: str, output: Path, trial: int | None, storage: str | None) -> str:
@@ -19,7 +20,7 @@ def export_policy(name: str, output: Path, trial: int | None, storage: str | Non
         UserError: there is no such study or trial, or nothing to export yet.
     """
     study = load_study(open_storage(storage or TrackingSettings().storage), name)
-    known = {entry.number: entry for entry in entries(study)}
+    known = by_number(study)
     verdict = study.user_attrs.get("verdict")
     note = ""
     if trial is not None:

@@ -36,7 +36,7 @@ from augsearch.search.settings.sections import HOME
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.describe import describe
 from augsearch.search.statistics.verdict import Verdict
-from augsearch.search.studies.controls import with_controls
+from augsearch.search.studies.controls import by_number, with_controls
 from augsearch.search.studies.costs import FINAL, in_words, ledger
 from augsearch.search.studies.ending import keep_end, missing_baselines, time_was_up
 from augsearch.search.studies.lock import only_driver
@@ -162,8 +162,7 @@ class _Run:
         """Export, train the final model and report."""
         settings = self.settings
         if settings.final.refine:
-            known = {entry.number: entry for entry in entries(self.study)}
-            winner = known[verdict.recommended]
+            winner = by_number(self.study)[verdict.recommended]
             finals = ScoredFinals.of(self.data, settings, [winner.candidate], self.display)
             refine(self.study, winner, finals, self.display)
         policy_file = self._export(verdict)
@@ -253,8 +252,7 @@ class _Run:
             self.tracker.trials(done, _params(self.study))
 
     def _export(self, verdict: Verdict) -> Path:
-        known = {entry.number: entry for entry in with_controls(self.study)}
-        chosen = refined(self.study, known[verdict.recommended])
+        chosen = refined(self.study, by_number(self.study)[verdict.recommended])
         path = self.output / "policy.json"
         write_policy(policy_file_of(self.study, chosen, verdict.to_json()), path)
         if self.tracker is None and (self.output / "preview.png").exists():

@@ -189,7 +189,7 @@ def gather(study: optuna.Study, folder: Path | None = None) -> Facts:
         pictures={name: path for name in PICTURES if (path := where / f"{name}.png").is_file()},
         versions=provenance(study, chosen or found[0])["versions"] if found else {},
         budget=record_of(study),
-        ablation=known_ablation(study, found),
+        ablation=known_ablation(study, with_controls(study)),
         proxy_check=known_check(study),
         refinement=None if chosen is None else known_refinement(study, chosen.number),
     )

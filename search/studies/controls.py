@@ -51,6 +51,11 @@ def with_controls(study: optuna.Study) -> list[Entry]:
     return [*entries(study), *(one.entry for one in controls(study))]
 
 
+def by_number(study: optuna.Study) -> dict[int, Entry]:
+    """All that a verdict may recommend, trials and controls, by number."""
+    return {entry.number: entry for entry in with_controls(study)}
+
+
 def controls_for(study: optuna.Study, finalists: Sequence[Entry]) -> list[Control]:
     """The controls of ``finalists``, kept in the study; those that it knows keep their numbers.
 

@@ -16,7 +16,7 @@ import torch
 from click.testing import CliRunner, Result
 from PIL import Image
 
-from augsearch.policies import Policy
+from augsearch.policies import Policy, read_policy
 from augsearch.search.cli import main
 from augsearch.search.engines import inline
 from augsearch.search.engines.inline import InlineEngine
@@ -33,6 +33,7 @@ from augsearch.search.studies.ablation import (
     known_ablation,
     sentence,
 )
+from augsearch.search.studies.controls import FIRST_CONTROL
 from augsearch.search.studies.costs import ABLATION, ledger
 from augsearch.search.studies.study import Entry, confirmation_results, entries, load_study, open_storage
 from augsearch.trainers.evaluation.metrics import ACCURACY, TrainingDivergedError
@@ -199,6 +200,22 @@ def test_without_a_trial_it_is_what_the_verdict_recommends(study: optuna.Study, 
     done = CliRunner().invoke(main, ["ablate", "mine"])
     assert done.exit_code == 0
     assert done.output.startswith("none (what the verdict recommends) has nothing to remove; --trial ")
+
+
+def test_what_the_verdict_recommends_may_be_a_control(study: optuna.Study, engine: Engine) -> None:
+    one = entries(study)[1]
+    number = FIRST_CONTROL + 7
+    document = {"number": number, "name": "flip + crop with help", "of": [4], "same_help": True}
+    document["candidate"] = one.candidate.model_dump(mode="json")
+    study.set_user_attr("controls", [document])
+    study.set_user_attr("verdict", study.user_attrs["verdict"] | {"recommended": number})
+    done = CliRunner().invoke(main, ["ablate", "mine", "--folds", "2"])
+    assert done.exit_code == 0, done.output
+    assert "ablating flip + crop with help" in done.output
+    assert "random crop" in done.output
+    done = CliRunner().invoke(main, ["export", "mine", "-o", "policy.json"])
+    assert done.exit_code == 0, done.output
+    assert read_policy("policy.json").policy == one.candidate.policy
 
 
 def test_what_cannot_be_ablated_is_said_in_one_line(study: optuna.Study, engine: Engine) -> None:
