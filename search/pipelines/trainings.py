@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, wait
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
-from augsearch.policies import UserError
-from augsearch.search.engines.engine import Engine, WorkerLostError
+from augsearch.search.engines.engine import Engine
+from augsearch.search.engines.runner import Runner
 from augsearch.trainers.workspace.folds import FoldResult
-
-TRIES = 2
-"""How often a training is begun whose worker is lost."""
 
 Owner = TypeVar("Owner")
 
@@ -25,7 +22,6 @@ class Training(Generic[Owner]):
     owner: Owner
     function: Callable[..., FoldResult]
     arguments: tuple[Any, ...]
-    tries: int = 1
 
 
 def run_trainings(
@@ -36,17 +32,9 @@ def run_trainings(
     Raises:
         UserError: the input is bad, so that no training can be run.
     """
-    queue, running = deque(trainings), dict[Future[FoldResult], Training[Owner]]()
-    while queue or running:
-        while queue and len(running) < engine.slots:
-            task = queue.popleft()
-            running[engine.submit(task.function, *task.arguments)] = task
-        done, _ = wait(running, return_when=FIRST_COMPLETED)
-        for future in [future for future in running if future in done]:
-            task, error = running.pop(future), future.exception()
-            if isinstance(error, UserError):
-                raise error
-            if isinstance(error, WorkerLostError) and task.tries < TRIES:
-                queue.appendleft(replace(task, tries=task.tries + 1))
-            else:
-                yield task.owner, error or future.result()
+    queue, tasks = deque(trainings), Runner[Owner](engine)
+    while queue or not tasks.is_idle:
+        while queue and not tasks.is_full:
+            one = queue.popleft()
+            tasks.submit(one.owner, partial(engine.submit, one.function, *one.arguments))
+        yield from tasks.wait()
