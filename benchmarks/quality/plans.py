@@ -35,6 +35,10 @@ class Sizes:
     """Images of each class, train, validation and confirmation together."""
     cifar_tested: int | None = None
     """Images of each class; None: all."""
+    caltech_classes: int = 25
+    """Those with most images."""
+    digits: tuple[int, int] = (200, 500)
+    """Images of each digit to learn from, train, validation and confirmation together, and to test on."""
     search: tuple[str, ...] = ()
     """What ``augsearch run`` is told beside the data."""
 
@@ -42,7 +46,7 @@ class Sizes:
         """The final training on ``data``: the same for all policies."""
         trained_on = len(data.splits.train) + len(data.splits.validation)
         epochs = self.epochs or default_final_epochs(trained_on)
-        return FinalPlan(model=self.network, recipe=Recipe(epochs=epochs, precision="bfloat16"))
+        return FinalPlan(model=self.network, recipe=Recipe(epochs=epochs, precision="float32"))
 
 
 QUICK = Sizes(
@@ -51,6 +55,8 @@ QUICK = Sizes(
     epochs=2,
     cifar_labels=40,
     cifar_tested=20,
+    caltech_classes=5,
+    digits=(40, 20),
     search=(
         *("--trials", "7", "--folds", "1", "--epochs", "2", "--confirm-folds", "2", "--fold-size", "100"),
         *("--proxy-model", "tiny"),
@@ -122,7 +128,11 @@ def _closest_baseline(file: PolicyFile) -> str:
     """The one of the smallest lead in the confirmation of the search that ``file`` is from."""
     evidence: Any = file.evidence
     name = next(row["name"] for row in evidence["confirmation"] if row["number"] == evidence["recommended"])
-    leads = [lead for lead in evidence["differences"] if lead["better"] == name]
+    leads = [
+        lead
+        for lead in evidence["differences"]
+        if lead["better"] == name and lead["worse"] in BASELINE_POLICIES
+    ]
     return str(min(leads, key=lambda lead: lead["mean"])["worse"])
 
 
