@@ -20,6 +20,10 @@ from pydantic_core import CoreSchema, to_json
 
 from augsearch.policies.policy import Policy
 
+ClassBalance = Literal["loss", "sampling", "logit-adjustment"]
+"""How classes of unequal size are evened out: rare ones weigh more in the loss, are drawn as often as others,
+or logits are adjusted by the classes' shares."""
+
 
 class Distillation(BaseModel):
     """Learning from a teacher: α·T²·KL(teacher at T ‖ student at T) + (1 − α)·CE(hard labels).
@@ -203,6 +207,8 @@ class Training(BaseModel):
     distillation: Distillation | None = None
     transfer: Transfer | None = None
     semi: SerializeAsAny[Semi] | None = None
+    class_balance: ClassBalance | None = Field(default=None, exclude_if=lambda value: value is None)
+    """How rare classes are made up for; left out of the file where nothing is done, as files of old are."""
 
     @property
     def asks_teacher(self) -> bool:

@@ -33,6 +33,6 @@ def command(policy_file: Path, **flags: Any) -> None:
     from augsearch.search.pipelines.train import train_from_file
     from augsearch.search.settings.files import load_settings
 
-    overrides = {name: flags.pop(name) for name in ("mixing", "temperature", "alpha")}
+    overrides = {name: flags.pop(name) for name in ("mixing", "temperature", "alpha", "class_balance")}
     settings = load_settings(None, flags)
     train_from_file(settings, policy_file, {**overrides, "teacher_view": flags["teacher_view"]}, Display())

@@ -204,7 +204,10 @@ def overridden(file: PolicyFile, settings: Settings, flags: dict[str, Any]) -> P
     elif transfer is not None and rates:
         transfer = transfer.model_copy(update={name: settings.value(name) for name in rates})
     semi = wanted_semi(file, settings)
-    training = training.model_copy(update={"distillation": distillation, "transfer": transfer, "semi": semi})
+    changed: dict[str, Any] = {"distillation": distillation, "transfer": transfer, "semi": semi}
+    if (balance := flags.get("class_balance")) is not None:
+        changed["class_balance"] = None if balance == "none" else balance
+    training = training.model_copy(update=changed)
     return file.model_copy(update={"policy": policy, "training": training})
 
 

@@ -59,6 +59,7 @@ def _named_where_set(settings: Settings, data: Data) -> dict[str, str]:
         "pruner": settings.search.pruner if settings.search.pruner != "wilcoxon" else None,
         "scored": _scored_where_fewer(data.workspace),
         "rare classes": _rare_in_words(settings),
+        "class balance": settings.space.class_balance,
         "validation": data.target.fingerprint[:12] if data.target else None,
         # Until there was one for each fold, it was trained once, on the whole training part.
         "trained teacher": "of each fold" if _trains_teacher(data.workspace) else None,

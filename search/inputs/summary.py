@@ -31,6 +31,11 @@ MOST_MEASURED = 10_000
 
 EXAMPLES = 3
 
+UNEQUAL = 3
+"""How many times as large as the smallest the largest class may be before it is said."""
+FAIR_TO_RARE = ("balanced-accuracy", "macro-f1")
+"""The metrics that count all classes alike."""
+
 
 def keep_summary(study: optuna.Study, source: str | None, data: Data) -> dict[str, Any]:
     """The summary of ``data``, which was opened from ``source``; made where ``study`` has none yet."""
@@ -82,6 +87,30 @@ def overlap_in_words(summary: dict[str, Any]) -> str | None:
     images = "image is" if sum(one["count"] for one in found.values()) == 1 else "images are"
     example = next(iter(found.values()))["examples"][0]
     return f"{counted} {images} also in train ({example}, say): figures on them flatter; remove the copies"
+
+
+def imbalance_in_words(summary: dict[str, Any], metric: str, balance: str) -> str | None:
+    """One line where the largest class trained on has over three times the images of the smallest; else None.
+
+    ``metric`` and ``balance`` are what the run compares by, and does for rare classes.
+    """
+    counts = {name: number for name, number in summary["counts"]["train"].items() if number}
+    if not counts:
+        return None
+    most, least = max(counts, key=counts.__getitem__), min(counts, key=counts.__getitem__)
+    ratio = counts[most] / counts[least]
+    if ratio <= UNEQUAL:
+        return None
+    said = (
+        f"{most} has {ratio:.0f} times as many training images as {least} "
+        f"({counts[most]:,}, {counts[least]:,})"
+    )
+    advice = []
+    if metric not in FAIR_TO_RARE:
+        advice.append(f"{metric} says little of rare classes, --metric {FAIR_TO_RARE[0]} does")
+    if balance == "none":
+        advice.append("--class-balance search tries what helps them")
+    return f"{said}{': ' if advice else ''}{'; '.join(advice)}"
 
 
 def _counts(labels: NDArray[np.int64], classes: tuple[str, ...]) -> dict[str, int]:

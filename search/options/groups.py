@@ -28,6 +28,7 @@ from augsearch.search.options.registered import engines, metrics, techniques
 EXISTING = click.Path(path_type=Path)
 SAMPLERS = ("tpe", "random")
 PRUNERS = ("wilcoxon", "hyperband", "median", "none")
+CLASS_BALANCES = ("loss", "sampling", "logit-adjustment")
 NETWORKS = "tiny, small, medium, wide, torchvision:NAME, timm:NAME or a .safetensors file"
 
 Decorator = Callable[..., Any]
@@ -91,6 +92,20 @@ def search_options() -> list[Decorator]:
         option(SEARCH, "--sampler", type=click.Choice(SAMPLERS), help="What proposes candidates. [tpe]"),
         option(SEARCH, "--pruner", type=click.Choice(PRUNERS), help="What stops losers early. [wilcoxon]"),
         option(SEARCH, "--seed", type=click.INT, help="Everything random follows from it. [0]"),
+    ]
+
+
+def balance_options(*more: str) -> list[Decorator]:
+    """What is done for rare classes; ``more``: what --class-balance takes beside the ways there are."""
+    default = "none" if "search" in more else "the policy file's"
+    return [
+        option(
+            SEARCH if "search" in more else FINAL,
+            "--class-balance",
+            type=click.Choice(["none", *CLASS_BALANCES, *more]),
+            help="For rare classes: weigh them in the loss, draw them as often, or adjust logits. "
+            f"[{default}]",
+        )
     ]
 
 

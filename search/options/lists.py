@@ -21,6 +21,7 @@ from augsearch.search.options.groups import (
     EXISTING,
     NETWORKS,
     Decorator,
+    balance_options,
     confirmation_options,
     data_options,
     engine_options,
@@ -47,6 +48,7 @@ def training_options() -> list[Decorator]:
         *engine_options(),
         *data_options(FIRST),
         *proxy_options(),
+        *balance_options("search"),
         *transfer_options("none", "head", "full", "search"),
         *teacher_options(),
         *unlabeled_options(FIRST, searched=True),
@@ -162,6 +164,7 @@ def train_options(command: Callable[..., None]) -> Callable[..., None]:
             help="To train at, if another. [that of the network's weights]",
         ),
         *recipe_options(),
+        *balance_options(),
         option(
             FINAL,
             "--mixing",

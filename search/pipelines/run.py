@@ -24,7 +24,7 @@ from augsearch.search.final.train import log_final, train_and_test
 from augsearch.search.inputs.identity import identity_of, study_name
 from augsearch.search.inputs.prepare import make_folder, open_data
 from augsearch.search.inputs.run_data import Data
-from augsearch.search.inputs.summary import keep_summary, overlap_in_words
+from augsearch.search.inputs.summary import imbalance_in_words, keep_summary, overlap_in_words
 from augsearch.search.pipelines.budgeted import Outlook, final_cost, planned, task_of, trained_on_of
 from augsearch.search.pipelines.confirming import Confirming
 from augsearch.search.pipelines.refine import refine
@@ -87,8 +87,10 @@ def run(
     make_folder(output)
     with only_driver(name):
         study = study_of(settings, data, name)
-        if (overlap := overlap_in_words(keep_summary(study, settings.data.source, data))) is not None:
-            display.line(overlap)
+        summary, search = keep_summary(study, settings.data.source, data), settings.search
+        unequal = imbalance_in_words(summary, search.metric, search.class_balance)
+        for said in filter(None, (overlap_in_words(summary), unequal)):
+            display.line(said)
         study.set_user_attr("settings", settings.flat())
         study.set_user_attr("output", str(output))
         tracker = _track(settings, data, study)

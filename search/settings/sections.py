@@ -98,6 +98,8 @@ class SearchSettings(Section):
     pruner: Pruner = "wilcoxon"
     operations: tuple[str, ...] = RANDAUGMENT
     """Those that are searched over: names, and names of sets."""
+    class_balance: Literal["none", "loss", "sampling", "logit-adjustment", "search"] = "none"
+    """What is done for rare classes."""
     timeout: Positive | None = None
     """Seconds after which no more trials begin; None: no limit."""
 

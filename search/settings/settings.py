@@ -167,6 +167,7 @@ class Settings(Section):
             teacher_view=self.teacher.view if self.with_teacher else None,
             transfer="search" if searched else self.transfer_of(self.proxy.model),
             semi=self._semi_space if self.unlabeled.wanted else None,
+            class_balance=None if self.search.class_balance == "none" else self.search.class_balance,
         )
 
     @property

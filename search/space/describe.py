@@ -20,6 +20,8 @@ def describe(candidate: Candidate) -> str:
     words = ", ".join(parts) or "no augmentation"
     if candidate.transfer is not None:
         words += f", {' '.join(_words('transfer', candidate.transfer))}"
+    if candidate.class_balance is not None:
+        words += f", {' '.join(_words('balance', candidate))}"
     if candidate.semi is not None:
         words += f"; {' '.join(_semi_words(candidate.semi))}"
     return words
@@ -34,6 +36,8 @@ def explain(candidate: Candidate) -> str:
         parts.append(", ".join(_words("distillation", candidate.distillation, full=True)))
     if candidate.transfer is not None:
         parts.append(", ".join(_words("transfer", candidate.transfer, full=True)))
+    if candidate.class_balance is not None:
+        parts.append(", ".join(_words("balance", candidate, full=True)))
     if candidate.semi is not None:
         parts.append(", ".join(_semi_words(candidate.semi, full=True)))
     return "; ".join(parts)

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 from augsearch.policies import MAX_MAGNITUDE, Distillation, Policy, Transfer
+from augsearch.search.space.balance import CLASS_BALANCE
 from augsearch.search.space.borders import BORDERS, MEANING, border_of, border_words, written
 from augsearch.search.space.dimension import (
     Dimension,
@@ -38,7 +39,7 @@ from augsearch.search.space.ranges import SWITCH, Choice, Integer, Real
 from augsearch.search.space.space import ON, TECHNIQUES, Space
 from augsearch.search.space.steps import Flip, Leave, Normal, Redraw, Stay, Toss, Uniform, Whole
 
-Section = Literal["policy", "distillation", "transfer", "semi"]
+Section = Literal["policy", "distillation", "transfer", "semi", "balance"]
 """The settings that a dimension is a field of."""
 
 Declared = Dimension | Callable[[str], Dimension]
@@ -179,9 +180,8 @@ _POLICY: list[Declared] = [
 ]
 
 
-def _distil_full(distillation: Distillation) -> str:
-    share = f"learning {100 * distillation.alpha:.0f} % from a teacher"
-    return f"{share}, at temperature {distillation.temperature:.1f}"
+def _distil_full(own: Distillation) -> str:
+    return f"learning {100 * own.alpha:.0f} % from a teacher, at temperature {own.temperature:.1f}"
 
 
 _DISTILLATION: list[Declared] = [
@@ -288,9 +288,7 @@ _SEMI: list[Declared] = [
         default=1.0,
         step=Normal(0.5),
         lands=field("weight"),
-        words=Words(
-            "the weight of the unlabeled images' loss, λ", lambda semi: f"λ={semi.weight:.2g}", silent
-        ),
+        words=Words("the weight of the unlabeled images' loss, λ", lambda own: f"λ={own.weight:.2g}", silent),
     ),
     Dimension(
         "unlabeled_ratio",
@@ -382,6 +380,7 @@ DIMENSIONS: dict[Section, list[Declared]] = {
     "distillation": _DISTILLATION,
     "transfer": _TRANSFER,
     "semi": _SEMI,
+    "balance": [CLASS_BALANCE],
 }
 """All dimensions, by their section."""
 

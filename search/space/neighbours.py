@@ -27,6 +27,8 @@ def neighbour(params: dict[str, Any], space: Space, rng: np.random.Generator) ->
         near |= _moved(dimensions("distillation"), params, rng)
     if space.transfer == "search":
         near |= _moved(dimensions("transfer"), params, rng)
+    if space.class_balance == "search":
+        near |= _moved(dimensions("balance"), params, rng)
     if space.semi:
         near |= _near_semi(params, space, space.semi, rng)
     return near

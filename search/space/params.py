@@ -19,6 +19,8 @@ def baseline_params(baseline: Baseline, space: Space) -> dict[str, Any]:
         params |= _default_params(dimensions("distillation"))
     if space.transfer == "search":
         params |= _default_params(dimensions("transfer"))
+    if space.class_balance == "search":
+        params |= _default_params(dimensions("balance"))
     if space.semi:
         params |= semi_params(baseline.semi, space.semi) if baseline.semi else {"semi": "none"}
     return params

@@ -45,6 +45,9 @@ def parts_of(candidate: Candidate) -> list[Part]:
     ]
     if candidate.distillation is not None:
         parts.append(Part("distillation", candidate.model_copy(update={"distillation": None})))
+    if candidate.class_balance is not None:
+        name = f"class balance by {candidate.class_balance}"
+        parts.append(Part(name, candidate.model_copy(update={"class_balance": None})))
     if candidate.semi is not None:
         if candidate.semi.policy is not None:
             shared = candidate.semi.model_copy(update={"policy": None})

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from augsearch.policies import TRIVIALAUGMENT, Policy, Semi, Transfer
+from augsearch.policies.training import ClassBalance
 from augsearch.trainers.semi.techniques import load_techniques
 
 ON = 0.5
@@ -75,6 +76,8 @@ class Space:
     """How the proxies' weights are used: always so, or searched; None: they have none."""
     semi: SemiSpace | None = None
     """How unlabeled images are used; None: there are none."""
+    class_balance: ClassBalance | Literal["search"] | None = None
+    """What is done for rare classes: always so, or searched; None: nothing."""
     edition: int = EDITION
     """Which baselines and dimensions there are."""
     mean: tuple[int, int, int] = GREY

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from augsearch.policies import Distillation, Policy, Semi, Transfer
+from augsearch.policies.training import ClassBalance
 from augsearch.search.space.borders import DATA_MEAN
 from augsearch.search.space.dimension import Dimension
 from augsearch.search.space.dimensions import dimensions, policy_dimensions
@@ -42,7 +43,13 @@ def suggest(trial: BaseTrial, space: Space) -> Candidate:
         semi = _suggest_semi(trial, space, space.semi)
     if baseline is not None:
         policy, semi = baseline.policy, baseline.semi
-    return Candidate(policy=policy, distillation=distillation, transfer=transfer, semi=semi)
+    return Candidate(
+        policy=policy,
+        distillation=distillation,
+        transfer=transfer,
+        semi=semi,
+        class_balance=_suggest_balance(trial, space),
+    )
 
 
 def _suggest_policy(trial: BaseTrial, space: Space, operations: tuple[str, ...], prefix: str = "") -> Policy:
@@ -66,6 +73,14 @@ def _suggest_distillation(trial: BaseTrial, teacher_view: Literal["same", "clean
     if not chosen["distillation"]:
         return None
     return Distillation(**_fields(declared, chosen), teacher_view=teacher_view)
+
+
+def _suggest_balance(trial: BaseTrial, space: Space) -> ClassBalance | None:
+    if space.class_balance != "search":
+        return space.class_balance
+    declared = dimensions("balance")
+    found: ClassBalance | None = _fields(declared, _values(trial, declared))["class_balance"]
+    return found
 
 
 def _suggest_transfer(trial: BaseTrial) -> Transfer:

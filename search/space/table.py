@@ -19,6 +19,7 @@ SECTIONS: dict[Section, tuple[str, str]] = {
         "technique itself is searched with `--semi search`. Where `unlabeled_policy` is `own`, all "
         "dimensions of the policy are searched once more, with names that begin with `unlabeled_`.",
     ),
+    "balance": ("Classes of unequal size", "A field of `Training`; searched with `--class-balance search`."),
 }
 """The title of each section, and when it is searched."""
 

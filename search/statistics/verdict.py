@@ -229,7 +229,9 @@ def _parts(candidate: Finalist | None, finalists: Finalists) -> tuple[Part, ...]
     for control in own:
         if control.same_help:
             found.append(Part("its policy", finalists.lead(candidate, control)))
-            found.append(Part("its teacher or unlabeled images", finalists.lead(control, baseline)))
+            found.append(
+                Part("its teacher, unlabeled images or class balance", finalists.lead(control, baseline))
+            )
         else:
             found.append(Part("as many image passes without them", finalists.lead(control, baseline)))
     return tuple(found)

@@ -91,7 +91,10 @@ def _wanted(finalists: Sequence[Entry]) -> list[tuple[Candidate, frozenset[int],
             wanted.setdefault(candidate, (set(), same_help, name))[0].add(of.number)
 
     for one in finalists:
-        helped = one.candidate.distillation is not None or one.candidate.semi != best.candidate.semi
+        helped = one.candidate.distillation is not None or (
+            (one.candidate.semi, one.candidate.class_balance)
+            != (best.candidate.semi, best.candidate.class_balance)
+        )
         if one.baseline or not helped:
             continue
         same = one.candidate.model_copy(update={"policy": best.candidate.policy, "passes": 1.0})

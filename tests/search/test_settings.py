@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from augsearch.policies import OPERATION_SETS, RANDAUGMENT, Transfer, UserError
+from augsearch.policies.training import ClassBalance
+from augsearch.search.options.groups import CLASS_BALANCES
 from augsearch.search.settings.files import load_settings, show_settings
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import Space
@@ -202,3 +204,7 @@ HUB = {"proxy_model": RESNET, "weights": "hub", "teacher": "none"}
 )
 def test_the_space_is_what_the_flags_leave_open(flags: dict[str, Any], space: Space) -> None:
     assert load_settings(None, flags).space == space
+
+
+def test_the_options_name_every_balance_of_classes() -> None:
+    assert get_args(ClassBalance) == CLASS_BALANCES

@@ -269,6 +269,7 @@ def _training(run: _Run) -> Iterator[EpochResult | Labeling]:
         device=run.device,
         distillation=job.file.training.distillation,
         teacher=teacher.network if teacher else None,
+        class_balance=job.file.training.class_balance,
         shard=run.shard,
     )
     if run.given_up:

@@ -114,6 +114,7 @@ def _trained(
         device=device,
         distillation=candidate.distillation,
         teacher=teacher,
+        class_balance=candidate.class_balance,
     )
     spec = spec_for(workspace, proxy.model, proxy.weights, proxy.input_size)
     model, _ = prepared(spec, proxy.weights, weights_seed)

@@ -14,6 +14,7 @@ from augsearch.policies import Distillation, Mix, Policy, draw_mix
 from augsearch.trainers.evaluation.inference import to_tensor
 from augsearch.trainers.evaluation.metrics import Logits
 from augsearch.trainers.system.threads import in_order
+from augsearch.trainers.training.balance import order_of
 from augsearch.trainers.training.batch import Batch, UnlabeledBatch
 from augsearch.trainers.training.losses import softened
 from augsearch.trainers.training.setup import TrainingSetup
@@ -34,7 +35,7 @@ def batches(setup: TrainingSetup, epoch: int, pool: UnlabeledPool | None = None)
     """One epoch in random order, augmented and mixed; the images that fill no batch are left out."""
     data, shard = setup.data, setup.shard
     size = batch_size_of(len(data.labels), setup.recipe.batch_size)
-    order = np.random.default_rng([setup.seed, epoch]).permutation(len(data.labels))
+    order = order_of(setup.class_balance, data.labels, np.random.default_rng([setup.seed, epoch]))
     steps = [
         order[start : start + size][shard.rank :: shard.size]
         for start in range(0, len(order) - size + 1, size)

@@ -18,6 +18,7 @@ import torch
 from augsearch.policies import UserError
 from augsearch.trainers.evaluation.metrics import TrainingDivergedError
 from augsearch.trainers.system.devices import autocast, precision_on
+from augsearch.trainers.training.balance import balance_of
 from augsearch.trainers.training.batch import Batch
 from augsearch.trainers.training.learner import Learner
 from augsearch.trainers.training.loader import batch_size_of, batches, steps_of
@@ -155,7 +156,9 @@ class _Objective:
 
 def _objective(learner: Learner, setup: TrainingSetup, pool: UnlabeledPool | None) -> _Objective:
     distillation, smoothing = setup.distillation, setup.recipe.label_smoothing
-    labeled = distilled(distillation, smoothing) if distillation else supervised(smoothing)
+    data = setup.data
+    balance = balance_of(setup.class_balance, data.labels, data.num_classes, setup.device)
+    labeled = distilled(distillation, smoothing, balance) if distillation else supervised(smoothing, balance)
     unlabeled = pool.loss(learner, setup) if pool is not None else None
     return _Objective(_asking_teacher(setup), labeled, unlabeled)
 

@@ -9,28 +9,32 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from augsearch.policies import Distillation
+from augsearch.trainers.training.balance import UNBALANCED, Balance
 from augsearch.trainers.training.batch import Batch
 
 Loss = Callable[[Tensor, Batch], Tensor]
 """``loss(logits, batch)`` → the mean over the batch; logits (B, K)."""
 
 
-def supervised(label_smoothing: float) -> Loss:
+def supervised(label_smoothing: float, balance: Balance = UNBALANCED) -> Loss:
     """Cross-entropy with the labels."""
 
     def loss(logits: Tensor, batch: Batch) -> Tensor:
-        return F.cross_entropy(logits, batch.targets, label_smoothing=label_smoothing)
+        if balance.offsets is not None:
+            logits = logits + balance.offsets
+        return F.cross_entropy(logits, batch.targets, balance.weights, label_smoothing=label_smoothing)
 
     return loss
 
 
-def distilled(distillation: Distillation, label_smoothing: float) -> Loss:
+def distilled(distillation: Distillation, label_smoothing: float, balance: Balance = UNBALANCED) -> Loss:
     """α·T²·KL(teacher at T ‖ student at T) + (1 − α)·CE(labels).
 
-    T² keeps the gradient's size when T changes (Hinton, Vinyals and Dean 2015, arXiv:1503.02531, §2).
+    T² keeps the gradient's size when T changes (Hinton, Vinyals and Dean 2015, arXiv:1503.02531, §2). The
+    ``balance`` of classes is the labels' alone.
     """
     temperature, alpha = distillation.temperature, distillation.alpha
-    hard = supervised(label_smoothing)
+    hard = supervised(label_smoothing, balance)
 
     def loss(logits: Tensor, batch: Batch) -> Tensor:
         if batch.teacher is None:

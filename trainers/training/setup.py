@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from augsearch.policies import Distillation, Policy
+from augsearch.policies.training import ClassBalance
 from augsearch.trainers.data.views import TrainingImages
 from augsearch.trainers.training.distributed import ALONE, Shard
 from augsearch.trainers.training.recipe import Recipe
@@ -32,5 +33,7 @@ class TrainingSetup:
     (``data.teacher``), as its ``teacher_view`` says."""
     teacher: nn.Module | None = None
     """In evaluation mode, on ``device``; takes what the student takes."""
+    class_balance: ClassBalance | None = None
+    """What is done for rare classes."""
     shard: Shard = ALONE
     """The share of each batch that is trained on in this process."""

@@ -8,6 +8,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAn
 from pydantic_core import PydanticKnownError
 
 from augsearch.policies import Distillation, Policy, Semi, Training, Transfer
+from augsearch.policies.training import ClassBalance
 from augsearch.trainers.evaluation.metrics import ACCURACY, METRICS
 
 
@@ -33,11 +34,18 @@ class Candidate(BaseModel):
     semi: SerializeAsAny[Semi] | None = None
     passes: float = Field(default=1.0, gt=0, le=100, allow_inf_nan=False)
     """How many times as long as usual it trains, to be compared with what takes more than one training."""
+    class_balance: ClassBalance | None = Field(default=None, exclude_if=lambda value: value is None)
+    """How rare classes are made up for; not said where nothing is done, as candidates of old don't."""
 
     @property
     def training(self) -> Training:
         """What a policy file says of how to train."""
-        return Training(distillation=self.distillation, transfer=self.transfer, semi=self.semi)
+        return Training(
+            distillation=self.distillation,
+            transfer=self.transfer,
+            semi=self.semi,
+            class_balance=self.class_balance,
+        )
 
 
 SELF = "self"

@@ -15,7 +15,7 @@ from PIL import Image
 from augsearch.search.console import Display
 from augsearch.search.inputs.prepare import open_data
 from augsearch.search.inputs.run_data import Data
-from augsearch.search.inputs.summary import keep_summary, overlap_in_words, summary_of
+from augsearch.search.inputs.summary import imbalance_in_words, keep_summary, overlap_in_words, summary_of
 from augsearch.search.settings.files import load_settings
 from augsearch.trainers.data.images import image_paths
 
@@ -123,3 +123,32 @@ def test_a_study_keeps_its_summary(stripes: str) -> None:
     assert study.user_attrs["data summary"] == made == summary_of(stripes, data)
     study.set_user_attr("data summary", {"kept": True})
     assert keep_summary(study, stripes, data) == {"kept": True}
+
+
+@pytest.mark.parametrize(
+    ("metric", "balance", "said"),
+    [
+        (
+            "accuracy",
+            "none",
+            "cats has 4 times as many training images as owls (41, 10): "
+            "accuracy says little of rare classes, --metric balanced-accuracy does; --class-balance search tries what helps them",
+        ),
+        (
+            "balanced-accuracy",
+            "none",
+            "cats has 4 times as many training images as owls (41, 10): "
+            "--class-balance search tries what helps them",
+        ),
+        ("macro-f1", "loss", "cats has 4 times as many training images as owls (41, 10)"),
+    ],
+)
+def test_classes_of_very_unequal_size_are_named_with_what_shows_and_helps(
+    metric: str, balance: str, said: str
+) -> None:
+    summary = {"counts": {"train": {"cats": 41, "dogs": 20, "owls": 10, "empty": 0}}}
+    assert imbalance_in_words(summary, metric, balance) == said
+
+
+def test_three_to_one_is_usual() -> None:
+    assert imbalance_in_words({"counts": {"train": {"cats": 30, "dogs": 10}}}, "accuracy", "none") is None

@@ -8,7 +8,15 @@ from typing import Any
 import optuna
 import pytest
 
-from augsearch.policies import Distillation, Policy, PolicyFile, Training, write_policy
+from augsearch.policies import (
+    Distillation,
+    Policy,
+    PolicyFile,
+    Training,
+    UserError,
+    read_policy,
+    write_policy,
+)
 from augsearch.search.console import Display
 from augsearch.search.pipelines.run import Outcome, next_steps, run
 from augsearch.search.settings.settings import Settings
@@ -44,6 +52,18 @@ def test_the_next_training_is_told_what_the_run_was_told(
     write_policy(PolicyFile(policy=Policy(), training=training), path)
     words = next_steps(Settings.of(**said), Outcome("study", VERDICT, path, None))
     assert words.splitlines()[-1].strip() == train
+
+
+def test_a_balance_of_classes_reaches_every_candidate_the_policy_file_and_the_study(stripes: str) -> None:
+    small = {"proxy_model": "tiny", "epochs": 1, "folds": 1, "fold_size": 24, "confirm_folds": 2, "trials": 7}
+    usual = {"data": stripes, "teacher": "none", "engine": "inline", "final": False, **small}
+    found = run(Settings.of(**usual, study="s", class_balance="loss"), Display())
+    assert read_policy(found.policy_file).training.class_balance == "loss"
+    study = optuna.load_study(study_name="s", storage="sqlite:///mlruns/studies.db")
+    kept = [trial.user_attrs["candidate"]["class_balance"] for trial in study.trials]
+    assert kept == ["loss"] * 7
+    with pytest.raises(UserError, match="class balance"):
+        run(Settings.of(**usual, study="s"), Display())
 
 
 def test_a_timeout_that_ended_a_search_changes_nothing_when_it_is_given_again(

@@ -28,6 +28,7 @@ FIELDS: dict[Section, set[str]] = {
     "policy": set(Policy.model_fields),
     "distillation": set(Distillation.model_fields),
     "transfer": set(Transfer.model_fields),
+    "balance": {"class_balance"},
     "semi": {name for technique in TECHNIQUES for name in fields_of(technique)},
 }
 DECLARED = {

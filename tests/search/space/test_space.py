@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import optuna
@@ -11,7 +11,8 @@ import pytest
 from augsearch.policies import OPERATION_SETS, OPERATIONS, RANDAUGMENT, TRIVIALAUGMENT, Policy, Transfer
 from augsearch.policies.planner import encode
 from augsearch.policies.policy import CROP_MAGNITUDE
-from augsearch.search.space.describe import describe
+from augsearch.policies.training import ClassBalance
+from augsearch.search.space.describe import describe, explain
 from augsearch.search.space.dimensions import policy_dimensions
 from augsearch.search.space.neighbours import neighbour
 from augsearch.search.space.params import baseline_params
@@ -32,6 +33,7 @@ SPACES: dict[str, Space] = {
     "transfer": Space(RANDAUGMENT, transfer="search"),
     "everything": Space(RANDAUGMENT, "same", "search"),
     "full": Space(RANDAUGMENT, transfer=FULL),
+    "balance": Space(RANDAUGMENT, class_balance="search"),
     "head": Space(RANDAUGMENT, "same", HEAD),
 }
 
@@ -138,6 +140,20 @@ def test_an_enqueued_baseline_comes_out_as_itself(name: str, space: Space) -> No
         assert candidate.transfer == (Transfer(mode="full") if space.transfer == "search" else space.transfer)
         # Everything that is asked for was said, so no sampler has a word in it.
         assert kept.items() <= params.items()
+
+
+def test_a_balance_of_classes_is_searched_or_the_same_for_all() -> None:
+    space = SPACES["balance"]
+    params = baseline_params(Baseline(BASELINE_POLICIES["none"]), space)
+    near = [proposed(neighbour(params, space, np.random.default_rng(seed)), space)[0] for seed in range(40)]
+    assert {one.class_balance for one in near} == {None, *get_args(ClassBalance)}
+    assert proposed(params, space)[0].class_balance is None
+    always = Space(RANDAUGMENT, class_balance="loss")
+    for attributes in ({}, {"baseline": "none"}):
+        assert proposed(params, always, **attributes)[0].class_balance == "loss"
+    told = Candidate(policy=Policy(num_ops=0), class_balance="logit-adjustment")
+    assert describe(told) == "no augmentation, balance by logit-adjustment"
+    assert "logits are adjusted" in explain(told)
 
 
 FEW = [("cutout",), ("rotate", "hue"), OPERATION_SETS["colour"]]

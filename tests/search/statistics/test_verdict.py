@@ -205,7 +205,7 @@ def test_a_candidate_must_beat_its_own_controls_and_not_those_of_others() -> Non
     verdict = reach_verdict(of_the_best)
     assert (verdict.kind, verdict.recommended) == ("as good", 9)
     by_policy, by_help = verdict.parts
-    assert (by_policy.of, by_help.of) == ("its policy", "its teacher or unlabeled images")
+    assert (by_policy.of, by_help.of) == ("its policy", "its teacher, unlabeled images or class balance")
     assert by_policy.difference.mean == pytest.approx(-0.02, abs=0.005)
     assert by_help.difference.mean == pytest.approx(0.12, abs=0.005)
     assert (reach_verdict(of_the_other).kind, reach_verdict(of_the_other).parts) == ("as good", ())

@@ -98,3 +98,15 @@ def test_controls_keep_their_numbers_when_others_come() -> None:
     again, also = controls_for(own, [*BASELINES, one, other])
     assert (again.entry.number, also.entry.number) == (FIRST_CONTROL, FIRST_CONTROL + 1)
     assert len(controls(own)) == 2
+
+
+def test_a_balance_of_classes_is_help_that_takes_no_more_passes() -> None:
+    balanced = Candidate(policy=Policy(num_ops=1), class_balance="sampling")
+    (same,) = controls_for(study(), [*BASELINES, entry(7, None, balanced)])
+    assert same.entry.candidate == FLIPPED.model_copy(update={"class_balance": "sampling"})
+    assert same.same_help
+    everywhere = [
+        entry(one.number, one.name, one.candidate.model_copy(update={"class_balance": "sampling"}), one.score)
+        for one in BASELINES
+    ]
+    assert controls_for(study(), [*everywhere, entry(7, None, balanced)]) == []
