@@ -195,8 +195,12 @@ class Arrays:
         file = work / f"{key}-{len(self.labels)}.npz"
         if not file.exists():
             part = file.with_name(f".{file.stem}.part.npz")
-            parts = {} if self.parts is None else {"parts": self.parts}
-            np.savez(part, images=self.images, labels=self.labels, classes=np.array(self.classes), **parts)
+            arrays: dict[str, Any] = {
+                "images": self.images,
+                "labels": self.labels,
+                "classes": np.array(self.classes),
+            }
+            np.savez(part, **arrays | ({} if self.parts is None else {"parts": self.parts}))
             part.replace(file)
         source = str(file.resolve())
         return DataSet(key, title, source, open_images(source, image_size=None, cache=work / CACHE).cache)

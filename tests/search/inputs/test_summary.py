@@ -132,7 +132,8 @@ def test_a_study_keeps_its_summary(stripes: str) -> None:
             "accuracy",
             "none",
             "cats has 4 times as many training images as owls (41, 10): "
-            "accuracy says little of rare classes, --metric balanced-accuracy does; --class-balance search tries what helps them",
+            "accuracy says little of rare classes, --metric balanced-accuracy does; "
+            "--class-balance search tries what helps them",
         ),
         (
             "balanced-accuracy",
