@@ -131,7 +131,7 @@ def final_pixels(settings: Settings, data: Data) -> Pixels:
     wanted = settings.final.size or _native_side(settings) or cached
     paths = image_paths(settings.data.source, data.images)
     if paths is not None and wanted > SMALL_SIDE:
-        return OnDisk(paths, wanted, channels, settings.final.crop_scale)
+        return OnDisk(paths, wanted, channels, settings.final.crop_scale, kept_in=HOME / "cache")
     return Decoded(_at(wanted, settings.data.source, data.images, settings).images)
 
 

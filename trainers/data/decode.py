@@ -20,9 +20,6 @@ Pixels = NDArray[np.uint8]
 """An image, (S, S, 1) or (S, S, 3)."""
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom, in pixels."""
-Crop = Callable[[int, int], Box]
-"""Says, of an image's width and height, which part of it to take."""
-
 FORMATS = ("JPEG", "MPO", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA", "QOI")
 """Formats that are tried, whatever the suffix. Some others run programs (EPS) or need a vector renderer."""
 
@@ -51,14 +48,12 @@ class BadImageError(Exception):
     """An image that cannot be read; the message is the reason."""
 
 
-def decode_file(file: Path | bytes, size: int, crop: Crop | None = None) -> Pixels:
+def decode_file(file: Path | bytes, size: int) -> Pixels:
     """Decode an image file, turned upright, its shorter side scaled to ``size``, the centre kept.
 
     Args:
         file: where it is, or its bytes.
         size: side of the result in pixels.
-        crop: is told its width and height, before it is turned, and says which part to scale to a square
-            instead.
 
     Returns:
         uint8, (size, size, 1) if all its pixels are grey, else (size, size, 3), RGB.
@@ -69,7 +64,7 @@ def decode_file(file: Path | bytes, size: int, crop: Crop | None = None) -> Pixe
 
     def decode(image: ImageFile.ImageFile) -> Pixels:
         width, height = image.size
-        left, top, right, bottom = crop(width, height) if crop else centre(width, height)
+        left, top, right, bottom = centre(width, height)
         # Lets a JPEG decode at 1/2, 1/4 or 1/8 of its size; twice what is needed keeps it sharp.
         across, down = 2 * size * width / (right - left), 2 * size * height / (bottom - top)
         drafted = image.draft(None, (round(across), round(down)))
@@ -81,6 +76,43 @@ def decode_file(file: Path | bytes, size: int, crop: Crop | None = None) -> Pixe
         )
 
     return _read(file, decode)
+
+
+def decode_shrunk(file: Path, least: int) -> Pixels:
+    """Decode an image file, turned upright and whole, scaled down so that its shorter side is ``least``.
+
+    A smaller one stays as it is.
+
+    Returns:
+        uint8, (H, W, 1) if all its pixels are grey, else (H, W, 3), RGB.
+
+    Raises:
+        BadImageError: as ``decode_file``.
+    """
+
+    def decode(image: ImageFile.ImageFile) -> Pixels:
+        size = shrunk_size(*image.size, least)
+        # As in ``decode_file``: a JPEG is decoded at twice what is needed.
+        drafted = image.draft(None, (2 * size[0], 2 * size[1])) if size != image.size else None
+        width, height = image.size if drafted is None else drafted[1][2:]
+        image.load()
+        pixels, orientation = _eight_bit(image), _orientation(image)
+        if pixels.size != size:
+            box = (0, 0, width, height)
+            pixels = pixels.resize(size, Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
+        if orientation in _UPRIGHT:
+            pixels = pixels.transpose(_UPRIGHT[orientation])
+        return _grey_if_grey(np.asarray(pixels))
+
+    return _read(file, decode)
+
+
+def shrunk_size(width: int, height: int, least: int) -> tuple[int, int]:
+    """Width and height when the shorter of both is ``least``, if it is more."""
+    short = min(width, height)
+    if short <= least:
+        return width, height
+    return max(1, round(width * least / short)), max(1, round(height * least / short))
 
 
 def shorter_side(path: Path) -> int:
@@ -132,14 +164,14 @@ def fit(image: Image.Image, size: int, *, orientation: int = 1, box: Box | None 
     return _grey_if_grey(np.asarray(square))
 
 
-def fit_array(values: NDArray[Any], size: int) -> Pixels:
+def fit_array(values: NDArray[Any], size: int, box: Box | None = None) -> Pixels:
     """Do as ``fit`` for an array, (H, W) or (H, W, 1, 3 or 4), of a type that ``to_uint8`` takes."""
     pixels = to_uint8(values)
     if pixels.ndim == 3:
         pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels[..., :3]
-    if pixels.shape[:2] == (size, size):
+    if pixels.shape[:2] == (size, size) and box is None:
         return _grey_if_grey(pixels)
-    return fit(Image.fromarray(np.ascontiguousarray(pixels)), size)
+    return fit(Image.fromarray(np.ascontiguousarray(pixels)), size, box=box)
 
 
 def to_uint8(values: NDArray[Any]) -> Pixels:

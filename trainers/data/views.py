@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property
 from itertools import chain, groupby
 from mmap import mmap
 from operator import itemgetter
@@ -17,9 +17,17 @@ from numpy.typing import NDArray
 
 from augsearch.policies import Policy, UserError
 from augsearch.trainers.data.dataset import Indices
-from augsearch.trainers.data.decode import BadImageError, Box, decode_file, with_channels
+from augsearch.trainers.data.decode import (
+    BadImageError,
+    Box,
+    decode_file,
+    decode_shrunk,
+    fit_array,
+    with_channels,
+)
+from augsearch.trainers.data.photos import LARGER, KeptPhotos, least_side
 from augsearch.trainers.system.hashing import hashed_files
-from augsearch.trainers.system.threads import available_threads, in_order
+from augsearch.trainers.system.threads import at_once, in_order
 
 Result = TypeVar("Result")
 
@@ -167,20 +175,33 @@ class OnDisk:
 
     For images that nobody has looked at. ``readable`` leaves out what can't be read in either case.
     """
+    kept_in: Path | None = None
+    """The folder where photos are kept, scaled down, for the next epoch's crops; None: nowhere."""
     unreadable: dict[int, str] = field(default_factory=dict, init=False, repr=False)
     """Why a file could not be read, by its index, as far as this process knows."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Another process opens the kept photos for itself.
+        fields = (self.paths, self.side, self.channels, self.smallest_crop, self.replaces_unreadable)
+        return OnDisk, (*fields, self.kept_in)
 
     @property
     def made_by(self) -> str:
         """Which crops of the files are taken."""
-        return f"files at {self.side}, crops from {self.smallest_crop}"
+        return f"files at {self.side}, crops from {self.smallest_crop} of {LARGER} times that"
+
+    @cached_property
+    def _kept(self) -> KeptPhotos | None:
+        if self.kept_in is None:
+            return None
+        return KeptPhotos(self.kept_in, self.paths, self.side, self.channels)
 
     def training(
         self, chosen: Indices, labels: Indices, num_classes: int, teacher: NDArray[np.float32] | None
     ) -> TrainingImages:
         """The ``chosen`` files to learn from."""
         known = None if teacher is None else teacher[chosen]
-        return FileImages(self, chosen, labels[chosen], num_classes, known, available_threads())
+        return FileImages(self, chosen, labels[chosen], num_classes, known)
 
     def clean(self, chosen: Indices) -> Iterator[NDArray[np.uint8]]:
         """The ``chosen`` files: shorter side scaled, centre kept; in batches that are in step with them.
@@ -247,12 +268,22 @@ class OnDisk:
         )
 
     def _decoded(self, index: int, rng: np.random.Generator | None) -> NDArray[np.uint8]:
-        crop = None if rng is None else partial(random_box, smallest=self.smallest_crop, rng=rng)
         try:
-            return with_channels(decode_file(self.paths[index], self.side, crop), self.channels)
+            if rng is None:
+                return with_channels(decode_file(self.paths[index], self.side), self.channels)
+            return self._part(index, rng)
         except BadImageError as error:
             self.unreadable[index] = str(error)
             raise
+
+    def _part(self, index: int, rng: np.random.Generator) -> NDArray[np.uint8]:
+        """A random crop of the file, which is first scaled down to not much more than is trained at."""
+        if self._kept is not None:
+            photo = self._kept.read(index)
+        else:
+            photo = decode_shrunk(self.paths[index], least_side(self.side))
+        box = random_box(photo.shape[1], photo.shape[0], self.smallest_crop, rng)
+        return with_channels(fit_array(photo, self.side, box), self.channels)
 
     def _readable(self, portion: Indices) -> tuple[Indices, NDArray[np.uint8]]:
         indices, images = [], []
@@ -275,7 +306,8 @@ class FileImages:
     labels: Indices
     num_classes: int
     teacher: NDArray[np.float32] | None
-    threads: int
+    threads: int = 2
+    """That make batches ahead: each has its files read by all of the process's threads at once."""
     at_once: int = 1
 
     def views(self, chosen: Indices, policy: Policy, rng: np.random.Generator) -> NDArray[np.uint8]:
@@ -284,15 +316,16 @@ class FileImages:
         Raises:
             UserError: a file can't be read, nor any that may replace it.
         """
-        indices = [int(self.chosen[index]) for index in chosen]
-        if self.files.replaces_unreadable:
-            # Drawn for all alike: how often a file is tried must not decide what is drawn for the next.
-            seeds = [int(seed) for seed in rng.integers(2**63, size=len(indices))]
-            pairs = zip(indices, seeds, strict=True)
-            images = [self.files.read_or_another(index, self.chosen, seed) for index, seed in pairs]
-        else:
-            images = [self.files.read(index, rng) for index in indices]
-        return policy.augment(np.stack(images), rng)
+        # A seed for each: neither threads nor how often a file is tried decide what is drawn for the next.
+        seeds = rng.integers(2**63, size=len(chosen))
+
+        def read(numbered: tuple[np.int64, np.int64]) -> NDArray[np.uint8]:
+            index, seed = int(self.chosen[numbered[0]]), int(numbered[1])
+            if self.files.replaces_unreadable:
+                return self.files.read_or_another(index, self.chosen, seed)
+            return self.files.read(index, np.random.default_rng(seed))
+
+        return policy.augment(np.stack(at_once(read, zip(chosen, seeds, strict=True))), rng)
 
 
 def in_groups(function: Callable[[Indices], Result], groups: Iterable[Indices]) -> Iterator[list[Result]]:

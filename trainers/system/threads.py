@@ -4,6 +4,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -20,6 +21,19 @@ def available_cores() -> int:
 def available_threads() -> int:
     """Threads for reading and decoding: one a core, but at most 16."""
     return min(available_cores(), MOST_THREADS)
+
+
+@cache
+def _hands() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(available_threads(), thread_name_prefix="hand")
+
+
+def at_once(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """``function(item)`` for each item in order, on threads that the whole process shares.
+
+    ``function`` must not call this itself: it would wait for threads that wait for it.
+    """
+    return list(_hands().map(function, items))
 
 
 def in_order(

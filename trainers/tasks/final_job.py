@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,11 @@ class FinalPlan(BaseModel):
     """What decides which epoch, and in self-training which round, is the best."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+MOST_IN_MEMORY = 512 * 2**20
+"""Bytes of decoded images that are kept from epoch to epoch."""
+
+
+@dataclass(frozen=True, eq=False)
 class SelectionSet:
     """Labeled images, none of them trained on, by which the best epoch is selected."""
 
@@ -67,7 +72,17 @@ class SelectionSet:
 
     def scores(self, model: nn.Module, device: torch.device, metric: Metric = ACCURACY) -> Scores:
         """How ``model`` does on them, with the values of ``metric``."""
-        return score(predict(model, self.pixels.clean(self.rows), device), self.labels, metric)
+        images = self._in_memory if self._is_small else self.pixels.clean(self.rows)
+        return score(predict(model, images, device), self.labels, metric)
+
+    @property
+    def _is_small(self) -> bool:
+        return len(self.rows) * 3 * self.pixels.side**2 <= MOST_IN_MEMORY
+
+    @cached_property
+    def _in_memory(self) -> list[NDArray[np.uint8]]:
+        """The images in batches: they are looked at after every epoch."""
+        return list(self.pixels.clean(self.rows))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -496,7 +497,8 @@ def test_from_files_it_goes_on_too_with_any_number_of_threads(
     pixels = OnDisk(files, 12, 3)
 
     def cropped(name: str, threads: int) -> Generator[FinalEpoch, None, FinalModel]:
-        monkeypatch.setattr("augsearch.trainers.data.views.available_threads", lambda: threads)
+        hands = ThreadPoolExecutor(threads)
+        monkeypatch.setattr("augsearch.trainers.system.threads._hands", lambda: hands)
         return start(workspace, source.splits, tmp_path / f"{name}.safetensors", MIXED, 3, pixels=pixels)
 
     whole = finish(cropped("whole", 4))
