@@ -28,7 +28,7 @@ from augsearch.search.options.registered import engines, metrics, techniques
 EXISTING = click.Path(path_type=Path)
 SAMPLERS = ("tpe", "random")
 PRUNERS = ("wilcoxon", "hyperband", "median", "none")
-NETWORKS = "tiny, small, medium, wide, torchvision:NAME, timm:NAME or a .safetensors file"
+NETWORKS = "tiny, small, medium, wide, lite0, torchvision:NAME, timm:NAME or a .safetensors file"
 
 Decorator = Callable[..., Any]
 

@@ -11,7 +11,6 @@ from augsearch.policies import OPERATION_SETS, RANDAUGMENT, Transfer, UserError
 from augsearch.search.settings.files import load_settings, show_settings
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import Space
-from augsearch.trainers.models import names as networks
 
 
 def test_flags_override_the_file_and_the_file_the_defaults(tmp_path: Path) -> None:
@@ -129,17 +128,6 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 
 RESNET, VIT = "torchvision:resnet18", "torchvision:vit_b_16"
-
-
-def test_a_network_of_timm_needs_timm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(networks, "find_spec", lambda name: None if name == "timm" else object())
-    for field in ("proxy_model", "final_model", "teacher"):
-        with pytest.raises(
-            UserError, match=r"timm is not installed; pip install 'augsearch\[timm\]'"
-        ) as caught:
-            load_settings(None, {field: "timm:resnet18"})
-        assert "\n" not in str(caught.value)
-        load_settings(None, {field: RESNET})
 
 
 @pytest.mark.parametrize(
