@@ -111,7 +111,11 @@ def proxy_options() -> list[Decorator]:
 def transfer_options(*modes: str) -> list[Decorator]:
     """What networks that are not built in start from; ``modes``: what --transfer takes."""
     return [
-        option(TRANSFER, "--weights", help="hub, none, or a .pth or .safetensors file. [none]"),
+        option(
+            TRANSFER,
+            "--weights",
+            help="auto (from a cache or the hub), none (from scratch), a .pth or .safetensors file. [auto]",
+        ),
         option(
             TRANSFER,
             "--input-size",
@@ -122,7 +126,7 @@ def transfer_options(*modes: str) -> list[Decorator]:
             TRANSFER,
             "--transfer",
             type=click.Choice(modes),
-            help="How weights are used: train a new last layer, or all layers. [full]",
+            help="How weights are used: train a new last layer, or all layers; none: not at all. [full]",
         ),
         option(
             TRANSFER,
@@ -150,7 +154,7 @@ def teacher_options() -> list[Decorator]:
         option(
             TEACHER,
             "--teacher-weights",
-            help="Of a teacher not built in: hub, none or a file; then trained. [hub]",
+            help="Of a teacher not built in: auto, none or a file; then trained. [auto]",
         ),
         option(
             TEACHER,

