@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from augsearch.policies import Distillation, Mixing, PolicyFile, Semi, Training, UserError, read_policy
 from augsearch.policies.errors import explain
 from augsearch.search.inputs.run_data import Data
-from augsearch.search.settings.sections import HOME
+from augsearch.search.settings.sections import AUTO, HOME
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import TECHNIQUES
 from augsearch.trainers.data.dataset import SMALL_SIDE, ImageData, Indices
@@ -46,6 +46,8 @@ def final_key(policy_file: Path, settings: Settings, data: Data) -> str:
     file = with_transfer(read_policy(policy_file), settings)
     flat = settings.flat()
     decisive = {name: flat[name] for name in DECISIVE}
+    if decisive["teacher_weights"] == AUTO:
+        decisive["teacher_weights"] = "hub"  # as it was called when models of before were made
     parts = (
         file.policy.model_dump_json(),
         file.training.hashed(),
@@ -69,23 +71,20 @@ def with_transfer(file: PolicyFile, settings: Settings) -> PolicyFile:
     return file.model_copy(update={"training": file.training.model_copy(update={"transfer": transfer})})
 
 
-def with_weights(settings: Settings, file: PolicyFile) -> Settings:
-    """``settings`` with the weights that the file's transfer needs: the hub's where nothing else is said.
+def check_weights(settings: Settings, file: PolicyFile) -> None:
+    """Check that there are weights for the file's transfer, unless it is to be from scratch.
 
     Raises:
         UserError: the network has none.
     """
     transfer = file.training.transfer
-    if transfer is None or settings.transfer.mode == "none":
-        return settings
-    if settings.transfer.weights is None:
-        settings = settings.changed(weights="hub")
+    if transfer is None or "none" in (settings.transfer.mode, settings.transfer.weights):
+        return
     if settings.weights_of(settings.network) == "none":
         raise UserError(
             f"the policy asks for transfer {transfer.mode}, and network {settings.network} has no weights; "
-            "give --final-model torchvision:NAME, timm:NAME or a .safetensors file, or --transfer none"
+            "give --final-model lite0, torchvision:NAME, timm:NAME or a .safetensors file, or --transfer none"
         )
-    return settings
 
 
 def with_metric(settings: Settings, file: PolicyFile) -> Settings:
@@ -121,6 +120,7 @@ def plan_of(settings: Settings, file: PolicyFile, trained_on: int) -> FinalPlan:
         patience=settings.final.patience,
         processes=settings.final.processes,
         first_teacher=settings.unlabeled.first_teacher,
+        first_teacher_weights=settings.first_teacher_weights,
         metric=settings.search.metric,
     )
 

@@ -19,6 +19,7 @@ from augsearch.search.inputs.unlabeled import (
     sample_unlabeled,
     unlabeled_in_words,
 )
+from augsearch.search.inputs.weights import have_weights
 from augsearch.search.settings.sections import HOME, TRACKED, DataSettings
 from augsearch.search.settings.settings import Settings
 from augsearch.trainers.data.dataset import SMALL_SIDE, ImageData
@@ -47,8 +48,10 @@ def open_data(settings: Settings, display: Display, *, searched: bool = True) ->
     ``searched``: whether there is a search, and not the final training alone.
 
     Raises:
-        UserError: the data is bad, or a model that was given has learned from what it is scored on.
+        UserError: the data is bad, weights can't be had, or a model that was given has learned from what it
+            is scored on.
     """
+    have_weights(trained_networks(settings, searched=searched), display)
     images = _opened(settings, display)
     splits = split(
         images.labels, images.given, classes=images.classes, seed=settings.seed, limit=settings.data.limit
@@ -122,7 +125,7 @@ def _proxy_of(settings: Settings, splits: Splits, classes: int, teacher: str | N
         seed=settings.seed,
         device=settings.engine.device,
         teacher=teacher,
-        teacher_weights=_teacher_weights(settings),
+        teacher_weights=settings.teacher_weights,
         metric=settings.search.metric,
     )
 
@@ -160,18 +163,33 @@ def _named(settings: Settings, teacher: str | None) -> Iterator[tuple[str, str, 
     if teacher is not None and is_model_file(teacher):
         yield "--teacher", settings.teacher.network, teacher, "another teacher, or --teacher self", True
     elif teacher is not None and teacher != SELF and not is_built_in(teacher):
-        weights = settings.teacher.weights
+        weights = settings.teacher_weights
         if weights not in ("hub", "none"):
-            yield "--teacher-weights", weights, weights, "other --teacher-weights, or hub or none", True
+            yield "--teacher-weights", weights, weights, "other --teacher-weights, or auto or none", True
     for flag, network in (("--proxy-model", settings.proxy.model), ("--final-model", settings.network)):
         weights = settings.weights_of(network)
         if weights == network:
             yield flag, network, network, f"another {flag}", flag == "--proxy-model"
         elif weights not in ("hub", "none"):
-            yield "--weights", weights, weights, "other --weights, or hub or none", flag == "--proxy-model"
+            yield "--weights", weights, weights, "other --weights, or auto or none", flag == "--proxy-model"
     first = settings.unlabeled.first_teacher
     if first is not None and is_model_file(first):
         yield "--first-teacher", first, first, "another --first-teacher", False
+
+
+def trained_networks(settings: Settings, *, searched: bool) -> Iterator[tuple[str, str, str]]:
+    """All networks that may be trained: the flag of their weights, their name, their weights.
+
+    ``searched``: whether there is a search, and not the final training alone.
+    """
+    if searched:
+        yield "--weights", settings.proxy.model, settings.weights_of(settings.proxy.model)
+    if settings.final.train:
+        yield "--weights", settings.network, settings.weights_of(settings.network)
+    if settings.with_teacher:
+        yield "--teacher-weights", settings.teacher.network, settings.teacher_weights
+    if settings.unlabeled.first_teacher is not None:
+        yield "--weights", settings.unlabeled.first_teacher, settings.first_teacher_weights
 
 
 def resized(data: Data, fold_size: int, epochs: int) -> Data:
@@ -218,11 +236,6 @@ def _largest_side(settings: Settings) -> int:
     from augsearch.trainers.models.hubs import native
 
     return settings.transfer.input_size or native(settings.proxy.model).side
-
-
-def _teacher_weights(settings: Settings) -> str:
-    own = settings.teacher.network == SELF or is_built_in(settings.teacher.network)
-    return "none" if own else settings.teacher.weights
 
 
 def _teacher(settings: Settings) -> str | None:

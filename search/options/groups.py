@@ -29,7 +29,7 @@ EXISTING = click.Path(path_type=Path)
 SAMPLERS = ("tpe", "random")
 PRUNERS = ("wilcoxon", "hyperband", "median", "none")
 CLASS_BALANCES = ("loss", "sampling", "logit-adjustment")
-NETWORKS = "tiny, small, medium, wide, torchvision:NAME, timm:NAME or a .safetensors file"
+NETWORKS = "tiny, small, medium, wide, lite0, torchvision:NAME, timm:NAME or a .safetensors file"
 
 Decorator = Callable[..., Any]
 
@@ -126,7 +126,11 @@ def proxy_options() -> list[Decorator]:
 def transfer_options(*modes: str) -> list[Decorator]:
     """What networks that are not built in start from; ``modes``: what --transfer takes."""
     return [
-        option(TRANSFER, "--weights", help="hub, none, or a .pth or .safetensors file. [none]"),
+        option(
+            TRANSFER,
+            "--weights",
+            help="auto (from a cache or the hub), none (from scratch), a .pth or .safetensors file. [auto]",
+        ),
         option(
             TRANSFER,
             "--input-size",
@@ -137,7 +141,7 @@ def transfer_options(*modes: str) -> list[Decorator]:
             TRANSFER,
             "--transfer",
             type=click.Choice(modes),
-            help="How weights are used: train a new last layer, or all layers. [full]",
+            help="How weights are used: train a new last layer, or all layers; none: not at all. [full]",
         ),
         option(
             TRANSFER,
@@ -165,7 +169,7 @@ def teacher_options() -> list[Decorator]:
         option(
             TEACHER,
             "--teacher-weights",
-            help="Of a teacher not built in: hub, none or a file; then trained. [hub]",
+            help="Of a teacher not built in: auto, none or a file; then trained. [auto]",
         ),
         option(
             TEACHER,

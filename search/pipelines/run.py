@@ -29,7 +29,7 @@ from augsearch.search.pipelines.budgeted import Outlook, final_cost, planned, ta
 from augsearch.search.pipelines.confirming import Confirming
 from augsearch.search.pipelines.refine import refine
 from augsearch.search.race.race import Event, FoldDone, Race, TrialDone, TrialStarted
-from augsearch.search.race.resume import study_of, with_its_trials, with_usual_budget
+from augsearch.search.race.resume import as_begun, study_of, with_its_trials, with_usual_budget
 from augsearch.search.race.view import RaceView, show_verdict
 from augsearch.search.settings.files import show_settings
 from augsearch.search.settings.sections import HOME
@@ -80,8 +80,9 @@ def run(
         KeyboardInterrupt: stopped; the same command goes on.
     """
     began = clock() if began is None else began
+    settings = as_begun(settings)
     data = open_data(settings, display)
-    settings = with_its_trials(with_usual_budget(settings, data), data)
+    settings = as_begun(with_its_trials(with_usual_budget(settings, data), data), data)
     name = study_name(settings, data)
     output = settings.tracking.output or HOME / name
     make_folder(output)

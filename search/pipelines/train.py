@@ -9,10 +9,10 @@ from typing import Any
 from augsearch.policies import read_policy, write_policy
 from augsearch.search.console import Display
 from augsearch.search.final.plan import (
+    check_weights,
     overridden,
     with_metric,
     with_transfer,
-    with_weights,
 )
 from augsearch.search.final.train import train_and_test
 from augsearch.search.inputs.prepare import make_folder, open_data
@@ -37,7 +37,8 @@ def train_from_file(
         UserError: a file or the data is bad.
     """
     file = overridden(read_policy(policy_file), settings, flags)
-    settings = with_metric(with_weights(settings, file), file)
+    check_weights(settings, file)
+    settings = with_metric(settings, file)
     # The search's sample of unlabeled images is not wanted here: the final training takes all.
     data = open_data(settings.changed(semi="none"), display, searched=False)
     output = settings.tracking.output or _beside(policy_file)

@@ -10,6 +10,7 @@ from augsearch.policies import UserError
 from augsearch.search.inputs.identity import PLANNED_BY_BUDGET, identity_of, study_name
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.inputs.sealed_test import seal_test
+from augsearch.search.settings.sections import AUTO
 from augsearch.search.settings.settings import Settings
 from augsearch.search.studies.pruner import pruner_of
 from augsearch.search.studies.study import open_storage, open_study, space_of
@@ -51,6 +52,20 @@ def with_usual_budget(settings: Settings, data: Data) -> Settings:
     return budgeted
 
 
+def as_begun(settings: Settings, data: Data | None = None) -> Settings:
+    """``settings`` as their study was begun, if that was when no ``--weights`` meant from scratch.
+
+    ``data``: None: it is not open yet, and only a study that is named can be known.
+    """
+    if settings.given & {"weights", "transfer"} or (data is None and settings.tracking.study is None):
+        return settings
+    study = _known_study(settings, data)
+    said = study.user_attrs.get("settings") if study else None
+    if said is None or said.get("weights", AUTO) is not None:
+        return settings
+    return settings.changed(weights=Settings.recorded(said).transfer.weights)
+
+
 def with_its_trials(settings: Settings, data: Data) -> Settings:
     """``settings`` with as many trials as their study has by default, if it was made before there were more.
 
@@ -67,9 +82,10 @@ def with_its_trials(settings: Settings, data: Data) -> Settings:
     return settings
 
 
-def _known_study(settings: Settings, data: Data) -> optuna.Study | None:
-    """The study of these settings and data, where it was made before."""
-    storage, name = open_storage(settings.tracking.storage), study_name(settings, data)
+def _known_study(settings: Settings, data: Data | None) -> optuna.Study | None:
+    """The study of these settings and data, where it was made before; without data, the one that is named."""
+    storage = open_storage(settings.tracking.storage)
+    name = settings.tracking.study if data is None else study_name(settings, data)
     if name not in optuna.get_all_study_names(storage):
         return None
-    return optuna.load_study(storage=storage, study_name=name)
+    return optuna.load_study(storage=storage, study_name=str(name))

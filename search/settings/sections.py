@@ -29,6 +29,9 @@ def sqlite_file(address: str) -> Path | None:
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Side = Annotated[int, Field(ge=8, le=1024)]
 
+AUTO = "auto"
+"""Weights from where they lie nearest; ``hub``, as it was called once, means the same."""
+
 CANDIDATES = 12
 """Trials beside the baselines by default."""
 
@@ -55,8 +58,8 @@ class Flat:
 
 
 def _existing_weights(weights: str) -> str:
-    if weights not in ("hub", "none") and not Path(weights).is_file():
-        raise ValueError(f"must be hub, none or a file, and there is no file {weights}")
+    if weights not in (AUTO, "hub", "none") and not Path(weights).is_file():
+        raise ValueError(f"must be auto, none or a file, and there is no file {weights}")
     return weights
 
 
@@ -151,8 +154,8 @@ class TransferSettings(Section):
 
     mode: Annotated[Literal["none", "head", "full", "search"] | None, Flat("transfer")] = None
     """None: full for networks with weights."""
-    weights: str | None = None
-    """``hub``, ``none`` or a file; None: hub if there is a transfer."""
+    weights: str = AUTO
+    """``auto``: what networks of hubs learned elsewhere, unless the mode is none; ``none``; or a file."""
     input_size: Side | None = None
     """Side to which those networks resize the images; None: the one that their weights were trained at."""
     backbone_lr_scale: float = Field(default=Transfer(mode="full").backbone_lr_scale, gt=0, le=1)
@@ -160,8 +163,8 @@ class TransferSettings(Section):
 
     @field_validator("weights")
     @classmethod
-    def _weights_there(cls, weights: str | None) -> str | None:
-        return weights if weights is None else _existing_weights(weights)
+    def _weights_there(cls, weights: str) -> str:
+        return _existing_weights(weights)
 
 
 class TeacherSettings(Section):
@@ -169,8 +172,8 @@ class TeacherSettings(Section):
 
     network: Annotated[str, Flat("teacher")] = SELF
     """A network to train, a model file, one in MLflow, ``self`` (the student's own network) or ``none``."""
-    weights: Annotated[str, Flat("teacher_weights")] = "hub"
-    """``hub``, ``none`` or a file, of a teacher that is not built in."""
+    weights: Annotated[str, Flat("teacher_weights")] = AUTO
+    """``auto``, ``none`` or a file, of a teacher that is not built in."""
     view: Annotated[Literal["same", "clean"], Flat("teacher_view")] = "same"
     """What it looks at: the student's augmented images, or the originals."""
 

@@ -16,6 +16,7 @@ from pydantic import Field, field_validator, model_validator
 from augsearch.policies import Transfer
 from augsearch.search.settings.durations import seconds_of
 from augsearch.search.settings.sections import (
+    AUTO,
     ConfirmationSettings,
     DataSettings,
     EngineSettings,
@@ -31,7 +32,8 @@ from augsearch.search.settings.sections import (
 )
 from augsearch.search.space.space import TECHNIQUES, SemiSpace, Space
 from augsearch.trainers.evaluation.metrics import METRICS
-from augsearch.trainers.models.names import is_built_in, is_model_file
+from augsearch.trainers.models.names import hub_of, is_built_in, is_model_file
+from augsearch.trainers.workspace.candidate import SELF
 
 PLANNED = ("trials", "folds", "confirm_folds", "epochs", "fold_size", "final_epochs")
 """The sizes that a budget plans, by flat name, where they aren't given."""
@@ -76,12 +78,12 @@ class Settings(Section):
         if mode in ("head", "full") and weighted == {False}:
             raise ValueError(
                 f"transfer {mode} needs a network with weights; name one with --final-model or "
-                "--proxy-model (torchvision:NAME, timm:NAME or a .safetensors file)"
+                "--proxy-model (lite0, torchvision:NAME, timm:NAME or a .safetensors file)"
             )
         if mode == "search" and self.weights_of(proxy) == "none":
             raise ValueError(
                 "transfer search needs weights for the search's network; name one with --proxy-model "
-                "(torchvision:NAME, timm:NAME or a .safetensors file)"
+                "(lite0, torchvision:NAME, timm:NAME or a .safetensors file)"
             )
         return self
 
@@ -144,9 +146,23 @@ class Settings(Section):
             return network
         if is_built_in(network):
             return "none"
-        if self.transfer.weights is not None:
+        if self.transfer.weights != AUTO:
             return self.transfer.weights
-        return "none" if self.transfer.mode in (None, "none") else "hub"
+        return "none" if self.transfer.mode == "none" else "hub"
+
+    @property
+    def teacher_weights(self) -> str:
+        """What a teacher that is trained here starts from, where it is another network than its student."""
+        if self.teacher.network == SELF or is_built_in(self.teacher.network):
+            return "none"
+        return "hub" if self.teacher.weights == AUTO else self.teacher.weights
+
+    @property
+    def first_teacher_weights(self) -> str:
+        """What self-training's first teacher starts from; a file of weights is for its students' network."""
+        first = self.unlabeled.first_teacher
+        weights = "none" if first is None else self.weights_of(first)
+        return weights if weights in ("none", first) else "hub"
 
     def transfer_of(self, network: str) -> Transfer | None:
         """How ``network``'s weights are used, where that is not searched; None: there are none."""
@@ -238,6 +254,8 @@ class Settings(Section):
     def recorded(cls, said: Mapping[str, Any]) -> Settings:
         """Settings that a study recorded, unchecked: what they name may be gone, and fields come and go."""
         plain = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
+        if said.get("weights", AUTO) is None:
+            plain["weights"] = _weights_then(said)
         return cls().changed(**{name: value for name, value in plain.items() if name in FLAT})
 
     def changed(self, **values: Any) -> Settings:
@@ -251,6 +269,13 @@ class Settings(Section):
             before = updates.get(section, getattr(self, section))
             updates[section] = before.model_copy(update={field: value})
         return self.model_copy(update=updates)
+
+
+def _weights_then(said: Mapping[str, Any]) -> str:
+    """What no ``--weights`` meant while hubs' networks learned from scratch but for a transfer."""
+    named = [name for name in (said.get("proxy_model"), said.get("final_model")) if name]
+    scratch = said.get("transfer") in (None, "none") and any(hub_of(name) for name in named)
+    return "none" if scratch else AUTO
 
 
 def _asks_teacher(technique: str) -> bool:

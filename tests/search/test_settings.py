@@ -13,7 +13,6 @@ from augsearch.search.options.groups import CLASS_BALANCES
 from augsearch.search.settings.files import load_settings, show_settings
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import Space
-from augsearch.trainers.models import names as networks
 
 
 def test_flags_override_the_file_and_the_file_the_defaults(tmp_path: Path) -> None:
@@ -72,8 +71,8 @@ def test_sets_and_names_of_operations_mix_and_collapse() -> None:
         ({"final_model": "a.safetensors"}, "final-model: model a.safetensors: no such file"),
         ({"teacher": "resnet50"}, "teacher: unknown model 'resnet50'; built in are tiny, small, "),
         ({"teacher": "a.safetensors"}, "teacher: model a.safetensors: no such file"),
-        ({"weights": "w.pth"}, "weights: must be hub, none or a file, and there is no file w.pth"),
-        ({"teacher_weights": "w"}, "teacher-weights: must be hub, none or a file, and there is no file w"),
+        ({"weights": "w.pth"}, "weights: must be auto, none or a file, and there is no file w.pth"),
+        ({"teacher_weights": "w"}, "teacher-weights: must be auto, none or a file, and there is no file w"),
         ({"transfer": "all"}, "transfer must be 'none', 'head', 'full' or 'search', got 'all'"),
         ({"backbone_lr_scale": 0.0}, "backbone-lr-scale must be > 0, got 0"),
         ({"layer_decay": 1.5}, "layer-decay must be ≤ 1, got 1.5"),
@@ -133,22 +132,12 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 RESNET, VIT = "torchvision:resnet18", "torchvision:vit_b_16"
 
 
-def test_a_network_of_timm_needs_timm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(networks, "find_spec", lambda name: None if name == "timm" else object())
-    for field in ("proxy_model", "final_model", "teacher"):
-        with pytest.raises(
-            UserError, match=r"timm is not installed; pip install 'augsearch\[timm\]'"
-        ) as caught:
-            load_settings(None, {field: "timm:resnet18"})
-        assert "\n" not in str(caught.value)
-        load_settings(None, {field: RESNET})
-
-
 @pytest.mark.parametrize(
     ("flags", "weights"),
     [
-        ({}, {"tiny": "none", RESNET: "none"}),
-        ({"final_model": RESNET}, {RESNET: "none"}),
+        ({}, {"tiny": "none", RESNET: "hub", "lite0": "hub"}),
+        ({"final_model": RESNET}, {RESNET: "hub"}),
+        ({"weights": "none"}, {"tiny": "none", RESNET: "none", "lite0": "none"}),
         ({"final_model": RESNET, "transfer": "head"}, {"tiny": "none", RESNET: "hub"}),
         ({"proxy_model": RESNET, "transfer": "search"}, {RESNET: "hub"}),
         ({"proxy_model": RESNET, "transfer": "none"}, {RESNET: "none"}),
@@ -159,7 +148,7 @@ def test_a_network_of_timm_needs_timm(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
     ],
 )
-def test_weights_are_fetched_only_where_they_are_asked_for(
+def test_networks_of_hubs_start_from_what_they_know_unless_told_otherwise(
     workplace: Path, flags: dict[str, Any], weights: dict[str, str]
 ) -> None:
     for name in ("mine.pth", "mine.safetensors"):

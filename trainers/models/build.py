@@ -6,6 +6,7 @@ model needs no recipe beside it, and a teacher and its student may differ in siz
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -17,8 +18,9 @@ from torch.nn import functional as F
 
 from augsearch.policies import UserError
 from augsearch.trainers.models import built_in
-from augsearch.trainers.models.hubs import halvings_to_take_out, hub_weights, native, plain_network, takes
+from augsearch.trainers.models.hubs import halvings_to_take_out, native, plain_network, takes
 from augsearch.trainers.models.names import check_network, hub_of, is_built_in, is_model_file
+from augsearch.trainers.models.pretrained import pretrained
 from augsearch.trainers.models.spec import ModelSpec, read_card
 from augsearch.trainers.models.weights import Loaded, load_weights, read_weights
 
@@ -172,13 +174,13 @@ def prepared(spec: ModelSpec, weights: str, seed: int) -> tuple[nn.Module, Loade
     if weights == "hub":
         if hub_of(spec.name) is None:
             raise UserError(f"model {spec.name} comes from no hub, so no hub has its weights; give a file")
-        return model, load_weights(
-            plain(model), hub_weights(spec.name), keep_head=False, where=f"weights of {spec.name}"
-        )
+        found = pretrained(spec.name)
+        loaded = load_weights(plain(model), found.tensors, keep_head=False, where=f"weights of {spec.name}")
+        return model, replace(loaded, source=found.source)
     path = Path(weights)
     keep_head = _classes_on_card(path) == spec.classes
     loaded = load_weights(plain(model), read_weights(path), keep_head=keep_head, where=f"weights {path}")
-    return model, loaded
+    return model, replace(loaded, source=str(path))
 
 
 def _classes_on_card(path: Path) -> tuple[str, ...] | None:

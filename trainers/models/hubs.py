@@ -1,4 +1,4 @@
-"""Networks of torchvision and timm: built, fitted to small images, and their weights fetched."""
+"""Networks of torchvision and timm: built, and fitted to small images."""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ from functools import lru_cache
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from augsearch.policies import UserError
-from augsearch.policies.errors import first_line
 from augsearch.trainers.models.layers import head_of
 from augsearch.trainers.models.names import hub_of
 
@@ -58,12 +57,12 @@ def plain_network(name: str, classes: int, stem_halvings: int) -> nn.Module:
         if hub == "timm":
             import timm
 
-            _known_to_timm(network)
+            known_to_timm(network)
             built: nn.Module = timm.create_model(network, pretrained=False, num_classes=classes)
         else:
             from torchvision.models import get_model
 
-            _torchvision_weights(network)
+            torchvision_weights(network)
             plain: dict[str, int] = {}
             if network in ("googlenet", "inception_v3"):
                 plain = {"init_weights": True, "aux_logits": False}
@@ -74,29 +73,6 @@ def plain_network(name: str, classes: int, stem_halvings: int) -> nn.Module:
         raise UserError(f"model {name} is no plain classifier")
     _take_out_strides(built, stem_halvings)
     return built
-
-
-def hub_weights(name: str) -> dict[str, Tensor]:
-    """The weights that the hub offers for the network ``name``, from its cache or over the network.
-
-    Raises:
-        UserError: it offers none, or they can't be fetched.
-    """
-    hub, network = _parts(name)
-    try:
-        if hub == "timm":
-            import timm
-
-            _known_to_timm(network)
-            return dict(timm.create_model(network, pretrained=True).state_dict())
-        return dict(_torchvision_weights(network).DEFAULT.get_state_dict(progress=False, check_hash=True))
-    except UserError:
-        raise
-    except Exception as error:  # The hubs' clients raise anything, from URLError to RuntimeError.
-        raise UserError(
-            f"the weights of {name} could not be fetched ({first_line(error)}); "
-            "give a file of them instead of hub, or none to train from scratch"
-        ) from None
 
 
 @lru_cache(maxsize=64)
@@ -134,7 +110,12 @@ def _parts(name: str) -> tuple[str, str]:
     return parts
 
 
-def _known_to_timm(network: str) -> None:
+def known_to_timm(network: str) -> None:
+    """Check that timm has the network, and weights of that name.
+
+    Raises:
+        UserError: it hasn't; says which are called alike.
+    """
     import timm
 
     if not timm.is_model(network):
@@ -154,7 +135,7 @@ def _close(name: str, known: list[str]) -> str:
 def _timm_native(network: str) -> Native:
     import timm
 
-    _known_to_timm(network)
+    known_to_timm(network)
     config: Any = timm.models.get_pretrained_cfg(network)
     return Native(
         side=int(config.input_size[-1]),
@@ -164,7 +145,12 @@ def _timm_native(network: str) -> Native:
     )
 
 
-def _torchvision_weights(network: str) -> Any:
+def torchvision_weights(network: str) -> Any:
+    """All weights that torchvision has for the network, as its own enumeration.
+
+    Raises:
+        UserError: it has no such network; says which are called alike.
+    """
     from torchvision import models
 
     known = models.list_models(module=models)
@@ -174,7 +160,7 @@ def _torchvision_weights(network: str) -> Any:
 
 
 def _torchvision_native(network: str) -> Native:
-    shown = _torchvision_weights(network).DEFAULT.transforms()
+    shown = torchvision_weights(network).DEFAULT.transforms()
     return Native(
         side=int(shown.crop_size[0]),
         mean=_levels(shown.mean),

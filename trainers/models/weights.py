@@ -53,11 +53,14 @@ class Loaded:
     """Names of the network's tensors that were not loaded, so have fresh values."""
     unused: tuple[str, ...]
     """Names of the given tensors that found no place."""
+    source: str = ""
+    """Where they come from, in words."""
 
     def describe(self) -> str:
         """One line for a person."""
         how = ", by their order" if self.by_order else ""
-        words = f"{self.tensors} of {self.of} tensors loaded{how}"
+        source = f" from {self.source}" if self.source else ""
+        words = f"{self.tensors} of {self.of} tensors loaded{source}{how}"
         if self.fresh:
             words += f"; fresh: {some(self.fresh, 4)}"
         if self.unused:

@@ -52,6 +52,8 @@ class FinalPlan(BaseModel):
     """How many share the training, each with a GPU of its own (DDP)."""
     first_teacher: str | None = None
     """The network of the first teacher in self-training; None: that of its students, ``model``."""
+    first_teacher_weights: str = Field(default="none", exclude=True)
+    """``none``, ``hub`` or a file; no part of what others are told by, as plans of old have none."""
     metric: MetricName = ACCURACY.name
     """What decides which epoch, and in self-training which round, is the best."""
 

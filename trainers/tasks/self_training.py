@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from glob import escape
 from pathlib import Path
 
-from augsearch.policies import UserError
+from augsearch.policies import Transfer, UserError
 from augsearch.policies.atomic import whole_file
 from augsearch.trainers.data.dataset import Progress
 from augsearch.trainers.evaluation.metrics import Metric, Scores
@@ -146,10 +146,10 @@ def _first_teacher(student: FinalJob) -> FinalJob:
     """The first teacher's training: its own network, on labels alone."""
     plan, training, name = student.plan, student.file.training, student.plan.first_teacher
     if name is not None and name != plan.model:
-        weights = name if is_model_file(name) else "none"
+        weights = name if is_model_file(name) else plan.first_teacher_weights
         plan = plan.model_copy(update={"model": name, "weights": weights})
-        if weights == "none":
-            training = training.model_copy(update={"transfer": None})
+        transfer = None if weights == "none" else training.transfer or Transfer(mode="full")
+        training = training.model_copy(update={"transfer": transfer})
     file = student.file.model_copy(update={"training": training})
     return replace(student, file=file, plan=plan, path=_path(student.path, 0), unlabeled=None)
 

@@ -27,6 +27,7 @@ from augsearch.policies import (
 from augsearch.search.console import Display
 from augsearch.search.final import train as finals
 from augsearch.search.final.plan import (
+    check_weights,
     final_epochs,
     final_key,
     final_pixels,
@@ -34,7 +35,6 @@ from augsearch.search.final.plan import (
     plan_of,
     with_metric,
     with_transfer,
-    with_weights,
 )
 from augsearch.search.final.train import train_and_test
 from augsearch.search.inputs.prepare import open_data
@@ -109,7 +109,9 @@ def test_weights_that_are_good_already_want_a_third_of_the_epochs() -> None:
     ("flags", "found", "used"),
     [
         ({"final_model": "wide"}, FULL, None),
-        ({"final_model": RESNET}, FULL, None),
+        ({"final_model": RESNET}, FULL, FULL),
+        ({"final_model": RESNET}, None, Transfer(mode="full")),
+        ({"final_model": RESNET, "weights": "none"}, FULL, None),
         ({"final_model": RESNET, "weights": "hub", "transfer": "none"}, FULL, None),
         ({"final_model": RESNET, "weights": "hub"}, FULL, FULL),
         ({"final_model": RESNET, "weights": "hub"}, Transfer(mode="head"), Transfer(mode="head")),
@@ -136,7 +138,8 @@ def test_a_policy_with_a_transfer_wants_weights() -> None:
     file = PolicyFile(policy=NOTHING, training=Training(transfer=FULL))
 
     def weights(**flags: Any) -> str:
-        settings = with_weights(load_settings(None, flags), file)
+        settings = load_settings(None, flags)
+        check_weights(settings, file)
         return settings.weights_of(settings.network)
 
     assert weights(final_model=RESNET) == "hub"
@@ -146,13 +149,13 @@ def test_a_policy_with_a_transfer_wants_weights() -> None:
     model = model_in("mine.safetensors")
     assert weights(final_model=model) == model
     assert weights(final_model=RESNET, weights=model) == model
-    for flags in ({}, {"final_model": "wide"}, {"final_model": RESNET, "weights": "none"}):
+    assert weights(final_model=RESNET, weights="none") == "none"
+    for flags in ({}, {"final_model": "wide"}):
         with pytest.raises(UserError, match="the policy asks for transfer full, and network ") as caught:
             weights(**flags)
         assert str(caught.value).endswith("or --transfer none")
         assert "\n" not in str(caught.value)
-    settings = load_settings(None, {"final_model": RESNET})
-    assert with_weights(settings, PLAIN) == settings
+    check_weights(Settings(), PLAIN)
 
 
 def test_every_setting_of_the_training_is_obeyed() -> None:
@@ -185,6 +188,22 @@ def test_every_setting_of_the_training_is_obeyed() -> None:
     usual = plan_of(Settings(), PLAIN, 1000)
     assert usual.recipe == Recipe(epochs=60)
     assert (usual.model, usual.weights, usual.patience, usual.processes) == ("medium", "none", None, 1)
+
+
+@pytest.mark.parametrize(
+    ("flags", "weights"),
+    [
+        ({}, "none"),
+        ({"first_teacher": "tiny"}, "none"),
+        ({"first_teacher": "lite0"}, "hub"),
+        ({"first_teacher": "lite0", "weights": "none"}, "none"),
+    ],
+)
+def test_the_first_teacher_starts_from_what_it_knows(flags: dict[str, Any], weights: str) -> None:
+    plan = plan_of(load_settings(None, flags), PLAIN, 1000)
+    assert plan.first_teacher_weights == weights
+    # What is told by a plan's fields was kept when plans did not have this one.
+    assert "first_teacher_weights" not in plan.model_dump_json()
 
 
 def test_the_metric_is_that_of_the_policys_search_unless_a_flag_says_another() -> None:
@@ -381,9 +400,9 @@ def pixels_of(settings: Settings) -> tuple[Any, Data]:
     [
         ({"final_size": 96}, 96),
         ({"image_size": 70}, 70),
-        ({"final_model": RESNET, "weights": "hub"}, 224),
-        ({"final_model": RESNET, "weights": "hub", "input_size": 128}, 128),
-        ({"final_model": RESNET, "weights": "hub", "final_size": 80}, 80),
+        ({"final_model": "lite0"}, 224),
+        ({"final_model": "lite0", "input_size": 128}, 128),
+        ({"final_model": "lite0", "final_size": 80}, 80),
     ],
 )
 def test_large_images_come_from_their_files(photos: str, fields: dict[str, Any], side: int) -> None:
@@ -404,7 +423,7 @@ def test_large_images_come_from_their_files(photos: str, fields: dict[str, Any],
         ({}, 64),
         ({"final_size": 40}, 40),
         ({"image_size": 32}, 32),
-        ({"image_size": 32, "final_model": RESNET}, 32),
+        ({"image_size": 32, "final_model": RESNET, "weights": "none"}, 32),
         ({"image_size": 32, "final_size": 64}, 64),
     ],
 )

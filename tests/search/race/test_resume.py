@@ -11,7 +11,7 @@ from augsearch.policies import UserError
 from augsearch.search.console import Display
 from augsearch.search.inputs.identity import identity_of
 from augsearch.search.inputs.prepare import open_data
-from augsearch.search.race.resume import TRIALS_OF_FIRST, study_of, with_its_trials
+from augsearch.search.race.resume import TRIALS_OF_FIRST, as_begun, study_of, with_its_trials
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import BASELINE_POLICIES, EDITION
 from augsearch.search.studies.study import open_storage, space_of
@@ -55,3 +55,31 @@ def test_a_new_study_has_the_space_of_today_and_the_mean_colour_of_its_images(st
     assert space.mean == (round(float(train.mean())),) * 3
     again = space_of(study_of(settings, data, "s"), settings.space)
     assert again == space
+
+
+RESNET = "torchvision:resnet18"
+
+
+@pytest.mark.parametrize(
+    ("recorded", "given", "weights"),
+    [
+        ({"final_model": RESNET}, {"final_model": RESNET}, "none"),
+        ({"proxy_model": RESNET}, {"proxy_model": RESNET}, "none"),
+        ({"final_model": RESNET, "transfer": "none"}, {"final_model": RESNET}, "none"),
+        ({"final_model": RESNET, "transfer": "head"}, {"final_model": RESNET}, "auto"),
+        ({}, {"final_model": RESNET}, "auto"),
+        ({"final_model": RESNET}, {"final_model": RESNET, "weights": "hub"}, "hub"),
+        ({"final_model": RESNET}, {"final_model": RESNET, "transfer": "full"}, "auto"),
+    ],
+)
+def test_what_began_from_scratch_goes_on_so_unless_it_is_told_otherwise(
+    recorded: dict[str, Any], given: dict[str, Any], weights: str
+) -> None:
+    settings = Settings.of(study="s", **given)
+    assert as_begun(settings) is settings  # there is no such study
+    study = optuna.create_study(storage=open_storage(settings.tracking.storage), study_name="s")
+    # As versions recorded it whose default of --weights was none.
+    study.set_user_attr("settings", {**Settings.of(**recorded).flat(), "weights": None})
+    assert as_begun(settings).transfer.weights == weights
+    study.set_user_attr("settings", Settings.of(**recorded).flat())
+    assert as_begun(settings) is settings

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib.util
 from typing import Any
 
 import pytest
@@ -17,16 +16,13 @@ from augsearch.trainers.models.layers import head_of
 from augsearch.trainers.models.spec import ModelSpec
 from augsearch.trainers.training.transfer import training_mode
 
-needs_timm = pytest.mark.skipif(
-    importlib.util.find_spec("timm") is None, reason="timm is not installed; pip install 'augsearch[timm]'"
-)
 NETWORKS = [
     pytest.param("tiny", 8, 1, id="tiny"),
     pytest.param("torchvision:resnet18", 8, 8, id="torchvision:resnet18"),
     pytest.param("torchvision:resnet50", 8, 16, id="torchvision:resnet50"),
-    pytest.param("timm:resnet18", 8, 8, id="timm:resnet18", marks=needs_timm),
+    pytest.param("timm:resnet18", 8, 8, id="timm:resnet18"),
     # Two branches a block: attention and perceptron.
-    pytest.param("timm:test_vit", 160, 12, id="timm:test_vit", marks=needs_timm),
+    pytest.param("timm:test_vit", 160, 12, id="timm:test_vit"),
 ]
 
 
@@ -171,7 +167,6 @@ def test_a_frozen_backbone_is_not_noisy_but_its_new_last_layer_is() -> None:
     assert not torch.equal(*outputs)
 
 
-@needs_timm
 def test_a_network_that_comes_with_stochastic_depth_keeps_its_own() -> None:
     import timm
 

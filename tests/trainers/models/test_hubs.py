@@ -1,35 +1,23 @@
-"""Hubs' networks: known by name, fitted to small images, and their weights fetched or missed in one line."""
+"""Hubs' networks: known by name, and fitted to small images."""
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from typing import Any
-from urllib.error import URLError
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torchvision import models as torchvision_models
+from torch import nn
 
 from augsearch.policies import UserError
 from augsearch.trainers.models.hubs import (
     Native,
     halvings_to_take_out,
-    hub_weights,
     native,
     plain_network,
     takes,
 )
 
-needs_timm = pytest.mark.skipif(
-    importlib.util.find_spec("timm") is None, reason="timm is not installed; pip install 'augsearch[timm]'"
-)
 IMAGENET = ((123.675, 116.28, 103.53), (58.395, 57.12, 57.375))
-
-
-def timm_network(*values: Any) -> Any:
-    return pytest.param(*values, marks=needs_timm)
 
 
 @pytest.mark.parametrize(
@@ -39,9 +27,9 @@ def timm_network(*values: Any) -> Any:
         ("torchvision:efficientnet_b3", 300, False, IMAGENET),
         ("torchvision:vit_b_16", 224, True, IMAGENET),
         ("torchvision:maxvit_t", 224, True, IMAGENET),
-        timm_network("timm:resnet18.a1_in1k", 224, False, IMAGENET),
-        timm_network("timm:test_vit", 160, True, ((127.5,) * 3, (127.5,) * 3)),
-        timm_network("timm:vit_tiny_patch16_384", 384, True, ((127.5,) * 3, (127.5,) * 3)),
+        ("timm:resnet18.a1_in1k", 224, False, IMAGENET),
+        ("timm:test_vit", 160, True, ((127.5,) * 3, (127.5,) * 3)),
+        ("timm:vit_tiny_patch16_384", 384, True, ((127.5,) * 3, (127.5,) * 3)),
     ],
 )
 def test_a_network_is_known_with_how_it_was_trained(
@@ -58,14 +46,12 @@ def test_a_network_is_known_with_how_it_was_trained(
         ("torchvision:ResNet18", "torchvision has no classifier 'ResNet18'; did you mean resnet18?"),
         ("torchvision:fcn_resnet50", "torchvision has no classifier 'fcn_resnet50'; did you mean resnet50"),
         ("torchvision:xyz", "torchvision has no classifier 'xyz'"),
-        timm_network("timm:resnt18", "timm has no model 'resnt18'; did you mean resnet18 or "),
-        timm_network("timm:hf-hub:someone/code", "timm has no model 'hf-hub:someone/code'"),
-        timm_network(
-            "timm:resnet18.a1_in2k", "timm has no weights 'resnet18.a1_in2k'; did you mean resnet18.a1_in1k"
-        ),
+        ("timm:resnt18", "timm has no model 'resnt18'; did you mean resnet18 or "),
+        ("timm:hf-hub:someone/code", "timm has no model 'hf-hub:someone/code'"),
+        ("timm:resnet18.a1_in2k", "timm has no weights 'resnet18.a1_in2k'; did you mean resnet18.a1_in1k"),
     ],
 )
-@pytest.mark.parametrize("ask", [native, hub_weights, lambda name: plain_network(name, 2, 0)])
+@pytest.mark.parametrize("ask", [native, lambda name: plain_network(name, 2, 0)])
 def test_an_unknown_network_is_refused_with_names_like_it(ask: Any, name: str, message: str) -> None:
     with pytest.raises(UserError) as error:
         ask(name)
@@ -87,8 +73,8 @@ def test_an_unknown_network_is_refused_with_names_like_it(ask: Any, name: str, m
         ("torchvision:mobilenet_v3_small", 20, 2),
         # Its stem has one stride; the next two are of branches that meet again.
         ("torchvision:regnet_y_400mf", 32, 1),
-        timm_network("timm:test_resnet", 32, 2),
-        timm_network("timm:repvgg_a0", 96, 0),
+        ("timm:test_resnet", 32, 2),
+        ("timm:repvgg_a0", 96, 0),
     ],
 )
 def test_as_many_strides_are_taken_out_as_the_image_is_smaller(
@@ -133,7 +119,6 @@ def strides_of(network: nn.Module) -> list[int]:
     return [module.stride[0] for module in network.modules() if isinstance(module, nn.Conv2d)]
 
 
-@needs_timm
 @pytest.mark.parametrize("halvings", [0, 1, 2])
 def test_a_stride_of_4_counts_as_two(halvings: int) -> None:
     stem, *rest = strides_of(plain_network("timm:test_convnext", 3, halvings))
@@ -147,8 +132,8 @@ def test_a_stride_of_4_counts_as_two(halvings: int) -> None:
         "torchvision:squeezenet1_1",
         "torchvision:googlenet",
         "torchvision:mobilenet_v3_small",
-        timm_network("timm:test_vit"),
-        timm_network("timm:test_byobnet"),
+        "timm:test_vit",
+        "timm:test_byobnet",
     ],
 )
 def test_a_network_has_one_output_for_each_class_and_follows_the_generator(name: str) -> None:
@@ -163,7 +148,6 @@ def test_a_network_has_one_output_for_each_class_and_follows_the_generator(name:
     assert not torch.equal(outputs[0], outputs[2])
 
 
-@needs_timm
 def test_a_network_that_is_no_classifier_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     # As timm's encoders for language models, which have hundreds of millions of weights.
     network = nn.Sequential(nn.Flatten(), nn.Linear(12, 768))
@@ -182,71 +166,7 @@ def test_whether_a_network_takes_a_side_is_tried_without_changing_it() -> None:
     assert takes(nn.Sequential(nn.Conv2d(3, 2, 9)), 9)
 
 
-@needs_timm
 def test_a_vision_transformer_takes_its_own_side_alone() -> None:
     network = plain_network("timm:vit_tiny_patch16_224", 2, 0)
     assert takes(network, 224)
     assert not takes(network, 32)
-
-
-def no_network(*_: Any, **__: Any) -> Any:
-    raise URLError("no route to host")
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache of torchvision's weights, and no network."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr("torch.hub._hub_dir", None)
-    monkeypatch.setattr("torch.hub.urlopen", no_network)
-    folder = tmp_path / "hub" / "checkpoints"
-    folder.mkdir(parents=True)
-    return folder
-
-
-def cached(hub: Path, name: str) -> Path:
-    url = torchvision_models.get_model_weights(name).DEFAULT.url
-    return hub / url.rsplit("/")[-1]
-
-
-def test_weights_come_from_the_hubs_cache_as_they_are(hub: Path) -> None:
-    state: dict[str, Tensor] = torchvision_models.squeezenet1_1().state_dict()
-    torch.save(state, cached(hub, "squeezenet1_1"))
-    found = hub_weights("torchvision:squeezenet1_1")
-    assert found.keys() == state.keys()
-    assert all(torch.equal(tensor, state[name]) for name, tensor in found.items())
-
-
-REMEDY = "give a file of them instead of hub, or none to train from scratch"
-
-
-def test_weights_that_cannot_be_fetched_are_missed_in_one_line(hub: Path) -> None:
-    with pytest.raises(UserError) as error:
-        hub_weights("torchvision:squeezenet1_1")
-    reason = "<urlopen error no route to host>"
-    assert str(error.value) == (
-        f"the weights of torchvision:squeezenet1_1 could not be fetched ({reason}); {REMEDY}"
-    )
-
-
-def test_spoilt_weights_in_the_cache_are_missed_in_one_line(hub: Path) -> None:
-    cached(hub, "squeezenet1_1").write_bytes(b"PK\x03\x04 and then nothing")
-    with pytest.raises(UserError, match="squeezenet1_1 could not be fetched") as error:
-        hub_weights("torchvision:squeezenet1_1")
-    assert "\n" not in str(error.value)
-
-
-@needs_timm
-def test_timms_weights_that_cannot_be_fetched_are_missed_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("timm.models._builder.load_state_dict_from_hf", no_network)
-    with pytest.raises(UserError) as error:
-        hub_weights("timm:test_vit")
-    reason = "<urlopen error no route to host>"
-    assert str(error.value) == f"the weights of timm:test_vit could not be fetched ({reason}); {REMEDY}"
-
-
-@needs_timm
-def test_a_network_that_timm_has_no_weights_for_is_missed_in_one_line() -> None:
-    with pytest.raises(UserError, match=r"could not be fetched \(No pretrained weights exist") as error:
-        hub_weights("timm:lcnet_035")
-    assert "\n" not in str(error.value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import pickle
 from collections.abc import Callable
@@ -39,10 +38,6 @@ from augsearch.trainers.models.saved import load_model, save_model
 from augsearch.trainers.models.spec import ModelSpec, add_to_card
 
 CPU = torch.device("cpu")
-
-needs_timm = pytest.mark.skipif(
-    importlib.util.find_spec("timm") is None, reason="timm is not installed; pip install 'augsearch[timm]'"
-)
 
 
 def spec_of(name: str = "tiny", channels: int = 3, side: int = 16, classes: int = 4) -> ModelSpec:
@@ -182,7 +177,7 @@ def test_an_unknown_network_is_refused_with_the_names_of_those_there_are(name: s
     with pytest.raises(UserError) as error:
         build_model(spec_of(name), seed=0)
     assert str(error.value) == (
-        f"unknown model {name!r}; built in are tiny, small, medium, wide; "
+        f"unknown model {name!r}; built in are tiny, small, medium, wide, lite0; "
         "others are torchvision:NAME, timm:NAME, or a .safetensors file that augsearch saved"
     )
 
@@ -191,9 +186,7 @@ def test_an_unknown_network_is_refused_with_the_names_of_those_there_are(name: s
     ("name", "message"),
     [
         ("torchvision:resnt18", "torchvision has no classifier 'resnt18'; did you mean resnet18 or "),
-        pytest.param(
-            "timm:resnt18", "timm has no model 'resnt18'; did you mean resnet18 or ", marks=needs_timm
-        ),
+        pytest.param("timm:resnt18", "timm has no model 'resnt18'; did you mean resnet18 or "),
     ],
 )
 def test_an_unknown_network_of_a_hub_is_refused_with_names_like_it(name: str, message: str) -> None:
@@ -205,13 +198,6 @@ def test_an_unknown_network_of_a_hub_is_refused_with_names_like_it(name: str, me
         with pytest.raises(UserError) as error:
             ask()
         assert str(error.value).startswith(message)
-
-
-def test_a_network_of_timm_says_how_to_get_timm(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("augsearch.trainers.models.names.find_spec", lambda _: None)
-    with pytest.raises(UserError) as error:
-        designed("timm:test_vit")
-    assert str(error.value) == "model timm:test_vit: timm is not installed; pip install 'augsearch[timm]'"
 
 
 class Bomb:
@@ -426,8 +412,8 @@ def test_a_saved_network_takes_images_of_any_size_and_colour(
     "name",
     [
         "torchvision:squeezenet1_1",
-        pytest.param("timm:test_resnet", marks=needs_timm),
-        pytest.param("timm:test_vit", marks=needs_timm),
+        pytest.param("timm:test_resnet"),
+        pytest.param("timm:test_vit"),
     ],
 )
 @pytest.mark.parametrize("weights", ["none", "hub"])
@@ -505,7 +491,6 @@ def test_a_hubs_network_has_three_channels_for_grey_images_too() -> None:
     assert predict(build_model(spec, seed=0), noise(2, 32, 1), CPU).shape == (2, 3)
 
 
-@needs_timm
 def test_a_vision_transformer_enlarges_small_images_to_what_it_takes() -> None:
     spec = designed("timm:vit_tiny_patch16_224")
     assert spec.side == 224
@@ -644,8 +629,9 @@ def test_a_hubs_weights_are_loaded_under_a_new_head_or_missed_in_one_line(
         prepared(spec, "hub", seed=0)
     reason = "<urlopen error no route to host>"
     assert str(error.value) == (
-        f"the weights of {spec.name} could not be fetched ({reason}); "
-        "give a file of them instead of hub, or none to train from scratch"
+        f"the weights of {spec.name} are in no cache and could not be fetched ({reason}); give a file of "
+        "them with --weights, --weights none to train from scratch, or the network lite0, whose weights come "
+        "with augsearch"
     )
 
     url = torchvision_models.get_model_weights("shufflenet_v2_x0_5").DEFAULT.url
@@ -657,7 +643,8 @@ def test_a_hubs_weights_are_loaded_under_a_new_head_or_missed_in_one_line(
     assert loaded is not None
     counted = sum(not name.endswith("num_batches_tracked") for name in state)
     assert loaded.describe() == (
-        f"{counted - 2} of {counted} tensors loaded; fresh: fc.weight, fc.bias; not used: fc.weight, fc.bias"
+        f"{counted - 2} of {counted} tensors loaded from torchvision's weights; "
+        "fresh: fc.weight, fc.bias; not used: fc.weight, fc.bias"
     )
     found = plain(model).state_dict()
     assert all(torch.equal(found[name], tensor) for name, tensor in state.items() if name[:3] != "fc.")

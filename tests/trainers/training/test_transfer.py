@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from itertools import pairwise
 from typing import Any
 
@@ -27,22 +26,14 @@ GREY = ((120.0,) * 3, (60.0,) * 3)
 HEAD, FULL = Transfer(mode="head"), Transfer(mode="full", backbone_lr_scale=0.5, layer_decay=0.8)
 POLICY = Policy(num_ops=1, magnitude=9, mixing=Mixing(kind="cutmix"))
 
-needs_timm = pytest.mark.skipif(
-    importlib.util.find_spec("timm") is None, reason="timm is not installed; pip install 'augsearch[timm]'"
-)
-
-
-def timm_network(name: str) -> Any:
-    return pytest.param(f"timm:{name}", marks=needs_timm)
-
 
 NETWORKS = [
     "tiny",
     "torchvision:resnet18",
     "torchvision:mobilenet_v3_small",
     "torchvision:squeezenet1_1",
-    timm_network("test_resnet"),
-    timm_network("test_vit"),
+    "timm:test_resnet",
+    "timm:test_vit",
 ]
 
 
@@ -175,7 +166,7 @@ def test_freezing_is_for_gradients_and_can_be_taken_back() -> None:
     assert learning() == {"head.weight", "head.bias"}
 
 
-@pytest.mark.parametrize("name", ["tiny", "torchvision:resnet18", timm_network("test_vit")])
+@pytest.mark.parametrize("name", ["tiny", "torchvision:resnet18", "timm:test_vit"])
 @pytest.mark.parametrize(("scale", "decay"), [(0.1, 1.0), (0.5, 0.6)])
 def test_every_layer_learns_at_its_rate_at_every_step(name: str, scale: float, decay: float) -> None:
     model, data = built(name), noise(16)
@@ -231,9 +222,7 @@ def run_order(model: nn.Module) -> dict[int, int]:
     return order
 
 
-@pytest.mark.parametrize(
-    "name", [*NETWORKS, timm_network("test_convnext"), timm_network("test_efficientnet")]
-)
+@pytest.mark.parametrize("name", [*NETWORKS, "timm:test_convnext", "timm:test_efficientnet"])
 def test_layers_have_every_weight_once_in_the_order_in_which_they_run(name: str) -> None:
     model = built(name)
     layers = layers_of(model)
