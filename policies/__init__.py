@@ -4,6 +4,7 @@ from augsearch.policies.document import PolicyFile, json_schema, read_policy, wr
 from augsearch.policies.errors import UserError
 from augsearch.policies.mixing import BatchMixing, Mix, Mixing, draw_mix
 from augsearch.policies.policy import RANDAUGMENT, TRIVIALAUGMENT, Policy
+from augsearch.policies.ready import ready_names
 from augsearch.policies.registry import MAX_MAGNITUDE, OPERATION_SETS, OPERATIONS, Operation
 from augsearch.policies.training import Distillation, Semi, Training, Transfer
 
@@ -27,5 +28,6 @@ __all__ = [
     "draw_mix",
     "json_schema",
     "read_policy",
+    "ready_names",
     "write_policy",
 ]

@@ -12,6 +12,7 @@ from augsearch.policies.atomic import write_text
 from augsearch.policies.errors import UserError, explain
 from augsearch.policies.json_files import POLICY_FILE, read_json
 from augsearch.policies.policy import Policy
+from augsearch.policies.ready import is_ready_name
 from augsearch.policies.training import Training
 
 
@@ -33,9 +34,13 @@ class PolicyFile(BaseModel):
 def read_policy(path: str | os.PathLike[str]) -> PolicyFile:
     """Read and check a policy file; reading one from a stranger is safe.
 
+    A ready policy's name in place of a path, ``flip-crop+trivialaugment``, gives the file that would hold it.
+
     Raises:
         UserError: there is no such file, or it is no valid policy file; the message names the field.
     """
+    if is_ready_name(Path(path)):
+        return PolicyFile(policy=Policy.named(str(path)), provenance={"ready_policy": str(path)})
     return parse_policy(read_json(Path(path), POLICY_FILE.what), where=str(path))
 
 

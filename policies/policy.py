@@ -28,6 +28,7 @@ from augsearch.policies.errors import UserError, explain, shown
 from augsearch.policies.json_files import POLICY_FILE
 from augsearch.policies.mixing import Mixing
 from augsearch.policies.planner import DrawnOperation, Draws, effect_of, encode
+from augsearch.policies.ready import is_ready_name, ready_fields
 from augsearch.policies.registry import MAX_MAGNITUDE, OPERATION_SETS, OPERATIONS, Ranges
 from augsearch.policies.sampling import Border, Interpolation, Sampling
 from augsearch.policies.transforms import BatchTransform, ImageTransform
@@ -154,8 +155,21 @@ class Policy(BaseModel):
         return run_draws(self.draw(len(images), rng), images, self.ranges, self.sampling)
 
     @classmethod
+    def named(cls, name: str) -> Policy:
+        """A ready policy: ``trivialaugment``, ``flip-crop+randaugment(2,9)``; ``ready.READY`` has them all.
+
+        Raises:
+            UserError: there is none of that name, or its numbers are wrong; the message has close ones.
+        """
+        fields = ready_fields(name)
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            raise UserError(f"{name}: {explain(error)}") from None
+
+    @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Policy:
-        """The policy of a policy file, as ``augsearch export`` writes it.
+        """The policy of a policy file, as ``augsearch export`` writes it, or a ready policy by its name.
 
         What else the file says, of the training and of the evidence, is not looked at; ``read_policy`` does.
 
@@ -163,6 +177,8 @@ class Policy(BaseModel):
             UserError: there is no such file, it is no policy file, or its policy is not valid; the message
                 names the field.
         """
+        if is_ready_name(Path(path)):
+            return cls.named(str(path))
         try:
             return _WithPolicy.model_validate(POLICY_FILE.read(Path(path))).policy
         except ValidationError as error:
@@ -190,5 +206,5 @@ class _WithPolicy(BaseModel):
     policy: Policy
 
 
-TRIVIALAUGMENT = Policy(num_ops=1, magnitude="random", ranges="wide")
+TRIVIALAUGMENT = Policy.named("trivialaugment")
 """TrivialAugment Wide (Müller and Hutter 2021, arXiv:2103.10158)."""
