@@ -1,5 +1,6 @@
 """What an augmentation policy is and how it is applied to images: NumPy, OpenCV and pydantic only."""
 
+from augsearch.policies.choices import Choice, OperationSequence, OwnOperation
 from augsearch.policies.document import PolicyFile, json_schema, read_policy, write_policy
 from augsearch.policies.errors import UserError
 from augsearch.policies.mixing import BatchMixing, Mix, Mixing, draw_mix
@@ -15,10 +16,13 @@ __all__ = [
     "RANDAUGMENT",
     "TRIVIALAUGMENT",
     "BatchMixing",
+    "Choice",
     "Distillation",
     "Mix",
     "Mixing",
     "Operation",
+    "OperationSequence",
+    "OwnOperation",
     "Policy",
     "PolicyFile",
     "Semi",

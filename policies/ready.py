@@ -9,10 +9,13 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+from augsearch.policies.autoaugment import CIFAR10, IMAGENET, SVHN
 from augsearch.policies.errors import UserError
+from augsearch.policies.registry import MAX_MAGNITUDE, OPERATIONS
 
 Fields = dict[str, Any]
 """The fields of a ``Policy`` that are not as usual."""
@@ -22,7 +25,7 @@ FIRST = "flip-crop"
 
 FLIP_CROP: Fields = {"flip_horizontal": 0.5, "crop": 1.0}
 
-_NAME = re.compile(r"([a-z][a-z0-9-]*)(?:\(([^()]*)\))?")
+_NAME = re.compile(r"([a-z0-9][a-z0-9-]*)(?:\(([^()]*)\))?")
 _MADE_OF = re.compile(r"[\w ()+,-]{1,100}")
 """What ready policies' names are made of; anything else, a dot or a slash, is a path's."""
 
@@ -75,6 +78,73 @@ def _randaugment(num_ops: int = 2, magnitude: int = 9) -> Fields:
 @_ready("trivialaugment", "TrivialAugment with wide ranges (Müller and Hutter 2021, arXiv:2103.10158)")
 def _trivialaugment() -> Fields:
     return {"num_ops": 1, "magnitude": "random", "ranges": "wide"}
+
+
+UNIFORM: tuple[str, ...] = (
+    *("shear_x", "shear_y", "translate_x", "translate_y", "rotate", "auto_contrast", "invert", "equalize"),
+    *("solarize", "posterize", "contrast", "color", "brightness", "sharpness", "cutout"),
+)
+"""UniformAugment's operations, those of Fast AutoAugment (Lim et al. 2019, arXiv:1905.00397)."""
+
+_UNIFORM_VALUES = {"posterize": (3.5, 7.5), "cutout": (0, 0.2)}
+"""Where they are not RandAugment's: 4 to 7 bits, equally often, and cutouts of up to a fifth of the side."""
+
+
+@_ready("uniformaugment", "UniformAugment (LingChen et al. 2020, arXiv:2003.14348)")
+def _uniformaugment() -> Fields:
+    # Each with a probability that is itself drawn from 0–1: in one half of the images.
+    choices: list[Fields] = []
+    for name in UNIFORM:
+        own: Fields = {"name": name, "probability": 0.5}
+        if name in _UNIFORM_VALUES:
+            own["value"] = _UNIFORM_VALUES[name]
+        elif OPERATIONS[name].standard is not None:
+            own["magnitude"] = (0, MAX_MAGNITUDE)
+        choices.append(own)
+    return {"num_ops": 2, "operations": choices}
+
+
+@_ready("autoaugment-cifar10", "AutoAugment for CIFAR-10 (Cubuk et al. 2018, arXiv:1805.09501)")
+def _autoaugment_cifar10() -> Fields:
+    return _autoaugment(CIFAR10)
+
+
+@_ready("autoaugment-svhn", "AutoAugment for SVHN, from the same paper")
+def _autoaugment_svhn() -> Fields:
+    return _autoaugment(SVHN)
+
+
+@_ready("autoaugment-imagenet", "AutoAugment for ImageNet, from the same paper")
+def _autoaugment_imagenet() -> Fields:
+    return _autoaugment(IMAGENET)
+
+
+def _autoaugment(table: str) -> Fields:
+    """One of the 25 sub-policies of ``table`` for each image."""
+    sequences = [
+        {"sequence": [_sub_policy(one) for one in line.split("+")]} for line in table.split("\n") if line
+    ]
+    return {"num_ops": 1, "operations": sequences}
+
+
+def _sub_policy(text: str) -> Fields:
+    name, probability, *magnitude = text.split()
+    own: Fields = {"name": name, "probability": float(probability)}
+    if magnitude:  # of 0 to 9
+        own["magnitude"] = int(magnitude[0]) * MAX_MAGNITUDE / 9
+    return own
+
+
+@_ready(
+    "3-augment",
+    "3-Augment: grey, solarized or blurred, then colour jitter (Touvron et al. 2022, arXiv:2204.07118)",
+)
+def _three_augment() -> Fields:
+    blur = {"name": "gaussian_blur", "value": (0.1 / 224, 2 / 224)}
+    first = ("grey", {"name": "solarize", "value": 128 / 255}, blur)
+    jitter = [{"name": name, "value": (-0.3, 0.3)} for name in ("brightness", "contrast", "color")]
+    orders = list(permutations(jitter))
+    return {"num_ops": 1, "operations": [{"sequence": [one, *order]} for one in first for order in orders]}
 
 
 def ready_names() -> list[str]:

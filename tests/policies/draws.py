@@ -6,8 +6,9 @@ import math
 
 import numpy as np
 
-from augsearch.policies import OPERATIONS, Policy
+from augsearch.policies import Policy
 from augsearch.policies.effects import Size
+from augsearch.policies.planner import value_of
 
 Drawn = tuple[tuple[str, float], ...]
 
@@ -19,8 +20,7 @@ def drawn(policy: Policy, count: int, size: Size, seed: int = 0) -> list[Drawn]:
     for index in range(count):
         happened = []
         for one in draws.operations(index):
-            operation = OPERATIONS[one.operation]
-            value = operation.value(one.magnitude, policy.ranges, size)
+            value = value_of(one, policy.ranges, size)
             value = -value if one.negative else value
             happened.append(
                 (one.operation, math.trunc(value) if one.operation.startswith("translate") else value)

@@ -10,11 +10,12 @@ from typing import Any
 
 import pytest
 import torch
-from scipy.stats import chi2
+from scipy.stats import chi2, chisquare, kstest
 from torch import Tensor
 from torchvision.transforms import v2
 
 from augsearch.policies import Policy, UserError, read_policy, ready_names
+from augsearch.policies.choices import in_order
 from augsearch.policies.effects import Size
 from augsearch.policies.policy import TRIVIALAUGMENT
 from augsearch.policies.registry import OPERATIONS
@@ -98,6 +99,9 @@ TORCHVISIONS = {
     "randaugment(2,9)": lambda: v2.RandAugment(num_ops=2, magnitude=9),
     "randaugment(1,14)": lambda: v2.RandAugment(num_ops=1, magnitude=14),
     "trivialaugment": v2.TrivialAugmentWide,
+    "autoaugment-cifar10": lambda: v2.AutoAugment(v2.AutoAugmentPolicy.CIFAR10),
+    "autoaugment-svhn": lambda: v2.AutoAugment(v2.AutoAugmentPolicy.SVHN),
+    "autoaugment-imagenet": lambda: v2.AutoAugment(v2.AutoAugmentPolicy.IMAGENET),
 }
 
 
@@ -125,6 +129,49 @@ def test_has_torchvisions_operations_and_ranges(name: str, ranges: Any) -> None:
         if expected is not None:
             own = [operation.value(magnitude, ranges, SIZE) for magnitude in range(31)]
             assert own == pytest.approx(expected.tolist(), rel=1e-6, abs=1e-9)
+
+
+@pytest.mark.parametrize("table", list(v2.AutoAugmentPolicy))
+def test_autoaugment_has_torchvisions_sub_policies(table: Any) -> None:
+    transform: Any = v2.AutoAugment(table)
+    policy = Policy.named(f"autoaugment-{table.value}")
+    assert policy.num_ops == 1
+    for mine, its in zip(policy.operations, transform._policies, strict=True):
+        for own, (name, probability, magnitude) in zip(in_order(mine), its, strict=True):
+            values, signed = transform._AUGMENTATION_SPACE[name]
+            assert (own.name, own.probability, own.weight) == (THEIRS[name], probability, 1)
+            assert own.negated == signed
+            spaced = values(10, *SIZE)
+            assert (spaced is None) == (own.magnitude is None)
+            if spaced is not None:
+                low, high = own.values("standard") or (math.nan, math.nan)
+                assert low == high
+                its_value = pytest.approx(float(spaced[magnitude]), rel=1e-6, abs=1e-6)
+                assert own.operation.own_value(low, "standard", SIZE) == its_value
+
+
+def test_uniformaugment_does_each_of_two_operations_in_half_of_the_images() -> None:
+    happened = ours(Policy.named("uniformaugment"))
+    counts = Counter(map(len, happened))
+    assert chisquare([counts[0], counts[1], counts[2]], [2_500, 5_000, 2_500]).pvalue > LEAST_P
+    values = [value for one in happened for name, value in one if name == "posterize"]
+    bits = Counter(values)
+    assert sorted(bits) == [4, 5, 6, 7]
+    assert chisquare([*bits.values()]).pvalue > LEAST_P
+
+
+def test_three_augment_does_one_of_three_and_then_jitters_in_any_order() -> None:
+    happened = ours(Policy.named("3-augment"))
+    first = Counter(one[0][0] for one in happened)
+    assert sorted(first) == ["gaussian_blur", "grey", "solarize"]
+    assert chisquare([*first.values()]).pvalue > LEAST_P
+    orders = Counter(tuple(name for name, _ in one[1:]) for one in happened)
+    assert len(orders) == 6
+    assert chisquare([*orders.values()]).pvalue > LEAST_P
+    jitter: Any = v2.ColorJitter(0.3, 0.3, 0.3)
+    low, high = jitter.brightness
+    changes = [1 + value for one in happened for name, value in one if name == "brightness"]
+    assert kstest(changes, "uniform", (low, high - low)).pvalue > LEAST_P
 
 
 @pytest.mark.parametrize("shown", ready_names())
