@@ -222,7 +222,7 @@ refused: dict[str, tuple[tuple[Any, ...], str]] = {
     ),
     "an unmarked array": ((picture(), np.zeros((HEIGHT, WIDTH))), "beside the image there is float64"),
     "no image": (
-        ((3, "cat"),),
+        (3, "cat"),
         "an image must be a NumPy array, a PIL image or a torch tensor, got int, str",
     ),
     "nothing": ((), "got nothing"),
