@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from augsearch.policies.choices import Choice, in_order, shown_strength
 from augsearch.policies.effects import Size
 from augsearch.policies.registry import Operation, Ranges
 
@@ -56,3 +57,10 @@ def shown_range(operation: Operation, ranges: Ranges) -> str:
     number, follows = _format("of the side" if chosen.side else operation.unit)
     sign = "±" if operation.signed else ""
     return f"{number(chosen.weakest)} to {sign}{number(chosen.strongest)}{follows}"
+
+
+def shown_choice(choice: Choice) -> str:
+    """``rotate``, ``rotate -10 to 10``, ``posterize, then rotate``: one of what a policy draws from."""
+    return ", then ".join(
+        f"{one.name.replace('_', ' ')} {shown_strength(one)}".strip() for one in in_order(choice)
+    )

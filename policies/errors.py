@@ -67,7 +67,9 @@ def explain(
 
 
 def _is_union_tag(part: int | str) -> bool:
-    return isinstance(part, str) and (part in {"int", "float"} or part.startswith(("literal[", "tuple[")))
+    return isinstance(part, str) and (
+        part in {"int", "float"} or part.startswith(("literal[", "tuple[", "union["))
+    )
 
 
 def _one(field: str, detail: ErrorDetails) -> str:

@@ -48,8 +48,11 @@ class DocumentFormat:
 
     name: str
     version: int
+    """The newest; those before are read too, from ``earliest`` on."""
     what: str
     """In words, for messages: ``policy file``."""
+    earliest: int | None = None
+    """None: the newest alone."""
 
     def read(self, path: Path) -> dict[str, Any]:
         """The document in a file; nothing but its format and version has been checked.
@@ -68,13 +71,17 @@ class DocumentFormat:
         if not isinstance(document, dict) or document.get("format") != self.name:
             raise UserError(f'{where}: not a {self.what} (it has no "format": "{self.name}")')
         version = document.get("version")
-        if version != self.version or isinstance(version, bool):
+        earliest = self.version if self.earliest is None else self.earliest
+        whole = isinstance(version, int) and not isinstance(version, bool)
+        if not whole or version not in range(earliest, self.version + 1):
+            only = earliest == self.version
+            reads = f"version {earliest}" if only else f"versions {earliest} to {self.version}"
             raise UserError(
-                f"{where}: format version {version!r}; this augsearch reads version {self.version}, "
+                f"{where}: format version {version!r}; this augsearch reads {reads}, "
                 f"so upgrade augsearch or export the {self.what} again"
             )
         return document
 
 
-POLICY_FILE = DocumentFormat("augsearch-policy", 1, "policy file")
+POLICY_FILE = DocumentFormat("augsearch-policy", 2, "policy file", earliest=1)
 """The format of the files that ``document.PolicyFile`` describes in full."""

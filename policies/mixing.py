@@ -120,8 +120,8 @@ class BatchMixing:
         if not (isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.ndim == 4):
             raise UserError(f"images must be a uint8 array (B, H, W, C), got {shown(images)}")
         targets = probabilities(labels, len(images), self.classes)
-        self._stream.follow_worker()
-        mix = draw_mix(self.mixing, len(images), images.shape[1:3], self._stream.rng)
+        with self._stream.turn():
+            mix = draw_mix(self.mixing, len(images), images.shape[1:3], self._stream.rng)
         return (mix.images(images), mix.targets(targets)) if mix else (images, targets)
 
     def __repr__(self) -> str:

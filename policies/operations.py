@@ -54,8 +54,8 @@ def identity() -> None:
 
 @operation(
     "warp",
-    Range(0, 0.3),
-    wide=Range(0, 0.99),
+    Range(0, 0.3, farthest=2),
+    wide=Range(0, 0.99, farthest=2),
     unit="slope",
     signed=True,
     identity=0,
@@ -68,8 +68,8 @@ def shear_x(slope: float, size: Size) -> Warp:
 
 @operation(
     "warp",
-    Range(0, 0.3),
-    wide=Range(0, 0.99),
+    Range(0, 0.3, farthest=2),
+    wide=Range(0, 0.99, farthest=2),
     unit="slope",
     signed=True,
     identity=0,
@@ -82,8 +82,8 @@ def shear_y(slope: float, size: Size) -> Warp:
 
 @operation(
     "warp",
-    Range(0, 150 / 331, side="width"),
-    wide=Range(0, 32),
+    Range(0, 150 / 331, side="width", farthest=1),
+    wide=Range(0, 32, farthest=1024),
     unit="px",
     signed=True,
     identity=0,
@@ -96,8 +96,8 @@ def translate_x(pixels: float) -> Warp:
 
 @operation(
     "warp",
-    Range(0, 150 / 331, side="height"),
-    wide=Range(0, 32),
+    Range(0, 150 / 331, side="height", farthest=1),
+    wide=Range(0, 32, farthest=1024),
     unit="px",
     signed=True,
     identity=0,
@@ -110,8 +110,8 @@ def translate_y(pixels: float) -> Warp:
 
 @operation(
     "warp",
-    Range(0, 30),
-    wide=Range(0, 135),
+    Range(0, 30, farthest=180),
+    wide=Range(0, 135, farthest=180),
     unit="°",
     signed=True,
     identity=0,
@@ -125,8 +125,8 @@ def rotate(degrees: float) -> Warp:
 
 @operation(
     "table",
-    Range(0, 0.9),
-    wide=Range(0, 0.99),
+    Range(0, 0.9, farthest=1),
+    wide=Range(0, 0.99, farthest=1),
     unit="± of 1",
     signed=True,
     identity=0,
@@ -139,8 +139,8 @@ def brightness(change: float) -> Table:
 
 @operation(
     "colour",
-    Range(0, 0.9),
-    wide=Range(0, 0.99),
+    Range(0, 0.9, farthest=1),
+    wide=Range(0, 0.99, farthest=1),
     unit="± of 1",
     signed=True,
     identity=0,
@@ -155,8 +155,8 @@ def color(change: float) -> Colour:
 
 @operation(
     "table",
-    Range(0, 0.9),
-    wide=Range(0, 0.99),
+    Range(0, 0.9, farthest=1),
+    wide=Range(0, 0.99, farthest=1),
     unit="± of 1",
     signed=True,
     identity=0,
@@ -169,8 +169,8 @@ def contrast(change: float) -> MeasuredTable:
 
 @operation(
     "kernel",
-    Range(0, 0.9),
-    wide=Range(0, 0.99),
+    Range(0, 0.9, farthest=1),
+    wide=Range(0, 0.99, farthest=1),
     unit="± of 1",
     signed=True,
     identity=0,
@@ -184,8 +184,8 @@ def sharpness(change: float) -> Kernel:
 
 @operation(
     "table",
-    Range(8, 4, whole=True),
-    wide=Range(8, 2, whole=True),
+    Range(8, 4, whole=True, farthest=1),
+    wide=Range(8, 2, whole=True, farthest=1),
     unit="bits",
     identity=8,
     sets=("randaugment", "colour", "wide"),
@@ -226,13 +226,15 @@ def invert() -> Table:
     return Table(255 - IDENTITY_ENTRIES)
 
 
-@operation("table", Range(0, 100), unit="grey levels", signed=True, identity=0, sets=("colour", "wide"))
+@operation(
+    "table", Range(0, 100, farthest=255), unit="grey levels", signed=True, identity=0, sets=("colour", "wide")
+)
 def brightness_shift(levels: float) -> Table:
     """Add the same number of grey levels to every channel, clipped to 0–255."""
     return Table(np.clip(IDENTITY_ENTRIES + np.round(levels), 0, 255).astype(np.uint8))
 
 
-@operation("table", Range(0, 1), unit="octaves", signed=True, identity=0, sets=("colour", "wide"))
+@operation("table", Range(0, 1, farthest=3), unit="octaves", signed=True, identity=0, sets=("colour", "wide"))
 def gamma(octaves: float) -> Table:
     """Raise every grey value, as a share of 255, to the power 2^octaves: darker above 0, brighter below."""
     # As torchvision's adjust_gamma does on PIL images.
@@ -240,7 +242,13 @@ def gamma(octaves: float) -> Table:
 
 
 @operation(
-    "colour", Range(0, 90), wide=Range(0, 180), unit="°", signed=True, identity=0, sets=("colour", "wide")
+    "colour",
+    Range(0, 90, farthest=180),
+    wide=Range(0, 180),
+    unit="°",
+    signed=True,
+    identity=0,
+    sets=("colour", "wide"),
 )
 def hue(degrees: float) -> Colour:
     """Turn all hues by the same angle at constant brightness: in YIQ, where torchvision turns in HSV."""
@@ -261,7 +269,9 @@ def grey() -> Colour:
     return _rounded(np.tile(LUMA, (3, 1)))
 
 
-@operation("kernel", Range(0, 0.02), unit="of the shorter side", identity=0, sets=("colour", "wide"))
+@operation(
+    "kernel", Range(0, 0.02, farthest=0.1), unit="of the shorter side", identity=0, sets=("colour", "wide")
+)
 def gaussian_blur(sigma: float, size: Size) -> Kernel | None:
     """Blur with a Gaussian of that standard deviation."""
     shorter = min(size)
@@ -272,19 +282,19 @@ def gaussian_blur(sigma: float, size: Size) -> Kernel | None:
     return Kernel(taps=tuple((weights / weights.sum()).tolist()), amount=1, edges="reflect")
 
 
-@operation("warp", Range(1, 2), unit="times", identity=1, sets=("geometry", "wide"))
+@operation("warp", Range(1, 2, farthest=8), unit="times", identity=1, sets=("geometry", "wide"))
 def zoom_in(factor: float) -> Warp:
     """Enlarge about the centre."""
     return _warp((1 / factor, 0, 0), (0, 1 / factor, 0))
 
 
-@operation("warp", Range(1, 2), unit="times", identity=1, sets=("geometry", "wide"))
+@operation("warp", Range(1, 2, farthest=8), unit="times", identity=1, sets=("geometry", "wide"))
 def zoom_out(factor: float) -> Warp:
     """Shrink towards the centre."""
     return _warp((factor, 0, 0), (0, factor, 0))
 
 
-@operation("patch", Range(0, 0.5), unit="of the side", noise=2, identity=0, sets=("wide",))
+@operation("patch", Range(0, 0.5, farthest=1), unit="of the side", noise=2, identity=0, sets=("wide",))
 def cutout(side: float, noise: Noise, size: Size) -> Patch | None:
     """Fill a rectangle, whose centre may lie anywhere (DeVries and Taylor 2017, arXiv:1708.04552)."""
     height, width = round(side * size.height), round(side * size.width)

@@ -17,7 +17,11 @@ MOST_REMEMBERED = 4096
 """How many rows of codes, effects and steps, each, are remembered for images of one size. RandAugment (2, 9)
 has about 500 rows, TrivialAugment 900."""
 
-_STRENGTHS = MAX_MAGNITUDE + 1
+OWN_FIXED, OWN_DRAWN = MAX_MAGNITUDE + 1, MAX_MAGNITUDE + 2
+"""In place of a magnitude, in a code: the value is a policy's own, one of few, or drawn and so hardly ever
+the same again."""
+
+_STRENGTHS = MAX_MAGNITUDE + 3
 
 
 class DrawnOperation(NamedTuple):
@@ -27,12 +31,16 @@ class DrawnOperation(NamedTuple):
     magnitude: int
     negative: bool
     noise: tuple[float, ...]
+    value: float | None = None
+    """A policy's own value, in the operation's unit, instead of a magnitude."""
 
 
 Codes = tuple[int, ...]
 """What was drawn for one image: K codes, see ``encode``."""
-CodedDraw = tuple[Codes, Sequence[Noise] | None]
-"""The codes of one image, and its noise (K, n)."""
+Values = tuple[float, ...]
+"""The own values of K codes; 0 for those that have a magnitude."""
+CodedDraw = tuple[Codes, Sequence[Noise] | None, Values | None]
+"""The codes of one image, its noise (K, n), and its own values; None where there are none."""
 
 
 def encode(names: Sequence[str]) -> NDArray[np.int64]:
@@ -45,7 +53,7 @@ def encode(names: Sequence[str]) -> NDArray[np.int64]:
 
 
 def decode(code: int) -> tuple[str, int, bool]:
-    """Name, magnitude and whether negative, of one code."""
+    """Name, magnitude (or ``OWN_FIXED``, ``OWN_DRAWN``) and whether negative, of one code."""
     rest, negative = divmod(code, 2)
     index, magnitude = divmod(rest, _STRENGTHS)
     return list(OPERATIONS)[index], magnitude, bool(negative)
@@ -59,6 +67,8 @@ class Draws:
     """(B, K), see ``encode``."""
     noise: NDArray[np.float64] | None
     """(B, K, n) from [0, 1), for operations that are random beyond their sign; None where none is."""
+    values: NDArray[np.float64] | None = None
+    """(B, K), where codes have own values instead of magnitudes; None where none has."""
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -66,7 +76,9 @@ class Draws:
     def coded(self) -> Iterator[CodedDraw]:
         """What was drawn for each image, as plain numbers."""
         codes = map(tuple, self.codes.tolist())
-        return zip(codes, repeat(None) if self.noise is None else self.noise.tolist(), strict=False)
+        noise = repeat(None) if self.noise is None else self.noise.tolist()
+        values = repeat(None) if self.values is None else map(tuple, self.values.tolist())
+        return zip(codes, noise, values, strict=False)
 
     def operations(self, index: int) -> tuple[DrawnOperation, ...]:
         """What was drawn for one image, in order, without what leaves it as it is."""
@@ -75,26 +87,38 @@ class Draws:
             name, magnitude, negative = decode(code)
             if code:
                 noise = () if self.noise is None else self.noise[index, position, : OPERATIONS[name].noise]
-                drawn.append(DrawnOperation(name, magnitude, negative, tuple(map(float, noise))))
+                own = magnitude > MAX_MAGNITUDE and self.values is not None
+                value = float(self.values[index, position]) if own and self.values is not None else None
+                magnitude = 0 if own else magnitude
+                drawn.append(DrawnOperation(name, magnitude, negative, tuple(map(float, noise)), value))
         return tuple(drawn)
+
+
+def value_of(drawn: DrawnOperation, ranges: Ranges, size: Size) -> float:
+    """The physical value of a drawn operation, before its sign; 0 without one."""
+    operation = OPERATIONS[drawn.operation]
+    if drawn.value is not None:
+        return operation.own_value(drawn.value, ranges, size)
+    return operation.value(drawn.magnitude, ranges, size)
 
 
 def effect_of(drawn: DrawnOperation, ranges: Ranges, size: Size) -> Effect | None:
     """What a drawn operation does to an image of ``size``; None: nothing."""
     operation = OPERATIONS[drawn.operation]
-    value = operation.value(drawn.magnitude, ranges, size)
+    value = value_of(drawn, ranges, size)
     noise = operation.settle(value, drawn.noise, size)
     return operation.effect(-value if drawn.negative else value, noise, size)
 
 
 _Key = tuple[float, ...]
-"""What an effect is remembered by: a code, and the cases that its noise fell into."""
+"""What an effect is remembered by: a code, with its own value, and the cases that its noise fell into."""
 
 
 class _Decoded(NamedTuple):
     """What a code means for images of one size."""
 
-    code: int
+    key: _Key | None
+    """By which it is known; None: its value hardly ever comes again."""
     effect: Callable[[float, Noise, Size], Effect | None]
     value: float
     noise: int
@@ -109,15 +133,18 @@ class Planner:
 
     def __init__(self, ranges: Ranges, size: Size, *, fuse_tables: bool = True) -> None:
         self._ranges, self._size, self._fuse_tables = ranges, size, fuse_tables
-        self._decoded_by_code: dict[int, _Decoded] = {}
+        self._decoded: dict[_Key, _Decoded] = {}
         self._effects: dict[_Key, Effect | None] = {}
         self._steps: dict[tuple[_Key, ...], Step] = {}
-        self._by_codes: dict[Codes, tuple[Step, ...]] = {}
+        self._by_codes: dict[Codes | tuple[Codes, Values], tuple[Step, ...]] = {}
         self._remembered: set[Step] = set()
 
-    def steps(self, codes: Codes, noise: Sequence[Noise] | None) -> tuple[Step, ...]:
-        """The fused steps of one image, whose ``noise`` is (K, n)."""
-        known = self._by_codes.get(codes)
+    def steps(
+        self, codes: Codes, noise: Sequence[Noise] | None, values: Values | None = None
+    ) -> tuple[Step, ...]:
+        """The fused steps of one image, whose ``noise`` is (K, n) and whose own ``values`` (K,)."""
+        row = codes if values is None else (codes, values)
+        known = self._by_codes.get(row)
         if known is not None:
             return known
         effects: list[Effect] = []
@@ -125,8 +152,8 @@ class Planner:
         noisy = False
         for position, code in enumerate(codes):
             if code:
-                decoded = self._decoded_by_code.get(code) or self._decode(code)
-                noisy |= decoded.noise > 0
+                decoded = self._decode(code, values[position] if values else 0.0)
+                noisy |= decoded.noise > 0 or decoded.key is None
                 own = noise[position] if noise and decoded.noise else ()
                 effect, key = self._effect(decoded, own)
                 if effect is not None:
@@ -139,7 +166,7 @@ class Planner:
             begin += len(group)
         result = tuple(steps)
         if not noisy and len(self._by_codes) < MOST_REMEMBERED:
-            self._by_codes[codes] = result
+            self._by_codes[row] = result
         return result
 
     def remembers(self, step: Step) -> bool:
@@ -149,31 +176,40 @@ class Planner:
     def stages(self, draws: Draws) -> list[dict[Step, list[int]]]:
         """What to do to a batch: all first steps, all second ones, …, each step with its images' indices."""
         stages: list[dict[Step, list[int]]] = []
-        for index, (codes, noise) in enumerate(draws.coded()):
-            for depth, step in enumerate(self.steps(codes, noise)):
+        for index, drawn in enumerate(draws.coded()):
+            for depth, step in enumerate(self.steps(*drawn)):
                 if depth == len(stages):
                     stages.append({})
                 stages[depth].setdefault(step, []).append(index)
         return stages
 
-    def _decode(self, code: int) -> _Decoded:
+    def _decode(self, code: int, own: float) -> _Decoded:
+        key = (code, own)
+        known = self._decoded.get(key)
+        if known is not None:
+            return known
         name, magnitude, negative = decode(code)
         operation = OPERATIONS[name]
-        value = operation.value(magnitude, self._ranges, self._size)
+        if magnitude > MAX_MAGNITUDE:
+            value = operation.own_value(own, self._ranges, self._size)
+        else:
+            value = operation.value(magnitude, self._ranges, self._size)
         cases = operation.cases(value, self._size) if operation.cases else None
         signed = -value if negative else value
-        decoded = _Decoded(code, operation.effect, signed, operation.noise, cases)
-        self._decoded_by_code[code] = decoded
+        once = magnitude == OWN_DRAWN
+        decoded = _Decoded(None if once else key, operation.effect, signed, operation.noise, cases)
+        if not once and len(self._decoded) < MOST_REMEMBERED:
+            self._decoded[key] = decoded
         return decoded
 
     def _effect(self, decoded: _Decoded, noise: Noise) -> tuple[Effect | None, _Key | None]:
         """An effect, and the key under which it is known; None: it never comes again."""
-        code, effect_of, value, wanted, cases = decoded
+        known_by, effect_of, value, wanted, cases = decoded
         if cases:
             noise = into_cases(noise[:wanted], cases)
-        elif wanted:
+        if known_by is None or (wanted and not cases):
             return effect_of(value, noise[:wanted], self._size), None
-        key = (code, *noise)
+        key = (*known_by, *noise)
         if key in self._effects:
             return self._effects[key], key
         effect = effect_of(value, noise, self._size)

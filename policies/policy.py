@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -22,20 +21,24 @@ from pydantic import (
 import augsearch.policies.operations  # noqa: F401  (declares them)
 from augsearch.policies.backends.opencv.prepared import Image, Images
 from augsearch.policies.backends.opencv.runner import run, run_draws
+from augsearch.policies.choices import Choice, Probability, checked_name, in_order, names_in
 from augsearch.policies.describe import shown_value
+from augsearch.policies.drawing import Column, choice_table, draw_names, draw_with_probability
 from augsearch.policies.effects import Size, fuse
 from augsearch.policies.errors import UserError, explain, shown
 from augsearch.policies.json_files import POLICY_FILE
 from augsearch.policies.mixing import Mixing
-from augsearch.policies.planner import DrawnOperation, Draws, effect_of, encode
+from augsearch.policies.planner import DrawnOperation, Draws, effect_of, value_of
+from augsearch.policies.ready import is_ready_name, ready_fields
 from augsearch.policies.registry import MAX_MAGNITUDE, OPERATION_SETS, OPERATIONS, Ranges
 from augsearch.policies.sampling import Border, Interpolation, Sampling
 from augsearch.policies.transforms import BatchTransform, ImageTransform
 
-Probability = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-
 RANDAUGMENT: tuple[str, ...] = OPERATION_SETS["randaugment"]
 """RandAugment's fourteen operations (Cubuk et al. 2019, arXiv:1909.13719)."""
+
+MOST_CHOICES = 1000
+"""That a policy may have, so that no stranger's file takes long to read."""
 
 CROP_MAGNITUDE = 15
 """The random crop's padding: an eighth of the side, the customary 4 pixels of 32."""
@@ -46,6 +49,7 @@ class Policy(BaseModel):
 
     First the basic transforms, each with its probability; then ``num_ops`` operations, drawn uniformly
     and with replacement from ``operations``. ``Policy(num_ops=2, magnitude=9)`` is RandAugment (2, 9).
+    An entry of ``operations`` may say more than a name: see ``choices.OwnOperation``, ``OperationSequence``.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -56,7 +60,8 @@ class Policy(BaseModel):
     """M: 0–30, or ``random``: drawn anew for every operation (TrivialAugment)."""
     ranges: Ranges = "standard"
     """What magnitudes mean: RandAugment's values, or TrivialAugment's ``wide`` ones."""
-    operations: tuple[str, ...] = RANDAUGMENT
+    operations: Annotated[tuple[Choice, ...], Field(max_length=MOST_CHOICES)] = RANDAUGMENT
+    """What is drawn from: names, operations with a strength or probability of their own, sequences."""
     crop: Probability = 0.0
     """Probability of a random crop after padding each side by an eighth."""
     flip_horizontal: Probability = 0.0
@@ -79,13 +84,11 @@ class Policy(BaseModel):
 
     @field_validator("operations")
     @classmethod
-    def _operations_known(cls, names: tuple[str, ...]) -> tuple[str, ...]:
-        for name in names:
-            if name not in OPERATIONS:
-                raise ValueError(f"unknown operation {name!r}; known are {', '.join(OPERATIONS)}")
+    def _operations_known(cls, choices: tuple[Choice, ...]) -> tuple[Choice, ...]:
+        names = [checked_name(choice) for choice in choices if isinstance(choice, str)]
         if len(set(names)) < len(names):
             raise ValueError(f"each operation may stand there once, got {', '.join(names)}")
-        return names
+        return choices
 
     @field_validator("fill")
     @classmethod
@@ -98,6 +101,10 @@ class Policy(BaseModel):
     def _something_to_draw(self) -> Policy:
         if self.num_ops and not self.operations:
             raise ValueError(f"operations must not be empty when num_ops is {self.num_ops}")
+        for choice in self.operations:
+            if not isinstance(choice, str):
+                for operation in in_order(choice):
+                    operation.check_limits(self.ranges)
         return self
 
     @property
@@ -108,12 +115,17 @@ class Policy(BaseModel):
     def draw(self, count: int, rng: np.random.Generator) -> Draws:
         """Draw what happens to each of ``count`` images."""
         columns = [*self._draw_basic(count, rng), *self._draw_operations(count, rng)]
-        codes = np.stack(columns, axis=1) if columns else np.zeros((count, 0), dtype=np.int64)
-        drawable = [*(self.operations if self.num_ops else ()), *(("crop",) if self.crop else ())]
+        if not columns:
+            return Draws(np.zeros((count, 0), dtype=np.int64), None)
+        codes = np.stack([codes for codes, _ in columns], axis=1)
+        drawable = [*(self.names if self.num_ops else ()), *(("crop",) if self.crop else ())]
         noise = max((OPERATIONS[name].noise for name in drawable), default=0)
-        return Draws(codes, rng.random((*codes.shape, noise)) if noise else None)
+        values = None
+        if any(own is not None for _, own in columns):
+            values = np.stack([np.zeros(count) if own is None else own for _, own in columns], axis=1)
+        return Draws(codes, rng.random((*codes.shape, noise)) if noise else None, values)
 
-    def _draw_basic(self, count: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
+    def _draw_basic(self, count: int, rng: np.random.Generator) -> Iterator[Column]:
         for names, magnitude, probability in (
             (("crop",), CROP_MAGNITUDE, self.crop),
             (("flip_horizontal",), 0, self.flip_horizontal),
@@ -121,21 +133,23 @@ class Policy(BaseModel):
             (("rotate_90", "rotate_180", "rotate_270"), 0, self.quarter_turns),
         ):
             if probability > 0:
-                chosen = encode(names)[rng.integers(len(names), size=count)] + 2 * magnitude
-                yield np.where(rng.random(count) < probability, chosen, 0)
+                yield draw_with_probability(names, magnitude, probability, count, rng)
 
-    def _draw_operations(self, count: int, rng: np.random.Generator) -> Iterator[NDArray[np.int64]]:
-        codes = encode(self.operations)
-        strong = np.array([OPERATIONS[name].standard is not None for name in self.operations])
-        signed = np.array([OPERATIONS[name].signed for name in self.operations])
-        for _ in range(self.num_ops):
-            chosen = rng.integers(len(codes), size=count)
-            if self.magnitude == "random":
-                magnitudes = rng.integers(MAX_MAGNITUDE + 1, size=count)
-            else:
-                magnitudes = np.full(count, self.magnitude)
-            negative = rng.random(count) < 0.5
-            yield codes[chosen] + 2 * magnitudes * strong[chosen] + (negative & signed[chosen])
+    def _draw_operations(self, count: int, rng: np.random.Generator) -> Iterator[Column]:
+        plain = [choice for choice in self.operations if isinstance(choice, str)]
+        if len(plain) == len(self.operations):
+            return draw_names(plain, self.num_ops, self.magnitude, count, rng)
+        return choice_table(self.operations, self.ranges).draw(self.num_ops, self.magnitude, count, rng)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the operations that may be drawn, those in sequences too, each once."""
+        return tuple(dict.fromkeys(names_in(self.operations)))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it says nothing that the first version of policy files could not say."""
+        return all(isinstance(choice, str) for choice in self.operations)
 
     def apply(self, operations: Iterable[DrawnOperation], image: Image) -> Image:
         """``image``, uint8 (H, W, C), after ``operations`` in turn; the input is never changed."""
@@ -154,8 +168,21 @@ class Policy(BaseModel):
         return run_draws(self.draw(len(images), rng), images, self.ranges, self.sampling)
 
     @classmethod
+    def named(cls, name: str) -> Policy:
+        """A ready policy: ``trivialaugment``, ``flip-crop+randaugment(2,9)``; ``ready.READY`` has them all.
+
+        Raises:
+            UserError: there is none of that name, or its numbers are wrong; the message has close ones.
+        """
+        fields = ready_fields(name)
+        try:
+            return cls.model_validate(fields)
+        except ValidationError as error:
+            raise UserError(f"{name}: {explain(error)}") from None
+
+    @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Policy:
-        """The policy of a policy file, as ``augsearch export`` writes it.
+        """The policy of a policy file, as ``augsearch export`` writes it, or a ready policy by its name.
 
         What else the file says, of the training and of the evidence, is not looked at; ``read_policy`` does.
 
@@ -163,6 +190,8 @@ class Policy(BaseModel):
             UserError: there is no such file, it is no policy file, or its policy is not valid; the message
                 names the field.
         """
+        if is_ready_name(Path(path)):
+            return cls.named(str(path))
         try:
             return _WithPolicy.model_validate(POLICY_FILE.read(Path(path))).policy
         except ValidationError as error:
@@ -179,8 +208,9 @@ class Policy(BaseModel):
     def describe(self, drawn: DrawnOperation, size: Size) -> str:
         """``rotate -9°``: an operation and its value for an image of ``size``."""
         operation = OPERATIONS[drawn.operation]
-        value = operation.value(drawn.magnitude, self.ranges, size)
-        shown = shown_value(operation, value, negative=drawn.negative)
+        value = value_of(drawn, self.ranges, size)
+        negative = drawn.negative != (operation.signed and value < 0)
+        shown = shown_value(operation, abs(value) if operation.signed else value, negative=negative)
         return f"{operation.name.replace('_', ' ')} {shown}".strip()
 
 
@@ -190,5 +220,5 @@ class _WithPolicy(BaseModel):
     policy: Policy
 
 
-TRIVIALAUGMENT = Policy(num_ops=1, magnitude="random", ranges="wide")
+TRIVIALAUGMENT = Policy.named("trivialaugment")
 """TrivialAugment Wide (Müller and Hutter 2021, arXiv:2103.10158)."""

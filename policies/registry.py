@@ -43,11 +43,23 @@ class Range:
     """Values are multiplied by this side of the image, to give pixels."""
     whole: bool = False
     """Values are rounded to whole numbers, halves to the even one, as torchvision does."""
+    farthest: float | None = None
+    """How far a policy's own values may go from ``weakest``; None: to ``strongest``."""
 
     def value(self, magnitude: int, size: Size) -> float:
         """What ``magnitude`` (0–30) means for an image of ``size``."""
         scale = getattr(size, self.side) if self.side else 1
         return _spaced(self.weakest * scale, self.strongest * scale, self.whole)[magnitude]
+
+    def between(self, magnitude: float) -> float:
+        """What a ``magnitude`` (0–30), whole or not, means; in shares of the side where there is one."""
+        return self.weakest + (self.strongest - self.weakest) * magnitude / MAX_MAGNITUDE
+
+    def own(self, value: float, size: Size) -> float:
+        """A value in this range's unit for an image of ``size``: in pixels, or whole, where values are."""
+        # In float32 as the values of magnitudes: 150 / 331 of 331 pixels are 150.
+        scaled = float(np.float32(value * getattr(size, self.side))) if self.side else value
+        return float(round(scaled)) if self.whole else scaled
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +104,34 @@ class Operation:
 
     def value(self, magnitude: int, ranges: Ranges, size: Size) -> float:
         """The physical value of ``magnitude`` (0–30), before its sign; 0 without a magnitude."""
-        chosen = self.wide if ranges == "wide" else self.standard
+        chosen = self._range(ranges)
         return chosen.value(magnitude, size) if chosen else 0.0
+
+    def value_between(self, magnitude: float, ranges: Ranges) -> float:
+        """The value of a ``magnitude``, whole or not, see ``Range.between``; 0 without a magnitude."""
+        chosen = self._range(ranges)
+        return chosen.between(magnitude) if chosen else 0.0
+
+    def own_value(self, value: float, ranges: Ranges, size: Size) -> float:
+        """A policy's own value, before its sign, for an image of ``size``, see ``Range.own``."""
+        chosen = self._range(ranges)
+        return chosen.own(value, size) if chosen else 0.0
+
+    def limits(self, ranges: Ranges) -> tuple[float, float]:
+        """The lowest and the highest own value that a policy may give."""
+        chosen = self._range(ranges)
+        if chosen is None:
+            return 0.0, 0.0
+        end = chosen.strongest if chosen.farthest is None else chosen.farthest
+        return (-end, end) if self.signed else (min(chosen.weakest, end), max(chosen.weakest, end))
+
+    def unit_of(self, ranges: Ranges) -> str:
+        """The unit of own values."""
+        chosen = self._range(ranges)
+        return f"share of the {chosen.side}" if chosen and chosen.side else self.unit
+
+    def _range(self, ranges: Ranges) -> Range | None:
+        return self.wide if ranges == "wide" else self.standard
 
     def settle(self, value: float, noise: Noise, size: Size) -> Noise:
         """The noise as ``effect`` takes it: the numbers themselves, or the case that each falls into."""

@@ -1,8 +1,14 @@
-"""Random streams that differ between the workers of a torch ``DataLoader``."""
+"""Random streams that do not repeat one another: in a ``DataLoader``'s workers, in processes, in threads."""
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Lock
+from typing import Any
 
 import numpy as np
 
@@ -10,10 +16,13 @@ from augsearch.policies.errors import UserError
 
 
 class RandomStream:
-    """A random stream that is another one in each worker of a torch ``DataLoader`` and in each epoch.
+    """A random stream that is another one in each process, and may be shared by threads.
 
-    In the process where it was made it depends on the seed alone. In a worker it also depends on the seed
-    that the loader gave the worker, and so on ``torch.manual_seed`` or the loader's ``generator``.
+    In the process where it was made it depends on the seed alone; there a copy goes on as the original does.
+    In a worker of a torch ``DataLoader`` it also depends on the seed that the loader gave the worker, and so
+    on ``torch.manual_seed`` or the loader's ``generator``: it is another one in each worker and epoch.
+    In a process of any other pool it begins anew with each copy that arrives there, by chance: who does what
+    in a pool is chance anyway. What another main process unpickles, a training that goes on, goes on.
     """
 
     def __init__(self, seed: int) -> None:
@@ -21,16 +30,43 @@ class RandomStream:
             raise UserError(f"seed must be a whole number ≥ 0, got {seed!r}")
         self.seed = int(seed)
         self._worker: int | None = None
+        self._process = os.getpid()
+        self._arrived = False
+        """Whether it was unpickled, and has not been used since."""
+        self._lock = Lock()
         self.rng = np.random.default_rng(self.seed)
 
-    def follow_worker(self) -> bool:
-        """Make ``rng`` that of the worker which this process is; whether it was another's until now."""
-        worker = _worker_seed()
-        if worker == self._worker:
-            return False
-        self._worker = worker
-        self.rng = np.random.default_rng(self.seed if worker is None else [self.seed, worker])
-        return True
+    @contextmanager
+    def turn(self) -> Iterator[bool]:
+        """Have ``rng`` for oneself, as that of this process; gives whether it has become another one."""
+        if self._process != os.getpid() and not self._arrived:
+            self._lock = Lock()  # a thread that this forked process lacks may have held it
+        with self._lock:
+            yield self._follow()
+
+    def _follow(self) -> bool:
+        """Make ``rng`` that of this process and worker; whether it was another's until now."""
+        here, worker = os.getpid(), _worker_seed()
+        moved = self._process != here
+        # In a process that no other one began, what was unpickled is a training's that goes on.
+        apart = moved and not (self._arrived and multiprocessing.parent_process() is None)
+        self._process, self._arrived = here, False
+        if worker is not None:
+            if worker == self._worker:
+                return False
+            self._worker = worker
+            self.rng = np.random.default_rng([self.seed, worker])
+            return True
+        self._worker = None
+        if apart:
+            self.rng = np.random.default_rng([self.seed, int.from_bytes(os.urandom(16))])
+        return apart
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state, _lock=Lock(), _arrived=True)
 
 
 def _worker_seed() -> int | None:

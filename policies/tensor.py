@@ -84,8 +84,8 @@ class TensorPolicy(nn.Module):
         if plain.is_floating_point() and (on_cpu or not self._checked_on_device):
             _check_range(plain)
         self._checked_on_device |= not on_cpu
-        self._stream.follow_worker()
-        draws = self.policy.draw(len(plain), self._stream.rng)
+        with self._stream.turn():
+            draws = self.policy.draw(len(plain), self._stream.rng)
         levels = plain if plain.dtype == torch.uint8 else _to_levels(plain, checked=on_cpu)
         result = run_draws(draws, levels, self.policy.ranges, self.policy.sampling)
         if plain.is_floating_point():
@@ -135,9 +135,9 @@ class TensorMixing(nn.Module):
         targets = self._targets(labels, len(images)).to(images.device)
         if not self.training:
             return images, targets
-        self._stream.follow_worker()
         count, _, height, width = images.shape
-        mix = draw_mix(self.mixing, count, (height, width), self._stream.rng)
+        with self._stream.turn():
+            mix = draw_mix(self.mixing, count, (height, width), self._stream.rng)
         if mix is None:
             return images, targets
         copies = HostToDevice()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from typing import Any, Protocol, runtime_checkable
 
 import cv2
@@ -10,10 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
-from augsearch.policies.backends.opencv.runner import runner_for
+from augsearch.policies.backends.opencv.runner import Runner, runner_for
 from augsearch.policies.errors import UserError, shown
 from augsearch.policies.planner import CodedDraw, Draws
 from augsearch.policies.registry import Ranges
+from augsearch.policies.samples import augment_sample, is_tensor, refuse_other_tv_tensors
 from augsearch.policies.sampling import Sampling
 from augsearch.policies.streams import RandomStream
 
@@ -52,33 +54,57 @@ class ImageTransform:
         self._ahead: list[CodedDraw] = []
         self._sampling = policy.sampling
 
-    def __call__(self, image: Any) -> Any:
-        """A new image of the same type, shape and dtype.
+    def __call__(self, *sample: Any) -> Any:
+        """A new image of the same type, shape and dtype; or a sample with its images augmented.
+
+        A sample is several arguments, or one tuple, list or dictionary, nested at will, as
+        ``torchvision.transforms.v2`` has them, with one draw for all of it. Masks, boxes and key points of
+        ``torchvision.tv_tensors`` move with the image, see ``samples.py``; labels and all else stay.
 
         Args:
-            image: a NumPy array, uint8 (H, W) or (H, W, C); a PIL image of mode RGB or L; or a torch tensor
-                on the CPU, uint8 or floating in [0, 1], (C, H, W) or (H, W). C = 1 or 3, RGB.
+            sample: an image is a NumPy array, uint8 (H, W) or (H, W, C); a PIL image of mode RGB or L; or a
+                torch tensor on the CPU, uint8 or floating in [0, 1], (C, H, W) or (H, W). C = 1 or 3, RGB.
+                Where none is marked by its type, as PIL's and tv_tensors' are, it is the first of the others.
 
         Raises:
-            UserError: it is none of these.
+            UserError: it is none of these, or there is something that would have to move with the image and
+                can't; the message names it.
         """
+        drawn = self._draw()
+        if len(sample) == 1 and not isinstance(sample[0], tuple | list | Mapping):
+            return self._augment_image(sample[0], drawn)
+        changed = augment_sample(sample, drawn, self._augment_image, self._runner)
+        return changed[0] if len(sample) == 1 else changed
+
+    def _draw(self) -> CodedDraw:
+        """What happens to the next image."""
+        with self._stream.turn() as is_another:
+            if is_another or not self._ahead:
+                self._ahead = list(self.policy.draw(DRAWN_AHEAD, self._stream.rng).coded())[::-1]
+            return self._ahead.pop()
+
+    def _runner(self, shape: tuple[int, ...]) -> Runner:
+        return runner_for(self.policy.ranges, shape, self._sampling)
+
+    def _augment_image(self, image: Any, drawn: CodedDraw) -> Any:
         if isinstance(image, np.ndarray):
-            return self._augment(image)
+            return self._augment(image, drawn)
         if isinstance(image, PILImage.Image):
             if image.mode not in ("RGB", "L"):
                 raise UserError(
                     f"a PIL image must be of mode RGB or L, got {image.mode}; convert it first: "
                     'image.convert("RGB")'
                 )
-            return PILImage.fromarray(self._augment(np.asarray(image)))
-        if _is_tensor(image):
-            return self._augment_tensor(image)
+            return PILImage.fromarray(self._augment(np.asarray(image), drawn))
+        if is_tensor(image):
+            refuse_other_tv_tensors(image)
+            return self._augment_tensor(image, drawn)
         raise UserError(f"an image must be a NumPy array, a PIL image or a torch tensor, got {shown(image)}")
 
     def __repr__(self) -> str:
         return f"{self.policy!r}.transform(seed={self._stream.seed})"
 
-    def _augment(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def _augment(self, image: NDArray[np.uint8], drawn: CodedDraw) -> NDArray[np.uint8]:
         grey = image.ndim == 2
         if image.dtype != np.uint8 or not (grey or (image.ndim == 3 and image.shape[2] in (1, 3))):
             raise UserError(f"an image must be uint8 (H, W) or (H, W, C) with C 1 or 3, got {shown(image)}")
@@ -86,13 +112,10 @@ class ImageTransform:
             return image.copy()
         if grey:
             image = image[:, :, np.newaxis]
-        if self._stream.follow_worker() or not self._ahead:
-            self._ahead = list(self.policy.draw(DRAWN_AHEAD, self._stream.rng).coded())[::-1]
-        runner = runner_for(self.policy.ranges, image.shape, self._sampling)
-        result = runner.augment_image(self._ahead.pop(), image)
+        result = self._runner(image.shape).augment_image(drawn, image)
         return result[:, :, 0] if grey else result
 
-    def _augment_tensor(self, image: Any) -> Any:
+    def _augment_tensor(self, image: Any, drawn: CodedDraw) -> Any:
         if image.device.type != "cpu":
             raise UserError(
                 f"this transform works on the CPU, the image is on {image.device}; for batches on a device "
@@ -114,9 +137,9 @@ class ImageTransform:
         colour = image.ndim == 3 and image.shape[0] == 3 and image.numel()
         array = levels.numpy()
         if colour:  # OpenCV puts channels together and takes them apart ten times as fast as a copy does
-            augmented = np.stack(cv2.split(self._augment(cv2.merge(list(array)))))
+            augmented = np.stack(cv2.split(self._augment(cv2.merge(list(array)), drawn)))
         else:
-            augmented = self._augment(array.reshape(*array.shape[-2:])).reshape(array.shape)
+            augmented = self._augment(array.reshape(*array.shape[-2:]), drawn).reshape(array.shape)
         augmented = torch.from_numpy(augmented)
         result = augmented.to(image.dtype) / 255 if floating else augmented
         return result.as_subclass(type(image))
@@ -138,18 +161,13 @@ class BatchTransform:
         Raises:
             UserError: it is no such batch.
         """
-        if _is_tensor(images):
+        if is_tensor(images):
             raise UserError(
                 "batch_transform takes a NumPy array (B, H, W, C); for tensors (B, C, H, W) there is "
                 "augsearch.policies.tensor.TensorPolicy"
             )
-        self._stream.follow_worker()
-        return self.policy.augment(images, self._stream.rng)
+        with self._stream.turn():
+            return self.policy.augment(images, self._stream.rng)
 
     def __repr__(self) -> str:
         return f"{self.policy!r}.batch_transform(seed={self._stream.seed})"
-
-
-def _is_tensor(value: Any) -> bool:
-    torch = sys.modules.get("torch")  # not loaded: no tensor
-    return torch is not None and isinstance(value, torch.Tensor)

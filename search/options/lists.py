@@ -132,7 +132,7 @@ def train_options(command: Callable[..., None]) -> Callable[..., None]:
             "policy_file",
             type=EXISTING,
             required=True,
-            help="Policy file to train from.",
+            help="Policy file to train from, or a ready policy: flip-crop+trivialaugment.",
         ),
         option(FIRST, "--final-model", "--model", "final_model", help=f"Network: {NETWORKS}. [medium]"),
         option(FIRST, "--output", type=EXISTING, help="Folder for the model. [beside the policy file]"),

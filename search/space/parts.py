@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from augsearch.policies import Policy
+from augsearch.policies.describe import shown_choice
 
 if TYPE_CHECKING:
     from augsearch.trainers.workspace.candidate import Candidate
@@ -67,9 +69,12 @@ def _operations(policy: Policy) -> Iterator[Change]:
         return
     yield ALL_OPERATIONS, {"num_ops": 0}
     if len(policy.operations) > 1:
-        for name in policy.operations:
-            others = tuple(other for other in policy.operations if other != name)
-            yield name.replace("_", " "), {"operations": others}
+        seen: Counter[str] = Counter()
+        for place, choice in enumerate(policy.operations):
+            others = policy.operations[:place] + policy.operations[place + 1 :]
+            name = shown_choice(choice)
+            seen[name] += 1
+            yield name if seen[name] == 1 else f"{name} ({seen[name]})", {"operations": others}
 
 
 def _other_fields(policy: Policy) -> Iterator[Change]:

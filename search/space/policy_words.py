@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from augsearch.policies import MAX_MAGNITUDE, Policy
+from augsearch.policies import MAX_MAGNITUDE, OperationSequence, Policy
 
 
 def num_ops_short(policy: Policy) -> str:
     """The drawn operations in a few words."""
     if not policy.num_ops:
         return ""
+    if not all(isinstance(choice, str) for choice in policy.operations):
+        return f"N={policy.num_ops} of {len(policy.operations)} {_choices(policy)}"
     strength = "random" if policy.magnitude == "random" else f"M={policy.magnitude}"
     return f"N={policy.num_ops} {strength} of {len(policy.operations)} ops"
+
+
+def _choices(policy: Policy) -> str:
+    """What a policy that has more than names draws from."""
+    sequences = [isinstance(choice, OperationSequence) for choice in policy.operations]
+    return "sequences of operations" if all(sequences) else "operations" if not any(sequences) else "choices"
 
 
 def num_ops_full(policy: Policy) -> str:
     """The same for a person who does not know what N and M are."""
     if not policy.num_ops:
         return ""
+    if not all(isinstance(choice, str) for choice in policy.operations):
+        return (
+            f"{policy.num_ops} of {len(policy.operations)} {_choices(policy)} on every image, "
+            "at strengths of their own"
+        )
     some = f"{policy.num_ops} random operation{'s' if policy.num_ops > 1 else ''}"
     strength = f"strength {policy.magnitude} of {MAX_MAGNITUDE}"
     if policy.magnitude == "random":

@@ -21,9 +21,11 @@ def in_effect(candidate: Candidate) -> Candidate:
 
 
 def _policy(policy: Policy) -> Policy:
-    drawn = [name for name in OPERATIONS if name in policy.operations] if policy.num_ops else []
+    drawn = [name for name in OPERATIONS if name in policy.names] if policy.num_ops else []
     kinds = {OPERATIONS[name].kind for name in drawn}
-    updates: dict[str, Any] = {"operations": tuple(drawn) or _PLAIN.operations}
+    # The order of choices of which some have more than a name is left as it is written.
+    choices = policy.operations if drawn and not policy.is_plain else tuple(drawn)
+    updates: dict[str, Any] = {"operations": choices or _PLAIN.operations}
     if all(OPERATIONS[name].standard is None for name in drawn):
         updates |= {"magnitude": _PLAIN.magnitude, "ranges": _PLAIN.ranges}
     if "warp" not in kinds:

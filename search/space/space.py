@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from augsearch.policies import TRIVIALAUGMENT, Policy, Semi, Transfer
+from augsearch.policies import Policy, Semi, Transfer
 from augsearch.policies.training import ClassBalance
 from augsearch.trainers.semi.techniques import load_techniques
 
@@ -13,14 +13,12 @@ ON = 0.5
 """The probability of a flip or quarter turn that is switched on."""
 
 BASELINE_POLICIES: dict[str, Policy] = {
-    "none": Policy(num_ops=0),
-    "flip + crop": Policy(num_ops=0, flip_horizontal=ON, crop=1.0),
-    "RandAugment (2, 9)": Policy(num_ops=2, magnitude=9),
-    "TrivialAugment": TRIVIALAUGMENT,
-    "RandAugment (2, 9) after flip + crop": Policy(num_ops=2, magnitude=9, flip_horizontal=ON, crop=1.0),
-    "TrivialAugment after flip + crop": TRIVIALAUGMENT.model_copy(
-        update={"flip_horizontal": ON, "crop": 1.0}
-    ),
+    "none": Policy.named("none"),
+    "flip + crop": Policy.named("flip-crop"),
+    "RandAugment (2, 9)": Policy.named("randaugment(2,9)"),
+    "TrivialAugment": Policy.named("trivialaugment"),
+    "RandAugment (2, 9) after flip + crop": Policy.named("flip-crop+randaugment(2,9)"),
+    "TrivialAugment after flip + crop": Policy.named("flip-crop+trivialaugment"),
 }
 """The policies that anyone can have without a search, the simplest first."""
 

@@ -147,6 +147,9 @@ POLICIES = {
     "crop, flip, RandAugment, fill": Policy(crop=1.0, flip_horizontal=0.5, fill=(124, 116, 104)),
     "crop, reflect": Policy(num_ops=1, crop=0.5, border="reflect"),
     "all operations": Policy(num_ops=4, magnitude="random", operations=ALL, border="reflect"),
+    "AutoAugment": Policy.named("autoaugment-svhn"),
+    "UniformAugment": Policy.named("uniformaugment"),
+    "3-Augment": Policy.named("flip-crop+3-augment"),
     "all operations, bilinear": Policy(
         num_ops=4, magnitude="random", operations=ALL, interpolation="bilinear", fill=(9, 99, 200)
     ),

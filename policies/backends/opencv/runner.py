@@ -78,6 +78,7 @@ class Runner:
         # Step by step, many images that want the same table are worth more than one look-up less.
         self._planner = Planner(ranges, Size(height, width), fuse_tables=not by_step)
         self._shape = Size(height, width), channels, sampling
+        self.border = sampling.border
         self._prepared: dict[Step, PreparedStep] = {}
 
     def augment_image(self, drawn: CodedDraw, image: Image, out: Image | None = None) -> Image:
@@ -95,6 +96,10 @@ class Runner:
         if not written:
             out[...] = result
         return out
+
+    def warps(self, drawn: CodedDraw) -> list[Warp]:
+        """The geometry of what ``augment_image`` does to an image, in order."""
+        return [step for step in self._planner.steps(*drawn) if isinstance(step, Warp)]
 
     def augment_by_image(self, draws: Draws, images: Images) -> Images:
         """A new batch, made one image after the other."""

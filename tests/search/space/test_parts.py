@@ -70,3 +70,17 @@ def test_what_a_candidate_has_not_is_no_part_of_it(policy: Policy, names: list[s
 def test_a_transfer_is_no_part() -> None:
     candidate = Candidate(policy=Policy(num_ops=0), transfer=Transfer(mode="head"))
     assert parts_of(candidate) == []
+
+
+def test_choices_with_more_than_a_name_are_parts_and_told_apart() -> None:
+    own = {"name": "rotate", "value": 9}
+    sequence = {"sequence": ["invert", own]}
+    policy = Policy(num_ops=1, operations=("grey", own, sequence, sequence))
+    parts = {part.name: part.without.policy for part in parts_of(Candidate(policy=policy))}
+    assert list(parts) == [
+        ALL_OPERATIONS,
+        "grey",
+        "rotate 9",
+        *("invert, then rotate 9", "invert, then rotate 9 (2)"),
+    ]
+    assert parts["rotate 9"].operations == (policy.operations[0], *policy.operations[2:])

@@ -51,3 +51,10 @@ def test_the_policy_of_unlabeled_images_counts_too() -> None:
     assert in_effect(Candidate(policy=FLIP)) != learning(FLIP)
     taught = Candidate(policy=FLIP, distillation=Distillation(alpha=0.5, temperature=4.0))
     assert in_effect(taught) != in_effect(Candidate(policy=FLIP))
+
+
+def test_choices_with_more_than_a_name_stay_and_their_kinds_count() -> None:
+    own = Policy(num_ops=1, operations=("invert", {"name": "rotate", "weight": 2}), interpolation="bilinear")
+    assert in_effect(Candidate(policy=own)).policy == own
+    table = Policy(num_ops=1, operations=({"name": "invert", "weight": 2},), interpolation="bilinear")
+    assert in_effect(Candidate(policy=table)).policy.interpolation == "nearest"
