@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from typing import Any
 
 from augsearch.policies import OPERATION_SETS, Training
+from augsearch.search.settings.addresses import ADDRESSES, redacted
 from augsearch.search.settings.durations import duration_flag
 from augsearch.search.settings.settings import DEFAULTS, FLAT, PLANNED, Settings
 
@@ -69,6 +71,10 @@ def flags(settings: Settings, *names: str) -> str:
 
 def _flag(name: str, value: Any) -> str:
     flag = name.replace("_", "-")
+    if name in ADDRESSES:
+        if value == os.environ.get(ADDRESSES[name]):
+            return ""  # the next command takes it from there too
+        value = redacted(value)
     if isinstance(value, bool):
         return f" --{flag}" if value else f" --no-{flag}"
     if isinstance(value, tuple):

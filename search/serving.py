@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from augsearch.policies import UserError
 from augsearch.trainers.evaluation.classifier import Classifier
 
 if TYPE_CHECKING:
@@ -26,10 +27,17 @@ class Served:
         """Columns ``label``, ``confidence`` and ``probabilities``, in the order of the model's classes.
 
         Raises:
-            UserError: an image can't be read; the message has its row.
+            UserError: an image is not the bytes of a file, or can't be read; the message has its row.
         """
         from pandas import DataFrame
 
+        for row, image in enumerate(table[IMAGE]):
+            # A text would be the path of a file, and whoever asks may see none of this machine's.
+            if not isinstance(image, bytes):
+                raise UserError(
+                    f"image {row}: must be the bytes of an image file (base64 in JSON), got "
+                    f"{type(image).__name__}"
+                )
         predictions = self._classifier.predict(table[IMAGE])
         return DataFrame(
             {

@@ -9,6 +9,7 @@ import click
 from augsearch.search.options.command import Command
 from augsearch.search.options.groups import EXISTING
 from augsearch.search.options.registered import model_format_option
+from augsearch.search.settings.addresses import TRACKING_VARIABLE
 
 PLACE = 70
 """Where the command stands in the list of all."""
@@ -18,7 +19,11 @@ PLACE = 70
 @click.argument("model")
 @click.option("-o", "--output", type=EXISTING, required=True, help="File to write.")
 @model_format_option()
-@click.option("--tracking-uri", help="Where MLflow keeps MODEL. [mlruns/mlflow.db]")
+@click.option(
+    "--tracking-uri",
+    envvar=TRACKING_VARIABLE,
+    help="Where MLflow keeps MODEL. [$MLFLOW_TRACKING_URI, or mlruns/mlflow.db]",
+)
 def command(model: str, output: Path, kind: str | None, tracking_uri: str | None) -> None:
     """Write MODEL as a file that works without augsearch, checked against MODEL before it is there.
 

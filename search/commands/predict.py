@@ -9,6 +9,7 @@ import click
 
 from augsearch.search.options.command import Command
 from augsearch.search.options.groups import EXISTING
+from augsearch.search.settings.addresses import TRACKING_VARIABLE
 
 PLACE = 60
 """Where the command stands in the list of all."""
@@ -20,7 +21,11 @@ PLACE = 60
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each image.")
 @click.option("--top", type=click.IntRange(min=1), help="Labels an image. [1, in JSON all]")
 @click.option("--device", default="auto", help="auto, cpu, cuda or cuda:NUMBER. [auto]")
-@click.option("--tracking-uri", help="Where MLflow keeps MODEL. [mlruns/mlflow.db]")
+@click.option(
+    "--tracking-uri",
+    envvar=TRACKING_VARIABLE,
+    help="Where MLflow keeps MODEL. [$MLFLOW_TRACKING_URI, or mlruns/mlflow.db]",
+)
 def command(model: str, images: tuple[Path, ...], **options: Any) -> None:
     """Say what MODEL sees in IMAGES: files, and folders with images anywhere below.
 

@@ -5,13 +5,18 @@ from __future__ import annotations
 import click
 
 from augsearch.search.options.command import Command
+from augsearch.search.settings.addresses import TRACKING_VARIABLE
 
 PLACE = 100
 """Where the command stands in the list of all."""
 
 
 @click.command("ui", cls=Command)
-@click.option("--tracking-uri", help="Where MLflow logged to. [mlruns/mlflow.db]")
+@click.option(
+    "--tracking-uri",
+    envvar=TRACKING_VARIABLE,
+    help="Where MLflow logged to. [$MLFLOW_TRACKING_URI, or mlruns/mlflow.db]",
+)
 @click.option("--port", type=click.IntRange(1, 65535), help="Port. [5000, or the next that is free]")
 def command(tracking_uri: str | None, port: int | None) -> None:
     """Open the MLflow UI on the trials of all runs made in this folder.

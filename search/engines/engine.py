@@ -1,4 +1,4 @@
-"""What every engine can do.
+"""What every engine can do, and the ways in which a task may fail that are not the task's own.
 
 A new engine is one file beside this one with a function ``start(settings: EngineSettings) -> Engine``;
 ``--engine`` and the contract tests find it by its name.
@@ -15,7 +15,15 @@ R = TypeVar("R")
 
 
 class WorkerLostError(RuntimeError):
-    """The process that ran a task died or overran its time; the task may be tried again."""
+    """The process that ran a task died; the task may be tried again."""
+
+
+class OverLimitError(RuntimeError):
+    """A task took more time or memory than one may; tried again it would do the same."""
+
+
+class EngineFailedError(RuntimeError):
+    """Nothing can be run: the machine's fault, and no task's."""
 
 
 class Engine(Protocol):
@@ -26,7 +34,7 @@ class Engine(Protocol):
         """How many tasks run at once."""
 
     def submit(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        """Have ``function`` run; the future holds its result, its error or a ``WorkerLostError``."""
+        """Have ``function`` run; the future holds its result, its error or one of the errors above."""
 
     def close(self) -> None:
         """Stop whatever still runs and let go of everything."""

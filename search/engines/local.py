@@ -5,26 +5,39 @@ One thread each whatever the number of processes: then a fold's score depends on
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
+import atexit
+import threading
 from collections.abc import Callable
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import Future
+from contextlib import suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
-from pebble import ProcessExpired, ProcessPool
-
-from augsearch.search.engines.engine import WorkerLostError
+from augsearch.policies import UserError
+from augsearch.search.engines.engine import EngineFailedError, OverLimitError, WorkerLostError
+from augsearch.search.engines.worker import Call, IdleWorkerLostError, Worker
 from augsearch.search.settings.sections import EngineSettings
 from augsearch.trainers.system.threads import available_cores
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
+STARTS = 3
+"""How often a worker is started for a task that none began, before the machine is at fault."""
+
 
 def start(settings: EngineSettings) -> LocalEngine:
-    """The engine, with as many workers as are asked for or as suit the machine."""
-    return LocalEngine(settings.workers or default_workers(settings.device), settings.fold_timeout)
+    """The engine, with as many workers as are asked for or as suit the machine.
+
+    Raises:
+        UserError: memory can't be measured on this system, and is to be limited.
+    """
+    workers = settings.workers or default_workers(settings.device)
+    limit = settings.memory_limit
+    if limit is not None and not Path("/proc/self/statm").exists():
+        raise UserError("--memory-limit: this system doesn't tell what a process takes; leave it out")
+    return LocalEngine(workers, settings.fold_timeout, None if limit is None else limit * 2**30)
 
 
 def default_workers(device: str) -> int:
@@ -34,53 +47,93 @@ def default_workers(device: str) -> int:
 
 
 class LocalEngine:
-    """``workers`` processes; each task may take ``time_limit`` seconds."""
+    """``workers`` processes; each task may take ``time_limit`` seconds and ``memory_limit`` bytes.
 
-    def __init__(self, workers: int, time_limit: float) -> None:
+    A worker that dies is started anew: while it waited, without a word; while it ran, its task fails. No
+    process is there before the first task: a run with nothing left to train starts none.
+    """
+
+    def __init__(self, workers: int, time_limit: float, memory_limit: float | None = None) -> None:
         self.slots = workers
-        self._time_limit = time_limit
-        # spawn: a forked child of a process with threads (MLflow's, OpenCV's, torch's) may hang.
-        # No process is there before the first task: a run with nothing left to train starts none.
-        self._pool = ProcessPool(
-            max_workers=workers,
-            initializer=_start_worker,
-            context=multiprocessing.get_context("spawn"),
-        )
+        self._limits = time_limit, memory_limit
+        self._tasks: SimpleQueue[tuple[Future[Any], Call] | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads: list[threading.Thread] = []
+        self._workers: set[Worker] = set()
+        self._closed = False
+        atexit.register(self.close)  # or Python would wait for the workers, and they for it
 
     def submit(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Have a worker run ``function``, which must be importable by name, on picklable arguments."""
-        inner = self._pool.schedule(function, args=list(args), kwargs=dict(kwargs), timeout=self._time_limit)
-        outer: Future[R] = Future()
-        inner.add_done_callback(lambda done: self._pass_on(done, outer))
-        return outer
-
-    def _pass_on(self, done: Future[Any], outer: Future[R]) -> None:
-        try:
-            outer.set_result(done.result())
-        except CancelledError:
-            outer.cancel()
-        except ProcessExpired as error:
-            outer.set_exception(WorkerLostError(f"a worker died (exit code {error.exitcode})"))
-        except TimeoutError:
-            outer.set_exception(WorkerLostError(f"a fold took longer than {self._time_limit:g} s"))
-        except Exception as error:
-            outer.set_exception(error)
+        future: Future[R] = Future()
+        self._tasks.put((future, (function, args, kwargs)))
+        if not self._threads:
+            self._threads = [threading.Thread(target=self._serve, daemon=True) for _ in range(self.slots)]
+            for thread in self._threads:
+                thread.start()
+        return future
 
     def close(self) -> None:
         """End the workers, busy or not."""
-        self._pool.stop()  # type: ignore[no-untyped-call]
-        self._pool.join()
+        atexit.unregister(self.close)
+        with self._lock:
+            self._closed = True
+            for worker in self._workers:
+                worker.end()
+        for _ in self._threads:
+            self._tasks.put(None)
+        for thread in self._threads:
+            thread.join()
+        with suppress(Empty):
+            while True:
+                if (task := self._tasks.get_nowait()) is not None:
+                    task[0].cancel()
 
+    def _serve(self) -> None:
+        """In a thread for each slot: one task after another, on a worker that is kept."""
+        slot: list[Worker] = []
+        while (task := self._tasks.get()) is not None and not self._closed:
+            future, call = task
+            if not future.set_running_or_notify_cancel():
+                continue
+            try:
+                future.set_result(self._run(call, slot))
+            except (WorkerLostError, OverLimitError, EngineFailedError) as error:
+                self._empty(slot)
+                future.set_exception(error)
+            except Exception as error:
+                future.set_exception(error)
+        self._empty(slot)
 
-def _start_worker() -> None:
-    # Ctrl-C reaches the whole process group; the driver decides what becomes of the workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.environ["OMP_NUM_THREADS"] = "1"
-    import cv2
-    import torch
-    import torch._dynamo  # the first optimizer would import it, in the first fold's time
+    def _run(self, call: Call, slot: list[Worker]) -> Any:
+        """What ``call`` returns, from the worker in ``slot`` or one that takes its place before it begins."""
+        lost = "the engine is closed"
+        for _ in range(STARTS):
+            if self._closed:
+                break
+            try:
+                if not slot:
+                    slot.append(self._started())
+                return slot[0].run(call, *self._limits)
+            except IdleWorkerLostError as error:
+                lost = str(error)
+                self._empty(slot)
+        raise EngineFailedError(f"no worker can be started: {lost}")
 
-    import augsearch.trainers.tasks.fold  # noqa: F401
+    def _started(self) -> Worker:
+        try:
+            worker = Worker()
+        except OSError as error:  # of processes, memory or open files there are no more to be had
+            raise IdleWorkerLostError(error.strerror or str(error)) from error
+        with self._lock:
+            self._workers.add(worker)
+            if self._closed:
+                worker.end()
+        return worker
 
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
+    def _empty(self, slot: list[Worker]) -> None:
+        while slot:
+            worker = slot.pop()
+            with self._lock:
+                self._workers.discard(worker)
+            worker.close()

@@ -9,10 +9,11 @@ from typing import Generic, TypeVar
 
 from augsearch.policies import UserError
 from augsearch.search.engines.engine import Engine, WorkerLostError
+from augsearch.search.engines.failures import Kind, disk_is_full, kind_of, machine_failed
 from augsearch.trainers.workspace.folds import FoldResult
 
-TRIES = 2
-"""How often a task is run whose worker is lost, before that counts as its result."""
+TRIES = 3
+"""How often a task is run whose worker dies, or whose files fail, before that counts as its result."""
 
 Owner = TypeVar("Owner")
 Begin = Callable[[], Future[FoldResult]]
@@ -32,6 +33,7 @@ class Runner(Generic[Owner]):
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._running: dict[Future[FoldResult], _Submitted[Owner]] = {}
+        self._stop: UserError | None = None
 
     @property
     def is_full(self) -> bool:
@@ -40,8 +42,8 @@ class Runner(Generic[Owner]):
 
     @property
     def is_idle(self) -> bool:
-        """Whether nothing runs."""
-        return not self._running
+        """Whether nothing runs, and nothing is left to be said."""
+        return not self._running and self._stop is None
 
     def submit(self, owner: Owner, begin: Begin) -> None:
         """Have the task that ``begin`` submits run for ``owner``."""
@@ -50,17 +52,33 @@ class Runner(Generic[Owner]):
     def wait(self) -> list[tuple[Owner, FoldResult | BaseException]]:
         """Wait until a task or some are done: their results, or what went wrong, in order of submission.
 
+        What the machine does to a task is no result of it: it is run again, and in the end the command stops.
+        Who took too long would do so again.
+
         Raises:
-            UserError: the input is bad, so that no task can be run.
+            UserError: the input is bad, or the machine, so that no task can be run.
         """
+        if self._stop is not None:
+            raise self._stop
         done, _ = wait(self._running, return_when=FIRST_COMPLETED)
         ended: list[tuple[Owner, FoldResult | BaseException]] = []
         for future in [future for future in self._running if future in done]:
             task, error = self._running.pop(future), future.exception()
-            if isinstance(error, UserError):
-                raise error
-            if isinstance(error, WorkerLostError) and task.tries < TRIES:
+            if error is None:
+                ended.append((task.owner, future.result()))
+            elif isinstance(error, UserError):
+                self._stop = self._stop or error
+            elif self._may_try_again(error, task.tries):
                 self._running[task.begin()] = _Submitted(task.owner, task.begin, task.tries + 1)
+            elif kind_of(error) is Kind.MACHINE:
+                self._stop = self._stop or machine_failed(error)
             else:
-                ended.append((task.owner, error or future.result()))
+                ended.append((task.owner, error))
+        if self._stop is not None and not ended:  # what is done is told first, so that it is kept
+            raise self._stop
         return ended
+
+    @staticmethod
+    def _may_try_again(error: BaseException, tries: int) -> bool:
+        """Whether it may go better the next time: not where the engine itself, or the disk, has given up."""
+        return isinstance(error, WorkerLostError | OSError) and not disk_is_full(error) and tries < TRIES

@@ -24,6 +24,7 @@ from augsearch.search.options.command import (
     Registered,
 )
 from augsearch.search.options.registered import engines, metrics, techniques
+from augsearch.search.settings.addresses import STORAGE_VARIABLE
 
 EXISTING = click.Path(path_type=Path)
 SAMPLERS = ("tpe", "random")
@@ -280,6 +281,7 @@ def engine_options() -> list[Decorator]:
         option(FIRST, "--workers", type=click.INT, help="Folds at once. [one a core; on a GPU at most 4]"),
         option(ENGINE, "--engine", type=Registered(engines), help="What runs folds. [local]"),
         option(ENGINE, "--fold-timeout", type=float, help="Seconds that one fold may take. [3600]"),
+        option(ENGINE, "--memory-limit", type=float, help="GiB that one fold may take. [no limit]"),
         option(ENGINE, "--device", help="auto, cpu, cuda or cuda:NUMBER. [auto]"),
     ]
 
@@ -292,6 +294,7 @@ def study_options() -> list[Decorator]:
         option(
             TRACKING,
             "--storage",
-            help="Database of the studies, an SQLAlchemy URL. [mlruns/studies.db]",
+            envvar=STORAGE_VARIABLE,
+            help="Database of the studies, an SQLAlchemy URL. [$AUGSEARCH_STORAGE, or mlruns/studies.db]",
         ),
     ]

@@ -35,6 +35,7 @@ from augsearch.search.options.groups import (
     unlabeled_options,
 )
 from augsearch.search.options.registered import metrics
+from augsearch.search.settings.addresses import TRACKING_VARIABLE
 
 
 def _searching() -> list[Decorator]:
@@ -66,7 +67,12 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         *_searching(),
         *confirmation_options(),
         option(SEARCH, "--timeout", type=float, help="Seconds after which the search starts no more trials."),
-        option(TRACKING, "--tracking-uri", help="Where MLflow logs to. [mlruns/mlflow.db]"),
+        option(
+            TRACKING,
+            "--tracking-uri",
+            envvar=TRACKING_VARIABLE,
+            help="Where MLflow logs to. [$MLFLOW_TRACKING_URI, or mlruns/mlflow.db]",
+        ),
         option(TRACKING, "--output", type=EXISTING, help="Folder of the results. [mlruns/STUDY]"),
         option(
             FIRST,
@@ -172,7 +178,12 @@ def train_options(command: Callable[..., None]) -> Callable[..., None]:
             help="Instead of the policy's.",
         ),
         option(ENGINE, "--device", help="auto, cpu, cuda or cuda:NUMBER. [auto]"),
-        option(TRACKING, "--tracking-uri", help="Where MLflow logs to. [mlruns/mlflow.db]"),
+        option(
+            TRACKING,
+            "--tracking-uri",
+            envvar=TRACKING_VARIABLE,
+            help="Where MLflow logs to. [$MLFLOW_TRACKING_URI, or mlruns/mlflow.db]",
+        ),
     ]
     return with_options(options, command)
 

@@ -29,6 +29,7 @@ from augsearch.search.pipelines.comparison import (
 )
 from augsearch.search.pipelines.confirming import stage_of
 from augsearch.search.race.confirm import Queue, run_folds
+from augsearch.search.race.lost import lose, lost
 from augsearch.search.race.race import FoldDone, Race
 from augsearch.search.race.resume import study_of, with_its_trials
 from augsearch.search.settings.settings import Settings
@@ -170,7 +171,15 @@ class _Comparing:
                 self.known[entry.candidate, Fold(stage_of(study, self.data), index)] = result
 
     def confirm(self, studies: dict[str, optuna.Study]) -> None:
-        """Train each pick on the confirmation's folds; one that several picked, once."""
+        """Train each pick on the confirmation's folds; one that several picked, once.
+
+        One that can't be confirmed is out, and the next best is picked in its place.
+        """
+        while not self._confirmed(studies):
+            pass
+
+    def _confirmed(self, studies: dict[str, optuna.Study]) -> bool:
+        """Whether all picks could be."""
         pickers: dict[Candidate, list[tuple[optuna.Study, Entry]]] = {}
         known: dict[Candidate, set[int]] = {}
         for role, study in studies.items():
@@ -189,12 +198,16 @@ class _Comparing:
             queue = Queue(missing, stage_of(studies[DEFAULT], self.data))
             for entry, fold, result in run_folds(queue, self.engine, self.data.workspace, self.known):
                 for study, pick in pickers[entry.candidate]:
-                    keep_confirmation(study, pick.number, fold, result)
+                    if isinstance(result, FoldResult):
+                        keep_confirmation(study, pick.number, fold, result)
+                    else:
+                        lose(study, pick, result, self.settings.engine)
                 bar.advance(1, entry.name)
+        return not any(pick.number in lost(study) for same in pickers.values() for study, pick in same)
 
 
 def _pick(role: str, study: optuna.Study) -> Entry:
-    done = finished(study)
+    done = [entry for entry in finished(study) if entry.number not in lost(study)]
     if not done:
         raise UserError(f"{role}: no trial could be trained; see the reasons in study {study.study_name!r}")
     return max(done, key=lambda entry: entry.score)

@@ -15,7 +15,8 @@ from augsearch.search.engines.engine import Engine
 from augsearch.search.inputs.confirmation_record import record_confirmation, record_in_words
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.race.confirm import Confirmation, Rules, choose_finalists, confirm, confirmation_stage
-from augsearch.search.settings.sections import ConfirmationSettings
+from augsearch.search.race.lost import another_chance, lost, lost_in_words
+from augsearch.search.settings.sections import USUAL_ENGINE, ConfirmationSettings, EngineSettings
 from augsearch.search.statistics.looks import FIRST, LEAST_FOLDS
 from augsearch.search.statistics.verdict import Verdict
 from augsearch.search.studies.controls import controls_for
@@ -56,13 +57,22 @@ class Confirming:
     display: Display
     session: Session | None
     """None: there is no budget."""
+    engine: EngineSettings = USUAL_ENGINE
+    """How long a fold may take, and how much memory."""
 
     def verdict(self, engine: Engine) -> Verdict:
         """Train the finalists on fresh folds as far as is not done yet, and say what that showed."""
-        finalists = choose_finalists(self.study, self.rules.finalists)
-        before = record_confirmation(self.study, self.source, self.data, finalists)
-        confirmation = Confirmation(self.study, finalists, self._rules(finalists, before))
-        self._confirm(engine, confirmation)
+        again = another_chance(self.study, self.engine)
+        while True:
+            finalists = choose_finalists(self.study, self.rules.finalists)
+            before = record_confirmation(self.study, self.source, self.data, finalists)
+            confirmation = Confirmation(self.study, finalists, self._rules(finalists, before))
+            out = len(lost(self.study))
+            self._confirm(engine, confirmation, again)
+            if confirmation.stands:
+                break
+            for said in lost_in_words(self.study)[out:]:
+                self.display.line(said)
         # Of large networks they take gigabytes; a longer search would train its own again.
         shutil.rmtree(self.data.workspace.fold_teachers, ignore_errors=True)
         return confirmation.verdict_of_old or self._new_verdict(confirmation, before)
@@ -70,9 +80,10 @@ class Confirming:
     def _rules(self, finalists: Sequence[Entry], before: int) -> Rules:
         trained = [*finalists, *(one.entry for one in controls_for(self.study, finalists))]
         folds = self.session.confirm_folds(trained) if self.session else self.rules.folds
-        return Rules(folds, self.rules.margin, self.metric, 1 / (1 + before), self.missing)
+        share = 1 / (1 + before)
+        return Rules(folds, self.rules.margin, self.metric, share, self.missing, self.engine)
 
-    def _confirm(self, engine: Engine, confirmation: Confirmation) -> None:
+    def _confirm(self, engine: Engine, confirmation: Confirmation, again: set[int]) -> None:
         if not confirmation.missing():
             return
         names = ", ".join(entry.name for entry in confirmation.finalists)
@@ -88,7 +99,8 @@ class Confirming:
         may_begin, stage = session.may_confirm if session else None, stage_of(self.study, self.data)
         with self.display.bar("confirming", total) as bar:
             bar.reach(*confirmation.progress())
-            for entry, result in confirm(confirmation, stage, engine, self.data.workspace, may_begin):
+            workspace = self.data.workspace
+            for entry, result in confirm(confirmation, stage, engine, workspace, may_begin, again):
                 if session is not None:
                     session.fold_done(entry.candidate, result)
                 bar.reach(*confirmation.progress())
@@ -100,7 +112,8 @@ class Confirming:
             folds, field, closed = confirmation.folds, confirmation.field(), confirmation.decided
             cost = cost_in_words(session.task, session.sizes, field, folds, session.seconds, closed)
             verdict = replace(verdict, budget=cost)
-        for said in (self.study.user_attrs.get(NONE_FINISHED), record_in_words(before)):
+        notes = self.study.user_attrs.get(NONE_FINISHED), record_in_words(before)
+        for said in (*notes, *lost_in_words(self.study)):
             if said is not None:
                 verdict = replace(verdict, notes=(*verdict.notes, said))
         self.study.set_user_attr("verdict", verdict.to_json())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import time
 from collections.abc import Callable
@@ -44,7 +45,7 @@ from augsearch.search.studies.policy_file import policy_file_of
 from augsearch.search.studies.pruner import pruner_of
 from augsearch.search.studies.refinement import refined
 from augsearch.search.studies.study import Entry, counted, entries, space_of
-from augsearch.search.tracking.runs import Tracker
+from augsearch.search.tracking.runs import NOT_HEEDED, Tracker
 from augsearch.trainers.evaluation.metrics import METRICS
 from augsearch.trainers.workspace.candidate import Candidate
 
@@ -94,6 +95,8 @@ def run(
             display.line(said)
         study.set_user_attr("settings", settings.flat())
         study.set_user_attr("output", str(output))
+        if ignored := [name for name in NOT_HEEDED if os.environ.get(name)]:
+            display.line(f"{', '.join(ignored)}: not heeded; a study has an MLflow experiment of its own")
         tracker = _track(settings, data, study)
         session = None
         if settings.seconds is not None:
@@ -196,8 +199,9 @@ class _Run:
             self.tracker.trials(entries(study), _params(study))
         missing = tuple(missing_baselines(study, space_of(study, settings.space)))
         rules, metric = settings.confirmation, METRICS[settings.search.metric]
+        source, limits = settings.data.source, settings.engine
         confirming = Confirming(
-            rules, settings.data.source, metric, missing, self.data, study, self.display, session
+            rules, source, metric, missing, self.data, study, self.display, session, limits
         )
         verdict = confirming.verdict(engine)
         show_verdict(self.display, verdict, with_controls(study), session.seconds if session else None)

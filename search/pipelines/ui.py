@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 
 from augsearch.policies import UserError
+from augsearch.search.settings.addresses import redacted
 from augsearch.search.settings.sections import TrackingSettings, sqlite_file
 
 FIRST_PORT = 5000
@@ -28,16 +29,17 @@ def serve(tracking_uri: str | None, port: int | None, say: Callable[[str], objec
     uri = tracking_uri or TrackingSettings().uri
     file = sqlite_file(uri)
     if file is not None and not file.exists():
-        raise UserError(f"{uri}: no runs logged there yet; do augsearch run first, in this folder")
+        raise UserError(f"{redacted(uri)}: no runs logged there yet; do augsearch run first, in this folder")
     if port is not None and not _is_free(port):
         raise UserError(f"port {port} is taken; give another --port")
     port = port or next((p for p in range(FIRST_PORT, FIRST_PORT + 100) if _is_free(p)), FIRST_PORT)
     # One worker: each takes seconds to start, and there is one person to serve.
     command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--workers", "1"]
     server = subprocess.Popen(
-        [*command, "--port", str(port), "--backend-store-uri", uri],
+        [*command, "--port", str(port)],
         stdout=subprocess.DEVNULL,
-        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
+        # Not as an argument, which every user of the machine can read.
+        env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_BACKEND_STORE_URI": uri},
         start_new_session=True,
     )
     try:

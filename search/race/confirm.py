@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 
 import optuna
 
 from augsearch.policies import UserError
 from augsearch.search.engines.engine import Engine
+from augsearch.search.engines.failures import Streak
 from augsearch.search.race.folds import FoldRunner, Known
+from augsearch.search.race.lost import lose, lost
+from augsearch.search.settings.sections import USUAL_ENGINE, EngineSettings
 from augsearch.search.statistics.looks import EARLY_TAIL, Look, cut_short, planned_looks, with_reserve
 from augsearch.search.statistics.sequential import Finalist, Finalists, interim_analysis
 from augsearch.search.statistics.verdict import Verdict, reach_verdict
@@ -28,8 +31,12 @@ _STAGE, _LOOKS = "stage of confirmation", "looks of confirmation"
 
 
 def choose_finalists(study: optuna.Study, count: int) -> list[Entry]:
-    """The baselines, then the ``count`` best candidates that no baseline or better candidate equals."""
-    done = finished(study)
+    """The baselines, then the ``count`` best candidates that no baseline or better candidate equals.
+
+    Without those that could not be confirmed: others take their place.
+    """
+    out = lost(study)
+    done = [entry for entry in finished(study) if entry.number not in out]
     baselines = [entry for entry in done if entry.baseline]
     chosen: list[Entry] = []
     for entry in sorted(done, key=lambda entry: -entry.score):
@@ -69,6 +76,8 @@ class Rules:
     """Of the usual error: less where the same images were confirmed on before."""
     missing: tuple[str, ...] = ()
     """Baselines that could not be trained."""
+    engine: EngineSettings = USUAL_ENGINE
+    """How long a fold may take, and how much memory."""
 
 
 class Confirmation:
@@ -76,9 +85,13 @@ class Confirmation:
 
     def __init__(self, study: optuna.Study, finalists: Sequence[Entry], rules: Rules) -> None:
         self._study, self._rules = study, rules
+        self._lost = lost(study)
         if not any(entry.baseline for entry in finalists):
-            raise UserError("no baseline could be trained; see the trials' reasons in the MLflow UI")
-        self._controls = {one.entry.number: one for one in controls_for(study, finalists)}
+            last = [one.reason for one in self._lost.values()][-1:]
+            why = last[0] if last else "see the trials' reasons in the MLflow UI"
+            raise UserError(f"no baseline could be trained: {why}; the same command tries again")
+        controls = controls_for(study, finalists)
+        self._controls = {one.entry.number: one for one in controls if one.entry.number not in self._lost}
         self.finalists = [*finalists, *(one.entry for one in self._controls.values())]
         # Read once, and written through: it is asked after every fold what is known.
         self._results = confirmation_results(study)
@@ -131,7 +144,18 @@ class Confirmation:
         """What it found, once nothing is missing."""
         field = self.field()
         look = self._looks[max(0, len(self._going) - 1)]
-        return reach_verdict(field, look.level, look.tail, self._rules.missing)
+        others = (one.name for one in self._lost.values() if not one.candidate)
+        return reach_verdict(field, look.level, look.tail, (*self._rules.missing, *others))
+
+    def lose(self, entry: Entry, error: BaseException) -> None:
+        """Have ``entry`` be out; the others' confirmation is another one from then on."""
+        lose(self._study, entry, error, self._rules.engine)
+        self._lost = lost(self._study)
+
+    @property
+    def stands(self) -> bool:
+        """Whether all its finalists could be confirmed so far."""
+        return not any(entry.number in self._lost for entry in self.finalists)
 
     def field(self) -> Finalists:
         """All finalists with their results, once nothing is missing."""
@@ -220,14 +244,15 @@ def confirm(
     engine: Engine,
     workspace: Workspace,
     may_begin: MayBegin | None = None,
+    again: Container[int] = (),
 ) -> Iterator[tuple[Entry, FoldResult]]:
     """Train every finalist on the confirmation folds that are missing, look by look; yields each result.
 
     Where ``may_begin`` says no, the confirmation has no more folds than those before: it is looked at for
-    the last time.
+    the last time. It ends early where a finalist is lost. ``again``: see ``run_folds``.
 
     Raises:
-        UserError: a fold can't be run.
+        UserError: nothing can be trained here, or several finalists in a row failed alike.
     """
 
     def begins(number: int, entries: Sequence[Entry]) -> bool:
@@ -236,11 +261,14 @@ def confirm(
         confirmation.end_at(number)
         return False
 
-    while missing := confirmation.missing():
-        queue = Queue(missing, stage)
+    while confirmation.stands and (missing := confirmation.missing()):
+        queue = Queue(missing, stage, again)
         for entry, fold, result in run_folds(queue, engine, workspace, may_begin=begins):
-            confirmation.keep(entry, fold, result)
-            yield entry, result
+            if isinstance(result, FoldResult):
+                confirmation.keep(entry, fold, result)
+                yield entry, result
+            else:
+                confirmation.lose(entry, result)
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +277,8 @@ class Queue:
 
     missing: Sequence[tuple[Entry, int]]
     stage: Stage
+    again: Container[int] = ()
+    """The numbers of entries that failed before: that they do so again says nothing of the machine."""
 
 
 def run_folds(
@@ -257,20 +287,24 @@ def run_folds(
     workspace: Workspace,
     known: Known | None = None,
     may_begin: MayBegin | None = None,
-) -> Iterator[tuple[Entry, Fold, FoldResult]]:
+) -> Iterator[tuple[Entry, Fold, FoldResult | BaseException]]:
     """Train entries on folds of the confirmation; what is ``known`` is not trained again.
 
-    ``may_begin`` is asked before the first of each; where it says no,
-    that fold and those after it are left out.
+    Yields what each came to, or what went wrong; after that an entry's folds that have not begun are left
+    out. ``may_begin`` is asked before the first of each; where it says no, that fold and those after it are
+    left out.
 
     Raises:
-        UserError: a fold can't be run.
+        UserError: nothing can be trained here, or several entries in a row failed alike.
     """
     folds: FoldRunner[Entry] = FoldRunner(engine, workspace, known)
-    queue, begun = deque(wanted.missing), -1
+    queue, begun, out, streak = deque(wanted.missing), -1, set[int](), Streak()
     while queue or not folds.is_idle:
         while queue and not folds.is_full:
             entry, number = queue[0]
+            if entry.number in out:
+                queue.popleft()
+                continue
             entries = [one for one, fold in wanted.missing if fold == number]
             if number > begun and may_begin is not None and not may_begin(number, entries):
                 queue.clear()
@@ -278,7 +312,13 @@ def run_folds(
             begun = number
             queue.popleft()
             folds.submit(entry, entry.candidate, Fold(wanted.stage, number))
+        if folds.is_idle:  # nobody is left to train
+            return
         for entry, fold, result in folds.wait():
-            if not isinstance(result, FoldResult):
-                raise UserError(f"{entry.name} could not be confirmed: {result}; run the same command again")
             yield entry, fold, result
+            if isinstance(result, FoldResult):
+                streak.went_well()
+            elif entry.number not in out:
+                out.add(entry.number)
+                if entry.number not in wanted.again:
+                    streak.failed(result)

@@ -14,13 +14,23 @@ import optuna
 from optuna.trial import TrialState
 
 from augsearch.search.engines.engine import Engine
+from augsearch.search.engines.failures import Streak, reason_of
 from augsearch.search.race.folds import FoldRunner, Known
 from augsearch.search.race.proposals import Proposals
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.suggest import suggest
 from augsearch.search.studies.costs import searched
 from augsearch.search.studies.pruner import BESIDE
-from augsearch.search.studies.study import SAME_AS, counted, fold_results, in_order, space_of, take_up
+from augsearch.search.studies.study import (
+    SAME_AS,
+    counted,
+    failed_baselines,
+    fold_results,
+    in_order,
+    space_of,
+    take_over_failed,
+    take_up,
+)
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folder import Workspace
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
@@ -80,7 +90,7 @@ class _Contender:
     """Its folds that are being run."""
     loses: bool = False
     """Whether it is behind by what was reported."""
-    failure: str | None = None
+    failure: BaseException | None = None
     same: int | None = None
     """The number of the trial, still running, that is the same training: its folds are waited for."""
 
@@ -132,12 +142,17 @@ class Race:
         self._budget, self._may_begin = budget, may_begin
         self._folds: FoldRunner[_Contender] = FoldRunner(engine, workspace, known)
         self._contenders: list[_Contender] = []
+        self._streak, self._failed_before = Streak(), failed_baselines(study)
         left_over = [t for t in study.get_trials(deepcopy=False) if t.state is TrialState.RUNNING]
         self._left_over = list(reversed(left_over))
         self._deadline = time.monotonic() + self._search.timeout if self._search.timeout else None
 
     def __iter__(self) -> Iterator[Event]:
-        """Run until enough trials are done, or the time is up; yields what happens as it happens."""
+        """Run until enough trials are done, or the time is up; yields what happens as it happens.
+
+        Raises:
+            UserError: nothing can be trained here, or several trials in a row failed alike.
+        """
         while True:
             yield from self._fill_slots()
             if self._folds.is_idle:
@@ -145,10 +160,11 @@ class Race:
             for contender, fold, result in self._folds.wait():
                 contender.running.discard(fold.index)
                 if isinstance(result, FoldResult):
+                    self._streak.went_well()
                     contender.keep(fold.index, result)
                     yield FoldDone(contender.trial.number, contender.baseline, fold.index, result)
                 else:
-                    contender.failure = contender.failure or str(result)
+                    contender.failure = contender.failure or result
                 yield from self._judge(contender)
 
     def _fill_slots(self) -> Iterator[Event]:
@@ -192,6 +208,7 @@ class Race:
             trial, steps = self._proposals.ask(), 0
         candidate = suggest(trial, self._space)
         trial.set_user_attr("candidate", candidate.model_dump(mode="json"))
+        take_over_failed(self._study, trial)
         results = fold_results(trial)
         known = len(in_order(results))
         # Whoever is stopped reports once more.
@@ -259,6 +276,8 @@ class Race:
         """A trial is over; ``reason``: why it is stopped, where that is known."""
         yield self._tell(contender, reason)
         self._contenders.remove(contender)
+        if contender.failure is not None and contender.baseline not in self._failed_before:
+            self._streak.failed(contender.failure)
         for twin in [one for one in self._contenders if one.same == contender.trial.number]:
             yield from self._follow(twin)
 
@@ -269,7 +288,8 @@ class Race:
             self._study.tell(trial, contender.score)
             return TrialDone(trial.number, baseline, TrialState.COMPLETE, contender.score, same_as=same)
         if not contender.loses:
-            reason = contender.failure or "no reason was kept"
+            failure = contender.failure
+            reason = "no reason was kept" if failure is None else reason_of(failure)
             trial.set_user_attr("reason", reason)
             self._study.tell(trial, state=TrialState.FAIL)
             return TrialDone(trial.number, baseline, TrialState.FAIL, None, reason)

@@ -18,6 +18,7 @@ from augsearch.search.budget.session import Record, record_of
 from augsearch.search.figures.search import importance_shares
 from augsearch.search.inputs.sealed_test import ATTRIBUTE as TEST
 from augsearch.search.inputs.summary import ATTRIBUTE as DATA
+from augsearch.search.settings.addresses import ADDRESSES, redacted
 from augsearch.search.settings.durations import duration_flag
 from augsearch.search.settings.sections import HOME
 from augsearch.search.settings.settings import DEFAULTS, Settings
@@ -272,6 +273,8 @@ def changed_settings(settings: Settings | None) -> list[tuple[str, str, str]]:
 
 
 def _shown(name: str, value: Any) -> str:
+    if name in ADDRESSES:  # older versions recorded them with their passwords
+        return redacted(_plain(value))
     return duration_flag(value) if name == "budget" and value != "none" else _plain(value)
 
 

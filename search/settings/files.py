@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from augsearch.policies import UserError
 from augsearch.policies.errors import explain
+from augsearch.search.settings.addresses import is_redacted, redacted
 from augsearch.search.settings.durations import duration_flag
 from augsearch.search.settings.settings import FLAT, Settings, in_sections
 
@@ -69,6 +70,8 @@ def show_settings(settings: Settings) -> str:
                 comments += f"# {field} = (planned by the budget)\n"
             elif value is None:
                 comments += f"# {field} = (automatic)\n"
+            elif isinstance(value, str) and is_redacted(redacted(value)):
+                comments += f"# {field} = (has a password, which is not written down: {redacted(value)})\n"
             elif (name, field) == ("", "budget"):
                 said[field] = value if value == "none" else duration_flag(value)
             else:

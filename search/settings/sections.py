@@ -285,6 +285,8 @@ class EngineSettings(Section):
     """None: one for every core; on a GPU at most four."""
     fold_timeout: Positive = 3600.0
     """Seconds."""
+    memory_limit: Positive | None = None
+    """GiB that a fold's process may take; None: no limit."""
     device: str = "auto"
 
     @field_validator("device")
@@ -293,6 +295,9 @@ class EngineSettings(Section):
         if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
             raise ValueError(f"must be auto, cpu, cuda or cuda:NUMBER, got {device!r}")
         return device
+
+
+USUAL_ENGINE = EngineSettings()
 
 
 class TrackingSettings(Section):

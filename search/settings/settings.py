@@ -14,6 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from augsearch.policies import Transfer
+from augsearch.search.settings.addresses import ADDRESSES, is_redacted, redacted
 from augsearch.search.settings.durations import seconds_of
 from augsearch.search.settings.sections import (
     AUTO,
@@ -217,9 +218,12 @@ class Settings(Section):
     def flat(self) -> dict[str, Any]:
         """Plain values by flat name: how settings stand in a study and among MLflow's parameters.
 
-        Without those that the budget plans: they are no setting's then.
+        Without those that the budget plans: they are no setting's then. Addresses are without passwords.
         """
         nested = self.model_dump(mode="json")
+        nested["tracking"] |= {
+            field: redacted(nested["tracking"][field]) for _, field in map(FLAT.__getitem__, ADDRESSES)
+        }
         planned = self.left_to_budget
         return {
             flat: nested[section][field] if section else nested[field]
@@ -252,11 +256,17 @@ class Settings(Section):
 
     @classmethod
     def recorded(cls, said: Mapping[str, Any]) -> Settings:
-        """Settings that a study recorded, unchecked: what they name may be gone, and fields come and go."""
+        """Settings that a study recorded, unchecked: what they name may be gone, and fields come and go.
+
+        Addresses that were recorded without their password are as by default.
+        """
         plain = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
         if said.get("weights", AUTO) is None:
             plain["weights"] = _weights_then(said)
-        return cls().changed(**{name: value for name, value in plain.items() if name in FLAT})
+        useless = {name for name in ADDRESSES if is_redacted(str(plain.get(name)))}
+        return cls().changed(
+            **{name: value for name, value in plain.items() if name in FLAT and name not in useless}
+        )
 
     def changed(self, **values: Any) -> Settings:
         """These settings with others for some flat names; values are trusted, not checked."""

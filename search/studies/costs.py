@@ -9,7 +9,7 @@ from typing import Any
 import optuna
 
 from augsearch.search.studies.ablation import ablated_candidates
-from augsearch.search.studies.study import SAME_AS, confirmation_results, fold_results
+from augsearch.search.studies.study import SAME_AS, TAKES_UP, confirmation_results, fold_results
 from augsearch.trainers.workspace.folds import FoldResult, Stage
 
 ABLATION, FINAL = "ablation", "final training"
@@ -46,7 +46,12 @@ def spent(candidates: Iterable[Mapping[int, FoldResult]]) -> Spent:
 def searched(study: optuna.Study) -> Spent:
     """What the trials of a search took; those that took over another's folds took nothing."""
     trials = study.get_trials(deepcopy=False)
-    return spent(fold_results(trial) for trial in trials if SAME_AS not in trial.user_attrs)
+    taken_up = {trial.user_attrs.get(TAKES_UP) for trial in trials}  # the next trial has their folds
+    return spent(
+        fold_results(trial)
+        for trial in trials
+        if SAME_AS not in trial.user_attrs and trial.number not in taken_up
+    )
 
 
 def ledger(study: optuna.Study) -> dict[str, Spent]:

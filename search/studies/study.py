@@ -21,6 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from augsearch.policies import UserError
 from augsearch.policies.errors import first_line
+from augsearch.search.settings.addresses import redacted
 from augsearch.search.settings.sections import sqlite_file
 from augsearch.search.space.params import baseline_params
 from augsearch.search.space.space import Space
@@ -32,6 +33,8 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 SAME_AS = "same as"
 """The attribute of a trial that took over the folds of an equal one: that one's number."""
+TAKES_UP = "takes up"
+"""The attribute of a baseline's trial that has the folds of its trial that failed: that one's number."""
 _FOLD = "fold "
 """Begins the attributes of a trial that hold its folds' results."""
 _SPACE = "space"
@@ -81,7 +84,8 @@ def open_storage(url: str) -> RDBStorage:
         return RDBStorage(url, engine_kwargs=wait)
     except Exception as error:
         raise UserError(
-            f"storage {url}: can't be opened ({first_line(error)}); give an SQLAlchemy URL"
+            f"storage {redacted(url)}: can't be opened ({redacted(first_line(error))}); "
+            "give an SQLAlchemy URL"
         ) from None
 
 
@@ -180,6 +184,28 @@ def fold_results(trial: FrozenTrial | optuna.trial.Trial) -> dict[int, FoldResul
         for key, document in trial.user_attrs.items()
         if key.startswith(_FOLD)
     }
+
+
+def failed_baselines(study: optuna.Study) -> set[str]:
+    """The names of the baselines of which a trial has failed."""
+    failed = (trial for trial in study.get_trials(deepcopy=False) if trial.state is TrialState.FAIL)
+    return {name for trial in failed if (name := baseline_of(trial)) is not None}
+
+
+def take_over_failed(study: optuna.Study, trial: optuna.trial.Trial) -> None:
+    """Have a baseline's new trial keep the folds that its last one ran before it failed."""
+    name = trial.user_attrs.get("baseline")
+    before = [
+        one
+        for one in study.get_trials(deepcopy=False)
+        if one.state is TrialState.FAIL and name is not None and baseline_of(one) == name
+    ]
+    if not before or before[-1].user_attrs.get("candidate") != trial.user_attrs["candidate"]:
+        return
+    trial.set_user_attr(TAKES_UP, before[-1].number)
+    for key, document in before[-1].user_attrs.items():
+        if key.startswith(_FOLD):
+            trial.set_user_attr(key, document)
 
 
 def in_order(results: Mapping[int, FoldResult]) -> list[FoldResult]:

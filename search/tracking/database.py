@@ -7,6 +7,7 @@ from pathlib import Path
 import filelock
 
 from augsearch.policies.errors import first_line
+from augsearch.search.settings.addresses import redacted
 from augsearch.search.settings.sections import SQLITE, sqlite_file
 
 
@@ -44,5 +45,25 @@ def check_database(path: Path) -> None:
 
 def reason_of(error: BaseException) -> str:
     """The first line of what MLflow says, which may be very long."""
-    line = first_line(error)
+    if "Max retries exceeded" in str(error):
+        return "the server does not answer"
+    line = redacted(first_line(error))
     return line if len(line) < 160 else line[:160].rsplit(" ", 1)[0] + " …"
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether ``error`` says that MLflow's server or database doesn't answer now, and may later."""
+    import requests
+    from mlflow.exceptions import MlflowException
+
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, requests.ConnectionError | requests.Timeout):
+            return True
+        if isinstance(cause, MlflowException) and cause.get_http_status_code() in (429, 502, 503, 504):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    said = str(error)
+    return any(
+        words in said for words in ("Max retries exceeded", "database is locked", "Connection refused")
+    )

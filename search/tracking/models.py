@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from augsearch.policies import UserError
+from augsearch.search.settings.addresses import redacted
 from augsearch.search.settings.sections import sqlite_file
 from augsearch.search.tracking.database import absolute, reason_of
 
@@ -78,7 +79,9 @@ def fetch_model(uri: str, tracking_uri: str) -> Path:
     where = absolute(tracking_uri)
     database = sqlite_file(where)
     if database is not None and not database.exists():
-        raise UserError(f"{uri}: nothing was logged to {tracking_uri} yet; give another --tracking-uri")
+        raise UserError(
+            f"{uri}: nothing was logged to {redacted(tracking_uri)} yet; give another --tracking-uri"
+        )
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from mlflow.artifacts import download_artifacts
@@ -90,7 +93,8 @@ def fetch_model(uri: str, tracking_uri: str) -> Path:
             download_artifacts(artifact_uri=_located(uri, where), dst_path=folder, tracking_uri=where)
     except Exception as error:  # of MLflow, of its database, of the store of its artifacts
         hint = f"a run's final model is runs:/RUN_ID/{MODEL}"
-        raise UserError(f"{uri}: not to be had from {tracking_uri} ({reason_of(error)}); {hint}") from None
+        where = redacted(tracking_uri)
+        raise UserError(f"{uri}: not to be had from {where} ({reason_of(error)}); {hint}") from None
     for path in sorted(Path(folder).rglob("*.safetensors")):
         if path.with_suffix(".json").is_file():
             return path

@@ -2,7 +2,8 @@
 
 What is logged is a projection of the study: a child run is written whole when its trial ends, keyed by the
 trial's number, so whatever is missing after a kill can be written again. Everything goes through one
-thread, because importing MLflow and making its database take ten seconds, in which folds can be trained.
+thread, because importing MLflow and making its database take ten seconds, in which folds can be trained;
+and because a server may be away for a while.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +26,12 @@ from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 from augsearch.policies import UserError
+from augsearch.search.settings.addresses import redacted
 from augsearch.search.settings.sections import HOME, sqlite_file
 from augsearch.search.studies.study import Entry
-from augsearch.search.tracking.database import absolute, make_database, reason_of
-from augsearch.search.tracking.models import MODEL, save_model_folder
+from augsearch.search.tracking.database import absolute, is_away, make_database, reason_of
+from augsearch.search.tracking.models import MODEL, few_retries, save_model_folder
+from augsearch.search.tracking.outbox import Outbox
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -36,6 +40,8 @@ if TYPE_CHECKING:
 STUDY_TAG, KEY_TAG, TRIAL_TAG = "augsearch.study", "augsearch.key", "augsearch.trial"
 CHILD_TAG = "augsearch.child"
 SOURCE = {"mlflow.source.name": "augsearch", "mlflow.source.type": "LOCAL"}
+NOT_HEEDED = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
+"""MLflow's variables that say where its own functions log: a study has an experiment and runs of its own."""
 _FIGURES = ("accuracy", "macro_f1", "balanced_accuracy", "log_loss", "ece")
 _STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "FINISHED", TrialState.FAIL: "FAILED"}
 
@@ -50,22 +56,33 @@ class Tracker:
         """``key`` tells the study from others of the same name."""
         self._uri, self._experiment, self._study = absolute(uri), experiment, study
         self._key, self._description = key, description
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mlflow")
-        self._pending: list[Future[None]] = []
+        self._while_open = ExitStack()
+        self._while_open.enter_context(few_retries())
+        self._outbox = Outbox(is_away)
         self._client: MlflowClient
         self._experiment_id = self._parent = ""
         self._children: dict[int, str] = {}
         self._unreachable = False
-        self._connected = self._thread.submit(self._connect)
+        self._connected: Future[None] = Future()
+        self._outbox.add(self._connect_or_give_up)
+
+    def _connect_or_give_up(self) -> None:
+        try:
+            self._connect()
+        except Exception as error:  # at the beginning a person is there, and told
+            self._outbox.give_up(error)
+            self._connected.set_exception(error)
+        else:
+            self._connected.set_result(None)
 
     def _connect(self) -> None:
         # MLflow's own exports would put runs elsewhere, or take one that is not ours as the parent.
-        for variable in ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME"):
+        for variable in NOT_HEEDED:
             os.environ.pop(variable, None)
         os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
         from mlflow import MlflowClient
 
-        for chatty in ("mlflow", "alembic"):
+        for chatty in ("mlflow", "alembic", "urllib3"):
             logging.getLogger(chatty).setLevel(logging.ERROR)
         database = sqlite_file(self._uri)
         if database is not None:
@@ -117,7 +134,7 @@ class Tracker:
                 return runs
 
     def _later(self, work: Callable[..., None], *args: Any) -> None:
-        self._pending.append(self._thread.submit(work, *args))
+        self._outbox.add(partial(work, *args))
 
     def check(self) -> None:
         """Raise now if MLflow could not be reached.
@@ -128,7 +145,7 @@ class Tracker:
         if self._connected.done() and (error := self._connected.exception()) is not None:
             self._unreachable = True
             raise UserError(
-                f"MLflow at {self._uri}: {reason_of(error)}; give another --tracking-uri"
+                f"MLflow at {redacted(self._uri)}: {reason_of(error)}; give another --tracking-uri"
             ) from None
 
     def trials(self, entries: Iterable[Entry], params: dict[int, dict[str, Any]]) -> None:
@@ -138,7 +155,7 @@ class Tracker:
                 self._later(self._trial, entry, params.get(entry.number, {}))
 
     def _trial(self, entry: Entry, params: dict[str, Any]) -> None:
-        if entry.number in self._children:
+        if entry.number in self._children or self._is_written(f"tags.`{TRIAL_TAG}` = '{entry.number}'"):
             return
         from mlflow.entities import Metric, Param, RunTag
 
@@ -179,6 +196,14 @@ class Tracker:
         self._client.set_terminated(run.info.run_id, status=_STATUS[entry.state], end_time=end)
         self._children[entry.number] = run.info.run_id
 
+    def _is_written(self, condition: str) -> bool:
+        """Whether the child run that ``condition`` tells is there; a half that was left of it is removed."""
+        for known in self._search(f"tags.`mlflow.parentRunId` = '{self._parent}' and {condition}"):
+            if known.info.status != "RUNNING":
+                return True
+            self._client.delete_run(known.info.run_id)
+        return False
+
     def parent(
         self,
         metrics: dict[str, float] | None = None,
@@ -186,30 +211,30 @@ class Tracker:
         tags: dict[str, str] | None = None,
     ) -> None:
         """Log on the parent run; a parameter that is there already stays."""
-        self._later(self._log_parent, metrics or {}, params or {}, tags or {})
+        self._later(self._log_parent, _now(), metrics or {}, params or {}, tags or {})
 
-    def _log_parent(self, metrics: dict[str, float], params: dict[str, Any], tags: dict[str, str]) -> None:
+    def _log_parent(
+        self, at: int, metrics: dict[str, float], params: dict[str, Any], tags: dict[str, str]
+    ) -> None:
         from mlflow.entities import Metric, Param, RunTag
 
-        now = int(time.time() * 1000)
         known = self._client.get_run(self._parent).data.params if params else {}
         self._client.log_batch(
             self._parent,
-            metrics=[Metric(name, float(value), now, 0) for name, value in metrics.items()],
+            metrics=[Metric(name, float(value), at, 0) for name, value in metrics.items()],
             params=[Param(name, str(value)) for name, value in params.items() if name not in known],
             tags=[RunTag(name, value) for name, value in tags.items()],
         )
 
     def epoch(self, step: int, metrics: dict[str, float]) -> None:
         """Log one epoch of the final training on the parent run."""
-        self._later(self._log_epoch, step, metrics)
+        self._later(self._log_epoch, _now(), step, metrics)
 
-    def _log_epoch(self, step: int, metrics: dict[str, float]) -> None:
+    def _log_epoch(self, at: int, step: int, metrics: dict[str, float]) -> None:
         from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
         self._client.log_batch(
-            self._parent, metrics=[Metric(name, value, now, step) for name, value in metrics.items()]
+            self._parent, metrics=[Metric(name, value, at, step) for name, value in metrics.items()]
         )
 
     def child(
@@ -229,11 +254,8 @@ class Tracker:
     ) -> None:
         from mlflow.entities import Metric, Param
 
-        condition = f"tags.`mlflow.parentRunId` = '{self._parent}' and tags.`{CHILD_TAG}` = '{key}'"
-        for known in self._search(condition):
-            if known.info.status != "RUNNING":
-                return
-            self._client.delete_run(known.info.run_id)  # a kill left it half written
+        if self._is_written(f"tags.`{CHILD_TAG}` = '{key}'"):
+            return
         end = int(time.time() * 1000)
         start = end - int(metrics.get("seconds", 0) * 1000)
         all_tags = {"mlflow.parentRunId": self._parent, CHILD_TAG: key, **SOURCE, **tags}
@@ -292,8 +314,11 @@ class Tracker:
     def close(self, status: str) -> str | None:
         """Wait for everything, end the parent run with ``status``; returns what went wrong, if anything."""
         self._later(lambda: self._client.set_terminated(self._parent, status=status))
-        self._thread.shutdown(wait=True)
-        for future in (self._connected, *self._pending):
-            if (error := future.exception()) is not None:
-                return None if self._unreachable else reason_of(error)
-        return None
+        error = self._outbox.close()
+        self._while_open.close()
+        return None if error is None or self._unreachable else reason_of(error)
+
+
+def _now() -> int:
+    """Milliseconds: taken when something happens, so that a call which is made again logs nothing twice."""
+    return int(time.time() * 1000)

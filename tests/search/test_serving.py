@@ -27,6 +27,7 @@ from mlflow import MlflowClient
 from PIL import Image
 
 from augsearch.policies import UserError
+from augsearch.search.serving import Served
 from augsearch.search.tracking.database import absolute
 from augsearch.search.tracking.models import fetch_model
 from augsearch.search.tracking.runs import Tracker
@@ -126,6 +127,14 @@ def test_a_bad_image_is_refused_with_its_row(looking: Run) -> None:
         model.predict(pd.DataFrame({"image": [picture(0), b"nonsense"]}))
 
 
+@pytest.mark.parametrize("kind", [str, Path, list], ids=["text", "path", "pixels"])
+def test_it_opens_no_file_of_its_own_machine(looking: Run, workplace: Path, kind: Any) -> None:
+    (workplace / "private.jpg").write_bytes(picture(0))
+    images = [[[0, 0, 0]]] if kind is list else [kind(workplace / "private.jpg")]
+    with pytest.raises(UserError, match="image 0: must be the bytes of an image file"):
+        Served(Classifier.load(looking.model)).predict(pd.DataFrame({"image": images}))
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -188,6 +197,14 @@ def test_mlflow_serves_it_over_http(looking: Run) -> None:
             asked(address, [b"nonsense"])
         assert refusal.value.code == 400
         assert "image 0: cut off, or not an image" in refusal.value.read().decode()
+        # A table in CSV holds texts, and a text is no image, even where it is the path of one.
+        Path("private.jpg").write_bytes(files[0])
+        body = f"image\n{Path('private.jpg').absolute()}\n".encode()
+        request = urllib.request.Request(f"{address}/invocations", body, {"Content-Type": "text/csv"})
+        with pytest.raises(urllib.error.HTTPError) as refusal:
+            urllib.request.urlopen(request, timeout=600)
+        assert refusal.value.code == 400
+        assert "label" not in refusal.value.read().decode()
         assert len(asked(address, files[:1])) == 1
 
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import wait
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from augsearch.policies import UserError
-from augsearch.search.engines.engine import Engine, WorkerLostError
+from augsearch.search.engines.engine import Engine, EngineFailedError, OverLimitError, WorkerLostError
 from augsearch.search.engines.inline import InlineEngine
 from augsearch.search.engines.local import LocalEngine
 
@@ -63,10 +68,10 @@ def test_a_dying_worker_costs_only_its_task(local: LocalEngine) -> None:
     assert [future.result(LONG) for future in others] == list(range(8))
 
 
-def test_a_task_that_overruns_its_time_is_stopped() -> None:
+def test_a_task_that_overruns_its_time_is_stopped_and_the_next_has_a_worker() -> None:
     engine = LocalEngine(workers=1, time_limit=1)
     try:
-        with pytest.raises(WorkerLostError, match="longer than 1 s"):
+        with pytest.raises(OverLimitError, match="longer than 1 s"):
             engine.submit(time.sleep, LONG).result(LONG)
         assert patiently(engine, abs, -5) == 5
     finally:
@@ -78,8 +83,74 @@ def patiently(engine: Engine, function: Callable[..., Any], *arguments: Any) -> 
     while True:
         try:
             return engine.submit(function, *arguments).result(LONG)
-        except WorkerLostError:
+        except OverLimitError:
             continue
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="this system tells no process's memory")
+def test_a_task_that_overruns_its_memory_is_stopped() -> None:
+    engine = LocalEngine(workers=1, time_limit=LONG, memory_limit=2**31)
+    try:
+        with pytest.raises(OverLimitError, match="more memory than 2 GiB"):
+            engine.submit(exec, "import time; filled = bytearray(3 << 30); time.sleep(600)").result(LONG)
+        assert engine.submit(abs, -5).result(LONG) == 5
+    finally:
+        engine.close()
+
+
+def test_workers_killed_while_they_wait_cost_nothing(local: LocalEngine) -> None:
+    for _ in range(3):
+        os.kill(local.submit(os.getpid).result(LONG), signal.SIGKILL)
+        assert [local.submit(pow, number, 2).result(LONG) for number in range(4)] == [0, 1, 4, 9]
+
+
+def test_a_worker_that_can_never_start_is_the_machines_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cv2.py").write_text("import os; os._exit(7)")
+    monkeypatch.syspath_prepend(tmp_path)
+    engine = LocalEngine(workers=1, time_limit=LONG)
+    try:
+        with pytest.raises(EngineFailedError, match=r"no worker can be started: .*exit code 7"):
+            engine.submit(abs, 1).result(LONG)
+        (tmp_path / "cv2.py").unlink()
+        assert engine.submit(abs, -1).result(LONG) == 1
+    finally:
+        engine.close()
+
+
+def test_a_result_that_cannot_travel_is_an_error_of_its_task(local: LocalEngine) -> None:
+    with pytest.raises(TypeError, match="pickle"):
+        local.submit(threading.Lock).result(LONG)
+    assert local.submit(abs, -1).result(LONG) == 1
+
+
+def test_a_killed_driver_leaves_no_worker() -> None:
+    code = (
+        "import os, time\n"
+        "from augsearch.search.engines.local import LocalEngine\n"
+        "if __name__ == '__main__':\n"
+        "    engine = LocalEngine(workers=1, time_limit=600)\n"
+        "    print(engine.submit(os.getpid).result(600), flush=True)\n"
+        "    engine.submit(time.sleep, 600).result(600)\n"
+    )
+    driver = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert driver.stdout is not None
+    worker = int(driver.stdout.readline())
+    driver.kill()
+    driver.communicate()
+    until = time.monotonic() + LONG
+    while alive(worker):
+        assert time.monotonic() < until
+        time.sleep(0.05)
+
+
+def alive(process: int) -> bool:
+    """Whether it runs: one that has ended may wait for someone to ask how."""
+    try:
+        return "\nState:\tZ" not in Path(f"/proc/{process}/status").read_text()
+    except OSError:
+        return False
 
 
 def test_closing_ends_busy_workers() -> None:

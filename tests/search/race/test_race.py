@@ -22,7 +22,7 @@ from augsearch.search.engines.local import LocalEngine
 from augsearch.search.inputs.identity import identity_of
 from augsearch.search.inputs.prepare import open_data
 from augsearch.search.inputs.run_data import Data
-from augsearch.search.race.race import Race, TrialDone
+from augsearch.search.race.race import Race
 from augsearch.search.settings.sections import Pruner
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import BASELINE_POLICIES
@@ -242,20 +242,6 @@ def test_a_lost_worker_costs_a_fold_and_changes_nothing(stripes: str) -> None:
     settings = quick(stripes, trials=6)
     whole = table(race(settings, "a.db"))
     assert table(race(settings, "b.db", engine=_Losing({0, 3, 8}))) == whole
-
-
-def test_a_fold_lost_twice_fails_its_trial_with_the_reason(stripes: str) -> None:
-    settings = quick(stripes, trials=6, teacher="none")
-    study, data = opened(settings)
-    ended = [
-        event
-        for event in Race(study, _Losing({0, 1}), data.workspace, settings)
-        if isinstance(event, TrialDone)
-    ]
-    assert ended[0].state is TrialState.FAIL
-    assert ended[0].reason == "a worker died (exit code -9)"
-    assert study.trials[0].user_attrs["reason"] == ended[0].reason
-    assert len(ended) == 6
 
 
 def test_the_time_limit_ends_the_search_but_not_the_baselines(stripes: str) -> None:
