@@ -49,7 +49,7 @@ def plain(value: Any) -> str:
 
 
 def _item(text: str, indent: str = "") -> list[str]:
-    return textwrap.wrap(text, WIDTH, subsequent_indent=indent)
+    return textwrap.wrap(text, WIDTH, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def _version() -> str:

@@ -22,11 +22,14 @@ PLACE = 35
 def command(source: str, output: Path, approximate: bool) -> None:
     """Write a policy file from what another library reads: to preview, to train with, to measure against.
 
-    FILE is a torchvision module that augsearch export wrote (it is read, never run).
+    FILE is a torchvision module that augsearch export wrote (it is read, never run), or JSON for
+    Albumentations with the same basic transforms and choices of operations, or flags of timm's train.py,
+    which may also stand here themselves, in quotes.
 
     \b
     Example:
       augsearch import augment.py -o mine.json
+      augsearch import rand-m9-p1-mstd0-inc1 --approximate
     """
     from augsearch.search.pipelines.exchange import import_policy
 
