@@ -72,5 +72,9 @@ $(VENV)/.benchmarked-with: $(VENV)/.installed
 	$(INSTALL) --editable '.[bench]'
 	touch $@
 
+# The last Albumentations with an MIT licence, for tests of files made for it; the name belongs to AlbumentationsX.
+$(VENV)/albumentations-2.0.8: | $(VENV)/.tested-with
+	$(BIN)/python -m uv pip install --quiet --python $(BIN)/python --no-deps --target $@ albumentations==2.0.8 albucore==0.0.24 simsimd==6.5.16
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info

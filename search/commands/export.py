@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from augsearch.search.options.command import Command
 from augsearch.search.options.groups import EXISTING
+from augsearch.search.options.registered import policy_form_option
 from augsearch.search.settings.addresses import STORAGE_VARIABLE
 
 PLACE = 30
@@ -15,23 +17,27 @@ PLACE = 30
 
 
 @click.command("export", cls=Command)
-@click.argument("study")
-@click.option(
-    "-o", "--output", type=EXISTING, default=Path("policy.json"), show_default=True, help="File to write."
-)
+@click.argument("source", metavar="STUDY|FILE")
+@policy_form_option()
+@click.option("-o", "--output", type=EXISTING, help="File to write. [policy.json, or with the form's suffix]")
+@click.option("--approximate", is_flag=True, help="Write what comes near where the form can't say the same.")
+@click.option("--data", help="Images to measure on how near that comes, as for run. [two sample photos]")
 @click.option("--trial", type=click.INT, help="A trial's number, instead of what the verdict recommends.")
 @click.option(
     "--storage",
     envvar=STORAGE_VARIABLE,
     help="Database of the studies. [$AUGSEARCH_STORAGE, or mlruns/studies.db]",
 )
-def command(study: str, output: Path, trial: int | None, storage: str | None) -> None:
-    """Write the policy that STUDY recommends as a JSON file.
+def command(source: str, output: Path | None, kind: str, **flags: Any) -> None:
+    """Write the policy that STUDY recommends, or that of a policy FILE, for augsearch or another library.
+
+    What a library can't say is named and nothing is written, or with --approximate listed in the file's head.
 
     \b
     Example:
       augsearch export photos-1a2b3c -o policy.json
+      augsearch export policy.json --format torchvision -o augment.py
     """
     from augsearch.search.pipelines.export import export_policy
 
-    click.echo(export_policy(study, output, trial, storage))
+    click.echo(export_policy(source, output, kind, **flags))

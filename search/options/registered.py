@@ -58,3 +58,35 @@ def techniques() -> list[str]:
     from augsearch.search.space.space import TECHNIQUES
 
     return list(TECHNIQUES)
+
+
+def policy_forms() -> list[str]:
+    """The forms of other libraries in which a policy is written."""
+    from augsearch.policies.exchange.form import forms
+
+    return list(forms())
+
+
+class PolicyForm(Option):
+    """The option that chooses a form, whose help says which there are."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """What any option has, after a look at what is registered."""
+        from augsearch.policies.exchange.form import forms
+
+        words = "; ".join(f"{one.name}: {one.content}" for one in forms().values())
+        self.help = f"json: the policy file; {words}."
+        return super().get_help_record(ctx)
+
+
+def policy_form_option() -> Callable[..., Any]:
+    """``--format``, one of those in which a policy is written."""
+    return click.option(
+        "--format",
+        "kind",
+        cls=PolicyForm,
+        type=Registered(policy_forms, "json"),
+        default="json",
+        show_default=True,
+        help="What to write.",
+    )

@@ -1,10 +1,14 @@
-"""From a study to a policy file, with where it comes from and why to believe it."""
+"""From a study, or a policy file, to a policy file or another library's form of it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from augsearch.policies import UserError, write_policy
+from augsearch.policies import PolicyFile, UserError, read_policy, write_policy
+from augsearch.policies.atomic import write_text
+from augsearch.policies.exchange.form import forms, written
+from augsearch.policies.exchange.head import head_lines
+from augsearch.search.pipelines.exchange import in_words
 from augsearch.search.settings.sections import TrackingSettings
 from augsearch.search.space.describe import describe
 from augsearch.search.studies.controls import by_number
@@ -12,13 +16,57 @@ from augsearch.search.studies.policy_file import policy_file_of
 from augsearch.search.studies.refinement import refined
 from augsearch.search.studies.study import finished, load_study, open_storage
 
+OWN = "json"
+"""The form that is the policy file itself."""
 
-def export_policy(name: str, output: Path, trial: int | None, storage: str | None) -> str:
-    """Write the policy file of a trial, or of what the verdict recommends; returns a line that says which.
+
+def export_policy(
+    source: str,
+    output: Path | None,
+    kind: str,
+    *,
+    trial: int | None,
+    storage: str | None,
+    approximate: bool,
+    data: str | None,
+) -> str:
+    """Write the policy of a study or of a file; returns lines that say which, and what is not as it was.
+
+    Args:
+        source: the name of a study, or the path of a policy file.
+        output: the file; None: ``policy`` with the form's suffix.
+        kind: a form in ``policies/exchange/``, or ``json``.
+        trial: its number, instead of what the verdict recommends.
+        storage: where the study is.
+        approximate: whether what the form can't say may be left to what comes near.
+        data: images to measure on how near; None: two sample photos.
 
     Raises:
-        UserError: there is no such study or trial, or nothing to export yet.
+        UserError: there is no such study, file or trial, nothing to export yet, or the form can't say it.
     """
+    is_file = Path(source).is_file() or source.endswith(".json")
+    file, words = _of_file(source, trial) if is_file else _of_study(source, trial, storage)
+    if kind == OWN:
+        output = output or Path("policy.json")
+        write_policy(file, output)
+        return f"{output}: {words}"
+    form = forms()[kind]
+    output = output or Path(f"policy{form.suffix}")
+    made = written(file, form, approximate=approximate)
+    differences = in_words(file, form, made.differences, data)
+    write_text(output, form.head(made.text, head_lines(file, kind, differences, made.notes)))
+    approximated = [f"  approximated: {one}" for one in differences]
+    return "\n".join([f"{output}: {words}", *approximated, *(f"  {note}" for note in made.notes)])
+
+
+def _of_file(source: str, trial: int | None) -> tuple[PolicyFile, str]:
+    if trial is not None:
+        raise UserError(f"{source}: a policy file has no trials; leave out --trial")
+    return read_policy(source), f"the policy of {source}"
+
+
+def _of_study(name: str, trial: int | None, storage: str | None) -> tuple[PolicyFile, str]:
+    """The policy file of a trial, or of what the verdict recommends, and which it is."""
     study = load_study(open_storage(storage or TrackingSettings().storage), name)
     known = by_number(study)
     verdict = study.user_attrs.get("verdict")
@@ -36,8 +84,7 @@ def export_policy(name: str, output: Path, trial: int | None, storage: str | Non
     if number not in known:
         raise UserError(f"study {name!r} has no trial {number} with results; it has {_ranges(list(known))}")
     entry = refined(study, known[number])
-    write_policy(policy_file_of(study, entry, verdict), output)
-    return f"{output}: {entry.name} ({describe(entry.candidate)}){note}"
+    return policy_file_of(study, entry, verdict), f"{entry.name} ({describe(entry.candidate)}){note}"
 
 
 def _ranges(numbers: list[int]) -> str:

@@ -47,6 +47,18 @@ def draw_preview(
     return save_picture(picture, output)
 
 
+def training_images(file: PolicyFile, source: str, most: int) -> list[NDArray[np.uint8]]:
+    """Up to ``most`` training images (H, W, C), spread over ``source``; none that ``file`` is tested on.
+
+    Raises:
+        UserError: the data is bad.
+    """
+    data = open_images(source, image_size=None, cache=HOME / "cache", skip_bad_images=True)
+    training = _training_part(data, file)
+    chosen = training[:: max(1, len(training) // most)][:most]
+    return [np.ascontiguousarray(data.images[index]) for index in chosen]
+
+
 def _training_part(data: ImageData, file: PolicyFile) -> NDArray[np.int64]:
     """What the policy was searched on, if it was on this data: the test part stays sealed."""
     made_from = file.provenance.get("made_from")

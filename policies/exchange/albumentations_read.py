@@ -1,0 +1,257 @@
+"""Albumentations' JSON → a policy: each transform is looked for among those that operations become."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, Literal, NoReturn
+
+from pydantic import ValidationError
+
+from augsearch.policies.errors import UserError, explain
+from augsearch.policies.exchange.albumentations_nodes import (
+    BORDERS,
+    INTERPOLATIONS,
+    NODES,
+    Node,
+    choice_of,
+    node_of,
+    one_of,
+)
+from augsearch.policies.exchange.form import Read
+from augsearch.policies.policy import CROP_MAGNITUDE, Policy
+from augsearch.policies.registry import MAX_MAGNITUDE, Ranges
+from augsearch.policies.sampling import Sampling
+
+RANGES: tuple[Ranges, ...] = ("standard", "wide")
+EVERY_MAGNITUDE: tuple[int | Literal["random"], ...] = (*range(MAX_MAGNITUDE + 1), "random")
+SAMPLING = ("interpolation", "border_mode", "fill")
+_STILL = {"x": [0, 0], "y": [0, 0]}
+HARMLESS: dict[str, tuple[Any, ...]] = {
+    "rotate": ([0, 0],),
+    "scale": ({"x": [1, 1], "y": [1, 1]},),
+    "shear": (_STILL,),
+    "translate_percent": (_STILL,),
+    "translate_px": (_STILL,),
+    "fit_output": (False,),
+    "balanced_scale": (False,),
+    "keep_ratio": (False, True),
+    "rotate_method": ("largest_box",),
+    "cutoff": (0,),
+    "by_channels": (True,),
+    "mask_params": ([],),
+    "ensure_safe_range": (False,),
+    "ensure_safe_output": (False,),
+    "kernel_size": (5,),
+    "sigma": (1.0,),
+    "volume_mode": ("slice",),
+}
+"""What the libraries add when they save, at the values that change nothing here; none of them as null."""
+ANYTHING = ("fill_mask", "mask_interpolation", "p", "__class_fullname__", *SAMPLING)
+"""What is looked at elsewhere, or touches no image."""
+
+
+def read(text: str) -> Read:
+    """The policy that a file of ``augsearch export`` holds, or one that the libraries saved again.
+
+    Raises:
+        UserError: it is no JSON, or a pipeline that a policy can't say; names the transform.
+    """
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"not valid JSON ({error})") from None
+    transforms = _children(document.get("transform") if isinstance(document, dict) else None, "transform")
+    sampling = _sampling(text, transforms)
+    fields: dict[str, Any] = {"interpolation": sampling.interpolation, "border": sampling.border}
+    fields["fill"] = sampling.fill
+    fields["num_ops"] = 0
+    drawn: list[Node] = []
+    for number, node in enumerate(transforms, start=1):
+        basic = None if drawn else _basic(node, sampling)
+        if basic is not None and basic not in fields:
+            fields[basic] = _probability(node, number)
+        else:
+            drawn.append(node)
+    if drawn:
+        fields |= _operations(drawn, len(transforms) - len(drawn), sampling)
+    try:
+        return Read(Policy.model_validate(fields))
+    except ValidationError as error:
+        raise UserError(explain(error)) from None
+
+
+def _children(node: Any, where: str) -> list[Node]:
+    inner = node.get("transforms") if isinstance(node, dict) else None
+    if not isinstance(inner, list) or not all(isinstance(one, dict) for one in inner):
+        raise UserError(f"{where} has no list of transforms; give what albumentations.save writes")
+    return inner
+
+
+def _probability(node: Node, number: int) -> float:
+    p = node.get("p", 1.0)
+    if isinstance(p, bool) or not isinstance(p, int | float):
+        raise UserError(f"transform {number}: p must be a number, got {p!r}")
+    return float(p)
+
+
+def _sampling(text: str, transforms: list[Node]) -> Sampling:
+    """How the first transform that samples does it; the others must do alike, or they are not recognised."""
+    waiting: list[Any] = list(transforms)
+    while waiting:
+        node = waiting.pop(0)
+        if not isinstance(node, dict):
+            continue
+        if "border_mode" in node:
+            modes = {number: name for name, number in INTERPOLATIONS.items()}
+            borders = {number: name for name, number in BORDERS.items()}
+            try:
+                red, green, blue = map(int, _three(node.get("fill", 0)))
+                sampled = modes[node.get("interpolation", 1)], borders[node["border_mode"]]
+                return Sampling(*sampled, (red, green, blue))
+            except (KeyError, TypeError, ValueError, OverflowError):
+                raise UserError(
+                    f"{_shown(node)}: its interpolation, border_mode or fill is none that a policy can say"
+                ) from None
+        waiting += node.get("transforms") or [] if isinstance(node.get("transforms"), list) else []
+    return Sampling()
+
+
+def _three(fill: Any) -> tuple[Any, Any, Any]:
+    first, second, third = fill if isinstance(fill, list) else [fill] * 3
+    return first, second, third
+
+
+def _basic(node: Node, sampling: Sampling) -> str | None:
+    """The basic transform that ``node`` is, but for its probability."""
+    for name, magnitude in (("crop", CROP_MAGNITUDE), ("flip_horizontal", 0), ("flip_vertical", 0)):
+        if same(node, node_of(name, magnitude, False, "standard", sampling), sampling):
+            return name
+    turns = one_of([node_of(f"rotate_{angle}", 0, False, "standard", sampling) for angle in (90, 180, 270)])
+    return "quarter_turns" if same(node, turns, sampling) else None
+
+
+def _operations(drawn: list[Node], before: int, sampling: Sampling) -> dict[str, Any]:
+    """What N times the same choice of operations says of a policy."""
+    first = drawn[0]
+    if first.get("__class_fullname__") != "OneOf" or first.get("p", 1.0) != 1.0:
+        _refuse(first, before + 1)
+    for number, node in enumerate(drawn[1:], start=before + 2):
+        if node != first:
+            _refuse(node, number)
+    choices = _children(first, "OneOf")
+    for ranges in RANGES:
+        found = [_meanings(node, ranges, sampling) for node in choices]
+        for magnitude in EVERY_MAGNITUDE:
+            names = _names(found, magnitude)
+            if names:
+                return {
+                    "num_ops": len(drawn),
+                    "operations": names,
+                    "ranges": ranges,
+                    "magnitude": magnitude,
+                }
+    unknown = [node for node in choices if not any(_meanings(node, one, sampling) for one in RANGES)]
+    if unknown:
+        _refuse(unknown[0], before + 1)
+    raise UserError(
+        f"transform {before + 1}: its operations are not all of one magnitude, or one is there twice; "
+        "a policy has one magnitude for all"
+    )
+
+
+Meanings = dict[str, frozenset[int | str]]
+"""The operations that a transform may be, and each one's magnitudes."""
+
+
+def _meanings(node: Node, ranges: Ranges, sampling: Sampling) -> Meanings:
+    found: Meanings = {}
+    for name in NODES:
+        fitting = frozenset(
+            magnitude
+            for magnitude in EVERY_MAGNITUDE
+            if same(node, _expected(name, magnitude, ranges, sampling), sampling)
+        )
+        if fitting:
+            found[name] = fitting
+    return found
+
+
+def _names(found: list[Meanings], magnitude: int | str) -> list[str] | None:
+    """An operation for each choice, none of them twice, all of this magnitude; None: there are none."""
+    names: list[str] = []
+    for meanings in found:
+        fitting = [name for name, every in meanings.items() if magnitude in every and name not in names]
+        if not fitting:
+            return None
+        names.append(fitting[0])
+    return names
+
+
+@cache
+def _expected(name: str, magnitude: int | Literal["random"], ranges: Ranges, sampling: Sampling) -> Node:
+    return choice_of(name, magnitude, ranges, sampling)
+
+
+def same(node: Any, expected: Node, sampling: Sampling) -> bool:
+    """Whether ``node`` does what ``expected`` does, whatever else the libraries wrote into it."""
+    if not isinstance(node, dict) or node.get("__class_fullname__") != expected["__class_fullname__"]:
+        return False
+    if "transforms" in expected:
+        inner = node.get("transforms")
+        if not isinstance(inner, list) or len(inner) != len(expected["transforms"]):
+            return False
+        pairs = zip(inner, expected["transforms"], strict=True)
+        return all(same(one, other, sampling) and one.get("p", 1.0) == other["p"] for one, other in pairs)
+    more = {key: value for key, value in node.items() if key not in expected and key not in ANYTHING}
+    return _says(node, expected) and all(
+        value is None or any(_equal(value, one) for one in HARMLESS.get(key, ()))
+        for key, value in more.items()
+    )
+
+
+def _says(node: Node, expected: Node) -> bool:
+    """Whether all that is expected is there, under one of its two names at least."""
+    for key, value in expected.items():
+        if key in ("p", "__class_fullname__"):
+            continue
+        if key in node:
+            if not _equal(node[key], value):
+                return False
+        elif not _other_names(key) & node.keys():
+            return False
+    return True
+
+
+def _other_names(key: str) -> set[str]:
+    stem = key.removesuffix("_range").removesuffix("_limit")
+    return {stem, f"{stem}_range", f"{stem}_limit"} - {key}
+
+
+def _equal(one: Any, other: Any) -> bool:
+    if isinstance(other, Mapping):
+        return (
+            isinstance(one, Mapping)
+            and one.keys() == other.keys()
+            and all(_equal(one[k], other[k]) for k in other)
+        )
+    if isinstance(other, list):
+        return isinstance(one, list) and len(one) == len(other) and all(map(_equal, one, other))
+    if isinstance(other, float | int) and not isinstance(other, bool):
+        number = isinstance(one, float | int) and not isinstance(one, bool)
+        return number and math.isclose(one, other, rel_tol=1e-6, abs_tol=1e-9)
+    return bool(one == other)
+
+
+def _refuse(node: Node, number: int) -> NoReturn:
+    raise UserError(
+        f"transform {number}: {_shown(node)} is nothing that a policy can say; a policy has crop, flips and "
+        "quarter turns, then some OneOf of its operations at one magnitude"
+    )
+
+
+def _shown(node: Node) -> str:
+    text = str(node.get("__class_fullname__", "a transform without a name"))
+    return " ".join(text.split())[:60]

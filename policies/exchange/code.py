@@ -1,0 +1,122 @@
+"""Python modules as data: written from a template that is itself a module, and read without being run."""
+
+from __future__ import annotations
+
+import ast
+from importlib.resources import files
+from typing import Any
+
+from augsearch.policies.errors import UserError
+
+SETTINGS_END = "# End of the settings."
+"""What a template has after its settings; they are written anew in their place."""
+
+
+def template(name: str) -> str:
+    """The text of the template ``name``, which lies beside this file."""
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
+
+
+def assembled(text: str, settings: str, roots: set[str]) -> str:
+    """A module: ``settings`` in the place of the template's, and of its functions what ``roots`` need.
+
+    Args:
+        text: the template, a module. Its settings are what stands between its imports and ``SETTINGS_END``.
+        settings: the lines of the settings.
+        roots: names of functions and classes to keep, with whatever they use.
+    """
+    head, body = text.split(f"{SETTINGS_END}\n")
+    tree = ast.parse(body)
+    kept = _needed(tree, ast.parse(settings), roots)
+    code = _joined(body, [node for node in tree.body if getattr(node, "name", None) in kept | {None}])
+    parts = (_imports(head, settings + "\n" + code), "", settings.strip(), "", "", code, "")
+    return "\n".join(parts)
+
+
+def _joined(body: str, nodes: list[ast.stmt]) -> str:
+    """The lines of ``nodes``: functions and classes two lines apart, plain statements below one another."""
+    lines, code, after_plain = body.splitlines(), "", False
+    for node in nodes:
+        plain = not isinstance(node, ast.FunctionDef | ast.ClassDef)
+        gap = "" if not code else "\n" if plain and after_plain else "\n\n\n"
+        code += gap + "\n".join(lines[node.lineno - 1 : node.end_lineno])
+        after_plain = plain
+    return code
+
+
+def _needed(tree: ast.Module, settings: ast.Module, roots: set[str]) -> set[str]:
+    """The names of the functions and classes that are used, directly or not."""
+    uses = {node.name: _names(node) for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    waiting, kept = [*roots, *_names(settings)], set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name in uses and name not in kept:
+            kept.add(name)
+            waiting += uses[name]
+    return kept
+
+
+def _names(tree: ast.AST) -> set[str]:
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+
+
+def _imports(head: str, code: str) -> str:
+    """The import lines of ``head`` that ``code`` uses, each of which imports one name; blank lines stay."""
+    used = _names(ast.parse(code))
+    kept: list[str] = []
+    for line in head.strip().splitlines():
+        node = ast.parse(line).body[0] if line else None
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = {(alias.asname or alias.name).split(".")[0] for alias in node.names}
+            if not names & used and not line.startswith("from __future__"):
+                continue
+        if line or (kept and kept[-1]):
+            kept.append(line)
+    return "\n".join(kept)
+
+
+def settings_of(text: str, names: set[str]) -> dict[str, Any]:
+    """The values of the module's settings, each a literal; the module is parsed, never run.
+
+    Raises:
+        UserError: it is no Python, has more or fewer of them, or one that is no literal.
+    """
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise UserError(f"not valid Python ({str(error).splitlines()[0]})") from None
+    found: dict[str, Any] = {}
+    for node in tree.body:
+        if not (
+            isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name)
+        ):
+            continue
+        name = node.targets[0].id
+        if name not in names:
+            continue
+        if name in found:
+            raise UserError(f"line {node.lineno}: {name} is set twice; leave one of them")
+        try:
+            found[name] = ast.literal_eval(node.value)
+        except (ValueError, TypeError, RecursionError, MemoryError):
+            raise UserError(
+                f"line {node.lineno}: {name} is no plain value; write numbers and names there"
+            ) from None
+    missing = sorted(names - found.keys())
+    if missing:
+        raise UserError(f"has no setting {', '.join(missing)}; give a file that augsearch export wrote")
+    return found
+
+
+def code_of(text: str, names: set[str]) -> str:
+    """What a module does, whatever its settings, comments and documentation: to compare two of them."""
+    tree = ast.parse(text)
+    kept = []
+    for node in tree.body:
+        targets = node.targets if isinstance(node, ast.Assign) else []
+        if any(isinstance(one, ast.Name) and one.id in names for one in targets):
+            continue
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            continue
+        kept.append(ast.dump(node))
+    return "\n".join(kept)

@@ -1,0 +1,208 @@
+"""Albumentations' JSON: what both libraries do with it, how often, and reading it back."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from augsearch.policies import OPERATIONS, TRIVIALAUGMENT, Mixing, Policy, UserError
+from augsearch.policies.exchange.albumentations_nodes import LEFT_OUT, NEAR
+from augsearch.policies.exchange.form import Read, forms
+from tests.policies.exchange.drawn import any_policy, assert_policy_or_line, made
+
+FORM = forms()["albumentations"]
+MIT = Path(sys.prefix) / "albumentations-2.0.8"
+"""The last version with an MIT licence; AlbumentationsX has the same name, so it stands elsewhere."""
+SAME = [name for name in OPERATIONS if name not in NEAR]
+USUAL = Policy(num_ops=2, magnitude=9, crop=1.0, flip_horizontal=0.5)
+
+PROGRAM = """
+import json, sys, warnings
+from collections import Counter
+warnings.simplefilter("ignore")
+import albumentations, cv2, numpy as np
+from augsearch.policies import OPERATIONS, Policy
+from augsearch.policies.exchange.form import forms
+from augsearch.policies.planner import DrawnOperation
+from tests.policies.exchange.drawn import photos
+form, found = forms()["albumentations"], {}
+for ranges in ("standard", "wide"):
+    policy = Policy(ranges=ranges, operations=tuple(OPERATIONS), fill=(10, 20, 200))
+    for name, operation in OPERATIONS.items():
+        for image in photos():
+            for magnitude in ((9,) if ranges == "standard" else (24,)):
+                for negative in (False, True) if operation.signed else (False,):
+                    drawn = DrawnOperation(name, magnitude, negative, (0.7,) * operation.noise)
+                    change = form.stand_in(policy, name, magnitude, negative)
+                    own = policy.apply((drawn,), image).astype(int)
+                    differ = np.abs(own - change(image)).max(axis=2)
+                    entry = found.setdefault(name, [0, 0.0, 0.0])
+                    entry[0] = max(entry[0], int(differ.max()))
+                    entry[1] = max(entry[1], float((differ > 1).mean()))
+                    entry[2] = max(entry[2], float(differ.mean()))
+transform = albumentations.load(sys.argv[1])
+image = np.full((4, 4, 3), 100, np.uint8)
+draws = Counter(int(transform(image=image)["image"][0, 0, 0]) for _ in range(2000))
+saved = json.dumps(albumentations.to_dict(albumentations.load(sys.argv[2])))
+version = albumentations.__version__
+print(json.dumps({"version": version, "operations": found, "draws": draws, "saved": saved}))
+"""
+
+DRAWN = Policy(num_ops=1, magnitude=15, operations=("identity", "invert", "brightness_shift", "grey"))
+
+
+def environment(library: str) -> dict[str, str]:
+    paths = [str(Path(__file__).parents[3]), *([str(MIT)] if library == "2.0.8" else [])]
+    return os.environ | {"NO_ALBUMENTATIONS_UPDATE": "1", "PYTHONPATH": os.pathsep.join(reversed(paths))}
+
+
+@cache
+def said(library: str, folder: Path) -> dict[str, Any]:
+    """What a library that reads the form does; the test skips where it is not there."""
+    if library == "2.0.8" and not MIT.exists():
+        pytest.skip("Albumentations 2.0.8 is not here; make .venv/albumentations-2.0.8")
+    for name, policy in (("drawn", DRAWN), ("usual", USUAL)):
+        written = made(policy, FORM, approximate=True)
+        (folder / f"{name}.json").write_text(FORM.head(written.text, ["A head."]))
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(folder / "drawn.json"), str(folder / "usual.json")],
+        env=environment(library),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "No module named 'albumentations'" in done.stderr:
+        pytest.skip("no Albumentations here; pip install 'augsearch[bench]'")
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert (library == "2.0.8") == (found["version"] == "2.0.8")
+    return found
+
+
+@pytest.fixture(params=["2.0.8", "installed"])
+def library(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return said(request.param, _folder(request.param, tmp_path_factory))
+
+
+_FOLDERS: dict[str, Path] = {}
+
+
+def _folder(name: str, factory: pytest.TempPathFactory) -> Path:
+    return _FOLDERS.setdefault(name, factory.mktemp("albumentations"))
+
+
+def test_what_is_not_named_as_near_is_the_same(library: dict[str, Any]) -> None:
+    for name in SAME:
+        worst, share, mean = library["operations"][name]
+        kind = OPERATIONS[name].kind
+        if kind == "warp":  # ties between two pixels; shifts of whole pixels, one more or less
+            assert share <= (1 if name.startswith("translate") else 0.05), name
+        else:
+            assert worst <= 2, name
+            assert mean <= 1.2, name
+
+
+def test_what_is_named_as_near_is_not_the_same(library: dict[str, Any]) -> None:
+    for name in NEAR:
+        assert library["operations"][name][1] > 0.01, name
+
+
+def test_each_operation_is_drawn_as_often(library: dict[str, Any]) -> None:
+    # Of grey 100: identity and grey leave it, invert makes 155, a shift by 50 makes 50 or 150.
+    draws = {int(level): count / 2000 for level, count in library["draws"].items()}
+    expected = {100: 0.5, 155: 0.25, 50: 0.125, 150: 0.125}
+    assert draws.keys() == expected.keys()
+    for level, share in expected.items():
+        assert draws[level] == pytest.approx(share, abs=0.055)  # five standard deviations
+
+
+def test_what_the_libraries_save_again_is_read_as_the_same_policy(library: dict[str, Any]) -> None:
+    assert read(library["saved"]).policy == USUAL
+
+
+def read(text: str) -> Read:
+    assert FORM.read
+    return FORM.read(text)
+
+
+@given(policy=any_policy)
+@settings(max_examples=8, deadline=None)
+def test_what_is_written_is_read_as_one_that_is_written_the_same(policy: Policy) -> None:
+    kept = tuple(name for name in policy.operations if NEAR.get(name) != LEFT_OUT) or ("identity",)
+    policy = policy.model_copy(update={"operations": kept, "mixing": None})
+    written = made(policy, FORM, approximate=True)
+    again = read(FORM.head(written.text, ["A head."])).policy
+    assert made(again, FORM, approximate=True).text == written.text
+    assert again.num_ops == policy.num_ops
+    assert {name: getattr(again, name) for name in ("crop", "flip_horizontal", "quarter_turns")} == {
+        name: getattr(policy, name) for name in ("crop", "flip_horizontal", "quarter_turns")
+    }
+
+
+@pytest.mark.parametrize("policy", [USUAL, TRIVIALAUGMENT, Policy(num_ops=0, flip_vertical=0.25)])
+def test_usual_policies_come_back_as_they_were(policy: Policy) -> None:
+    again = read(made(policy, FORM, approximate=True).text).policy
+    assert again == (policy if policy.num_ops else policy.model_copy(update={"operations": again.operations}))
+
+
+def test_what_it_cannot_say_is_refused_by_name() -> None:
+    with pytest.raises(
+        UserError, match=r"shear x: within a pixel .*; crop: shifted evenly .*; --approximate"
+    ):
+        made(USUAL, FORM)
+    with pytest.raises(UserError, match=r"cutmix: left out"):
+        made(Policy(num_ops=0, mixing=Mixing(kind="cutmix")), FORM)
+    assert made(Policy(operations=("rotate", "invert")), FORM).differences == ()
+
+
+WHOLE = made(Policy(num_ops=2, magnitude=9, operations=("rotate", "invert"), flip_horizontal=0.5), FORM).text
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("InvertImg", "Blur", "transform 2: Blur is nothing that a policy can say"),
+        ("HorizontalFlip", "RandomCrop", "transform 1: RandomCrop is nothing"),
+        ('"HorizontalFlip", "p": 0.5', '"HorizontalFlip", "p": 2', "flip_horizontal must be ≤ 1, got 2"),
+        ('"HorizontalFlip", "p": 0.5', '"HorizontalFlip", "p": "x"', "transform 1: p must be a number"),
+        ('"rotate": [9.0, 9.0]', '"rotate": [8.5, 8.5]', "OneOf is nothing that a policy can say"),
+        ('"border_mode": 0', '"border_mode": 1', "border_mode or fill is none that a policy can say"),
+        ('"transforms": [', '"transforms": 3, "x": [', "has no list of transforms"),
+        ("{", "[", "not valid JSON"),
+    ],
+)
+def test_what_a_policy_cannot_say_is_refused_in_one_line(old: str, new: str, line: str) -> None:
+    assert old in WHOLE
+    with pytest.raises(UserError, match=line) as caught:
+        read(WHOLE.replace(old, new))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.text(max_size=5) | st.integers(),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["transform", "transforms", "p", "__class_fullname__", "fill"]), inner
+        )
+    ),
+    max_leaves=8,
+)
+
+
+@given(value=json_values, place=st.integers(0, 200), text=st.text(max_size=30))
+@settings(max_examples=60, deadline=None)
+def test_any_json_is_a_policy_or_one_line(value: Any, place: int, text: str) -> None:
+    small = WHOLE.replace('"OneOf"', json.dumps(value), 1)
+    for one in (text, json.dumps(value), json.dumps({"transform": {"transforms": value}}), small):
+        assert_policy_or_line(read, one)
+    assert_policy_or_line(read, WHOLE[:place] + text + WHOLE[place:])

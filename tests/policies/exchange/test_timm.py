@@ -1,0 +1,181 @@
+"""timm's flags: what timm makes of them, and reading them back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image as PILImage
+
+from augsearch.policies import OPERATIONS, TRIVIALAUGMENT, Mixing, Policy, UserError
+from augsearch.policies.exchange.form import Read, forms
+from augsearch.policies.exchange.timm import NAMES, OTHERWISE
+from augsearch.policies.planner import DrawnOperation
+from tests.policies.exchange.drawn import DRAWS, agree, assert_policy_or_line, made, mixings, photos
+
+FORM = forms()["timm"]
+USUAL = Policy(num_ops=2, magnitude=9, crop=1.0, flip_horizontal=0.5)
+
+
+def read(text: str) -> Read:
+    assert FORM.read
+    return FORM.read(text)
+
+
+def flags(policy: Policy) -> dict[str, str]:
+    lines = made(policy, FORM, approximate=True).text.splitlines()
+    return {line.split()[0]: line.partition(" ")[2] for line in lines}
+
+
+def timm() -> Any:
+    return pytest.importorskip("timm.data", reason="timm is not here; pip install 'augsearch[timm]'")
+
+
+def test_timm_makes_of_aa_what_the_policy_says() -> None:
+    timm()
+    from timm.data.auto_augment import rand_augment_transform
+
+    made_of = rand_augment_transform(flags(USUAL)["--aa"], {})
+    assert made_of.num_layers == 2
+    assert {operation.name for operation in made_of.ops} - {"SolarizeAdd"} == set(NAMES.values())
+    assert {(operation.prob, operation.magnitude, operation.magnitude_std) for operation in made_of.ops} == {
+        (1.0, 3, 0.0)
+    }
+    evenly = rand_augment_transform(flags(TRIVIALAUGMENT)["--aa"], {})
+    assert (evenly.num_layers, evenly.ops[0].magnitude, evenly.ops[0].magnitude_std) == (1, 10, float("inf"))
+
+
+def test_its_operations_do_the_same_but_for_those_that_are_named() -> None:
+    timm()
+    assert FORM.stand_in
+    policy = Policy(operations=tuple(NAMES), fill=(128, 128, 128))
+    for name in NAMES:
+        share = 0.0
+        for image in photos():
+            for magnitude in (9, 24):
+                for negative in (False, True) if OPERATIONS[name].signed else (False,):
+                    change = FORM.stand_in(policy, name, magnitude, negative)
+                    assert change
+                    own = policy.apply((DrawnOperation(name, magnitude, negative, ()),), image)
+                    share = max(share, float((np.abs(own.astype(int) - change(image)) > 1).mean()))
+        if name in OTHERWISE:
+            assert share > 0.001, name
+        else:  # of warps, ties between two pixels
+            assert share <= {"warp": 0.03}.get(OPERATIONS[name].kind, 0), name
+
+
+def test_flips_are_made_as_often() -> None:
+    data = timm()
+    said = flags(Policy(num_ops=0, flip_horizontal=0.25))
+    transform = data.create_transform(
+        8,
+        is_training=True,
+        hflip=float(said["--hflip"]),
+        vflip=float(said["--vflip"]),
+        color_jitter=float(said["--color-jitter"]),
+        scale=tuple(map(float, said["--scale"].split())),
+        ratio=tuple(map(float, said["--ratio"].split())),
+        mean=(0, 0, 0),
+        std=(1, 1, 1),
+    )
+    image = np.zeros((8, 8, 3), np.uint8)
+    image[:, 0] = 255
+    torch.manual_seed(0)
+    picture = PILImage.fromarray(image)
+    theirs = [bool(transform(picture)[0, 0, 0] < 0.5) for _ in range(2000)]
+    policy = Policy(num_ops=0, flip_horizontal=0.25)
+    ours = [bool(policy.draw(DRAWS, np.random.default_rng(0)).operations(index)) for index in range(2000)]
+    assert agree(ours, theirs) > 0.001
+
+
+def test_mixing_is_as_timms_mixup_takes_it() -> None:
+    data = timm()
+    said = flags(Policy(num_ops=0, mixing=Mixing(kind="cutmix", alpha=0.5, probability=0.25)))
+    mixup = data.Mixup(
+        mixup_alpha=float(said.get("--mixup", 0)),
+        cutmix_alpha=float(said["--cutmix"]),
+        prob=float(said["--mixup-prob"]),
+        num_classes=3,
+    )
+    assert (mixup.mixup_alpha, mixup.cutmix_alpha, mixup.mix_prob) == (0, 0.5, 0.25)
+
+
+@given(horizontal=st.floats(0, 1), vertical=st.floats(0, 1), mixing=st.none() | mixings)
+@settings(max_examples=40, deadline=None)
+def test_what_timm_can_say_comes_back_as_it_was(horizontal: float, vertical: float, mixing: Any) -> None:
+    policy = Policy(num_ops=0, flip_horizontal=horizontal, flip_vertical=vertical, mixing=mixing)
+    found = read(FORM.head(made(policy, FORM).text, ["A head."]))
+    assert found.policy == policy
+    assert found.differences == ()
+
+
+@given(num_ops=st.integers(1, 8), level=st.integers(0, 10))
+@settings(max_examples=20, deadline=None)
+def test_timms_own_operations_come_back_as_they_were(num_ops: int, level: int) -> None:
+    policy = Policy(num_ops=num_ops, magnitude=3 * level, operations=tuple(NAMES))
+    found = read(made(policy, FORM, approximate=True).text)
+    assert found.policy == policy
+    assert {one.what for one in found.differences} == {"SolarizeAdd", *OTHERWISE}
+
+
+def test_what_it_cannot_say_is_named() -> None:
+    with pytest.raises(UserError, match=r"operations identity: never drawn; .*SolarizeAdd; .*--approximate"):
+        made(USUAL, FORM)
+    with pytest.raises(UserError, match=r"magnitude 10: timm's 3, which is 9"):
+        made(USUAL.model_copy(update={"magnitude": 10}), FORM)
+    with pytest.raises(UserError, match=r"magnitude random: .*wide ranges: the standard ones"):
+        made(TRIVIALAUGMENT, FORM)
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("rand-m9-mstd0.5-inc1", ["mstd0.5", "p0.5"]),
+        ("--aa rand-m9-n3-p1-mstd101-inc1", ["mstd", "m9"]),
+        ("--hflip 0.5 --reprob 0.25", ["--reprob"]),
+        ("--scale 0.08 1.0 --ratio 0.75 1.33", ["--scale", "--ratio"]),
+        ("--aa=rand-m9-p1", ["inc0"]),
+    ],
+)
+def test_what_a_policy_cannot_say_of_flags_is_named(text: str, what: list[str]) -> None:
+    named = [one.what for one in read(text).differences]
+    assert [one for one in named if one not in ("SolarizeAdd", *OTHERWISE)] == what
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("--lr 0.1", "--lr is no flag that augsearch import knows"),
+        ("--aa v0", "--aa v0: only rand-"),
+        ("--aa rand-w9", "w9 is no section of rand"),
+        ("--aa rand-m9-m8", "m8 is no section"),
+        ("--aa rand-m11", "m must be a whole number from 0 to 10"),
+        ("--aa rand-n99", "num_ops must be ≤ 8, got 99"),
+        ("--hflip", "--hflip must be a number, got nothing"),
+        ("--hflip x", "--hflip must be a number, got x"),
+        ("--hflip 2", "flip_horizontal must be ≤ 1, got 2"),
+        ("--hflip 0.5 --hflip 0.5", "--hflip is there twice"),
+        ("--mixup 0.2 --cutmix 1", "--mixup and --cutmix are both on"),
+        ("--mixup -1", "--mixup: alpha must be > 0"),
+        ("--aa 'rand", "no flags"),
+        ("hello", "hello stands before any flag"),
+    ],
+)
+def test_what_is_wrong_is_one_line(text: str, line: str) -> None:
+    with pytest.raises(UserError, match=line):
+        read(text)
+
+
+pieces = st.sampled_from(
+    ["--aa", "rand-", "m9", "-n", "inc1", "--hflip", "--scale", " ", "=", "nan", "1e999", "-", "'"]
+)
+
+
+@given(text=st.lists(pieces | st.text(max_size=4)).map("".join))
+@settings(max_examples=200, deadline=None)
+def test_any_text_is_a_policy_or_one_line(text: str) -> None:
+    assert_policy_or_line(read, text)
