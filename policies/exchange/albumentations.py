@@ -24,7 +24,7 @@ from augsearch.policies.exchange.albumentations_nodes import (
     one_of,
 )
 from augsearch.policies.exchange.albumentations_read import read
-from augsearch.policies.exchange.form import Difference, Form, ImageChange, Written
+from augsearch.policies.exchange.form import Difference, Form, ImageChange, Written, operation_names
 from augsearch.policies.policy import CROP_MAGNITUDE, Policy
 from augsearch.policies.registry import OPERATIONS
 
@@ -38,7 +38,7 @@ def _write(policy: Policy) -> Written:
         "__version__": "2.0.8",
         "transform": {"__class_fullname__": "Compose", "p": 1.0, "transforms": transforms},
     }
-    used = [*(policy.operations if policy.num_ops else ()), *(["crop"] if policy.crop else [])]
+    used = [*operation_names(policy), *(["crop"] if policy.crop else [])]
     near = [
         Difference(name.replace("_", " "), NEAR.get(name, LEFT_OUT), "" if name == "crop" else name)
         for name in dict.fromkeys(used)
@@ -70,7 +70,10 @@ def _basic(policy: Policy) -> list[Node]:
 def _drawn(policy: Policy) -> Node:
     """One operation of the policy's, each as likely."""
     return one_of(
-        [choice_of(name, policy.magnitude, policy.ranges, policy.sampling) for name in policy.operations]
+        [
+            choice_of(name, policy.magnitude, policy.ranges, policy.sampling)
+            for name in operation_names(policy)
+        ]
     )
 
 

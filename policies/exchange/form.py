@@ -83,6 +83,8 @@ class Form:
     """``recognises(text)``: whether it may be of this form; None: it can't be read."""
     read: Callable[[str], Read] | None = None
     """``read(text)``. Raises UserError: a line that says what is wrong, without the file's name."""
+    says_more_than_names: bool = False
+    """Whether it can say sequences, and operations with a weight, probability or strength of their own."""
     stand_in: Callable[[Policy, str, int, bool], ImageChange | None] | None = None
     """``stand_in(policy, operation, magnitude, negative)``: what the library does in that operation's place;
     None where it does nothing comparable. Raises ImportError without the library."""
@@ -115,11 +117,21 @@ def written(file: PolicyFile, form: Form, *, approximate: bool) -> Written:
         raise UserError(
             f"{form.name} can't say the policy's {', '.join(unknown)}; use --format json, or a policy without"
         )
+    if policy.num_ops and not policy.is_plain and not form.says_more_than_names:
+        raise UserError(
+            f"{form.name} can't say sequences, or operations with a weight, probability or strength of their "
+            "own; use --format json, or a policy that draws from names alone"
+        )
     made = form.write(policy)
     if made.differences and not approximate:
         listed = "; ".join(map(str, made.differences))
         raise UserError(f"{form.name} can't say all of it: {listed}; --approximate writes it so")
     return made
+
+
+def operation_names(policy: Policy) -> tuple[str, ...]:
+    """What a policy that draws from names alone draws from; nothing where it draws none."""
+    return tuple(choice for choice in policy.operations if isinstance(choice, str)) if policy.num_ops else ()
 
 
 def recognised(text: str) -> Form | None:

@@ -11,7 +11,14 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from augsearch.policies.errors import UserError, explain
-from augsearch.policies.exchange.form import Difference, Form, ImageChange, Read, Written
+from augsearch.policies.exchange.form import (
+    Difference,
+    Form,
+    ImageChange,
+    Read,
+    Written,
+    operation_names,
+)
 from augsearch.policies.mixing import Mixing
 from augsearch.policies.policy import CROP_MAGNITUDE, Policy
 from augsearch.policies.registry import MAX_MAGNITUDE, OPERATIONS
@@ -100,7 +107,7 @@ def _level(magnitude: int) -> int:
 
 def _drawn_otherwise(policy: Policy) -> list[Difference]:
     """What of the drawn operations is not as timm draws them."""
-    near = []
+    near, names = [], operation_names(policy)
     if policy.magnitude == "random":
         near.append(Difference("magnitude random", "drawn evenly, and not in 31 steps"))
     elif policy.magnitude * LEVELS % MAX_MAGNITUDE:
@@ -108,13 +115,13 @@ def _drawn_otherwise(policy: Policy) -> list[Difference]:
         near.append(Difference(f"magnitude {policy.magnitude}", f"timm's {level}, which is {level * 3}"))
     if policy.ranges == "wide":
         near.append(Difference("wide ranges", "the standard ones"))
-    missing = [name for name in policy.operations if name not in NAMES]
-    added = [name for name in NAMES if name not in policy.operations]
+    missing = [name for name in names if name not in NAMES]
+    added = [name for name in NAMES if name not in names]
     if missing:
         near.append(Difference(f"operations {', '.join(missing)}", "never drawn"))
     near.append(Difference("operations", f"also drawn: {', '.join([*added, 'SolarizeAdd'])}"))
-    near += [Difference(name, words, name) for name, words in OTHERWISE.items() if name in policy.operations]
-    warps = any(OPERATIONS[name].kind == "warp" for name in policy.operations)
+    near += [Difference(name, words, name) for name, words in OTHERWISE.items() if name in names]
+    warps = any(OPERATIONS[name].kind == "warp" for name in names)
     if warps and (policy.interpolation, policy.border) != ("bilinear", "fill"):
         near.append(
             Difference("interpolation and border", "as --train-interpolation, filled by the mean colour")
@@ -269,10 +276,13 @@ def _stand_in(policy: Policy, name: str, magnitude: int, negative: bool) -> Imag
         policy.interpolation
     ]
     hparams = {"interpolation": resample, "img_mean": policy.fill}
-    operation = AugmentOp(NAMES[name], prob=1.0, magnitude=_level(magnitude), hparams=hparams)
+    make: Any = AugmentOp  # untyped
+    operation = make(NAMES[name], prob=1.0, magnitude=_level(magnitude), hparams=hparams)
 
     def change(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        arguments = operation.level_fn(operation.magnitude, hparams) if operation.level_fn else ()
+        arguments: tuple[Any, ...] = (
+            operation.level_fn(operation.magnitude, hparams) if operation.level_fn else ()
+        )
         if OPERATIONS[name].signed:  # timm draws the sign; a factor lies around 1
             (value,) = arguments
             around = 1 if name in ("color", "contrast", "brightness", "sharpness") else 0

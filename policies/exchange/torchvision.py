@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from augsearch.policies.errors import UserError, explain
 from augsearch.policies.exchange.code import assembled, code_of, settings_of, template
-from augsearch.policies.exchange.form import Form, Read, Written
+from augsearch.policies.exchange.form import Form, Read, Written, operation_names
 from augsearch.policies.mixing import Mixing
 from augsearch.policies.policy import Policy
 from augsearch.policies.registry import OPERATIONS, Operation, Ranges
@@ -30,19 +30,14 @@ TIES = "nearest pixels at exact halves, and blends along the border, may be the 
 
 def _write(policy: Policy) -> Written:
     # The basic transforms always, so that each setting can be changed in the file.
-    used = {*BASIC[:3], *TURNS, *_operations(policy)}
+    used = {*BASIC[:3], *TURNS, *operation_names(policy)}
     text = assembled(template(TEMPLATE), _settings(policy), FACES | used)
     changes = "\n".join(f"    {_value(name)}: {name}," for name in OPERATIONS if name in used)
     return Written(f"{text}\n\nCHANGES = {{\n{changes}\n}}\n", notes=_notes(policy))
 
 
-def _operations(policy: Policy) -> tuple[str, ...]:
-    """The operations that are drawn from."""
-    return policy.operations if policy.num_ops else ()
-
-
 def _notes(policy: Policy) -> tuple[str, ...]:
-    drawn = [name for name in _operations(policy) if OPERATIONS[name].kind == "warp"]
+    drawn = [name for name in operation_names(policy) if OPERATIONS[name].kind == "warp"]
     most = sum(getattr(policy, name) > 0 for name in BASIC) + (policy.num_ops if drawn else 0)
     notes = [TIES] if drawn else []
     if most > 1:
@@ -54,7 +49,7 @@ def _notes(policy: Policy) -> tuple[str, ...]:
 
 def _settings(policy: Policy) -> str:
     """The settings as lines of Python, each a plain value."""
-    entries = {name: _strength(OPERATIONS[name], policy.ranges) for name in _operations(policy)}
+    entries = {name: _strength(OPERATIONS[name], policy.ranges) for name in operation_names(policy)}
     mixing = policy.mixing and policy.mixing.model_dump(mode="json")
     return "\n".join(
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import filelock
 
@@ -60,8 +61,10 @@ def is_away(error: BaseException) -> bool:
     while cause is not None:
         if isinstance(cause, requests.ConnectionError | requests.Timeout):
             return True
-        if isinstance(cause, MlflowException) and cause.get_http_status_code() in (429, 502, 503, 504):
-            return True
+        if isinstance(cause, MlflowException):
+            status: Any = cause.get_http_status_code  # untyped
+            if status() in (429, 502, 503, 504):
+                return True
         cause = cause.__cause__ or cause.__context__
     said = str(error)
     return any(

@@ -51,6 +51,19 @@ def test_a_field_that_it_knows_nothing_of_is_refused_by_name(form: Form) -> None
 
 
 @EVERY
+@pytest.mark.parametrize("name", ["autoaugment-imagenet", "3-augment"])
+def test_operations_that_are_more_than_names_are_said_or_refused_in_one_line(form: Form, name: str) -> None:
+    file = PolicyFile(policy=Policy.named(name))
+    if form.says_more_than_names:
+        assert written(file, form, approximate=True).text
+        return
+    for approximate in (False, True):
+        with pytest.raises(UserError, match=f"{form.name} can't say sequences") as error:
+            written(file, form, approximate=approximate)
+        assert "\n" not in str(error.value)
+
+
+@EVERY
 def test_the_head_says_where_it_comes_from_and_what_was_found(form: Form) -> None:
     file = PolicyFile(
         policy=SIMPLE,
