@@ -157,6 +157,15 @@ def is_ready_name(path: str | Path) -> bool:
     return bool(_MADE_OF.fullmatch(str(path))) and not Path(path).exists()
 
 
+def is_ready(name: str) -> bool:
+    """Whether there is a ready policy of that name."""
+    try:
+        ready_fields(name)
+    except UserError:
+        return False
+    return True
+
+
 def ready_fields(name: str) -> Fields:
     """The fields of the policy that ``name`` says: ``trivialaugment``, ``flip-crop+randaugment(3, 12)``.
 

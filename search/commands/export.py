@@ -31,6 +31,8 @@ PLACE = 30
 def command(source: str, output: Path | None, kind: str, **flags: Any) -> None:
     """Write the policy that STUDY recommends, or that of a policy FILE, for augsearch or another library.
 
+    FILE may be the name of a ready policy, such as flip-crop+trivialaugment.
+
     What a library can't say is named and nothing is written, or with --approximate listed in the file's head.
 
     \b

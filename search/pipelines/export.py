@@ -8,6 +8,7 @@ from augsearch.policies import PolicyFile, UserError, read_policy, write_policy
 from augsearch.policies.atomic import write_text
 from augsearch.policies.exchange.form import forms, written
 from augsearch.policies.exchange.head import head_lines
+from augsearch.policies.ready import is_ready
 from augsearch.search.pipelines.exchange import in_words
 from augsearch.search.settings.sections import TrackingSettings
 from augsearch.search.space.describe import describe
@@ -33,7 +34,7 @@ def export_policy(
     """Write the policy of a study or of a file; returns lines that say which, and what is not as it was.
 
     Args:
-        source: the name of a study, or the path of a policy file.
+        source: the name of a study, the path of a policy file, or the name of a ready policy.
         output: the file; None: ``policy`` with the form's suffix.
         kind: a form in ``policies/exchange/``, or ``json``.
         trial: its number, instead of what the verdict recommends.
@@ -44,7 +45,7 @@ def export_policy(
     Raises:
         UserError: there is no such study, file or trial, nothing to export yet, or the form can't say it.
     """
-    is_file = Path(source).is_file() or source.endswith(".json")
+    is_file = Path(source).is_file() or source.endswith(".json") or is_ready(source)
     file, words = _of_file(source, trial) if is_file else _of_study(source, trial, storage)
     if kind == OWN:
         output = output or Path("policy.json")

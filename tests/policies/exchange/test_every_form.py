@@ -109,6 +109,16 @@ def test_commands_write_and_read_it(form: Form, tmp_path: Path, monkeypatch: pyt
     assert file.provenance["form"] == form.name
 
 
+def test_a_ready_policy_is_exported_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(main, ["export", "flip-crop+trivialaugment", "-o", "ready.json"])
+    assert done.exit_code == 0, done.stderr
+    assert read_policy("ready.json").policy == Policy.named("flip-crop+trivialaugment")
+    done = CliRunner().invoke(main, ["export", "no-such-study"])
+    assert done.exit_code == 1
+    assert done.stderr == "Error: no study 'no-such-study' in this storage; there are: none\n"
+
+
 def test_a_policy_and_its_forms_load_no_other_library() -> None:
     code = (
         "import sys; from augsearch.policies.exchange.form import forms\n"
