@@ -69,14 +69,14 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         option(
             FIRST,
             "--final-model",
-            help=f"Network of the final model: {NETWORKS}. [medium, or the search's]",
+            help=f"Network of the final model: {NETWORKS}. [by the images and the device, or the search's]",
         ),
         option(FINAL, "--final/--no-final", default=None, help="Train the final model at the end. [yes]"),
         option(
             FINAL,
             "--final-size",
             type=click.INT,
-            help="Side in pixels of the final training. [the search's, or its own]",
+            help="Side in pixels of the final training. [the search's; its own; what the budget allows]",
         ),
         option(
             FINAL, "--final-epochs", type=click.INT, help="Epochs of the final training. [for 60,000 images]"
