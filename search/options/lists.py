@@ -132,7 +132,13 @@ def train_options(command: Callable[..., None]) -> Callable[..., None]:
             required=True,
             help="Policy file to train from.",
         ),
-        option(FIRST, "--final-model", "--model", "final_model", help=f"Network: {NETWORKS}. [medium]"),
+        option(
+            FIRST,
+            "--final-model",
+            "--model",
+            "final_model",
+            help=f"Network: {NETWORKS}. [by the images, the device]",
+        ),
         option(FIRST, "--output", type=EXISTING, help="Folder for the model. [beside the policy file]"),
         option(
             FIRST,

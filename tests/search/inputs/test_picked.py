@@ -10,14 +10,16 @@ import numpy as np
 import optuna
 import pytest
 
-from augsearch.policies import UserError
+from augsearch.policies import Policy, PolicyFile, UserError, write_policy
 from augsearch.search.console import Display
 from augsearch.search.inputs import picked
 from augsearch.search.inputs.picked import STRONGER, has_gpu, pick
 from augsearch.search.inputs.prepare import with_picked_network
+from augsearch.search.pipelines.train import train_from_file
 from augsearch.search.race.resume import as_begun
 from augsearch.search.settings.settings import Settings
 from augsearch.search.studies.study import open_storage
+from augsearch.trainers import load_model
 
 
 @pytest.fixture
@@ -137,3 +139,19 @@ def test_a_study_goes_on_with_the_network_that_it_was_begun_with(
     if not told:
         assert going_on.final.size == begun.get("final_size")
     assert not capsys.readouterr().out  # nothing is picked anew
+
+
+def test_the_training_alone_picks_alike(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for name, grey in (("cat", 60), ("dog", 180)):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(12):
+            pixels = np.clip(grey + rng.normal(0, 20, (96, 96, 3)), 0, 255).astype(np.uint8)
+            cv2.imwrite(str(tmp_path / "photos" / name / f"{number}.png"), pixels)
+    write_policy(PolicyFile(policy=Policy(num_ops=0)), tmp_path / "policy.json")
+    settings = Settings.of(data="photos", final_epochs=1, final_size=32, device="cpu")
+    flags = dict.fromkeys(("mixing", "temperature", "alpha", "teacher_view"))
+    final = train_from_file(settings, tmp_path / "policy.json", flags, Display())
+    model, spec = load_model(Path(final["model"]))
+    assert (spec.name, spec.side, final["network"]) == ("lite0", 32, "lite0")
+    assert len(model.state_dict()) > 200
