@@ -42,6 +42,11 @@ def export_command(settings: Settings, study: str) -> str:
     return f"augsearch export {shlex.quote(study)} -o policy.json{flags(settings, 'storage')}"
 
 
+def check_proxy_command(settings: Settings, study: str) -> str:
+    """Measures how well the search's short trainings stand in for the final one."""
+    return f"augsearch check-proxy{_data(settings)} --study {shlex.quote(study)}{flags(settings, 'storage')}"
+
+
 def preview_command(settings: Settings) -> str:
     """Draws what the policy file does to the run's own images."""
     same_images = flags(settings, "image_size")

@@ -27,6 +27,10 @@ FEW_IMAGES = 240
 """A fold gets fewer images down to these, then fewer epochs, and fewer images again at the last.
 
 With half the epochs much of what tells policies from one another is lost; see ``docs/results``."""
+FINAL_SIDES = (224, 192, 160, 128, 112, 96)
+"""Pixels at which a network with weights is trained, by the time there is."""
+FINALS_SHARE = 0.4
+"""The share of the time that the least final training may take; at a larger side it would take more."""
 EARLINESS = 1.5
 """Above 1: candidates, a fold's size and the final training grow before the number of folds does."""
 WITH_CONTROLS = 4
@@ -92,6 +96,8 @@ class Task:
     """The sizes that are not to be planned, by the names of their fields: they are as usual."""
     classes: int = 0
     """A fold has an image of each at least."""
+    least_final: int = LEAST_FINAL
+    """Epochs of the final training below which its network would be a poor one."""
 
     def with_fixed(self, **sizes: int) -> Task:
         """The same with these sizes fixed too."""
@@ -107,6 +113,19 @@ def plan(task: Task, speed: Speed, seconds: float) -> Sizes:
         chosen = sizes
     assert chosen is not None
     return chosen
+
+
+def largest_side(task: Task, images: float, side: int, seconds: float, most: int) -> int:
+    """The largest side in pixels at which the least final training takes its share of ``seconds``.
+
+    ``images`` a second are trained on at ``side``; a training's time goes with the pixels. ``most`` is the
+    largest that the images and the network allow.
+    """
+    epochs = task.usual.final_epochs if "final_epochs" in task.fixed else task.least_final
+    least = epochs * task.final_passes
+    fitting = side * math.sqrt(FINALS_SHARE * seconds * images / least)
+    sides = [one for one in FINAL_SIDES if one <= most]
+    return next((one for one in sides if one <= fitting), min(most, FINAL_SIDES[-1]))
 
 
 def least_duration(task: Task, speed: Speed) -> float:
@@ -192,7 +211,7 @@ def _at(share: float, task: Task) -> Sizes:
         fold_size=size,
         epochs=epochs,
         confirm_folds=_between(LEAST_CONFIRMED, usual.confirm_folds, share),
-        final_epochs=_between(LEAST_FINAL, usual.final_epochs, early),
+        final_epochs=_between(task.least_final, usual.final_epochs, early),
     )
     return replace(planned, **{name: getattr(usual, name) for name in task.fixed})
 

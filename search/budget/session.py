@@ -59,6 +59,8 @@ class Record(BaseModel):
     """The folds of the confirmation, once it has begun; fewer where time ran out."""
     final_epochs: int | None = None
     """The epochs of the final training, once it has begun."""
+    final_size: int | None = None
+    """Side in pixels of the final training's images, where the budget decided it."""
 
 
 def record_of(study: optuna.Study) -> Record | None:
@@ -117,6 +119,11 @@ class Session:
         return self._record.speed
 
     @property
+    def final_size(self) -> int | None:
+        """Side in pixels of the final training's images; None: the budget did not decide it."""
+        return self._record.final_size
+
+    @property
     def most_trials(self) -> int:
         """Trials of the search; while it goes on, as many as there may come to be."""
         if "trials" in self.task.fixed:
@@ -128,10 +135,10 @@ class Session:
         """Whether the search has ended for want of time, or of anything to try."""
         return self._record.trials is not None
 
-    def make_plan(self, speed: Speed) -> None:
-        """Plan what fits into the time that is left."""
-        sizes = plan(self.task, speed, self._left)
-        self._keep(speed=speed, sizes=sizes, spent_before=self.spent)
+    def make_plan(self, speed: Speed, final_size: int | None = None) -> None:
+        """Plan what fits into the time that is left, with the final training at ``final_size`` if given."""
+        sizes = plan(self.task, speed, self.left)
+        self._keep(speed=speed, sizes=sizes, spent_before=self.spent, final_size=final_size)
         self._pace = fold_seconds(self.sizes, speed)
 
     def _larger(self) -> Sizes:
@@ -139,7 +146,7 @@ class Session:
         fixed = {"folds", "fold_size", "epochs"}
         usual = {name: getattr(self.sizes, name) for name in fixed}
         task = self.task.with_fixed(**usual)
-        return plan(task, self.speed, self._left)
+        return plan(task, self.speed, self.left)
 
     def note(self) -> None:
         """Keep what is spent by now."""
@@ -209,7 +216,7 @@ class Session:
             return usual
         if self._record.final_epochs is None:
             epoch = cost * self._slowness * self.task.final_passes / self.speed.final_images
-            fitting = math.floor(SURE * (self._left - self.speed.reserve) / epoch)
+            fitting = math.floor(SURE * (self.left - self.speed.reserve) / epoch)
             self._keep(final_epochs=min(usual, max(LEAST_FINAL, fitting)))
         assert self._record.final_epochs is not None
         return self._record.final_epochs
@@ -220,14 +227,15 @@ class Session:
         return sum(trial.state is not TrialState.WAITING for trial in trials)
 
     @property
-    def _left(self) -> float:
+    def left(self) -> float:
+        """Seconds of the budget that are left."""
         return self.seconds - self.spent
 
     @property
     def _left_before_final(self) -> float:
         """Seconds until the final training is to begin."""
         final = self._slowness * final_seconds(self.task, self.sizes, self.speed)
-        return self._left - final - self.speed.reserve
+        return self.left - final - self.speed.reserve
 
     def _keep(self, **changes: object) -> None:
         """Write the record, what is spent with it."""

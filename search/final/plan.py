@@ -20,6 +20,7 @@ from augsearch.trainers.data.images import image_paths, open_images
 from augsearch.trainers.data.target_domain import Target
 from augsearch.trainers.data.views import Decoded, OnDisk, Pixels
 from augsearch.trainers.evaluation.metrics import METRICS
+from augsearch.trainers.models.names import hub_of
 from augsearch.trainers.system.hashing import content_of, digest
 from augsearch.trainers.training.recipe import Recipe, default_final_epochs, usual_label_smoothing
 
@@ -115,7 +116,7 @@ def plan_of(settings: Settings, file: PolicyFile, trained_on: int) -> FinalPlan:
     return FinalPlan(
         model=settings.network,
         weights=settings.weights_of(settings.network),
-        input_size=settings.transfer.input_size,
+        input_size=final_input_size(settings),
         recipe=recipe,
         patience=settings.final.patience,
         processes=settings.final.processes,
@@ -123,6 +124,28 @@ def plan_of(settings: Settings, file: PolicyFile, trained_on: int) -> FinalPlan:
         first_teacher_weights=settings.first_teacher_weights,
         metric=settings.search.metric,
     )
+
+
+def takes_any_side(settings: Settings) -> bool:
+    """Whether the final network has weights and works at any side, and none is given."""
+    sized = settings.final.size is not None or settings.transfer.input_size is not None
+    return settings.final.train and not sized and _has_free_side(settings)
+
+
+def final_input_size(settings: Settings) -> int | None:
+    """Side to which the final network resizes its images: that of the final training, where it takes any."""
+    if settings.transfer.input_size is None and settings.final.size is not None and _has_free_side(settings):
+        return settings.final.size
+    return settings.transfer.input_size
+
+
+def _has_free_side(settings: Settings) -> bool:
+    network = settings.network
+    if hub_of(network) is None or settings.weights_of(network) == "none":
+        return False
+    from augsearch.trainers.models.hubs import native
+
+    return not native(network).fixed_side
 
 
 def final_pixels(settings: Settings, data: Data) -> Pixels:

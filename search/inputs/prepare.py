@@ -11,6 +11,7 @@ from augsearch.policies.errors import some
 from augsearch.search.console import Display
 from augsearch.search.inputs.identity import by_content
 from augsearch.search.inputs.learned_from import GivenModel, honest_parts
+from augsearch.search.inputs.picked import pick
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.inputs.target_domain import find_target
 from augsearch.search.inputs.unlabeled import (
@@ -20,7 +21,7 @@ from augsearch.search.inputs.unlabeled import (
     unlabeled_in_words,
 )
 from augsearch.search.inputs.weights import have_weights
-from augsearch.search.settings.sections import HOME, TRACKED, DataSettings
+from augsearch.search.settings.sections import AUTO, HOME, TRACKED, DataSettings
 from augsearch.search.settings.settings import Settings
 from augsearch.trainers.data.dataset import SMALL_SIDE, ImageData
 from augsearch.trainers.data.images import open_images
@@ -175,6 +176,24 @@ def _named(settings: Settings, teacher: str | None) -> Iterator[tuple[str, str, 
     first = settings.unlabeled.first_teacher
     if first is not None and is_model_file(first):
         yield "--first-teacher", first, first, "another --first-teacher", False
+
+
+def with_picked_network(settings: Settings, display: Display) -> Settings:
+    """``settings`` with a final network that suits the images, where none is named; says which and why.
+
+    Raises:
+        UserError: there are no such images.
+    """
+    named = settings.given & {"final_model", "proxy_model", "transfer", "input_size"}
+    if settings.data.source is None or not settings.final.train or named or settings.transfer.weights != AUTO:
+        return settings
+    picked = pick(settings.data.source, settings.engine.device, settings.network)
+    display.line(picked.why)
+    if picked.network is None:
+        return settings
+    sized = settings.final.size is not None or settings.seconds is not None  # then the budget decides
+    size = settings.final.size if sized else picked.size
+    return settings.changed(final_model=picked.network, final_size=size)
 
 
 def trained_networks(settings: Settings, *, searched: bool) -> Iterator[tuple[str, str, str]]:

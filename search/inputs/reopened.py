@@ -38,6 +38,8 @@ def settings_of(study: optuna.Study) -> Settings:
     sizes: dict[str, Any] = {"fold_size": record.sizes.fold_size, "epochs": record.sizes.epochs}
     if epochs := record.final_epochs or record.sizes.final_epochs:
         sizes["final_epochs"] = epochs
+    if record.final_size is not None:
+        sizes["final_size"] = record.final_size
     return settings.changed(**sizes)
 
 

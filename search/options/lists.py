@@ -77,14 +77,14 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         option(
             FIRST,
             "--final-model",
-            help=f"Network of the final model: {NETWORKS}. [medium, or the search's]",
+            help=f"Network of the final model: {NETWORKS}. [by the images and the device, or the search's]",
         ),
         option(FINAL, "--final/--no-final", default=None, help="Train the final model at the end. [yes]"),
         option(
             FINAL,
             "--final-size",
             type=click.INT,
-            help="Side in pixels of the final training. [the search's, or its own]",
+            help="Side in pixels of the final training. [the search's; its own; what the budget allows]",
         ),
         option(
             FINAL, "--final-epochs", type=click.INT, help="Epochs of the final training. [for 60,000 images]"
@@ -140,7 +140,13 @@ def train_options(command: Callable[..., None]) -> Callable[..., None]:
             required=True,
             help="Policy file to train from, or a ready policy: flip-crop+trivialaugment.",
         ),
-        option(FIRST, "--final-model", "--model", "final_model", help=f"Network: {NETWORKS}. [medium]"),
+        option(
+            FIRST,
+            "--final-model",
+            "--model",
+            "final_model",
+            help=f"Network: {NETWORKS}. [by the images, the device]",
+        ),
         option(FIRST, "--output", type=EXISTING, help="Folder for the model. [beside the policy file]"),
         option(
             FIRST,

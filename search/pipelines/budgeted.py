@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 from augsearch.policies import Training
-from augsearch.search.budget.plan import Sizes, Task
+from augsearch.search.budget.plan import FINAL_SIDES, LEAST_FINAL, Sizes, Task, largest_side
 from augsearch.search.budget.session import Session
 from augsearch.search.budget.words import outlook_in_words, plan_in_words
 from augsearch.search.console import Display
 from augsearch.search.engines.engine import Engine
-from augsearch.search.final.plan import final_epochs
+from augsearch.search.final.plan import final_epochs, takes_any_side
+from augsearch.search.inputs.picked import median_side
 from augsearch.search.inputs.prepare import resized
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.pipelines.measure import SCORING, measure, speed_of
@@ -20,6 +24,10 @@ from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
 
 LISTENING = 0.35
 """What a student's training takes longer where a teacher looks at its images."""
+FINE_TUNED = 3000
+"""Image passes below which a fine-tuned network would be a poor one: of 500 flowers, six epochs at 96 px."""
+MEASURED_AT = 96
+"""Side in pixels at which a final network that takes any is measured."""
 WITH_TEACHER, WITH_UNLABELED = 1.2, 3.0
 """How many times as long candidates' folds take on average, if some of them distil, or use other images."""
 
@@ -28,13 +36,15 @@ def task_of(settings: Settings, data: Data, space: Space) -> Task:
     """What a run has to do; ``settings`` are as they were given, ``space`` is its study's."""
     workspace, final = data.workspace, settings.final.train
     trained_on = trained_on_of(settings, data)
+    training = _usual_training(settings)
+    tuned = 0 if training.transfer is None else math.ceil(FINE_TUNED / trained_on)
     usual = Sizes(
         trials=settings.search.trials,
         folds=settings.search.folds,
         fold_size=workspace.proxy.fold_size,
         epochs=workspace.proxy.epochs,
         confirm_folds=settings.confirmation.folds,
-        final_epochs=final_epochs(settings, trained_on, _usual_training(settings)) if final else 0,
+        final_epochs=final_epochs(settings, trained_on, training) if final else 0,
     )
     scored = len(workspace.scored_images(Fold(Stage.CONFIRMATION, 0))[1])
     cost = WITH_TEACHER if settings.with_teacher else 1.0
@@ -48,6 +58,7 @@ def task_of(settings: Settings, data: Data, space: Space) -> Task:
         candidate_cost=cost * WITH_UNLABELED if settings.unlabeled.wanted else cost,
         fixed=frozenset(fixed if final else {*fixed, "final_epochs"}),
         classes=len(data.images.classes),
+        least_final=max(LEAST_FINAL, tuned),
     )
 
 
@@ -71,7 +82,12 @@ def planned(
     """
     if not session.is_planned:
         display.line("measuring how fast trainings are here")
-        session.make_plan(measure(engine, data, settings))
+        plan_with_measured(session, engine, data, settings)
+        if session.final_size is not None:
+            display.line(
+                f"{settings.network} is to be trained at {session.final_size} px, for which there is time; "
+                "--final-size gives another side"
+            )
         task, sizes, speed = session.task, session.sizes, session.speed
         unit = "worker" if settings.engine.device.startswith("cuda") else "core"
         for line in plan_in_words(task, sizes, speed, session.spent, session.seconds, unit):
@@ -83,7 +99,25 @@ def planned(
         fold_size=sizes.fold_size,
         epochs=sizes.epochs,
     )
+    if session.final_size is not None:
+        settings = settings.changed(final_size=session.final_size)
     return settings, resized(data, sizes.fold_size, sizes.epochs)
+
+
+def plan_with_measured(session: Session, engine: Engine, data: Data, settings: Settings) -> None:
+    """Measure, and have ``session`` plan with it; the final network's side too, where it takes any.
+
+    Raises:
+        UserError: no training can be measured.
+    """
+    if settings.data.source is None or not takes_any_side(settings):
+        session.make_plan(measure(engine, data, settings))
+        return
+    most = max(MEASURED_AT, min(FINAL_SIDES[0], median_side(settings.data.source)))
+    speed = measure(engine, data, settings.changed(final_size=MEASURED_AT))
+    side = largest_side(session.task, speed.final_images, MEASURED_AT, session.left - speed.reserve, most)
+    faster = (MEASURED_AT / side) ** 2
+    session.make_plan(replace(speed, final_images=faster * speed.final_images), side)
 
 
 def final_cost(training: Training, data: Data) -> float:

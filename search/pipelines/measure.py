@@ -12,6 +12,7 @@ from statistics import fmean
 from augsearch.policies import UserError
 from augsearch.search.budget.plan import Speed
 from augsearch.search.engines.engine import Engine
+from augsearch.search.final.plan import final_input_size
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.race.folds import FoldRunner
 from augsearch.search.settings.settings import Settings
@@ -25,6 +26,8 @@ from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
 
 IMAGES, IMAGES_OF_HUBS = 384, 96
 """Training images of a measurement: some batches; fewer for the networks of hubs, which are large."""
+FIRST_OF_HUBS = 16
+"""Training images of what makes a worker ready for those."""
 SCORED = 64
 """Images that a measurement scores."""
 LONG_ENOUGH = 2.0
@@ -86,16 +89,23 @@ def speed_of(results: Sequence[FoldResult], data: Data, settings: Settings, work
 def _final(engine: Engine, data: Data, sample: ProxySettings, settings: Settings) -> float:
     """Images a second of the final training, for which all cores work together."""
     side = data.images.images.shape[1]
+    weights, input_size = settings.weights_of(settings.network), final_input_size(settings)
     network = sample.model_copy(
         update={
             "model": settings.network,
-            "weights": settings.weights_of(settings.network),
+            "weights": weights,
+            "input_size": input_size,
             "epochs": 2 if is_built_in(settings.network) else 1,
         }
     )
     network = network.model_copy(update={"fold_size": _sample(network, data)})
+    if not is_built_in(settings.network):
+        # The first of a worker imports its library and reads weights, for longer than it trains.
+        first = min(network.fold_size, max(FIRST_OF_HUBS, len(data.images.classes)))
+        _train(engine, data, network.model_copy(update={"fold_size": first}), settings)
     results = _train(engine, data, network, settings)
-    pixels = math.pow((settings.final.size or side) / side, 2)
+    # With weights it was measured at the side at which it is to work, whatever that of the images is.
+    pixels = 1.0 if weights != "none" else math.pow((settings.final.size or side) / side, 2)
     return SHARED * max(engine.slots, available_cores()) * _rate(results) / pixels
 
 

@@ -23,7 +23,7 @@ from augsearch.search.final.plan import final_epochs, final_key, with_transfer
 from augsearch.search.final.scored import ScoredFinals
 from augsearch.search.final.train import log_final, train_and_test
 from augsearch.search.inputs.identity import identity_of, study_name
-from augsearch.search.inputs.prepare import make_folder, open_data
+from augsearch.search.inputs.prepare import make_folder, open_data, with_picked_network
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.inputs.summary import imbalance_in_words, keep_summary, overlap_in_words
 from augsearch.search.pipelines.budgeted import Outlook, final_cost, planned, task_of, trained_on_of
@@ -47,6 +47,7 @@ from augsearch.search.studies.refinement import refined
 from augsearch.search.studies.study import Entry, counted, entries, space_of
 from augsearch.search.tracking.runs import NOT_HEEDED, Tracker
 from augsearch.trainers.evaluation.metrics import METRICS
+from augsearch.trainers.models.names import is_built_in
 from augsearch.trainers.workspace.candidate import Candidate
 
 _BESIDE = {"sheet": "preview.png", "report": "report.html"}
@@ -64,6 +65,8 @@ class Outcome:
     """The final model's path and figures; None with ``--no-final``."""
     final_epochs: int | None = None
     """The epochs of the final training, where the budget decided them."""
+    trained: Settings | None = None
+    """What the final training was done with, whoever decided it; None: it was done before."""
 
 
 def run(
@@ -81,9 +84,13 @@ def run(
         KeyboardInterrupt: stopped; the same command goes on.
     """
     began = clock() if began is None else began
-    settings = as_begun(settings)
+    told = settings
+    settings = with_picked_network(as_begun(settings, told), display)
     data = open_data(settings, display)
-    settings = as_begun(with_its_trials(with_usual_budget(settings, data), data), data)
+    settings = with_its_trials(with_usual_budget(settings, data), data)
+    picked, settings = settings.network, as_begun(settings, told, data)
+    if settings.network != picked:
+        display.line(f"final network: {settings.network}, as this study was begun with it")
     name = study_name(settings, data)
     output = settings.tracking.output or HOME / name
     make_folder(output)
@@ -102,6 +109,12 @@ def run(
         if settings.seconds is not None:
             task = task_of(settings, data, space_of(study, settings.space))
             session = Session(study, settings.seconds, task, clock, began)
+        if _stands_in(settings):
+            display.line(
+                f"the search trains a stand-in for {settings.network}: {settings.proxy.model}, from scratch. "
+                "What is best for one need not be for the other, and how well it carries over is measured by "
+                f"{commands.check_proxy_command(settings, name)}"
+            )
         job = _Run(settings, settings, data, study, output, display, tracker, session)
         if tracker is None:
             return job.outcome()
@@ -115,15 +128,21 @@ def run(
 def next_steps(settings: Settings, outcome: Outcome) -> str:
     """Where the results are, and the commands that a person may want next."""
     policy = outcome.policy_file
-    trained = settings.changed(final_epochs=outcome.final_epochs) if outcome.final_epochs else settings
+    trained = outcome.trained or settings
     beside = "   ".join(f"{word}: {policy.with_name(name)}" for word, name in _BESIDE.items())
     steps = (
         commands.ui_command(settings),
         commands.export_command(settings, outcome.study),
         commands.preview_command(settings),
+        *([commands.check_proxy_command(settings, outcome.study)] if _stands_in(trained) else []),
         commands.train_command(trained, read_policy(policy).training),
     )
     return "\n".join([f"policy: {policy}   {beside}", "next:", *(f"  {step}" for step in steps)])
+
+
+def _stands_in(settings: Settings) -> bool:
+    """Whether the search's network is of another kind than the final one, and its weights are."""
+    return settings.final.train and is_built_in(settings.proxy.model) and not is_built_in(settings.network)
 
 
 def _track(settings: Settings, data: Data, study: optuna.Study) -> Tracker | None:
@@ -180,7 +199,7 @@ class _Run:
         if self.session is not None:
             self.session.note()
         epochs = settings.final.epochs if self.session is not None else None
-        return Outcome(self.study.study_name, verdict, policy_file, final, epochs)
+        return Outcome(self.study.study_name, verdict, policy_file, final, epochs, settings)
 
     def _planned(self, engine: Engine) -> _Run:
         """The same with the sizes that its budget leaves it."""

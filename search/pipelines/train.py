@@ -15,7 +15,7 @@ from augsearch.search.final.plan import (
     with_transfer,
 )
 from augsearch.search.final.train import train_and_test
-from augsearch.search.inputs.prepare import make_folder, open_data
+from augsearch.search.inputs.prepare import make_folder, open_data, with_picked_network
 from augsearch.search.settings.settings import Settings
 from augsearch.search.tracking.runs import Tracker
 
@@ -37,6 +37,7 @@ def train_from_file(
         UserError: a file or the data is bad.
     """
     file = overridden(read_policy(policy_file), settings, flags)
+    settings = with_picked_network(settings, display)
     check_weights(settings, file)
     settings = with_metric(settings, file)
     # The search's sample of unlabeled images is not wanted here: the final training takes all.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import optuna
 
@@ -52,18 +53,25 @@ def with_usual_budget(settings: Settings, data: Data) -> Settings:
     return budgeted
 
 
-def as_begun(settings: Settings, data: Data | None = None) -> Settings:
-    """``settings`` as their study was begun, if that was when no ``--weights`` meant from scratch.
+def as_begun(settings: Settings, told: Settings, data: Data | None = None) -> Settings:
+    """``settings`` with the final network that their study was begun with, where they were ``told`` none.
+
+    And from scratch, where it was begun when no ``--weights`` meant that.
 
     ``data``: None: it is not open yet, and only a study that is named can be known.
     """
-    if settings.given & {"weights", "transfer"} or (data is None and settings.tracking.study is None):
+    if data is None and settings.tracking.study is None:
         return settings
     study = _known_study(settings, data)
     said = study.user_attrs.get("settings") if study else None
-    if said is None or said.get("weights", AUTO) is not None:
+    if said is None:
         return settings
-    return settings.changed(weights=Settings.recorded(said).transfer.weights)
+    begun: dict[str, Any] = {}
+    if not told.given & {"final_model", "proxy_model"}:
+        begun = {name: said.get(name) for name in ("final_model", "final_size") if name not in told.given}
+    if said.get("weights", AUTO) is None and not told.given & {"weights", "transfer"}:
+        begun["weights"] = Settings.recorded(said).transfer.weights
+    return settings.changed(**begun)
 
 
 def with_its_trials(settings: Settings, data: Data) -> Settings:

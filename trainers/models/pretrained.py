@@ -7,15 +7,17 @@ the hub.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from augsearch.policies import UserError
 from augsearch.policies.errors import first_line
 from augsearch.trainers.models.hubs import known_to_timm, torchvision_weights
-from augsearch.trainers.models.names import LITE, hub_of
+from augsearch.trainers.models.names import LITE, LITE_PACKAGE, hub_of
 from augsearch.trainers.models.weights import read_weights
 
 _CACHED = ("model.safetensors", "pytorch_model.bin")
@@ -55,6 +57,23 @@ def pretrained(name: str) -> Pretrained:
             "give a file of them with --weights, --weights none to train from scratch, or the network "
             f"{LITE}, whose weights come with augsearch"
         ) from None
+
+
+def in_cache(name: str) -> bool:
+    """Whether the weights of the hub's network ``name`` are there without asking the hub.
+
+    Raises:
+        UserError: the hub has no such network.
+    """
+    parts = hub_of(name)
+    assert parts is not None
+    hub, network = parts
+    if name == LITE:
+        return find_spec(LITE_PACKAGE) is not None
+    if hub == "timm":
+        return _in_cache(network) is not None
+    file = str(torchvision_weights(network).DEFAULT.url).rpartition("/")[2]
+    return (Path(torch.hub.get_dir()) / "checkpoints" / file).exists()
 
 
 def _packaged() -> Pretrained:

@@ -8,6 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from augsearch.search.budget.plan import (
+    FINAL_SIDES,
+    FINALS_SHARE,
     LEAST_CONFIRMED,
     LEAST_FINAL,
     MOST_CANDIDATES,
@@ -15,6 +17,7 @@ from augsearch.search.budget.plan import (
     Speed,
     Task,
     duration,
+    largest_side,
     least_duration,
     plan,
 )
@@ -121,3 +124,29 @@ def test_without_a_final_training_its_time_goes_to_the_search() -> None:
 def test_time_beyond_the_usual_sizes_brings_more_trials() -> None:
     fast = Speed(workers=16, images=10_000, final_images=50_000)
     assert plan(EMBEDDED, fast, 1e6) == replace(USUAL, trials=4 + MOST_CANDIDATES)
+
+
+@given(tasks(), st.floats(0.1, 1e5), seconds, st.integers(96, 1024), st.integers(1, 60))
+def test_the_final_training_has_the_largest_side_that_fits(
+    task: Task, images: float, time: float, most: int, epochs: int
+) -> None:
+    task = replace(task, least_final=epochs)
+
+    def share(side: int) -> float:
+        length = task.usual.final_epochs if "final_epochs" in task.fixed else epochs
+        return length * task.final_passes / (images * (96 / side) ** 2) / time
+
+    side = largest_side(task, images, 96, time, most)
+    assert side in FINAL_SIDES
+    assert side <= most
+    larger = [one for one in FINAL_SIDES if side < one <= most]
+    assert all(share(one) >= 0.999 * FINALS_SHARE for one in larger)
+    assert side == FINAL_SIDES[-1] or share(side) <= 1.001 * FINALS_SHARE
+    assert largest_side(task, 2 * images, 96, time, most) >= side
+    assert largest_side(task, images, 96, 0, most) == FINAL_SIDES[-1]
+
+
+@given(tasks(), speeds, seconds, st.integers(3, 60))
+def test_no_fine_tuning_is_planned_below_its_least(task: Task, speed: Speed, time: float, least: int) -> None:
+    planned = plan(replace(task, least_final=least), speed, time)
+    assert planned.final_epochs >= min(least, task.usual.final_epochs)

@@ -33,6 +33,7 @@ from augsearch.search.final.plan import (
     final_pixels,
     overridden,
     plan_of,
+    takes_any_side,
     with_metric,
     with_transfer,
 )
@@ -49,7 +50,7 @@ from augsearch.trainers.semi.fixmatch import FixMatch
 from augsearch.trainers.tasks.final import FinalModel
 from augsearch.trainers.training.recipe import Recipe
 
-RESNET = "torchvision:resnet18"
+RESNET, VIT = "torchvision:resnet18", "torchvision:vit_b_16"
 NOTHING = Policy(num_ops=0)
 PLAIN = PolicyFile(policy=NOTHING)
 TAUGHT = Training(distillation=Distillation(temperature=3, alpha=0.2, teacher_view="clean"))
@@ -188,6 +189,28 @@ def test_every_setting_of_the_training_is_obeyed() -> None:
     usual = plan_of(Settings(), PLAIN, 1000)
     assert usual.recipe == Recipe(epochs=60)
     assert (usual.model, usual.weights, usual.patience, usual.processes) == ("medium", "none", None, 1)
+
+
+@pytest.mark.parametrize(
+    ("flags", "side"),
+    [
+        ({"final_model": "lite0", "final_size": 96}, 96),
+        ({"final_model": "lite0", "final_size": 96, "input_size": 64}, 64),
+        ({"final_model": "lite0"}, None),
+        # These take one side only, and those from scratch suit their images.
+        ({"final_model": VIT, "final_size": 96}, None),
+        ({"final_model": "lite0", "final_size": 96, "weights": "none"}, None),
+        ({"final_model": "wide", "final_size": 96}, None),
+    ],
+)
+def test_a_network_with_weights_works_at_the_side_of_the_final_training(
+    flags: dict[str, Any], side: int | None
+) -> None:
+    settings = load_settings(None, flags)
+    assert plan_of(settings, PLAIN, 1000).input_size == side
+    sized = "final_size" in flags
+    assert takes_any_side(settings) == (not sized and flags["final_model"] == "lite0")
+    assert not takes_any_side(settings.changed(final=False))
 
 
 @pytest.mark.parametrize(

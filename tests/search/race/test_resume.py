@@ -76,10 +76,10 @@ def test_what_began_from_scratch_goes_on_so_unless_it_is_told_otherwise(
     recorded: dict[str, Any], given: dict[str, Any], weights: str
 ) -> None:
     settings = Settings.of(study="s", **given)
-    assert as_begun(settings) is settings  # there is no such study
+    assert as_begun(settings, settings) is settings  # there is no such study
     study = optuna.create_study(storage=open_storage(settings.tracking.storage), study_name="s")
     # As versions recorded it whose default of --weights was none.
     study.set_user_attr("settings", {**Settings.of(**recorded).flat(), "weights": None})
-    assert as_begun(settings).transfer.weights == weights
+    assert as_begun(settings, settings).transfer.weights == weights
     study.set_user_attr("settings", Settings.of(**recorded).flat())
-    assert as_begun(settings) is settings
+    assert as_begun(settings, settings).transfer.weights == settings.transfer.weights

@@ -1,0 +1,90 @@
+"""The final network where nobody names one: by how large the images are, and what there is to train it on."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from augsearch.trainers.data.dataset import LARGEST_SIDE
+from augsearch.trainers.data.sources.base import find_source
+from augsearch.trainers.models.names import LITE
+
+PHOTO_SIDE = 96
+"""Pixels: images whose shorter side is at least as long, as a median, are photos."""
+SIDE_ON_CPU = 128
+"""Pixels at which lite0 is trained on a CPU without a budget: a third of the time that its 224 would take."""
+STRONGER = ("timm:convnext_tiny.in12k_ft_in1k", "torchvision:convnext_tiny", "torchvision:resnet50")
+"""For a GPU, by the accuracy on ImageNet that their libraries state (84.2, 82.5 and 80.9 %; lite0 has 74.8).
+
+No measurement of ours stands behind them yet.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Picked:
+    """A network, and why."""
+
+    network: str | None
+    """None: the small one that is built in."""
+    size: int | None
+    """Side in pixels at which to train it, where no budget decides; None: that of its weights."""
+    why: str
+    """One line for a person, how to pick otherwise with it."""
+
+
+def pick(source: str, device: str, small: str) -> Picked:
+    """A network for the images of ``source`` on ``device``; ``small`` is the name of the one built in.
+
+    Raises:
+        UserError: there are no such images.
+    """
+    side = median_side(source)
+    if side < PHOTO_SIDE:
+        why = f"these are small images, {side} px; --final-model lite0 is pretrained on photos"
+        return Picked(None, None, f"final network: {small}, because {why}")
+    photos = f"these are photos, {'at least ' if side == LARGEST_SIDE else ''}{side} px"
+    if not has_gpu(device):
+        why = (
+            f"final network: {LITE} (EfficientNet-Lite0, pretrained), because {photos} and there is no GPU; "
+            "--final-model NAME picks another, --final-size its images' side"
+        )
+        return Picked(LITE, min(side, SIDE_ON_CPU), why)
+    stronger = next(_at_hand(), None)
+    if stronger is not None:
+        why = f"{photos}, there is a GPU, and its weights are in the cache; --final-model NAME picks another"
+        return Picked(stronger, None, f"final network: {stronger}, because {why}")
+    why = (
+        f"final network: {LITE} (EfficientNet-Lite0, pretrained), because {photos} and no weights of a "
+        f"stronger one are in a cache; --final-model {STRONGER[1]} would fetch some for the GPU"
+    )
+    return Picked(LITE, None, why)
+
+
+def median_side(source: str) -> int:
+    """The median shorter side in pixels of the images of ``source``, or 1024 if it is more.
+
+    Raises:
+        UserError: there are no such images.
+    """
+    return find_source(source).open().side(LARGEST_SIDE)
+
+
+def has_gpu(device: str) -> bool:
+    """Whether ``device`` is a GPU; torch, which takes seconds to import, is asked where there may be one."""
+    if device != "auto":
+        return device.startswith("cuda")
+    drivers = (Path("/dev/nvidiactl"), Path("/dev/kfd"))
+    if shutil.which("nvidia-smi") is None and not any(driver.exists() for driver in drivers):
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _at_hand() -> Iterator[str]:
+    """Those of the stronger networks whose weights are in a cache."""
+    from augsearch.trainers.models.pretrained import in_cache  # it imports torch
+
+    return (name for name in STRONGER if in_cache(name))
