@@ -24,7 +24,7 @@ from augsearch.search.final.train import log_final, train_and_test
 from augsearch.search.inputs.identity import identity_of, study_name
 from augsearch.search.inputs.prepare import make_folder, open_data
 from augsearch.search.inputs.run_data import Data
-from augsearch.search.inputs.summary import keep_summary, overlap_in_words
+from augsearch.search.inputs.summary import keep_summary, warnings_of
 from augsearch.search.pipelines.budgeted import Outlook, final_cost, planned, task_of, trained_on_of
 from augsearch.search.pipelines.confirming import Confirming
 from augsearch.search.pipelines.refine import refine
@@ -87,8 +87,8 @@ def run(
     make_folder(output)
     with only_driver(name):
         study = study_of(settings, data, name)
-        if (overlap := overlap_in_words(keep_summary(study, settings.data.source, data))) is not None:
-            display.line(overlap)
+        for line in warnings_of(keep_summary(study, settings.data.source, data)):
+            display.line(line)
         study.set_user_attr("settings", settings.flat())
         study.set_user_attr("output", str(output))
         tracker = _track(settings, data, study)
@@ -281,7 +281,7 @@ class _Run:
             made.append(sheet(candidate.semi.policy, "preview-unlabeled.png", title))
         history, shown = self.output / "history.png", self.output / "settings.toml"
         figures.history(known, METRICS[self.settings.search.metric], history)
-        shown.write_text(show_settings(self.told), encoding="utf-8")
+        shown.write_text(show_settings(self.told), encoding="utf-8", errors="surrogateescape")
         made += [history, shown]
         if figures.importances(self.study, self.output / "importances.png"):
             made.append(self.output / "importances.png")

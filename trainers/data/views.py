@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from augsearch.policies import Policy, UserError
 from augsearch.trainers.data.dataset import Indices
 from augsearch.trainers.data.decode import BadImageError, Box, decode_file, with_channels
+from augsearch.trainers.data.form import AS_USUAL, Reading
 from augsearch.trainers.system.hashing import hashed_files
 from augsearch.trainers.system.threads import available_threads, in_order
 
@@ -167,13 +168,16 @@ class OnDisk:
 
     For images that nobody has looked at. ``readable`` leaves out what can't be read in either case.
     """
+    reading: Reading = AS_USUAL
+    """How files become pixels."""
     unreadable: dict[int, str] = field(default_factory=dict, init=False, repr=False)
     """Why a file could not be read, by its index, as far as this process knows."""
 
     @property
     def made_by(self) -> str:
         """Which crops of the files are taken."""
-        return f"files at {self.side}, crops from {self.smallest_crop}"
+        read = "" if self.reading == AS_USUAL else f", read as {self.reading}"
+        return f"files at {self.side}, crops from {self.smallest_crop}{read}"
 
     def training(
         self, chosen: Indices, labels: Indices, num_classes: int, teacher: NDArray[np.float32] | None
@@ -249,7 +253,8 @@ class OnDisk:
     def _decoded(self, index: int, rng: np.random.Generator | None) -> NDArray[np.uint8]:
         crop = None if rng is None else partial(random_box, smallest=self.smallest_crop, rng=rng)
         try:
-            return with_channels(decode_file(self.paths[index], self.side, crop), self.channels)
+            pixels = decode_file(self.paths[index], self.side, crop, self.reading)
+            return with_channels(pixels, self.channels)
         except BadImageError as error:
             self.unreadable[index] = str(error)
             raise

@@ -15,7 +15,13 @@ from PIL import Image
 from augsearch.search.console import Display
 from augsearch.search.inputs.prepare import open_data
 from augsearch.search.inputs.run_data import Data
-from augsearch.search.inputs.summary import keep_summary, overlap_in_words, summary_of
+from augsearch.search.inputs.summary import (
+    conflict_in_words,
+    keep_summary,
+    overlap_in_words,
+    summary_of,
+    warnings_of,
+)
 from augsearch.search.settings.files import load_settings
 from augsearch.trainers.data.images import image_paths
 
@@ -123,3 +129,25 @@ def test_a_study_keeps_its_summary(stripes: str) -> None:
     assert study.user_attrs["data summary"] == made == summary_of(stripes, data)
     study.set_user_attr("data summary", {"kept": True})
     assert keep_summary(study, stripes, data) == {"kept": True}
+
+
+def test_the_same_picture_under_two_labels_is_told_as_a_contradiction(pets: Path) -> None:
+    assert conflict_in_words(summary_of(str(pets), opened(str(pets)))) is None
+    shutil.copy(pets / "train" / "cats" / "3.png", pets / "train" / "dogs" / "again.png")
+    shutil.copy(pets / "train" / "cats" / "3.png", pets / "test" / "dogs" / "leak.png")
+    shutil.copy(pets / "train" / "cats" / "4.png", pets / "train" / "cats" / "again.png")
+    summary = summary_of(str(pets), opened(str(pets)))
+    assert summary["conflicts"]["count"] == 3
+    said = conflict_in_words(summary)
+    assert said == (
+        "3 images contradict each other: the same picture has several labels (train/cats/3.png (cats) and "
+        "train/dogs/again.png (dogs), say); give each one label, or remove what is doubtful"
+    )
+    assert warnings_of(summary)[0] == said
+    assert "also in train" in warnings_of(summary)[1]
+
+
+def test_a_summary_of_an_earlier_version_says_nothing_of_contradictions(pets: Path) -> None:
+    summary = summary_of(str(pets), opened(str(pets)))
+    del summary["conflicts"]
+    assert warnings_of(summary) == []
