@@ -84,7 +84,7 @@ def _flag(name: str, value: Any) -> str:
         return f" --{flag}" if value else f" --no-{flag}"
     if isinstance(value, tuple):
         value = next((known for known, names in OPERATION_SETS.items() if names == value), ",".join(value))
-    return f" --{flag} {shlex.quote(str(value))}"
+    return f" --{flag} {shell_word(str(value))}"
 
 
 def _budget(settings: Settings) -> str:
@@ -97,4 +97,24 @@ def _budget(settings: Settings) -> str:
 
 
 def _data(settings: Settings) -> str:
-    return f" {shlex.quote(settings.data.source)}" if settings.data.source else ""
+    source = settings.data.source
+    return f" {shell_word(source)}{flags(settings, *FORM)}" if source else ""
+
+
+FORM = (
+    *("classes", "root", "image_column", "label_column", "split_column", "group_column", "group_by"),
+    *("fit", "background", "value_range", "max_pixels"),
+)
+"""The flags without which the same data would be read in another way."""
+
+
+def shell_word(text: str) -> str:
+    """``text`` as a shell takes it; what can't be shown, as in a name that is not in UTF-8, by its bytes."""
+    if text.isprintable():
+        return shlex.quote(text)
+    every = text.encode("utf-8", "surrogateescape")
+    return (
+        "$'"
+        + "".join(chr(b) if (chr(b).isalnum() and b < 128) or b in b"._-/" else f"\\x{b:02x}" for b in every)
+        + "'"
+    )

@@ -30,7 +30,9 @@ class Display:
 
     def line(self, text: str) -> None:
         """One line of text."""
-        self.console.print(escape(text), soft_wrap=True)
+        # Names of files may be of any bytes, which not every terminal takes.
+        shown = text.encode("utf-8", "backslashreplace").decode()
+        self.console.print(escape(shown), soft_wrap=True)
 
     @contextmanager
     def bar(self, what: str, total: int, done: int = 0) -> Iterator[Bar]:

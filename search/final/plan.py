@@ -154,7 +154,14 @@ def final_pixels(settings: Settings, data: Data) -> Pixels:
     wanted = settings.final.size or _native_side(settings) or cached
     paths = image_paths(settings.data.source, data.images)
     if paths is not None and wanted > SMALL_SIDE:
-        return OnDisk(paths, wanted, channels, settings.final.crop_scale, kept_in=HOME / "cache")
+        return OnDisk(
+            paths,
+            wanted,
+            channels,
+            settings.final.crop_scale,
+            kept_in=HOME / "cache",
+            reading=data.images.form.reading,
+        )
     return Decoded(_at(wanted, settings.data.source, data.images, settings).images)
 
 
@@ -171,7 +178,9 @@ def images_of_target(settings: Settings, target: Target, rows: Indices, side: in
     labels = target.labels(rows)
     paths = image_paths(target.source, target.data)
     if paths is not None and side > SMALL_SIDE:
-        return SelectionSet(OnDisk(paths, side, target.channels), rows, labels)
+        return SelectionSet(
+            OnDisk(paths, side, target.channels, reading=target.data.form.reading), rows, labels
+        )
     images = replace(target, data=_at(side, target.source, target.data, settings)).images(rows)
     return SelectionSet(Decoded(images), np.arange(len(rows)), labels)
 
@@ -181,7 +190,11 @@ def _at(side: int, source: str | None, images: ImageData, settings: Settings) ->
     if side == images.images.shape[1]:
         return images
     return open_images(
-        source, image_size=side, cache=HOME / "cache", skip_bad_images=settings.data.skip_bad_images
+        source,
+        image_size=side,
+        cache=HOME / "cache",
+        skip_bad_images=settings.data.skip_bad_images,
+        form=images.form,
     )
 
 

@@ -39,6 +39,9 @@ if TYPE_CHECKING:
     from augsearch.trainers.data.unlabeled.dataset import Unlabeled
 
 
+CLASSES_NAMED = 10
+"""Classes that the line on the data names."""
+
 MOST_NAMED = 20
 """Rare classes that a line names."""
 
@@ -87,10 +90,11 @@ def _opened(settings: Settings, display: Display) -> ImageData:
             cache=HOME / "cache",
             largest=_largest_side(settings),
             skip_bad_images=settings.data.skip_bad_images,
+            form=settings.data.form,
             progress=bar.reach,
         )
-    for skipped in images.skipped:
-        display.line(f"skipped {skipped}")
+    for line in (*images.notes, *(f"skipped {skipped}" for skipped in images.skipped)):
+        display.line(line)
     return _without_rare(images, settings.data, display)
 
 
@@ -142,7 +146,8 @@ def _counted(data: Data) -> str:
     counts = ", ".join(f"{count} {name}" for name, count in parts.items() if count)
     counts = counts.replace(" test", " test (sealed)")
     colour = "grey" if channels == 1 else "RGB"
-    return f"{images.name}: {len(images.classes)} classes, {side} px {colour}; {counts}"
+    classes = f"{len(images.classes)} classes ({some(images.classes, CLASSES_NAMED)})"
+    return f"{images.name}: {classes}, {side} px {colour}; {counts}"
 
 
 def given_models(settings: Settings, teacher: str | None, *, searched: bool) -> list[GivenModel]:

@@ -18,6 +18,7 @@ from augsearch.trainers.data.decode import BadImageError, pillow_without_warning
 from augsearch.trainers.data.duplicates import groups_of_copies
 from augsearch.trainers.data.images import image_paths
 from augsearch.trainers.data.sources.base import find_source
+from augsearch.trainers.system.names import printable
 from augsearch.trainers.system.threads import in_order
 
 ATTRIBUTE = "data summary"
@@ -52,6 +53,7 @@ def summary_of(source: str | None, data: Data) -> dict[str, Any]:
     ``counts``: images by part and class, those of a target's halves too. ``sizes``: the most frequent ones,
     ``[width, height, count]``, as the images lie on disk, of at most 10,000 files spread evenly over all;
     None where they are not known. ``duplicates``: images with exactly the same pixels, once decoded.
+    ``conflicts``: how many of those have another label than a copy of theirs, and examples.
     """
     images, target = data.images, data.target
     _, side, _, channels = images.images.shape
@@ -68,9 +70,15 @@ def summary_of(source: str | None, data: Data) -> dict[str, Any]:
         "counts": counts,
         "sizes": _sizes(source, images),
         "duplicates": _duplicates(data),
+        "conflicts": _conflicts(images),
         "unlabeled": data.unlabeled.found if data.unlabeled else len(data.splits.unlabeled),
         "target": target.source if target else None,
     }
+
+
+def warnings_of(summary: dict[str, Any]) -> list[str]:
+    """What a person should know of the images before hours go by, a line each."""
+    return [line for line in (conflict_in_words(summary), overlap_in_words(summary)) if line is not None]
 
 
 def overlap_in_words(summary: dict[str, Any]) -> str | None:
@@ -113,6 +121,17 @@ def imbalance_in_words(summary: dict[str, Any], metric: str, balance: str) -> st
     return f"{said}{': ' if advice else ''}{'; '.join(advice)}"
 
 
+def conflict_in_words(summary: dict[str, Any]) -> str | None:
+    """One line on images that are there under several labels; None: there are none."""
+    found = summary.get("conflicts")
+    if not found or not found["count"]:
+        return None
+    return (
+        f"{found['count']:,} images contradict each other: the same picture has several labels "
+        f"({found['examples'][0]}, say); give each one label, or remove what is doubtful"
+    )
+
+
 def _counts(labels: NDArray[np.int64], classes: tuple[str, ...]) -> dict[str, int]:
     numbers = np.bincount(labels, minlength=len(classes))
     return {name: int(number) for name, number in zip(classes, numbers, strict=True)}
@@ -121,7 +140,7 @@ def _counts(labels: NDArray[np.int64], classes: tuple[str, ...]) -> dict[str, in
 def _sizes(source: str | None, images: ImageData) -> list[list[int]] | None:
     paths = image_paths(source, images)
     if paths is None:
-        size = find_source(source).size()
+        size = find_source(source, images.form).size()
         return None if size is None else [[*size, len(images.files) + len(images.skipped)]]
 
     def measured(path: Path) -> tuple[int, int] | None:
@@ -133,6 +152,24 @@ def _sizes(source: str | None, images: ImageData) -> list[list[int]] | None:
     with pillow_without_warnings():
         sizes = Counter(size for size in in_order(measured, [paths[index] for index in some]) if size)
     return [[*size, count] for size, count in sizes.most_common(MOST_SIZES)]
+
+
+def _conflicts(images: ImageData) -> dict[str, Any]:
+    """``count``: images of which a copy has another label. ``examples``: two such each."""
+    rows = np.flatnonzero(images.labels >= 0)
+    groups = groups_of_copies(images.images, rows)
+    pairs = np.unique(np.stack([groups, images.labels[rows]]), axis=1)
+    numbers, labels = np.unique(pairs[0], return_counts=True)
+    torn = numbers[labels > 1]
+    examples = []
+    for number in torn[:EXAMPLES]:
+        own = rows[groups == number]
+        first, other = own[0], own[images.labels[own] != images.labels[own[0]]][0]
+        named = [
+            f"{printable(images.files[row])} ({images.classes[images.labels[row]]})" for row in (first, other)
+        ]
+        examples.append(" and ".join(named))
+    return {"count": int(np.isin(groups, torn).sum()), "examples": examples}
 
 
 def _duplicates(data: Data) -> list[dict[str, Any]]:
@@ -152,6 +189,6 @@ def _duplicates(data: Data) -> list[dict[str, Any]]:
             copies = np.ones(len(groups[last]), bool)
             copies[np.unique(groups[last], return_index=True)[1]] = False
         if copies.any():
-            examples = [data.images.files[row] for row in rows[last][copies][:EXAMPLES]]
+            examples = [printable(data.images.files[row]) for row in rows[last][copies][:EXAMPLES]]
             found.append({"parts": list(parts), "count": int(copies.sum()), "examples": examples})
     return found

@@ -91,7 +91,7 @@ def unlabeled_in_words(unlabeled: Unlabeled) -> str:
 
 def has_unlabeled_folder(source: DataSettings) -> bool:
     """Whether the data brings a folder of images without labels."""
-    return find_source(source.source).unlabeled_folder() is not None
+    return find_source(source.source, source.form).unlabeled_folder() is not None
 
 
 def open_for_final(

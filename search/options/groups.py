@@ -74,6 +74,30 @@ def data_options(first: str) -> list[Decorator]:
             default=None,
             help="Go on without unreadable images.",
         ),
+        *form_options(),
+    ]
+
+
+def form_options() -> list[Decorator]:
+    """In which form images are given: what folders and columns mean, and how pixels are read."""
+    return [
+        option(
+            DATA,
+            "--classes",
+            type=click.Choice(["top", "leaf"]),
+            help="Which folders are classes: the first, or those that images lie in. [top]",
+        ),
+        option(
+            DATA,
+            "--fit",
+            type=click.Choice(["crop", "pad", "squash"]),
+            help="How an image becomes square: only its centre is used, or all of it. [crop]",
+        ),
+        option(DATA, "--background", help="Behind transparent pixels: white, black, #RRGGBB. [white]"),
+        option(
+            DATA, "--value-range", help="LOW,HIGH: black and white in 16-bit or float pixels. [the images']"
+        ),
+        option(DATA, "--max-pixels", type=click.INT, help="An image may have. [89478485]"),
     ]
 
 

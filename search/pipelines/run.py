@@ -25,7 +25,7 @@ from augsearch.search.final.train import log_final, train_and_test
 from augsearch.search.inputs.identity import identity_of, study_name
 from augsearch.search.inputs.prepare import make_folder, open_data, with_picked_network
 from augsearch.search.inputs.run_data import Data
-from augsearch.search.inputs.summary import imbalance_in_words, keep_summary, overlap_in_words
+from augsearch.search.inputs.summary import imbalance_in_words, keep_summary, warnings_of
 from augsearch.search.pipelines.budgeted import Outlook, final_cost, planned, task_of, trained_on_of
 from augsearch.search.pipelines.confirming import Confirming
 from augsearch.search.pipelines.refine import refine
@@ -98,8 +98,8 @@ def run(
         study = study_of(settings, data, name)
         summary, search = keep_summary(study, settings.data.source, data), settings.search
         unequal = imbalance_in_words(summary, search.metric, search.class_balance)
-        for said in filter(None, (overlap_in_words(summary), unequal)):
-            display.line(said)
+        for line in (*warnings_of(summary), *([unequal] if unequal else ())):
+            display.line(line)
         study.set_user_attr("settings", settings.flat())
         study.set_user_attr("output", str(output))
         if ignored := [name for name in NOT_HEEDED if os.environ.get(name)]:
@@ -307,7 +307,7 @@ class _Run:
             made.append(sheet(candidate.semi.policy, "preview-unlabeled.png", title))
         history, shown = self.output / "history.png", self.output / "settings.toml"
         figures.history(known, METRICS[self.settings.search.metric], history)
-        shown.write_text(show_settings(self.told), encoding="utf-8")
+        shown.write_text(show_settings(self.told), encoding="utf-8", errors="surrogateescape")
         made += [history, shown]
         if figures.importances(self.study, self.output / "importances.png"):
             made.append(self.output / "importances.png")

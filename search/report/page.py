@@ -56,7 +56,8 @@ def write_report(study: optuna.Study, output: Path, folder: Path | None = None) 
     """
     if "identity" not in study.user_attrs:
         raise UserError(f"study {study.study_name!r} was not made by augsearch run")
-    page = render(gather(study, folder))
+    # A folder's name may be of any bytes; a page is UTF-8.
+    page = render(gather(study, folder)).encode("utf-8", "backslashreplace").decode()
     try:
         if output.is_file() and output.read_text(encoding="utf-8") == page:
             return False

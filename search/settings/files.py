@@ -41,7 +41,7 @@ def _flat_where(names: Mapping[str, Any]) -> dict[str, str]:
 
 def _read_toml(config: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(config.read_text(encoding="utf-8"))
+        return tomllib.loads(config.read_text(encoding="utf-8", errors="surrogateescape"))
     except OSError as error:
         raise UserError(f"{config}: {(error.strerror or str(error)).lower()}; give a TOML file") from None
     except ValueError as error:

@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,8 +19,10 @@ from augsearch.policies import UserError
 from augsearch.policies.atomic import sync
 from augsearch.trainers.data.dataset import CACHE_FORMAT, Indices, Progress, load_cache
 from augsearch.trainers.data.decode import pillow_without_warnings
-from augsearch.trainers.data.sources.base import OpenedSource, Sample, check_classes, printable
+from augsearch.trainers.data.form import PLAIN, Form
+from augsearch.trainers.data.sources.base import OpenedSource, Sample, check_classes
 from augsearch.trainers.system.hashing import growing_hash, hex_hash
+from augsearch.trainers.system.names import printable
 
 PARTIAL = ".partial-"
 ABANDONED_AFTER = 24 * 3600.0
@@ -41,6 +43,8 @@ class Decoding:
     skip_bad_images: bool
     """Go on without those that can't be read, instead of giving up."""
     progress: Progress | None
+    form: Form = PLAIN
+    notes: tuple[str, ...] = ()
 
 
 def write_cache(opened: OpenedSource, target: Path, how: Decoding) -> None:
@@ -95,7 +99,7 @@ def _decode(opened: OpenedSource, folder: Path, how: Decoding) -> None:
             # After a first bad image the rest are decoded only to count the bad ones among them.
             elif how.skip_bad_images or not bad:
                 pixels.append(sample.pixels)
-                kept.append(Sample(sample.file, None, sample.label, sample.split))
+                kept.append(replace(sample, pixels=None))
             if how.progress is not None and (done % PROGRESS_EVERY == 0 or done == opened.total):
                 how.progress(done, opened.total)
     if bad and not how.skip_bad_images:
@@ -114,8 +118,10 @@ def _decode(opened: OpenedSource, folder: Path, how: Decoding) -> None:
         "name": how.name,
         "classes": classes,
         "fingerprint": _fingerprint(pixels.digest, labels, given, classes),
-        "files": [printable(sample.file) for sample in kept],
+        "files": [sample.file for sample in kept],
         "skipped": [f"{printable(sample.file)}: {sample.reason}" for sample in bad],
+        "form": how.form.model_dump(mode="json"),
+        "notes": how.notes,
     }
     (folder / "index.json").write_text(json.dumps(index), "utf-8")
 

@@ -69,7 +69,13 @@ def content_keys(source: str | None, data: ImageData) -> Keys:
 
 def _at_its_own_size(source: str | None, data: ImageData) -> ImageData:
     """The same images as they are decoded where nobody asks for a size."""
-    size = find_source(source).size()
+    size = find_source(source, data.form).size()
     if size is not None and automatic_side([min(size)], SMALL_SIDE) == data.images.shape[1]:
         return data
-    return open_images(source, image_size=None, cache=data.cache.parent, skip_bad_images=bool(data.skipped))
+    return open_images(
+        source,
+        image_size=None,
+        cache=data.cache.parent,
+        skip_bad_images=bool(data.skipped),
+        form=data.form,
+    )

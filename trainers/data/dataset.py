@@ -15,10 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augsearch.policies import UserError
+from augsearch.trainers.data.form import PLAIN, Form
 
 SMALLEST_SIDE = 8
 LARGEST_SIDE = 1024
 CACHE_FORMAT = 1
+DECODING = 2
+"""Another number where the same files give other pixels, or other words on them, than in earlier versions."""
 SMALL_SIDE = 64
 Held = TypeVar("Held")
 
@@ -63,11 +66,19 @@ class ImageData:
     fingerprint: str
     """Hex BLAKE2b of pixels, labels, given and classes: the content, wherever it lies."""
     files: tuple[str, ...]
-    """For each image its path inside the source, or ``index 17`` in a source that has no files."""
+    """For each image its path inside the source, or ``index 17`` in a source that has no files.
+
+    As the system gave them: ``printable`` makes of them what can be shown and stored."""
     skipped: tuple[str, ...]
     """``path: reason`` of every image left out by ``skip_bad_images``."""
     cache: Path
     """The folder to give to ``load_cache``."""
+    form: Form = PLAIN
+    """In which it was given, with the range of values that was found."""
+    notes: tuple[str, ...] = ()
+    """What is to be said of how it was read, a line each."""
+    groups: Indices | None = None
+    """(N,): images of the same number belong together; None: each stands alone."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return load_cache, (self.cache,)
@@ -97,9 +108,23 @@ def load_cache(folder: Path) -> ImageData:
             files=tuple(index["files"]),
             skipped=tuple(index["skipped"]),
             cache=folder,
+            form=Form.model_validate(index.get("form", {})),
+            notes=tuple(index.get("notes", ())),
+            groups=_groups(folder, len(labels)),
         )
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise UserError(f"{folder} holds no decoded images ({error}): open the data set again") from error
+
+
+def _groups(folder: Path, images: int) -> Indices | None:
+    path = folder / "groups.npy"
+    if not path.exists():
+        return None
+    groups: Indices = np.load(path, allow_pickle=False)
+    if len(groups) != images:
+        raise ValueError("the files of the cache do not belong together")
+    groups.flags.writeable = False
+    return groups
 
 
 def in_cache(folder: Path, load: Callable[[Path], Held]) -> Held | None:

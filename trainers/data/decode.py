@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
+import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import cache
-from io import BytesIO
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile
 
-from augsearch.trainers.system.threads import Result
+from augsearch.trainers.data.form import AS_USUAL, Reading
+from augsearch.trainers.data.image_files import BadImageError as BadImageError
+from augsearch.trainers.data.image_files import read_image
 
 Pixels = NDArray[np.uint8]
 """An image, (S, S, 1) or (S, S, 3)."""
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom, in pixels."""
-FORMATS = ("JPEG", "MPO", "PNG", "BMP", "DIB", "GIF", "WEBP", "TIFF", "PPM", "JPEG2000", "AVIF", "TGA", "QOI")
-"""Formats that are tried, whatever the suffix. Some others run programs (EPS) or need a vector renderer."""
-
-SUFFIXES = frozenset(
-    {
-        *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".bmp", ".dib", ".gif", ".webp"),
-        *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif", ".tga", ".qoi"),
-        *(".heic", ".heif"),
-    }
-)
-"""What makes a file an image. Pillow does not read HEIC, but leaving phone photos out unsaid is worse."""
 
 _UPRIGHT = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -44,16 +36,14 @@ _UPRIGHT = {
 """EXIF orientation → what makes the image upright."""
 
 
-class BadImageError(Exception):
-    """An image that cannot be read; the message is the reason."""
-
-
-def decode_file(file: Path | bytes, size: int) -> Pixels:
+def decode_file(file: Path | bytes, size: int, reading: Reading = AS_USUAL) -> Pixels:
     """Decode an image file, turned upright, its shorter side scaled to ``size``, the centre kept.
 
     Args:
         file: where it is, or its bytes.
         size: side of the result in pixels.
+        reading: what lies behind transparent pixels, what becomes black and white, and what else is kept than
+            the centre.
 
     Returns:
         uint8, (size, size, 1) if all its pixels are grey, else (size, size, 3), RGB.
@@ -64,24 +54,30 @@ def decode_file(file: Path | bytes, size: int) -> Pixels:
 
     def decode(image: ImageFile.ImageFile) -> Pixels:
         width, height = image.size
-        left, top, right, bottom = centre(width, height)
+        square = (max(width, height),) * 2 if reading.fit != "crop" else (width, height)
+        left, top, right, bottom = centre(*square)
+        if reading.fit == "squash":
+            across, down = width / square[0], height / square[1]
+            left, top, right, bottom = left * across, top * down, right * across, bottom * down
         # Lets a JPEG decode at 1/2, 1/4 or 1/8 of its size; twice what is needed keeps it sharp.
         across, down = 2 * size * width / (right - left), 2 * size * height / (bottom - top)
         drafted = image.draft(None, (round(across), round(down)))
+        # Before the EXIF is read, for which Pillow loads a PNG.
+        deep = deep_colour(image, file) if reading.value_range is not None else None
         image.load()
         # A reduced JPEG's size is rounded up: its last column and row may stand for less than a whole one.
         x, y = (drafted[1][2] / width, drafted[1][3] / height) if drafted else (1.0, 1.0)
-        return fit(
-            image, size, orientation=_orientation(image), box=(left * x, top * y, right * x, bottom * y)
-        )
+        box = (left * x, top * y, right * x, bottom * y)
+        pixels = image if deep is None else deep
+        return fit(pixels, size, orientation=_orientation(image), box=box, reading=reading)
 
-    return _read(file, decode)
+    return read_image(file, decode, reading)
 
 
-def decode_shrunk(file: Path, least: int) -> Pixels:
+def decode_shrunk(file: Path, least: int, reading: Reading = AS_USUAL) -> Pixels:
     """Decode an image file, turned upright and whole, scaled down so that its shorter side is ``least``.
 
-    A smaller one stays as it is.
+    A smaller one stays as it is. Where images are padded or squashed it is the square, of at most that side.
 
     Returns:
         uint8, (H, W, 1) if all its pixels are grey, else (H, W, 3), RGB.
@@ -91,46 +87,57 @@ def decode_shrunk(file: Path, least: int) -> Pixels:
     """
 
     def decode(image: ImageFile.ImageFile) -> Pixels:
-        size = shrunk_size(*image.size, least)
+        size = _scaled_size(*image.size, least, reading)
         # As in ``decode_file``: a JPEG is decoded at twice what is needed.
         drafted = image.draft(None, (2 * size[0], 2 * size[1])) if size != image.size else None
         width, height = image.size if drafted is None else drafted[1][2:]
+        deep = deep_colour(image, file) if reading.value_range is not None else None
         image.load()
-        pixels, orientation = _eight_bit(image), _orientation(image)
+        pixels, orientation = _eight_bit(image if deep is None else deep, reading), _orientation(image)
         if pixels.size != size:
             box = (0, 0, width, height)
             pixels = pixels.resize(size, Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)
+        if reading.fit == "pad":
+            pixels = _padded(pixels, reading)
         if orientation in _UPRIGHT:
             pixels = pixels.transpose(_UPRIGHT[orientation])
         return _grey_if_grey(np.asarray(pixels))
 
-    return _read(file, decode)
+    return read_image(file, decode, reading)
 
 
-def shrunk_size(width: int, height: int, least: int) -> tuple[int, int]:
-    """Width and height when the shorter of both is ``least``, if it is more."""
-    short = min(width, height)
-    if short <= least:
+def shrunk_size(width: int, height: int, least: int, reading: Reading = AS_USUAL) -> tuple[int, int]:
+    """Width and height of what ``decode_shrunk`` makes of an image, before it is turned upright."""
+    scaled = _scaled_size(width, height, least, reading)
+    return (max(scaled),) * 2 if reading.fit == "pad" else scaled
+
+
+def _scaled_size(width: int, height: int, least: int, reading: Reading) -> tuple[int, int]:
+    if reading.fit == "squash":
+        return (min(max(width, height), least),) * 2
+    side = max(width, height) if reading.fit == "pad" else min(width, height)
+    if side <= least:
         return width, height
-    return max(1, round(width * least / short)), max(1, round(height * least / short))
+    return max(1, round(width * least / side)), max(1, round(height * least / side))
 
 
-def shorter_side(path: Path) -> int:
-    """Read the shorter side in pixels from an image file's header.
+def shorter_side(path: Path, reading: Reading = AS_USUAL) -> int:
+    """Read the side in pixels of an image's square from its header: the shorter one, the longer if padded.
 
     Raises:
         BadImageError: as ``decode_file``.
     """
-    return min(size_of(path))
+    size = size_of(path, reading)
+    return max(size) if reading.fit == "pad" else min(size)
 
 
-def size_of(path: Path) -> tuple[int, int]:
+def size_of(path: Path, reading: Reading = AS_USUAL) -> tuple[int, int]:
     """Read width and height in pixels from an image file's header, before it is turned upright.
 
     Raises:
         BadImageError: as ``decode_file``.
     """
-    return _read(path, lambda image: image.size)
+    return read_image(path, lambda image: image.size, reading)
 
 
 def centre(width: int, height: int) -> Box:
@@ -140,14 +147,22 @@ def centre(width: int, height: int) -> Box:
     return left, top, left + side, top + side
 
 
-def fit(image: Image.Image, size: int, *, orientation: int = 1, box: Box | None = None) -> Pixels:
-    """Scale an image's shorter side to ``size`` with one antialiased resize, and keep the centre.
+def fit(
+    image: Image.Image | NDArray[Any],
+    size: int,
+    *,
+    orientation: int = 1,
+    box: Box | None = None,
+    reading: Reading = AS_USUAL,
+) -> Pixels:
+    """Make a square of an image with one antialiased resize: its shorter side scaled, the centre kept.
 
     Args:
-        image: of any mode; transparency is dropped, as by ``convert("RGB")``.
+        image: of any mode; or an array, (H, W) or (H, W, 3 or 4), of more than 8 bits.
         size: side of the result in pixels.
         orientation: EXIF orientation, 1 to 8.
-        box: the part to scale instead of the centre.
+        box: the part to scale instead of the centre; of the square where the image is padded.
+        reading: what else may become of it.
 
     Returns:
         uint8, (size, size, 1) if all its pixels are grey, else (size, size, 3), RGB.
@@ -155,8 +170,12 @@ def fit(image: Image.Image, size: int, *, orientation: int = 1, box: Box | None 
     Raises:
         BadImageError: its floating-point or 32-bit values have no known range.
     """
-    image = _eight_bit(image)
-    chosen = box or centre(*image.size)
+    image = _eight_bit(image, reading)
+    if reading.fit == "pad":
+        image = _padded(image, reading)
+        box = box and (box[0], box[1], min(box[2], image.width), min(box[3], image.height))
+    whole = (0.0, 0.0, float(image.width), float(image.height))
+    chosen = box or (whole if reading.fit == "squash" else centre(*image.size))
     square = image.resize((size, size), Image.Resampling.BICUBIC, box=chosen, reducing_gap=3.0)
     # Turning the small square gives what turning the large image first would, for less.
     if orientation in _UPRIGHT:
@@ -164,18 +183,22 @@ def fit(image: Image.Image, size: int, *, orientation: int = 1, box: Box | None 
     return _grey_if_grey(np.asarray(square))
 
 
-def fit_array(values: NDArray[Any], size: int, box: Box | None = None) -> Pixels:
+def fit_array(values: NDArray[Any], size: int, reading: Reading = AS_USUAL, box: Box | None = None) -> Pixels:
     """Do as ``fit`` for an array, (H, W) or (H, W, 1, 3 or 4), of a type that ``to_uint8`` takes."""
-    pixels = to_uint8(values)
-    if pixels.ndim == 3:
-        pixels = pixels[..., 0] if pixels.shape[-1] == 1 else pixels[..., :3]
+    pixels = to_uint8(values, reading.value_range)
+    if pixels.ndim == 3 and pixels.shape[-1] == 1:
+        pixels = pixels[..., 0]
+    if pixels.ndim == 3 and pixels.shape[-1] == 4:
+        pixels = np.asarray(on_background(Image.fromarray(np.ascontiguousarray(pixels)), reading))
     if pixels.shape[:2] == (size, size) and box is None:
         return _grey_if_grey(pixels)
-    return fit(Image.fromarray(np.ascontiguousarray(pixels)), size, box=box)
+    return fit(Image.fromarray(np.ascontiguousarray(pixels)), size, box=box, reading=reading)
 
 
-def to_uint8(values: NDArray[Any]) -> Pixels:
+def to_uint8(values: NDArray[Any], value_range: tuple[float, float] | None = None) -> Pixels:
     """Scale pixel values to 0..255: uint8 as it is, uint16 and bool from their whole range, floats from 0..1.
+
+    ``value_range``: what becomes 0 and 255 instead, of all types but uint8 and bool.
 
     Raises:
         BadImageError: a float is NaN or not in 0..1, or the type is another one.
@@ -184,14 +207,62 @@ def to_uint8(values: NDArray[Any]) -> Pixels:
         return values
     if values.dtype == np.bool_:
         return values.astype(np.uint8) * np.uint8(255)
+    if value_range is not None and values.dtype.kind in "uif":
+        if not np.isfinite(values).all():
+            raise BadImageError("floating-point pixels must be numbers, found nan or inf")
+        low, high = value_range
+        return np.rint(np.clip((values.astype(np.float64) - low) / (high - low), 0, 1) * 255).astype(np.uint8)
     if values.dtype.kind == "u" and values.dtype.itemsize == 2:
         return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if values.dtype.kind == "f":
         wrong = ~((values >= 0) & (values <= 1))
         if wrong.any():
-            raise BadImageError(f"floating-point pixels must be in 0..1, found {float(values[wrong][0]):g}")
+            found = float(values[wrong][0])
+            advice = "" if math.isnan(found) else "; say with --value-range LOW,HIGH what is black and white"
+            raise BadImageError(f"floating-point pixels must be in 0..1, found {found:g}{advice}")
         return np.rint(values.astype(np.float64) * 255).astype(np.uint8)
     raise BadImageError(f"pixels must be uint8, uint16, bool or floating point, not {values.dtype}")
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was seen of an image that decides how its data set is read."""
+
+    values: tuple[float, float] | None
+    """The least and the largest, where pixels have more than 8 bits and are whole numbers."""
+    transparent: bool
+    """Whether a pixel is transparent."""
+
+
+def look_at(file: Path) -> Look:
+    """Look at an image file, whose pixels are read only where that matters.
+
+    Raises:
+        BadImageError: as ``decode_file``.
+    """
+
+    def look(image: ImageFile.ImageFile) -> Look:
+        if is_deep(image) and image.mode != "F":
+            return look_at_array(np.asarray(image))
+        coloured = deep_colour(image, file)
+        if coloured is not None:
+            return look_at_array(coloured)
+        if not has_alpha(image):
+            return Look(None, False)
+        return look_at_array(np.asarray(image.convert("RGBa" if image.mode == "RGBa" else "RGBA")))
+
+    return read_image(file, look)
+
+
+def look_at_array(values: NDArray[Any]) -> Look:
+    """Look at pixels, (H, W) or (H, W, C)."""
+    with_alpha = values.ndim == 3 and values.shape[-1] == 4
+    opaque = np.iinfo(values.dtype).max if values.dtype.kind == "u" else 1
+    transparent = bool(with_alpha and (values[..., 3] < opaque).any())
+    colours = values[..., :3] if with_alpha else values
+    if values.dtype.kind not in "ui" or values.dtype == np.uint8:
+        return Look(None, transparent)
+    return Look((float(colours.min()), float(colours.max())), transparent)
 
 
 def with_channels(pixels: Pixels, channels: int) -> Pixels:
@@ -203,29 +274,83 @@ def with_channels(pixels: Pixels, channels: int) -> Pixels:
 
 @contextmanager
 def pillow_without_warnings() -> Iterator[None]:
-    """Turn Pillow's warning of a decompression bomb into an error, and silence its others.
+    """Silence Pillow's warnings, and leave the size of images to ``Reading.max_pixels``.
 
     To be entered once round a whole pool of threads, because warning filters belong to the process.
     """
+    limit = Image.MAX_IMAGE_PIXELS
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL(\.|$)")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        yield
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
 
 
-def _eight_bit(image: Image.Image) -> Image.Image:
+def _eight_bit(image: Image.Image | NDArray[Any], reading: Reading) -> Image.Image:
     """Convert to mode L or RGB."""
-    if image.mode.startswith("I;16") or image.mode in {"I", "F"}:
+    if isinstance(image, np.ndarray):
+        image = Image.fromarray(to_uint8(image, reading.value_range))
+    if is_deep(image):
         # Pillow's own convert("L") would clip these at 255.
         values = np.asarray(image)
-        if image.mode == "I":
+        if image.mode == "I" and reading.value_range is None:
             if values.min() < 0 or values.max() > 65535:
-                raise BadImageError("32-bit pixels must be in 0..65535")
+                raise BadImageError(
+                    "32-bit pixels must be in 0..65535; say with --value-range LOW,HIGH "
+                    "what is black and white"
+                )
             values = values.astype(np.uint16)
-        return Image.fromarray(to_uint8(values))
+        return Image.fromarray(to_uint8(values, reading.value_range))
+    if has_alpha(image):
+        return on_background(image, reading)
+    return image.convert("L" if image.mode in {"1", "L"} else "RGB")
+
+
+def is_deep(image: Image.Image) -> bool:
+    """Whether an image has one channel of more than 8 bits."""
+    return image.mode.startswith("I;16") or image.mode in {"I", "F"}
+
+
+def has_alpha(image: Image.Image) -> bool:
+    """Whether pixels of an image may be transparent."""
+    return image.mode in {"RGBA", "LA", "PA", "RGBa", "La"} or "transparency" in image.info
+
+
+def on_background(image: Image.Image, reading: Reading) -> Image.Image:
+    """RGB: what an image with transparent pixels looks like on a background."""
     if image.mode in {"RGBa", "La"}:
         image = image.convert({"RGBa": "RGBA", "La": "LA"}[image.mode])
-    return image.convert("L" if image.mode in {"1", "L", "LA"} else "RGB")
+    coloured = image.convert("RGBA")
+    behind = Image.new("RGBA", image.size, (*reading.background, 255))
+    return Image.alpha_composite(behind, coloured).convert("RGB")
+
+
+def _padded(image: Image.Image, reading: Reading) -> Image.Image:
+    """A square with the image in its middle."""
+    red, green, blue = reading.background
+    if not red == green == blue:
+        image = image.convert("RGB")
+    side = max(image.size)
+    square = Image.new(image.mode, (side, side), red if image.mode == "L" else reading.background)
+    square.paste(image, ((side - image.width) // 2, (side - image.height) // 2))
+    return square
+
+
+def deep_colour(image: ImageFile.ImageFile, file: Path | bytes) -> NDArray[np.uint16] | None:
+    """(H, W, 3 or 4): the pixels of a coloured image of 16 bits, of which Pillow keeps 8; else None."""
+    raw = image.tile[0].args if image.tile else None
+    mode = raw[0] if isinstance(raw, tuple) and raw else raw
+    if image.mode not in {"RGB", "RGBA"} or not isinstance(mode, str) or ";16" not in mode:
+        return None
+    content = np.frombuffer(file if isinstance(file, bytes) else file.read_bytes(), np.uint8)
+    found = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)
+    if found is None or found.ndim != 3 or found.dtype != np.uint16:
+        return None
+    order = cv2.COLOR_BGRA2RGBA if found.shape[-1] == 4 else cv2.COLOR_BGR2RGB
+    return np.asarray(cv2.cvtColor(found, order))
 
 
 def _grey_if_grey(pixels: Pixels) -> Pixels:
@@ -243,30 +368,3 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(0x0112, 1))
     except Exception:  # A broken EXIF block raises anything, and the picture is none the worse for it.
         return 1
-
-
-@cache
-def _formats() -> tuple[str, ...]:
-    """The formats that this build of Pillow has."""
-    Image.init()
-    return tuple(name for name in FORMATS if name in Image.OPEN)
-
-
-def _read(file: Path | bytes, read: Callable[[ImageFile.ImageFile], Result]) -> Result:
-    """Open an image file and ``read`` it, turning whatever Pillow raises into a reason."""
-    try:
-        with Image.open(BytesIO(file) if isinstance(file, bytes) else file, formats=_formats()) as image:
-            return read(image)
-    except (BadImageError, MemoryError):
-        raise
-    except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
-        raise BadImageError("so many pixels that it is taken for a decompression bomb") from error
-    except UnidentifiedImageError as error:
-        empty = not (file if isinstance(file, bytes) else file.stat().st_size)
-        raise BadImageError(
-            "the file is empty" if empty else "cut off, or not an image that Pillow can read"
-        ) from error
-    # Decoders of broken files raise OSError, SyntaxError, ValueError, struct.error, EOFError and more.
-    except Exception as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        raise BadImageError(" ".join(reason.split()) or type(error).__name__) from error

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augsearch.trainers.data.decode import BadImageError, decode_shrunk, shrunk_size, size_of, with_channels
+from augsearch.trainers.data.form import AS_USUAL, Reading
 from augsearch.trainers.system.hashing import cache_key, stamp
 from augsearch.trainers.system.threads import in_order
 
@@ -37,7 +38,13 @@ class KeptPhotos:
     """
 
     def __init__(
-        self, folder: Path, paths: Sequence[Path], side: int, channels: int, most_bytes: int = MOST_BYTES
+        self,
+        folder: Path,
+        paths: Sequence[Path],
+        side: int,
+        channels: int,
+        reading: Reading = AS_USUAL,
+        most_bytes: int = MOST_BYTES,
     ) -> None:
         """Open or make it.
 
@@ -46,13 +53,15 @@ class KeptPhotos:
             paths: the files; another file, or one that has changed, makes another cache.
             side: what is trained at, in pixels.
             channels: 1 or 3.
+            reading: how files become pixels.
             most_bytes: that may be kept.
         """
-        self._paths, self._side, self._channels = paths, side, channels
+        self._paths, self._side, self._channels, self._reading = paths, side, channels, reading
         self._lock, self._checked = threading.Lock(), np.zeros(len(paths), bool)
-        self._places = _places(paths, least_side(side), channels, most_bytes, folder)
+        room = min(most_bytes, _free(folder) // 2)
+        self._places = _places(paths, least_side(side), channels, reading, room)
         stamps = [(str(path), *stamp(path)) for path in paths]
-        self._folder = folder / f"photos-{cache_key(['photos', side, channels, stamps])}"
+        self._folder = folder / f"photos-{cache_key(['photos', side, channels, str(reading), stamps])}"
         self._pixels: NDArray[np.uint8] | None = None
         self._marks: NDArray[Any] | None = None
         total = int(self._places[-1])
@@ -71,7 +80,8 @@ class KeptPhotos:
         kept = self._kept(index)
         if kept is not None:
             return kept
-        pixels = with_channels(decode_shrunk(self._paths[index], least_side(self._side)), self._channels)
+        photo = decode_shrunk(self._paths[index], least_side(self._side), self._reading)
+        pixels = with_channels(photo, self._channels)
         self._keep(index, np.ascontiguousarray(pixels))
         return pixels
 
@@ -108,22 +118,25 @@ def least_side(side: int) -> int:
     return round(LARGER * side)
 
 
+def _free(folder: Path) -> int:
+    """Free bytes on the disk where ``folder`` is or will be."""
+    return shutil.disk_usage(next(one for one in (folder, *folder.resolve().parents) if one.exists())).free
+
+
 def _places(
-    paths: Sequence[Path], least: int, channels: int, most_bytes: int, folder: Path
+    paths: Sequence[Path], least: int, channels: int, reading: Reading, room: int
 ) -> NDArray[np.int64]:
     """(N + 1,): where each photo begins, and the last one ends; photos without a place have no length."""
-    there = next(one for one in (folder, *folder.resolve().parents) if one.exists())
-    free = min(most_bytes, shutil.disk_usage(there).free // 2)
 
     def length(path: Path) -> int:
         try:
-            width, height = shrunk_size(*size_of(path), least)
+            width, height = shrunk_size(*size_of(path, reading), least, reading)
         except (BadImageError, OSError):
             return 0
         return width * height * channels
 
     lengths = np.array(list(in_order(length, paths)), np.int64)
-    lengths[np.cumsum(lengths) > free] = 0
+    lengths[np.cumsum(lengths) > room] = 0
     return np.concatenate(([0], np.cumsum(lengths)))
 
 

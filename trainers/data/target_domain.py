@@ -12,6 +12,7 @@ from augsearch.policies import UserError
 from augsearch.policies.errors import some
 from augsearch.trainers.data.dataset import ImageData, Indices, Progress, Split, load_cache
 from augsearch.trainers.data.duplicates import copies_among, groups_of_copies
+from augsearch.trainers.data.form import Form, Layout, is_manifest
 from augsearch.trainers.data.images import image_paths, open_images
 from augsearch.trainers.data.splits import Splits, halves
 from augsearch.trainers.system.hashing import hex_hash
@@ -113,7 +114,12 @@ def open_target(
     side, channels = int(data.images.shape[1]), int(data.images.shape[-1])
     try:
         found = open_images(
-            source, image_size=side, cache=cache, skip_bad_images=skip_bad_images, progress=progress
+            source,
+            image_size=side,
+            cache=cache,
+            skip_bad_images=skip_bad_images,
+            form=form_like(source, data.form),
+            progress=progress,
         )
     except UserError as error:
         raise UserError(f"validation images: {error}") from None
@@ -136,6 +142,17 @@ def open_target(
     validation, confirmation = halves(rows, found.labels, seed=seed)
     target = Target(source, found, channels, data.classes, validation, confirmation)
     return target, LeftOut(int(copies.sum()), int((~first & ~copies).sum()))
+
+
+def form_like(source: str, form: Form) -> Form:
+    """The form in which ``source`` is opened beside a data set of this form: its pixels are read alike."""
+    layout = form.layout
+    if Path(source).expanduser().is_dir():
+        return Form(reading=form.reading, layout=Layout(classes=layout.classes))
+    if is_manifest(source):
+        unlike = {"classes": "top", "root": None, "split_column": None, "group_column": None}
+        return Form(reading=form.reading, layout=layout.model_copy(update=unlike))
+    return Form(reading=form.reading)
 
 
 def _check_counts(source: str, data: ImageData, found: ImageData, rows: Indices, copies: int) -> None:

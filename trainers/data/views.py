@@ -25,6 +25,7 @@ from augsearch.trainers.data.decode import (
     fit_array,
     with_channels,
 )
+from augsearch.trainers.data.form import AS_USUAL, Reading
 from augsearch.trainers.data.photos import LARGER, KeptPhotos, least_side
 from augsearch.trainers.system.hashing import hashed_files
 from augsearch.trainers.system.threads import at_once, in_order
@@ -177,24 +178,27 @@ class OnDisk:
     """
     kept_in: Path | None = None
     """The folder where photos are kept, scaled down, for the next epoch's crops; None: nowhere."""
+    reading: Reading = AS_USUAL
+    """How files become pixels."""
     unreadable: dict[int, str] = field(default_factory=dict, init=False, repr=False)
     """Why a file could not be read, by its index, as far as this process knows."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Another process opens the kept photos for itself.
         fields = (self.paths, self.side, self.channels, self.smallest_crop, self.replaces_unreadable)
-        return OnDisk, (*fields, self.kept_in)
+        return OnDisk, (*fields, self.kept_in, self.reading)
 
     @property
     def made_by(self) -> str:
         """Which crops of the files are taken."""
-        return f"files at {self.side}, crops from {self.smallest_crop} of {LARGER} times that"
+        read = "" if self.reading == AS_USUAL else f", read as {self.reading}"
+        return f"files at {self.side}, crops from {self.smallest_crop} of {LARGER} times that{read}"
 
     @cached_property
     def _kept(self) -> KeptPhotos | None:
         if self.kept_in is None:
             return None
-        return KeptPhotos(self.kept_in, self.paths, self.side, self.channels)
+        return KeptPhotos(self.kept_in, self.paths, self.side, self.channels, self.reading)
 
     def training(
         self, chosen: Indices, labels: Indices, num_classes: int, teacher: NDArray[np.float32] | None
@@ -270,7 +274,7 @@ class OnDisk:
     def _decoded(self, index: int, rng: np.random.Generator | None) -> NDArray[np.uint8]:
         try:
             if rng is None:
-                return with_channels(decode_file(self.paths[index], self.side), self.channels)
+                return with_channels(decode_file(self.paths[index], self.side, self.reading), self.channels)
             return self._part(index, rng)
         except BadImageError as error:
             self.unreadable[index] = str(error)
@@ -281,9 +285,9 @@ class OnDisk:
         if self._kept is not None:
             photo = self._kept.read(index)
         else:
-            photo = decode_shrunk(self.paths[index], least_side(self.side))
+            photo = decode_shrunk(self.paths[index], least_side(self.side), self.reading)
         box = random_box(photo.shape[1], photo.shape[0], self.smallest_crop, rng)
-        return with_channels(fit_array(photo, self.side, box), self.channels)
+        return with_channels(fit_array(photo, self.side, box=box), self.channels)
 
     def _readable(self, portion: Indices) -> tuple[Indices, NDArray[np.uint8]]:
         indices, images = [], []

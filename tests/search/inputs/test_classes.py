@@ -67,7 +67,7 @@ def test_rare_classes_are_named_first_and_the_model_knows_the_others() -> None:
     data, said, identity = opened(source, min_per_class=4)
     assert said.startswith(
         "left out 2 of 4 classes, with fewer than 4 images to train on: fox (3 images), owl (1 image)\n"
-        "zoo: 2 classes, 8 px grey; 20 train, 6 validation, 6 confirmation, 8 test (sealed)\n"
+        "zoo: 2 classes (cat, dog), 8 px grey; 20 train, 6 validation, 6 confirmation, 8 test (sealed)\n"
     )
     assert data.workspace.data.classes == ("cat", "dog")
     assert identity["rare classes"] == "drop below 4 images"

@@ -15,7 +15,14 @@ from PIL import Image
 from augsearch.search.console import Display
 from augsearch.search.inputs.prepare import open_data
 from augsearch.search.inputs.run_data import Data
-from augsearch.search.inputs.summary import imbalance_in_words, keep_summary, overlap_in_words, summary_of
+from augsearch.search.inputs.summary import (
+    conflict_in_words,
+    imbalance_in_words,
+    keep_summary,
+    overlap_in_words,
+    summary_of,
+    warnings_of,
+)
 from augsearch.search.settings.files import load_settings
 from augsearch.trainers.data.images import image_paths
 
@@ -153,3 +160,25 @@ def test_classes_of_very_unequal_size_are_named_with_what_shows_and_helps(
 
 def test_three_to_one_is_usual() -> None:
     assert imbalance_in_words({"counts": {"train": {"cats": 30, "dogs": 10}}}, "accuracy", "none") is None
+
+
+def test_the_same_picture_under_two_labels_is_told_as_a_contradiction(pets: Path) -> None:
+    assert conflict_in_words(summary_of(str(pets), opened(str(pets)))) is None
+    shutil.copy(pets / "train" / "cats" / "3.png", pets / "train" / "dogs" / "again.png")
+    shutil.copy(pets / "train" / "cats" / "3.png", pets / "test" / "dogs" / "leak.png")
+    shutil.copy(pets / "train" / "cats" / "4.png", pets / "train" / "cats" / "again.png")
+    summary = summary_of(str(pets), opened(str(pets)))
+    assert summary["conflicts"]["count"] == 3
+    said = conflict_in_words(summary)
+    assert said == (
+        "3 images contradict each other: the same picture has several labels (train/cats/3.png (cats) and "
+        "train/dogs/again.png (dogs), say); give each one label, or remove what is doubtful"
+    )
+    assert warnings_of(summary)[0] == said
+    assert "also in train" in warnings_of(summary)[1]
+
+
+def test_a_summary_of_an_earlier_version_says_nothing_of_contradictions(pets: Path) -> None:
+    summary = summary_of(str(pets), opened(str(pets)))
+    del summary["conflicts"]
+    assert warnings_of(summary) == []

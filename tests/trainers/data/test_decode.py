@@ -18,6 +18,7 @@ from augsearch.trainers.data.decode import (
     to_uint8,
     with_channels,
 )
+from augsearch.trainers.data.form import Reading
 from augsearch.trainers.system.threads import in_order
 
 SIZE = 8
@@ -48,14 +49,17 @@ def deep(value: int, dtype: str = "<u2") -> Image.Image:
         (Image.new("L", (SIZE, SIZE), 77), ".png", [77]),
         (Image.new("RGB", (SIZE, SIZE), (1, 2, 3)), ".PNG", [1, 2, 3]),
         (Image.new("RGB", (SIZE, SIZE), (9, 9, 9)), ".bmp", [9]),
-        (Image.new("RGBA", (SIZE, SIZE), (10, 20, 30, 0)), ".png", [10, 20, 30]),
-        (Image.new("LA", (SIZE, SIZE), (40, 0)), ".png", [40]),
+        (Image.new("RGBA", (SIZE, SIZE), (10, 20, 30, 255)), ".png", [10, 20, 30]),
+        (Image.new("RGBA", (SIZE, SIZE), (255, 0, 0, 0)), ".png", [255]),
+        (Image.new("RGBA", (SIZE, SIZE), (10, 20, 30, 51)), ".webp", [206, 208, 210]),
+        (Image.new("LA", (SIZE, SIZE), (40, 0)), ".png", [255]),
+        (Image.new("LA", (SIZE, SIZE), (40, 255)), ".png", [40]),
         (deep(65535), ".png", [255]),
         (deep(51400), ".png", [200]),
         (deep(300), ".tiff", [1]),
         (deep(51400), ".pgm", [200]),
         (Image.fromarray(np.full((SIZE, SIZE), 0.2, np.float32)), ".tif", [51]),
-        (palette(), ".png", [200, 100, 50]),
+        (palette(), ".png", [227, 177, 152]),
         (palette(transparent=False), ".gif", [200, 100, 50]),
         (Image.new("CMYK", (SIZE, SIZE), (0, 255, 255, 0)), ".tif", [255, 0, 0]),
         (Image.new("1", (SIZE, SIZE), 1), ".png", [255]),
@@ -224,9 +228,13 @@ def test_floats_outside_0_to_1_are_refused(value: float) -> None:
         to_uint8(np.array([0.5, value]))
 
 
-def test_an_array_drops_its_alpha_and_is_grey_if_its_channels_agree() -> None:
+def test_an_array_shows_its_alpha_on_the_background_and_is_grey_if_its_channels_agree() -> None:
     grey = np.repeat(np.arange(SIZE * SIZE, dtype=np.uint8).reshape(SIZE, SIZE, 1), 4, axis=2)
+    grey[..., 3] = 255
     np.testing.assert_array_equal(fit_array(grey, SIZE), grey[..., :1])
+    grey[..., 3] = 0
+    assert (fit_array(grey, SIZE) == 255).all()
+    assert (fit_array(grey, SIZE, Reading(background=(0, 9, 0))) == [0, 9, 0]).all()
     assert fit_array(grey[..., 0], 4).shape == (4, 4, 1)
     assert fit_array(grey[..., :1], 4).shape == (4, 4, 1)
 

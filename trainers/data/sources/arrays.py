@@ -6,7 +6,7 @@ import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,8 +15,16 @@ from numpy.typing import NDArray
 
 from augsearch.policies import UserError
 from augsearch.trainers.data.dataset import Indices, Split
-from augsearch.trainers.data.decode import BadImageError, fit_array
-from augsearch.trainers.data.sources.base import Sample, SourceKind, automatic_side, check_classes
+from augsearch.trainers.data.decode import BadImageError, Look, fit_array, look_at_array
+from augsearch.trainers.data.form import AS_USUAL, PLAIN, Form, Reading
+from augsearch.trainers.data.sources.base import (
+    Sample,
+    SourceKind,
+    automatic_side,
+    check_classes,
+    refuse_layout,
+    spread,
+)
 from augsearch.trainers.system.hashing import cache_key, stamp
 from augsearch.trainers.system.threads import in_order
 
@@ -47,6 +55,16 @@ class ArraySource:
     """Opens it for reading."""
     folder: None = None
     """Its images are no files."""
+    form: Form = PLAIN
+
+    def formed(self, form: Form) -> ArraySource:
+        """The same arrays in another form.
+
+        Raises:
+            UserError: that is one of folders or tables.
+        """
+        refuse_layout(self.where, form.layout, "an array")
+        return replace(self, form=form)
 
     def signature(self) -> str:
         """Hash of the path, size and time of the file, or of the content where it is embedded."""
@@ -66,12 +84,13 @@ class ArraySource:
             with archive.open("images.npy") as member:
                 shape, _, dtype = _header(member)
             _check_images(self.where, shape, dtype)
+            looked_at = dtype.kind == "u" and (dtype.itemsize > 1 or shape[-1] == 4)
             labels, classes = _labels(
                 self.where, _array(archive, "labels"), _array(archive, "classes"), shape[0]
             )
             labels, splits = _splits(self.where, labels, _array(archive, "parts"))
         check_classes(self.where, classes, labels)
-        return OpenedArrays(self, shape, classes, labels, splits)
+        return OpenedArrays(self, shape, classes, labels, splits, looked_at, self.form.reading)
 
     def size(self) -> tuple[int, int]:
         """Width and height of the images, by the shape of their array."""
@@ -110,6 +129,22 @@ class OpenedArrays:
     labels: Indices
     splits: NDArray[np.int8]
     """(N,), codes of ``Split``."""
+    looked_at: bool = False
+    """Whether pixels may be transparent or have more than 8 bits."""
+    reading: Reading = AS_USUAL
+
+    def read_as(self, reading: Reading) -> OpenedArrays:
+        """The same, read in another way."""
+        return replace(self, reading=reading)
+
+    def looks(self) -> Iterator[tuple[str, Look]]:
+        """Look at 200 images at most, where there is something to see."""
+        if not self.looked_at:
+            return
+        wanted = set(spread(self.total).tolist())
+        for index, values in enumerate(self._rows()):
+            if index in wanted:
+                yield f"{PREFIX}{index}", look_at_array(values)
 
     @property
     def total(self) -> int:
@@ -118,7 +153,8 @@ class OpenedArrays:
 
     def side(self, largest: int) -> int:
         """Choose the side from the shape of the array."""
-        return automatic_side([min(self.shape[1:3])], largest)
+        side = max if self.reading.fit == "pad" else min
+        return automatic_side([side(self.shape[1:3])], largest)
 
     def samples(self, size: int) -> Iterator[Sample]:
         """Decode every image; of an array in C order only a few megabytes are in memory at a time."""
@@ -127,7 +163,7 @@ class OpenedArrays:
             index, values = numbered
             file, label, split = f"{PREFIX}{index}", int(self.labels[index]), Split(self.splits[index])
             try:
-                return Sample(file, fit_array(values, size), label, split)
+                return Sample(file, fit_array(values, size, self.reading), label, split)
             except BadImageError as error:
                 return Sample(file, None, label, split, str(error))
 

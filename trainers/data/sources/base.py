@@ -3,6 +3,10 @@
 To add one, put a file beside this one that declares ``KIND``: commands then take its data sets, and messages
 name it. Which kind a name is for is asked at every opening, so such a file imports what is slow (torchvision)
 inside functions.
+
+A source may have three methods more: ``formed(form)``, the same in another form (``--fit``, ``--classes`` and
+the like are refused without it), ``notes()``, lines to say of it, and what it opens may have ``looks()`` and
+``read_as(reading)``, by which the range of 16-bit pixels and transparent ones are found.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ from numpy.typing import NDArray
 
 from augsearch.policies import UserError
 from augsearch.trainers.data.dataset import SMALLEST_SIDE, Indices, Split
+from augsearch.trainers.data.form import AS_FOUND, PLAIN, Form, Layout
 from augsearch.trainers.system.registry import declared_in
 
 MOST_LOOKED_AT = 200
@@ -112,21 +117,55 @@ def source_kinds() -> list[SourceKind]:
     return sorted(kinds.values(), key=lambda kind: kind.order)
 
 
-def find_source(source: str | None) -> Source:
-    """The data set that people call ``source``; see ``open_images``.
+def find_source(source: str | None, form: Form = PLAIN) -> Source:
+    """The data set that people call ``source``, in this form; see ``open_images``.
 
     Raises:
-        UserError: it is missing, or of no known kind.
+        UserError: it is missing, of no known kind, or can't have this form.
     """
     kinds = source_kinds()
     for kind in kinds:
         found = kind.find(source)
         if found is not None:
-            return found
+            return _formed(found, form)
     *others, last = (kind.given_as for kind in kinds if kind.given_as)
     there = source is not None and Path(source).expanduser().exists()
     wrong = f"cannot tell what {source} is" if there else f"there is no file or folder {source}"
     raise UserError(f"{wrong}: give {', '.join(others)} or {last}")
+
+
+def _formed(found: Source, form: Form) -> Source:
+    """``found`` in this form, where it is one that can have forms."""
+    if form == PLAIN:
+        return found
+    change = getattr(found, "formed", None)
+    if change is None:
+        raise UserError(f"{flags_of(form)} can't be used for {found.name}: leave {them(form)} out")
+    changed: Source = change(form)
+    return changed
+
+
+def refuse_layout(where: str, layout: Layout, kind: str) -> None:
+    """Refuse what ``layout`` asks of a data set that is ``kind``, ``an array`` say.
+
+    Raises:
+        UserError: it asks for something.
+    """
+    if layout != AS_FOUND:
+        asked = Form(layout=layout)
+        raise UserError(
+            f"{where} is {kind}, for which {flags_of(asked)} means nothing: leave {them(asked)} out"
+        )
+
+
+def flags_of(form: Form) -> str:
+    """The flags that ask for this form."""
+    return " and ".join(f"--{name.replace('_', '-')}" for name in form.asked())
+
+
+def them(form: Form) -> str:
+    """How a sentence goes on that began with ``flags_of``."""
+    return "it" if len(form.asked()) == 1 else "them"
 
 
 def check_classes(where: str, classes: Sequence[str], labels: Indices) -> None:
@@ -152,8 +191,3 @@ def automatic_side(shorter_sides: Sequence[int], largest: int) -> int:
 def spread(total: int) -> Indices:
     """At most 200 indices spread evenly over ``total`` images, to look at instead of all."""
     return np.unique(np.linspace(0, total - 1, min(total, MOST_LOOKED_AT)).astype(np.int64))
-
-
-def printable(file: str) -> str:
-    """``file`` with what a terminal cannot print replaced, as in a name that is not in UTF-8."""
-    return file.encode("utf-8", "backslashreplace").decode()

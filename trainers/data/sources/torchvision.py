@@ -7,14 +7,15 @@ import inspect
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from augsearch.policies import UserError
 from augsearch.trainers.data.dataset import Split
 from augsearch.trainers.data.decode import BadImageError, fit
-from augsearch.trainers.data.sources.base import Sample, SourceKind, automatic_side, spread
+from augsearch.trainers.data.form import AS_USUAL, PLAIN, Form, Reading
+from augsearch.trainers.data.sources.base import Sample, SourceKind, automatic_side, refuse_layout, spread
 from augsearch.trainers.system.hashing import cache_key, stamp
 from augsearch.trainers.system.threads import in_order
 
@@ -39,6 +40,16 @@ class TorchvisionSource:
     name: str
     folder: None = None
     """Its images are read through torchvision, wherever they lie."""
+    form: Form = PLAIN
+
+    def formed(self, form: Form) -> TorchvisionSource:
+        """The same data set in another form.
+
+        Raises:
+            UserError: that is one of folders or tables.
+        """
+        refuse_layout(f"{PREFIX}{self.name}", form.layout, "a data set of torchvision")
+        return replace(self, form=form)
 
     @property
     def root(self) -> Path:
@@ -70,7 +81,7 @@ class TorchvisionSource:
             )
         names = getattr(splits[0][1], "classes", None) or ()
         classes = tuple(name if isinstance(name, str) else ", ".join(name) for name in names)
-        return OpenedTorchvision(classes, splits)
+        return OpenedTorchvision(classes, splits, self.form.reading)
 
     def size(self) -> None:
         """To know it, the data set would have to be opened."""
@@ -88,6 +99,7 @@ class OpenedTorchvision:
 
     classes: tuple[str, ...]
     splits: tuple[tuple[Split, Any], ...]
+    reading: Reading = AS_USUAL
 
     @property
     def total(self) -> int:
@@ -111,7 +123,7 @@ class OpenedTorchvision:
             file = f"index {index}" if split is Split.ANY else f"{split.name.lower()} index {index}"
             try:
                 image, target = dataset[index]
-                pixels = fit(image, size)
+                pixels = fit(image, size, reading=self.reading)
             except BROKEN as error:
                 return Sample(file, None, -1, split, str(error))
             if split is Split.UNLABELED or target < 0:

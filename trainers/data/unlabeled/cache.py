@@ -12,10 +12,11 @@ from augsearch.policies import UserError
 from augsearch.trainers.data.cache import PROGRESS_EVERY, PixelFile
 from augsearch.trainers.data.dataset import Indices, Progress
 from augsearch.trainers.data.decode import BadImageError, decode_file, pillow_without_warnings, with_channels
-from augsearch.trainers.data.sources.base import printable
+from augsearch.trainers.data.form import Reading
 from augsearch.trainers.data.sources.folders import Listing
 from augsearch.trainers.data.unlabeled.files import Names
 from augsearch.trainers.system.hashing import KEY_BYTES, content_key
+from augsearch.trainers.system.names import printable
 from augsearch.trainers.system.threads import in_order
 
 
@@ -47,13 +48,16 @@ class ListedFiles:
             raise UserError(f"{folder} holds no list of files ({error})") from error
 
 
-def decode_files(listing: Listing, side: int, channels: int, folder: Path, progress: Progress | None) -> None:
-    """Decode all files that can be read into ``folder``."""
+def decode_files(
+    listing: Listing, shape: tuple[int, int], reading: Reading, folder: Path, progress: Progress | None
+) -> None:
+    """Decode all files that can be read into ``folder``; ``shape``: side in pixels and channels."""
+    side, channels = shape
 
     def decoded(file: str) -> tuple[NDArray[np.uint8], bytes] | str:
         try:
             content = (listing.root / file).read_bytes()
-            return with_channels(decode_file(content, side), channels), content_key(content)
+            return with_channels(decode_file(content, side, reading=reading), channels), content_key(content)
         except BadImageError as error:
             return str(error)
         except OSError as error:

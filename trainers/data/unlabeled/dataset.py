@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from augsearch.policies import UserError
 from augsearch.trainers.data.cache import PROGRESS_EVERY, written_whole
 from augsearch.trainers.data.dataset import SMALL_SIDE, ImageData, Indices, Progress, in_cache
+from augsearch.trainers.data.form import Reading
 from augsearch.trainers.data.images import open_images
-from augsearch.trainers.data.sources.base import find_source, printable
+from augsearch.trainers.data.sources.base import find_source
 from augsearch.trainers.data.sources.folders import Listing, list_images
 from augsearch.trainers.data.splits import Splits
 from augsearch.trainers.data.target_domain import Target
@@ -22,12 +23,13 @@ from augsearch.trainers.data.unlabeled.files import Names, PathsBelow
 from augsearch.trainers.data.unlabeled.held_out import HeldOut
 from augsearch.trainers.data.views import Decoded, OnDisk, Pixels
 from augsearch.trainers.system.hashing import cache_key, content_key, hashed_files, hex_hash
+from augsearch.trainers.system.names import printable
 
 MOST_DECODED = 50_000
 """Images up to which all are decoded at once, if they are small; of 64 pixels that is 600 MB."""
 
-FORMAT = 1
-"""Version of what is kept in the cache."""
+FORMAT = 2
+"""Version of what is kept in the cache; 1 left transparency out."""
 
 SAMPLING = 2
 """Goes into the seed of the sample, so that it shares its random numbers with no shuffle of ``splits``."""
@@ -163,7 +165,7 @@ def open_unlabeled(
     elif len(splits.unlabeled):
         return _of_rows(source, data, splits.unlabeled, HeldOut.of(None, data, splits, target), cache, how)
     else:
-        folder = find_source(source).unlabeled_folder()
+        folder = find_source(source, data.form).unlabeled_folder()
     if folder is None:
         return None
     listing = list_images(folder)
@@ -194,7 +196,13 @@ def _of_rows(
     chosen = how.sample(rows[~copies])
     held = data
     if how.side is not None and how.side != data.images.shape[1]:
-        held = open_images(source, image_size=how.side, cache=cache, skip_bad_images=bool(data.skipped))
+        held = open_images(
+            source,
+            image_size=how.side,
+            cache=cache,
+            skip_bad_images=bool(data.skipped),
+            form=data.form,
+        )
     return Unlabeled(
         name=f"the unlabeled part of {data.name}",
         pixels=Decoded(held.images),
@@ -211,7 +219,7 @@ def _of_rows(
 
 def _truth_of_rows(source: str | None, data: ImageData) -> Indices:
     """What the source says of the images that it gives no label."""
-    found = find_source(source)
+    found = find_source(source, data.form)
     truth = found.unlabeled_truth(data.files)
     if truth is None:
         return np.full(len(data.labels), -1, np.int64)
@@ -238,12 +246,13 @@ class _Files:
     def decoded(self, rows: Indices, progress: Progress | None) -> Unlabeled:
         """The files of ``rows``, decoded."""
         listing = self.listing if len(rows) == len(self.listing) else self.listing.take(rows)
-        key = cache_key(["unlabeled", FORMAT, listing.signature(), self.side, self._channels])[:24]
+        read = self._reading.model_dump(mode="json")
+        key = cache_key(["unlabeled", FORMAT, listing.signature(), self.side, self._channels, read])[:24]
         target = self.cache.absolute() / key
         held = in_cache(target, DecodedFiles)
         if held is None:
             with written_whole(target, DecodedFiles) as partial:
-                decode_files(listing, self.side, self._channels, partial, progress)
+                decode_files(listing, (self.side, self._channels), self._reading, partial, progress)
             held = DecodedFiles(target)
         every = np.arange(len(held.files))
         refused = self.held_out.same_pixels(held.images, every) | self._same_bytes(listing, held)
@@ -276,7 +285,12 @@ class _Files:
         return Unlabeled(
             name=str(self.folder),
             pixels=OnDisk(
-                PathsBelow(self.listing.root, held.names), self.side, self._channels, crop_scale, True
+                PathsBelow(self.listing.root, held.names),
+                self.side,
+                self._channels,
+                crop_scale,
+                True,
+                reading=self._reading,
             ),
             chosen=chosen,
             truth=self._truth(self.listing.files),
@@ -291,6 +305,10 @@ class _Files:
     @property
     def _channels(self) -> int:
         return int(self.data.images.shape[-1])
+
+    @property
+    def _reading(self) -> Reading:
+        return self.data.form.reading
 
     def _same_bytes(self, listing: Listing, held: DecodedFiles) -> NDArray[np.bool_]:
         """Which of the decoded files are copies of held-out ones."""

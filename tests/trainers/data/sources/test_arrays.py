@@ -39,7 +39,7 @@ def test_images_and_labels_come_out_as_they_went_in(tmp_path: Path) -> None:
         IMAGES[..., 0].astype(np.uint16) * 257,
         IMAGES[..., 0] / 255,
         (IMAGES[..., 0] / 255).astype(np.float32),
-        np.repeat(IMAGES[..., :1], 4, axis=3),
+        np.concatenate([IMAGES[..., :1]] * 3 + [np.full_like(IMAGES[..., :1], 255)], axis=3),
         np.asfortranarray(IMAGES[..., 0]),
     ],
     ids=["NHW", "NHW1", "uint16", "float64", "float32", "RGBA", "Fortran"],

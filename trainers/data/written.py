@@ -1,0 +1,53 @@
+"""Colours, ranges and expressions as people write them."""
+
+from __future__ import annotations
+
+import re
+
+NAMED = {"white": (255, 255, 255), "black": (0, 0, 0), "grey": (128, 128, 128), "gray": (128, 128, 128)}
+
+
+def colour_of(written: str) -> tuple[int, int, int]:
+    """RGB of ``white``, ``black``, ``grey``, ``#ff8800`` or ``255,136,0``.
+
+    Raises:
+        ValueError: it is none of these.
+    """
+    text = written.strip().lower()
+    if text in NAMED:
+        return NAMED[text]
+    if re.fullmatch(r"#[0-9a-f]{6}", text):
+        return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) == 3 and all(part.isdecimal() and int(part) <= 255 for part in parts):
+        return int(parts[0]), int(parts[1]), int(parts[2])
+    raise ValueError(
+        f"must be {', '.join(NAMED)}, #RRGGBB or R,G,B with numbers from 0 to 255, got {written!r}"
+    )
+
+
+def range_of(written: str) -> tuple[float, float]:
+    """The two numbers of ``0,4095``.
+
+    Raises:
+        ValueError: they are no two numbers, or not in order.
+    """
+    try:
+        low, high = (float(part) for part in written.split(","))
+    except ValueError:
+        low = high = 0.0
+    if not low < high < float("inf") or low == float("-inf"):
+        raise ValueError(f"must be LOW,HIGH, two numbers of which the first is less, got {written!r}")
+    return low, high
+
+
+def check_expression(written: str) -> None:
+    """Check that a regular expression is one.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        re.compile(written)
+    except re.error as error:
+        raise ValueError(f"is no regular expression ({error}), got {written!r}") from None
