@@ -178,7 +178,7 @@ def transfer_options(*modes: str) -> list[Decorator]:
             TRANSFER,
             "--layer-decay",
             type=float,
-            help="How much slower each layer learns than the next. [1]",
+            help="How much slower each layer learns than the next. [1; transformers 0.75, ConvNeXts 0.8]",
         ),
     ]
 

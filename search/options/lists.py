@@ -56,6 +56,15 @@ def training_options() -> list[Decorator]:
     ]
 
 
+def _tracking_uri() -> Decorator:
+    return option(
+        TRACKING,
+        "--tracking-uri",
+        envvar=TRACKING_VARIABLE,
+        help="Where MLflow logs to. [$MLFLOW_TRACKING_URI, or mlruns/mlflow.db]",
+    )
+
+
 def run_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options of ``run``: those of its search, its confirmation and its final training."""
     options = [
@@ -67,12 +76,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         *_searching(),
         *confirmation_options(),
         option(SEARCH, "--timeout", type=float, help="Seconds after which the search starts no more trials."),
-        option(
-            TRACKING,
-            "--tracking-uri",
-            envvar=TRACKING_VARIABLE,
-            help="Where MLflow logs to. [$MLFLOW_TRACKING_URI, or mlruns/mlflow.db]",
-        ),
+        _tracking_uri(),
         option(TRACKING, "--output", type=EXISTING, help="Folder of the results. [mlruns/STUDY]"),
         option(
             FIRST,
@@ -184,12 +188,7 @@ def train_options(command: Callable[..., None]) -> Callable[..., None]:
             help="Instead of the policy's.",
         ),
         option(ENGINE, "--device", help="auto, cpu, cuda or cuda:NUMBER. [auto]"),
-        option(
-            TRACKING,
-            "--tracking-uri",
-            envvar=TRACKING_VARIABLE,
-            help="Where MLflow logs to. [$MLFLOW_TRACKING_URI, or mlruns/mlflow.db]",
-        ),
+        _tracking_uri(),
     ]
     return with_options(options, command)
 

@@ -71,6 +71,8 @@ def as_begun(settings: Settings, told: Settings, data: Data | None = None) -> Se
         begun = {name: said.get(name) for name in ("final_model", "final_size") if name not in told.given}
     if said.get("weights", AUTO) is None and not told.given & {"weights", "transfer"}:
         begun["weights"] = Settings.recorded(said).transfer.weights
+    if said.get("layer_decay") is not None and "layer_decay" not in told.given:
+        begun["layer_decay"] = said["layer_decay"]  # once it was 1 for every family
     return settings.changed(**begun)
 
 

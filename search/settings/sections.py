@@ -213,7 +213,8 @@ class TransferSettings(Section):
     input_size: Side | None = None
     """Side to which those networks resize the images; None: the one that their weights were trained at."""
     backbone_lr_scale: float = Field(default=Transfer(mode="full").backbone_lr_scale, gt=0, le=1)
-    layer_decay: float = Field(default=Transfer(mode="full").layer_decay, gt=0, le=1)
+    layer_decay: float | None = Field(default=None, gt=0, le=1)
+    """None: by the network's family."""
 
     @field_validator("weights")
     @classmethod

@@ -34,6 +34,8 @@ from augsearch.search.settings.sections import (
 from augsearch.search.space.space import TECHNIQUES, SemiSpace, Space
 from augsearch.trainers.evaluation.metrics import METRICS
 from augsearch.trainers.models.names import hub_of, is_built_in, is_model_file
+from augsearch.trainers.models.spec import family_of
+from augsearch.trainers.training.recipe import usual_layer_decay
 from augsearch.trainers.workspace.candidate import SELF
 
 PLANNED = ("trials", "folds", "confirm_folds", "epochs", "fold_size", "final_epochs")
@@ -172,7 +174,7 @@ class Settings(Section):
         return Transfer(
             mode="head" if self.transfer.mode == "head" else "full",
             backbone_lr_scale=self.transfer.backbone_lr_scale,
-            layer_decay=self.transfer.layer_decay,
+            layer_decay=self.transfer.layer_decay or usual_layer_decay(family_of(network)),
         )
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, get_args
 
@@ -197,3 +198,33 @@ def test_the_space_is_what_the_flags_leave_open(flags: dict[str, Any], space: Sp
 
 def test_the_options_name_every_balance_of_classes() -> None:
     assert get_args(ClassBalance) == CLASS_BALANCES
+
+
+@pytest.mark.parametrize(
+    ("network", "decay"),
+    [
+        (RESNET, 1.0),
+        ("lite0", 1.0),
+        ("timm:resnext50_32x4d", 1.0),
+        ("torchvision:convnext_tiny", 0.8),
+        (VIT, 0.75),
+        ("torchvision:swin_t", 0.75),
+        ("timm:deit3_small_patch16_224", 0.75),
+    ],
+)
+def test_each_family_has_its_layer_decay_unless_one_is_given(network: str, decay: float) -> None:
+    for flags, wanted in (({}, decay), ({"layer_decay": 0.9}, 0.9), ({"layer_decay": 1.0}, 1.0)):
+        transfer = load_settings(None, {"final_model": network, **flags}).transfer_of(network)
+        assert transfer is not None
+        assert transfer.layer_decay == wanted
+
+
+def test_a_model_file_has_the_layer_decay_of_the_network_in_it(workplace: Path) -> None:
+    card = {"name": VIT, "channels": 3, "image_size": 224, "classes": ["a"], "mean": [9.0], "std": [9.0]}
+    Path("vit.json").write_text(json.dumps({"model": card}))
+    for name in ("vit.safetensors", "bare.safetensors"):
+        Path(name).write_bytes(b"")
+    for name, decay in (("vit.safetensors", 0.75), ("bare.safetensors", 1.0)):
+        transfer = load_settings(None, {"final_model": name}).transfer_of(name)
+        assert transfer is not None
+        assert transfer.layer_decay == decay

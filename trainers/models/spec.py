@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from augsearch.policies import UserError
 from augsearch.policies.atomic import write_text
 from augsearch.policies.errors import explain, first_line
+from augsearch.trainers.models.names import hub_of, is_model_file
 
 
 class ModelSpec(BaseModel):
@@ -79,6 +80,17 @@ def read_card(path: Path) -> ModelSpec:
         raise UserError(f"{card}: no model card ({explain(error)})") from None
     except ValueError as error:
         raise UserError(f"{card}: no model card ({first_line(error)})") from None
+
+
+def family_of(network: str) -> str:
+    """The name of ``network``, or of the one that a model file holds; empty where its card can't be read."""
+    if not is_model_file(network):
+        parts = hub_of(network)
+        return network if parts is None else parts[1]
+    try:
+        return read_card(Path(network)).name
+    except UserError:
+        return ""
 
 
 def _card(path: Path) -> dict[str, Any]:

@@ -12,6 +12,13 @@ from augsearch.policies import Semi, Transfer
 FROM_SCRATCH, TRANSFERRED = 0.02, 0.002
 """Learning rates that serve every network and data set tried; see ``docs/results``."""
 
+LAYER_DECAYS = {"convnext": 0.8, "vit": 0.75, "deit": 0.75, "beit": 0.75, "eva": 0.75, "swin": 0.75}
+"""How much slower each layer learns than the next, by what the names of a family's networks have in them.
+
+As their authors fine-tune them: transformers (Bao et al. 2022, arXiv:2106.08254; He et al. 2022,
+arXiv:2111.06377, appendix A) and ConvNeXts (Liu et al. 2022, arXiv:2201.03545, appendix A). Others have 1.
+"""
+
 LABEL_SMOOTHING = 0.1
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
@@ -49,6 +56,12 @@ class Recipe(BaseModel):
     def top_rate(self, transfer: Transfer | None) -> float:
         """The highest learning rate: Muon's from scratch, AdamW's for the last layer in a transfer."""
         return self.learning_rate or (FROM_SCRATCH if transfer is None else TRANSFERRED)
+
+
+def usual_layer_decay(network: str) -> float:
+    """The layer decay for the fine-tuning of ``network``, by the family that its name says."""
+    named = network.lower()
+    return next((decay for family, decay in LAYER_DECAYS.items() if family in named), 1.0)
 
 
 def one_cycle(progress: float, warm_up: float) -> float:

@@ -83,3 +83,12 @@ def test_what_began_from_scratch_goes_on_so_unless_it_is_told_otherwise(
     assert as_begun(settings, settings).transfer.weights == weights
     study.set_user_attr("settings", Settings.of(**recorded).flat())
     assert as_begun(settings, settings).transfer.weights == settings.transfer.weights
+
+
+def test_a_study_keeps_the_layer_decay_that_every_family_had_once() -> None:
+    settings = Settings.of(study="s", proxy_model="torchvision:vit_b_16")
+    study = optuna.create_study(storage=open_storage(settings.tracking.storage), study_name="s")
+    study.set_user_attr("settings", {**settings.flat(), "layer_decay": 1.0})
+    assert as_begun(settings, settings).transfer.layer_decay == 1.0
+    study.set_user_attr("settings", settings.flat())
+    assert as_begun(settings, settings).transfer.layer_decay is None
