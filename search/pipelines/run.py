@@ -86,7 +86,7 @@ def run(
     name = study_name(settings, data)
     output = settings.tracking.output or HOME / name
     make_folder(output)
-    with only_driver(name):
+    with only_driver(name, settings.tracking.storage):
         study = study_of(settings, data, name)
         if (overlap := overlap_in_words(keep_summary(study, settings.data.source, data))) is not None:
             display.line(overlap)
