@@ -19,6 +19,10 @@ def write_labels(path: Path, files: Callable[[int], str], pseudo: PseudoLabels) 
     ``true_label`` is empty where it is not known. The file is written whole or not at all, and one that was
     there stays until then.
 
+    A spreadsheet takes what begins with one of ``=+-@`` for a formula, and a data set may come from a
+    stranger. So a file's name that does is written with ``./`` before it, which is the same file, and a
+    class's name with an apostrophe, which spreadsheets hide.
+
     Args:
         path: the file.
         files: the file, or other name, of image ``i``.
@@ -36,8 +40,14 @@ def write_labels(path: Path, files: Callable[[int], str], pseudo: PseudoLabels) 
         more = [] if truth is None else ["true_label"]
         table.writerow(["file", "label", "confidence", "learned_from", *more])
         for row in map(int, np.flatnonzero(labels >= 0)):
-            cells = [files(row), classes[labels[row]], f"{pseudo.confidence[row]:.6f}"]
+            label = _no_formula(classes[labels[row]], "'")
+            cells = [_no_formula(files(row), "./"), label, f"{pseudo.confidence[row]:.6f}"]
             cells.append("true" if learned[row] else "false")
             if truth is not None:
-                cells.append(classes[truth[row]] if truth[row] >= 0 else "")
+                cells.append(_no_formula(classes[truth[row]], "'") if truth[row] >= 0 else "")
             (quoted if any("\r" in cell for cell in cells) else table).writerow(cells)
+
+
+def _no_formula(text: str, before: str) -> str:
+    """``text``, with ``before`` in front of it where it would be a formula."""
+    return f"{before}{text}" if text.startswith(("=", "+", "-", "@", "\t", "\r")) else text

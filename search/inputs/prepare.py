@@ -21,6 +21,7 @@ from augsearch.search.inputs.unlabeled import (
     unlabeled_in_words,
 )
 from augsearch.search.inputs.weights import have_weights
+from augsearch.search.inputs.workplace import use
 from augsearch.search.settings.sections import AUTO, HOME, TRACKED, DataSettings
 from augsearch.search.settings.settings import Settings
 from augsearch.trainers.data.dataset import SMALL_SIDE, ImageData
@@ -231,7 +232,9 @@ def _with_workspace(
 ) -> Data:
     key = _workspace_key(images, splits, proxy, unlabeled, target)
     beside = (decoded_file(unlabeled), unlabeled.chosen) if unlabeled else None
-    workspace = write_workspace(HOME / "work" / key, images, splits, proxy, beside, target)
+    folder = HOME / "work" / key
+    use(folder)
+    workspace = write_workspace(folder, images, splits, proxy, beside, target)
     return Data(images, splits, workspace, unlabeled, target)
 
 

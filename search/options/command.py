@@ -98,12 +98,16 @@ def friendly(command: Callable[..., None]) -> Callable[..., None]:
             sys.exit(_USER_ERROR)
         except BrokenPipeError:  # the reader has had enough, as `| head` has: click ends in silence
             raise
-        except OSError as error:
-            where = f"{error.filename}: " if error.filename else ""
-            click.echo(f"Error: {where}{(error.strerror or str(error)).lower()}", err=True)
-            sys.exit(1)
         except KeyboardInterrupt:
             click.echo("\nStopped; nothing is lost. The same command goes on where it stopped.", err=True)
             sys.exit(_INTERRUPTED)
+        except Exception as error:
+            from augsearch.search.options.faults import in_one_line
+
+            said = in_one_line(error)
+            if said is None:  # a mistake of ours: whoever mends it needs all of it
+                raise
+            click.echo(f"Error: {said}", err=True)
+            sys.exit(1)
 
     return guarded

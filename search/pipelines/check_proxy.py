@@ -77,7 +77,7 @@ def check_proxy(settings: Settings, candidates: int, seeds: int, display: Displa
     chosen = spread(settings.space, candidates, settings.seed)
     finals = ScoredFinals.of(data, settings, chosen.values(), display)
     study = _study_of(settings, finals)
-    with only_driver(study.study_name), opened(settings.engine) as engine:
+    with only_driver(study.study_name, settings.tracking.storage), opened(settings.engine) as engine:
         job = _Checking(study, finals, chosen, seeds, display)
         failures = job.train(engine)
         for failure in failures:

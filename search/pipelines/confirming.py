@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -14,6 +13,7 @@ from augsearch.search.console import Display
 from augsearch.search.engines.engine import Engine
 from augsearch.search.inputs.confirmation_record import record_confirmation, record_in_words
 from augsearch.search.inputs.run_data import Data
+from augsearch.search.inputs.workplace import remove_teachers
 from augsearch.search.race.confirm import Confirmation, Rules, choose_finalists, confirm, confirmation_stage
 from augsearch.search.race.lost import another_chance, lost, lost_in_words
 from augsearch.search.settings.sections import USUAL_ENGINE, ConfirmationSettings, EngineSettings
@@ -73,8 +73,7 @@ class Confirming:
                 break
             for said in lost_in_words(self.study)[out:]:
                 self.display.line(said)
-        # Of large networks they take gigabytes; a longer search would train its own again.
-        shutil.rmtree(self.data.workspace.fold_teachers, ignore_errors=True)
+        remove_teachers(self.data.workspace)  # a longer search would train its own again
         return confirmation.verdict_of_old or self._new_verdict(confirmation, before)
 
     def _rules(self, finalists: Sequence[Entry], before: int) -> Rules:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import shutil
 import time
 from collections.abc import Sequence
@@ -112,7 +113,8 @@ def _final(engine: Engine, data: Data, sample: ProxySettings, settings: Settings
 def _train(engine: Engine, data: Data, proxy: ProxySettings, settings: Settings) -> list[FoldResult]:
     """What a training on every worker came to."""
     few = {"validation": data.splits.validation[:SCORED], "confirmation": data.splits.confirmation[:SCORED]}
-    folder = data.workspace.folder / "speed" / digest(proxy.model_dump())[:8]
+    # Its own: another study of the same data may be measuring too.
+    folder = data.workspace.folder / "speed" / f"{digest(proxy.model_dump())[:8]}-{os.getpid()}"
     workspace = write_workspace(folder, data.images, replace(data.splits, **few), proxy)
     candidate = Candidate(policy=BASELINE_POLICIES[USUAL], transfer=settings.transfer_of(proxy.model))
     folds: FoldRunner[int] = FoldRunner(engine, workspace)

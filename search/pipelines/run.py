@@ -94,7 +94,7 @@ def run(
     name = study_name(settings, data)
     output = settings.tracking.output or HOME / name
     make_folder(output)
-    with only_driver(name):
+    with only_driver(name, settings.tracking.storage):
         study = study_of(settings, data, name)
         summary, search = keep_summary(study, settings.data.source, data), settings.search
         unequal = imbalance_in_words(summary, search.metric, search.class_balance)

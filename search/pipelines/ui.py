@@ -14,6 +14,7 @@ from collections.abc import Callable
 from augsearch.policies import UserError
 from augsearch.search.settings.addresses import redacted
 from augsearch.search.settings.sections import TrackingSettings, sqlite_file
+from augsearch.search.tracking.moved import follow_move
 
 FIRST_PORT = 5000
 PATIENCE = 5.0
@@ -30,6 +31,8 @@ def serve(tracking_uri: str | None, port: int | None, say: Callable[[str], objec
     file = sqlite_file(uri)
     if file is not None and not file.exists():
         raise UserError(f"{redacted(uri)}: no runs logged there yet; do augsearch run first, in this folder")
+    if file is not None:
+        follow_move(file)
     if port is not None and not _is_free(port):
         raise UserError(f"port {port} is taken; give another --port")
     port = port or next((p for p in range(FIRST_PORT, FIRST_PORT + 100) if _is_free(p)), FIRST_PORT)

@@ -25,7 +25,22 @@ SQLITE = "sqlite:///"
 
 def sqlite_file(address: str) -> Path | None:
     """The file of the SQLite database at ``address``; None where that is another database's."""
-    return Path(address.removeprefix(SQLITE)) if address.startswith(SQLITE) else None
+    if not address.startswith(SQLITE):
+        return None
+    if not set(address) & set("%?"):
+        return Path(address.removeprefix(SQLITE))
+    from sqlalchemy import make_url  # some versions of it take %20 for a blank there, and some don't
+
+    return Path(make_url(address).database or "")
+
+
+def sqlite_address(file: Path) -> str:
+    """The address of the SQLite database in ``file``, whatever characters its path has."""
+    address = f"{SQLITE}{file}"
+    if sqlite_file(address) == file:
+        return address
+    quoted = f"{SQLITE}{str(file).replace('%', '%25').replace('?', '%3F')}"
+    return quoted if sqlite_file(quoted) == file else address
 
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]

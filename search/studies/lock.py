@@ -1,34 +1,72 @@
-"""One driver a study."""
+"""One driver a study, wherever it runs: the lock is where the study is."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import filelock
 
 from augsearch.policies import UserError
-from augsearch.search.settings.sections import HOME
+from augsearch.search.settings.sections import HOME, sqlite_file
 from augsearch.trainers.system.hashing import digest
+
+_TAKE = {
+    "postgresql": "SELECT pg_try_advisory_lock(:number)",
+    "mysql": "SELECT GET_LOCK(CONCAT('augsearch ', :number), 0)",
+    "mariadb": "SELECT GET_LOCK(CONCAT('augsearch ', :number), 0)",
+}
+"""What takes a lock of a database server, by dialect: it goes when the connection does."""
 
 
 @contextmanager
-def only_driver(study: str) -> Iterator[None]:
+def only_driver(study: str, storage: str | None = None) -> Iterator[None]:
     """Two drivers of one study would write over each other. The lock goes when the process does.
+
+    ``storage``: the address of the study's database; None: the default. The lock of an SQLite file stands
+    beside it, so that a driver in another folder finds it; that of a server is in the server.
 
     Raises:
         UserError: another process has it.
     """
-    folder = HOME / "locks"
+    file = sqlite_file(storage) if storage else HOME / "studies.db"
+    with _locked_file(file, study) if file is not None else _locked_row(storage or "", study):
+        yield
+
+
+def _taken(study: str) -> UserError:
+    return UserError(f"study {study!r} is being run by another process; wait for it, or use another --study")
+
+
+@contextmanager
+def _locked_file(database: Path, study: str) -> Iterator[None]:
+    folder = database.resolve().parent / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    lock = filelock.FileLock(folder / f"{digest(study)}.lock")
+    # The default database's locks keep the names that they had: an older version may be at work.
+    name = study if database.name == "studies.db" else f"{database.name} {study}"
+    lock = filelock.FileLock(folder / f"{digest(name)}.lock")
     try:
         lock.acquire(timeout=0)
     except filelock.Timeout:
-        raise UserError(
-            f"study {study!r} is being run by another process; wait for it, or use another --study"
-        ) from None
+        raise _taken(study) from None
     try:
         yield
     finally:
         lock.release()
+
+
+@contextmanager
+def _locked_row(storage: str, study: str) -> Iterator[None]:
+    import sqlalchemy
+
+    engine = sqlalchemy.create_engine(storage, poolclass=sqlalchemy.pool.NullPool)
+    statement = _TAKE.get(engine.dialect.name)
+    if statement is None:  # a database of which we know no locks
+        yield
+        return
+    number = int(digest(study)[:15], 16)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        if not connection.execute(sqlalchemy.text(statement), {"number": number}).scalar():
+            raise _taken(study)
+        yield

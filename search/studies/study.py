@@ -79,9 +79,10 @@ def open_storage(url: str) -> RDBStorage:
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
     try:
-        # Several drivers of different studies may share one SQLite file: wait for each other's writes.
-        wait = {"connect_args": {"timeout": 60}} if file is not None else {}
-        return RDBStorage(url, engine_kwargs=wait)
+        # Several drivers of different studies may share one SQLite file: wait for each other's writes. A
+        # server may have been restarted since the last statement: ask before each whether it is still there.
+        how = {"connect_args": {"timeout": 60}} if file is not None else {"pool_pre_ping": True}
+        return RDBStorage(url, engine_kwargs=how)
     except Exception as error:
         raise UserError(
             f"storage {redacted(url)}: can't be opened ({redacted(first_line(error))}); "

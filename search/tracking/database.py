@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import filelock
 
 from augsearch.policies.errors import first_line
 from augsearch.search.settings.addresses import redacted
-from augsearch.search.settings.sections import SQLITE, sqlite_file
+from augsearch.search.settings.sections import sqlite_address, sqlite_file
 
 
 def absolute(uri: str) -> str:
     """``uri`` with the path of an SQLite file made absolute: MLflow keeps connections by URI."""
     file = sqlite_file(uri)
-    return uri if file is None else f"{SQLITE}{file.absolute()}"
+    return uri if file is None else sqlite_address(file.absolute())
 
 
 def make_database(path: Path) -> None:
@@ -32,7 +31,7 @@ def make_database(path: Path) -> None:
             return
         part = path.with_name(f".{path.name}.part")
         part.unlink(missing_ok=True)
-        MlflowClient(f"{SQLITE}{part}").search_experiments(max_results=1)
+        MlflowClient(sqlite_address(part)).search_experiments(max_results=1)
         part.replace(path)
 
 
@@ -61,10 +60,8 @@ def is_away(error: BaseException) -> bool:
     while cause is not None:
         if isinstance(cause, requests.ConnectionError | requests.Timeout):
             return True
-        if isinstance(cause, MlflowException):
-            status: Any = cause.get_http_status_code  # untyped
-            if status() in (429, 502, 503, 504):
-                return True
+        if isinstance(cause, MlflowException) and cause.error_code in ("TEMPORARILY_UNAVAILABLE", "ABORTED"):
+            return True
         cause = cause.__cause__ or cause.__context__
     said = str(error)
     return any(

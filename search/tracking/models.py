@@ -22,6 +22,7 @@ from augsearch.policies import UserError
 from augsearch.search.settings.addresses import redacted
 from augsearch.search.settings.sections import sqlite_file
 from augsearch.search.tracking.database import absolute, reason_of
+from augsearch.search.tracking.moved import follow_move
 
 if TYPE_CHECKING:
     from mlflow.models import Model
@@ -82,6 +83,8 @@ def fetch_model(uri: str, tracking_uri: str) -> Path:
         raise UserError(
             f"{uri}: nothing was logged to {redacted(tracking_uri)} yet; give another --tracking-uri"
         )
+    if database is not None:
+        follow_move(database)
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     from mlflow.artifacts import download_artifacts

@@ -31,6 +31,7 @@ from augsearch.search.settings.sections import HOME, sqlite_file
 from augsearch.search.studies.study import Entry
 from augsearch.search.tracking.database import absolute, is_away, make_database, reason_of
 from augsearch.search.tracking.models import MODEL, few_retries, save_model_folder
+from augsearch.search.tracking.moved import follow_move
 from augsearch.search.tracking.outbox import Outbox
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class Tracker:
         database = sqlite_file(self._uri)
         if database is not None:
             make_database(database)
+            follow_move(database)
         self._client = MlflowClient(self._uri)
         self._experiment_id = self._find_experiment()
         self._parent = self._find_parent()

@@ -71,7 +71,7 @@ class Engine(InlineEngine):
 def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
     torch.set_num_threads(1)
     engine = Engine()
-    monkeypatch.setattr(local, "LocalEngine", lambda slots, time_limit: engine)
+    monkeypatch.setattr(local, "LocalEngine", lambda *_: engine)
     return engine
 
 
@@ -158,7 +158,7 @@ def whole(stripes_made: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple
     torch.set_num_threads(1)
     engine = Engine()
     with contextlib.chdir(tmp_path_factory.mktemp("whole")), pytest.MonkeyPatch.context() as patch:
-        patch.setattr(local, "LocalEngine", lambda slots, time_limit: engine)
+        patch.setattr(local, "LocalEngine", lambda *_: engine)
         found = compare(quick(str(stripes_made)), 1, Display())
     return outcomes(found), len(engine.asked)
 
