@@ -22,9 +22,9 @@ def command(config: Path | None, show_config: bool, **flags: Any) -> None:
     """Search a policy for DATA, confirm it, export it and train the final model from it.
 
     DATA is a folder of class folders; a folder with train/, val/ and/or test/ inside; an .npz file with
-    images and labels; torchvision:NAME; or nothing, for an embedded part of Fashion-MNIST. Of an image that
-    is not square only the centre is used, unless --fit says otherwise. Stop it at any time: the same command
-    goes on where it stopped.
+    images and labels; a table of files and labels (.csv, .tsv, .jsonl, .parquet); torchvision:NAME; or
+    nothing, for an embedded part of Fashion-MNIST. Of an image that is not square only the centre is
+    used, unless --fit says otherwise. Stop it at any time: the same command goes on where it stopped.
 
     \b
     Example:

@@ -92,7 +92,7 @@ class DataSettings(Section):
     """Which images, and how they are divided."""
 
     source: Annotated[str | None, Flat("data")] = None
-    """A folder, an .npz file, ``torchvision:NAME``; None: the embedded Fashion-MNIST subset."""
+    """A folder, an .npz file, a table, ``torchvision:NAME``; None: the embedded Fashion-MNIST subset."""
     validation: Path | None = None
     """Labeled images from where the model will be used, to optimise for; None: some of the data's own."""
     image_size: Side | None = None

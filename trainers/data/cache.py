@@ -7,7 +7,7 @@ import json
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -113,6 +113,8 @@ def _decode(opened: OpenedSource, folder: Path, how: Decoding) -> None:
     check_classes(how.name, classes, labels)
     np.save(folder / "labels.npy", labels)
     np.save(folder / "given.npy", given)
+    if any(sample.group for sample in kept):
+        np.save(folder / "groups.npy", numbered([sample.group for sample in kept]))
     index = {
         "format": CACHE_FORMAT,
         "name": how.name,
@@ -124,6 +126,14 @@ def _decode(opened: OpenedSource, folder: Path, how: Decoding) -> None:
         "notes": how.notes,
     }
     (folder / "index.json").write_text(json.dumps(index), "utf-8")
+
+
+def numbered(groups: Sequence[str]) -> Indices:
+    """(N,): a number for each name of a group, and one of its own for each image that has none."""
+    numbers: dict[str | int, int] = {}
+    return np.array(
+        [numbers.setdefault(name or place, len(numbers)) for place, name in enumerate(groups)], np.int64
+    )
 
 
 class PixelFile:

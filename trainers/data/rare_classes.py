@@ -86,6 +86,8 @@ def _kept(data: ImageData, labels: Indices, given: NDArray[np.int8], classes: Se
         _link(data.cache / "images.npy", partial / "images.npy")
         np.save(partial / "labels.npy", labels)
         np.save(partial / "given.npy", given)
+        if data.groups is not None:
+            np.save(partial / "groups.npy", data.groups)
         index = json.loads((data.cache / "index.json").read_text("utf-8"))
         index |= {"classes": list(classes), "fingerprint": content}
         (partial / "index.json").write_text(json.dumps(index), "utf-8")

@@ -42,6 +42,8 @@ class Sample:
     """What the source says that it is for."""
     reason: str = ""
     """Why it can't be read."""
+    group: str = ""
+    """Images of the same one belong together; empty: it stands alone."""
 
 
 class OpenedSource(Protocol):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,16 @@ from pathlib import Path
 from augsearch.policies import UserError
 from augsearch.policies.errors import some
 from augsearch.trainers.data.dataset import Split
+from augsearch.trainers.data.form import is_manifest
 from augsearch.trainers.data.part_names import part_named, plain_part
 from augsearch.trainers.data.walk import PassedOver, is_folder, is_image, note, own_images, subfolders, walk
 from augsearch.trainers.system.names import printable
 
 MOST_WRAPPERS = 2
 """Folders round a data set that are looked through: an archive's, and one of the same name inside it."""
+
+MOST_OF_A_TABLE = 2**16
+"""Bytes of a table in which names of files are looked for."""
 
 LABELED = (Split.TRAIN, Split.VALIDATION, Split.TEST)
 
@@ -28,6 +33,8 @@ class Entry:
     """Its path in the folder."""
     label: int
     split: Split
+    group: str = ""
+    """Images of the same one belong together; empty: it stands alone."""
 
 
 @dataclass(frozen=True)
@@ -194,9 +201,35 @@ def _check_classes(path: Path, folders: list[Path]) -> None:
     """
     if not folders:
         loose = "images directly inside it, but" if own_images(path) else "no images and"
+        if (table := _table_about(path)) is not None:
+            raise UserError(
+                f"{path} has {loose} no class folders; {table} names its files: give {table} instead, "
+                f"with --root {path} if its paths begin there"
+            )
         raise UserError(f"{path} has {loose} no class folders: make a folder for each class inside it")
+    if len(folders) == 1 and (table := _table_about(folders[0])) is not None:
+        raise UserError(
+            f"{path} has one class, '{folders[0].name}'; {table} names its files: give {table} instead, "
+            f"with --root {folders[0]} if its paths begin there"
+        )
     if len(folders) == 1:
         raise UserError(f"{path} has one class, '{folders[0].name}': a classifier needs at least 2")
+
+
+def _table_about(folder: Path) -> Path | None:
+    """A table in the folder or beside it that names images of the folder; None: there is none."""
+    with os.scandir(folder) as children:
+        images = [(os.path.splitext(child.name)[0], child.name) for child in children if is_image(child)]  # noqa: PTH122
+    for place in (folder, folder.parent):
+        for file in sorted(place.iterdir()):
+            if images and is_manifest(file.name) and file.is_file():
+                with file.open("rb") as table:
+                    head = table.read(MOST_OF_A_TABLE)
+                words = set(re.split(rb"[^\w.-]+", head))
+                named = sum(os.fsencode(name) in words or os.fsencode(stem) in words for stem, name in images)
+                if named >= min(3, len(images)):
+                    return file
+    return None
 
 
 def _parts_in_classes(root: Path, folders: list[Path], passed: PassedOver) -> list[_File]:

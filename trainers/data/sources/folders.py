@@ -126,8 +126,8 @@ class OpenedFolder:
             try:
                 pixels = decode_file(self.root / entry.file, size, reading=self.reading)
             except BadImageError as error:
-                return Sample(entry.file, None, entry.label, entry.split, str(error))
-            return Sample(entry.file, pixels, entry.label, entry.split)
+                return Sample(entry.file, None, entry.label, entry.split, str(error), entry.group)
+            return Sample(entry.file, pixels, entry.label, entry.split, group=entry.group)
 
         return in_order(sample, self.entries)
 

@@ -85,9 +85,27 @@ def torchvision(root: Path) -> Example:
     return Example("torchvision:FashionMNIST", (raw / "more").touch)
 
 
+def manifest(root: Path) -> Example:
+    lines = ["file,label,split"]
+    for number, image in enumerate(pixels(8)):
+        (root / "images").mkdir(exist_ok=True)
+        Image.fromarray(image).save(root / "images" / f"{number}.png")
+        lines.append(f"{number}.png,{('cat', 'dog', '')[number % 3]},")
+    path = root / "pets.csv"
+    path.write_text("\n".join(lines))
+    some = root / "images" / "3.png"
+
+    def damage() -> str:
+        some.write_bytes(some.read_bytes()[:40])
+        return "3.png"
+
+    return Example(str(path), lambda: path.write_text("\n".join(lines[:-2])), damage)
+
+
 EXAMPLES: dict[str, Callable[[Path], Example]] = {
     "folders": folder,
     "arrays": archive,
+    "manifests": manifest,
     "embedded": embedded,
     "torchvision": torchvision,
 }

@@ -1,0 +1,192 @@
+"""Tables that name images and labels: read whole as text, and what their columns are for."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from augsearch.policies import UserError
+from augsearch.policies.errors import some
+from augsearch.trainers.data.part_names import part_named
+
+IMAGE_NAMES = (
+    *("image", "file", "filename", "file_name", "path", "image_path", "filepath", "file_path", "img"),
+    *("image_name", "image_file", "image_id", "img_id", "id", "name"),
+)
+LABEL_NAMES = (
+    *("label", "class", "target", "category", "labels", "class_name", "label_name", "classname", "y"),
+    *("class_id", "category_id", "diagnosis", "species", "breed", "dx"),
+)
+SPLIT_NAMES = ("split", "part", "subset", "partition", "set", "usage", "phase")
+GROUP_NAMES = ("group", "patient", "patient_id", "subject", "subject_id", "group_id", "case_id", "lesion_id")
+"""What columns are called that are found without being named, the likeliest first."""
+
+Table = dict[str, list[str]]
+"""Its columns by name; a value that is missing is empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """What the columns of a table are for."""
+
+    image: str
+    labels: tuple[str, ...]
+    """One; or several of which each row has a 1 in the one of its class."""
+    split: str | None
+    group: str | None
+
+
+def read_table(path: Path) -> Table:
+    """Read a table: CSV with any usual separator, TSV, JSON Lines or Parquet.
+
+    Raises:
+        UserError: it can't be read, or has no rows or no names of columns.
+    """
+    readers: dict[str, Callable[[Path], Table]] = {".parquet": _parquet, ".jsonl": _json, ".ndjson": _json}
+    try:
+        table = readers.get(path.suffix.lower(), _separated)(path)
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
+    if not table or not next(iter(table.values())):
+        raise UserError(f"{path} has no rows: give a table with a line of names and a row for each image")
+    return table
+
+
+def _separated(path: Path) -> Table:
+    text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
+    first = text.partition("\n")[0]
+    usual = "\t" if path.suffix.lower() == ".tsv" else max(",;\t|", key=first.count)
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=usual) if row]
+    except csv.Error as error:
+        raise UserError(f"{path} is no table: {error}") from None
+    if not rows:
+        return {}
+    names = [name.strip() for name in rows[0]]
+    if len(set(names)) != len(names):
+        raise UserError(f"{path} has two columns of one name ({', '.join(names)}): rename one of them")
+    for number, row in enumerate(rows[1:], 2):
+        if len(row) != len(names):
+            raise UserError(
+                f"{path} has {len(row)} values in row {number} and {len(names)} columns: correct that row"
+            )
+    return {name: [row[place].strip() for row in rows[1:]] for place, name in enumerate(names)}
+
+
+def _json(path: Path) -> Table:
+    rows: list[dict[str, Any]] = []
+    lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+        except ValueError as error:
+            raise UserError(f"{path} line {number} is no JSON ({error}): correct it") from None
+        if not isinstance(row, dict):
+            raise UserError(f"{path} line {number} is no JSON object: write one, with a name for each value")
+        rows.append(row)
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    return {name: [_text(row.get(name)) for row in rows] for name in names}
+
+
+def _parquet(path: Path) -> Table:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError:
+        raise UserError(f"{path} needs a package that is not installed: pip install pyarrow") from None
+    try:
+        held = parquet.read_table(path)
+    except pyarrow.ArrowException as error:
+        raise UserError(f"{path} is no Parquet file: {str(error).splitlines()[0]}") from None
+    return {name: [_text(value) for value in held[name].to_pylist()] for name in held.column_names}
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, float):
+        return "" if value != value else f"{value:.15g}"
+    return "" if value is None else str(value).strip()
+
+
+def columns_of(where: str, table: Table, image: str, asked: dict[str, str | None]) -> Columns:
+    """What the columns are for, those that are not ``asked`` for found by their names and what is in them.
+
+    Args:
+        where: the table, as messages call it.
+        table: its columns.
+        image: the one that names the images.
+        asked: ``label``, ``split`` and ``group``, as they were given.
+
+    Raises:
+        UserError: the label can't be told, or the parts are none.
+    """
+    split = asked["split"]
+    if split is None:
+        split = _named(table, SPLIT_NAMES, lambda name: _are_parts(table[name]))
+    elif not _are_parts(table[split]):
+        odd = next(value for value in table[split] if value and part_named(value) is None)
+        raise UserError(f"{where}: column {split} has '{odd}', which is none of train, validation and test")
+    group = asked["group"]
+    if asked["label"] is not None:
+        labels = (
+            tuple(part.strip() for part in asked["label"].split(",")) if asked["label"] not in table else ()
+        )
+        labels = labels or (asked["label"],)
+    else:
+        labels = _labels(where, table, [name for name in (image, split, group) if name is not None])
+    for name in labels:
+        check_column(where, table, name, "--label-column")
+    return Columns(image, labels, split, group)
+
+
+def check_column(where: str, table: Table, name: str, flag: str) -> None:
+    """Check that there is a column of this name.
+
+    Raises:
+        UserError: there is none.
+    """
+    if name not in table:
+        raise UserError(f"{where} has no column {name} ({flag}): it has {some(list(table), 12)}")
+
+
+def _labels(where: str, table: Table, others: Sequence[str]) -> tuple[str, ...]:
+    """The column of labels, or those of one-hot labels."""
+    free = [name for name in table if name not in others]
+    named = _named(table, LABEL_NAMES, lambda name: name in free)
+    if named is not None:
+        return (named,)
+    numbers = [name for name in free if set(table[name]) <= {"0", "1", "0.0", "1.0"}]
+    if len(numbers) > 1 and all(
+        sum(map(float, row)) == 1 for row in zip(*(table[n] for n in numbers), strict=True)
+    ):
+        return tuple(numbers)
+    rows = len(next(iter(table.values())))
+    likely = [
+        name for name in free if 2 <= len({value for value in table[name] if value}) <= max(2, rows // 2)
+    ]
+    likely = [name for name in likely if name.lower() not in GROUP_NAMES]
+    if len(likely) == 1:
+        return (likely[0],)
+    raise UserError(
+        f"{where}: which column is the label? Give --label-column, one of "
+        f"{some(likely or free or list(table), 12)}"
+    )
+
+
+def _named(table: Table, names: Sequence[str], fits: Callable[[str], bool]) -> str | None:
+    """The column with the likeliest of ``names`` that ``fits``."""
+    by_name = {name.lower().replace(" ", "_").replace("-", "_"): name for name in table}
+    return next((by_name[name] for name in names if name in by_name and fits(by_name[name])), None)
+
+
+def _are_parts(values: Sequence[str]) -> bool:
+    found = set(values) - {""}
+    return bool(found) and all(part_named(value) is not None for value in found)
