@@ -190,8 +190,10 @@ def with_picked_network(settings: Settings, display: Display) -> Settings:
     Raises:
         UserError: there are no such images.
     """
-    named = settings.given & {"final_model", "proxy_model", "transfer", "input_size"}
-    if settings.data.source is None or not settings.final.train or named or settings.transfer.weights != AUTO:
+    transfer = settings.transfer
+    # By values and not by what was given: a file of settings gives the usual ones too.
+    named = settings.names_network or transfer.mode is not None or transfer.input_size is not None
+    if settings.data.source is None or not settings.final.train or named or transfer.weights != AUTO:
         return settings
     picked = pick(settings.data.source, settings.engine.device, settings.network)
     display.line(picked.why)

@@ -67,7 +67,7 @@ def as_begun(settings: Settings, told: Settings, data: Data | None = None) -> Se
     if said is None:
         return settings
     begun: dict[str, Any] = {}
-    if not told.given & {"final_model", "proxy_model"}:
+    if not told.names_network:
         begun = {name: said.get(name) for name in ("final_model", "final_size") if name not in told.given}
     if said.get("weights", AUTO) is None and not told.given & {"weights", "transfer"}:
         begun["weights"] = Settings.recorded(said).transfer.weights

@@ -143,6 +143,11 @@ class Settings(Section):
             return self.final.model
         return "medium" if is_built_in(self.proxy.model) else self.proxy.model
 
+    @property
+    def names_network(self) -> bool:
+        """Whether a network is named for the search or the final training; the usual one is none."""
+        return "final_model" in self.given or self.proxy.model != DEFAULTS["proxy_model"]
+
     def weights_of(self, network: str) -> str:
         """What ``network`` starts from: ``none``, ``hub`` or a file."""
         if is_model_file(network):

@@ -104,7 +104,13 @@ def test_nothing_is_picked_where_it_was_said(
 
 @pytest.mark.parametrize(
     ("given", "size"),
-    [({}, 128), ({"final_size": 100}, 100), ({"budget": "6m"}, None), ({"weights": "auto"}, 128)],
+    [
+        ({}, 128),
+        ({"final_size": 100}, 100),
+        ({"budget": "6m"}, None),
+        ({"weights": "auto"}, 128),
+        ({"proxy_model": "small"}, 128),
+    ],
 )
 def test_what_was_picked_is_said_and_set(
     folder: Any,
