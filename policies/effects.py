@@ -186,14 +186,16 @@ def extremes(histogram: Histogram) -> NDArray[np.int64]:
     return np.stack((present.argmax(axis=-1), 255 - present[..., ::-1].argmax(axis=-1)), axis=-1)
 
 
-def fusable_groups(effects: Iterable[Effect], *, tables: bool = True) -> Iterator[list[Effect]]:
+def fusable_groups(
+    effects: Iterable[Effect], *, tables: bool = True, warps: bool = True
+) -> Iterator[list[Effect]]:
     """Split ``effects`` into groups of neighbours that one pass over the image can do.
 
-    Warps fuse, and so do tables unless ``tables`` is False; every other effect is a group of its own.
+    Warps fuse unless ``warps`` is False, and tables unless ``tables`` is; all else is a group of its own.
     """
     group: list[Effect] = []
     for effect in effects:
-        if group and not (_fuses(group[-1], effect) and (tables or isinstance(effect, Warp))):
+        if group and not (_fuses(group[-1], effect) and (warps if isinstance(effect, Warp) else tables)):
             yield group
             group = []
         group.append(effect)
@@ -223,6 +225,6 @@ def fuse_group(group: Sequence[Effect]) -> Step:
     return first
 
 
-def fuse(effects: Iterable[Effect]) -> tuple[Step, ...]:
+def fuse(effects: Iterable[Effect], *, warps: bool = True) -> tuple[Step, ...]:
     """Fuse neighbouring warps into one sampling and neighbouring tables into one look-up."""
-    return tuple(fuse_group(group) for group in fusable_groups(effects))
+    return tuple(fuse_group(group) for group in fusable_groups(effects, warps=warps))

@@ -131,8 +131,11 @@ class Planner:
     By that a backend finds the images that want the same work.
     """
 
-    def __init__(self, ranges: Ranges, size: Size, *, fuse_tables: bool = True) -> None:
-        self._ranges, self._size, self._fuse_tables = ranges, size, fuse_tables
+    def __init__(
+        self, ranges: Ranges, size: Size, *, fuse_tables: bool = True, fuse_warps: bool = True
+    ) -> None:
+        self._ranges, self._size = ranges, size
+        self._fuse_tables, self._fuse_warps = fuse_tables, fuse_warps
         self._decoded: dict[_Key, _Decoded] = {}
         self._effects: dict[_Key, Effect | None] = {}
         self._steps: dict[tuple[_Key, ...], Step] = {}
@@ -161,7 +164,7 @@ class Planner:
                     keys.append(key)
         steps = []
         begin = 0
-        for group in fusable_groups(effects, tables=self._fuse_tables):
+        for group in fusable_groups(effects, tables=self._fuse_tables, warps=self._fuse_warps):
             steps.append(self._step(group, keys[begin : begin + len(group)]))
             begin += len(group)
         result = tuple(steps)

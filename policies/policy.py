@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
+    StrictBool,
     StrictInt,
     ValidationError,
     field_validator,
+    model_serializer,
     model_validator,
 )
 
@@ -74,6 +77,9 @@ class Policy(BaseModel):
     border: Border = "fill"
     fill: tuple[StrictInt, StrictInt, StrictInt] = (0, 0, 0)
     """RGB of pixels that come from outside the image; grey images take the first."""
+    fuse_warps: StrictBool = True
+    """Warps in a row are one sampling, which keeps what a later one brings back; else each is its own, as in
+    torchvision."""
 
     @field_validator("magnitude")
     @classmethod
@@ -107,10 +113,18 @@ class Policy(BaseModel):
                     operation.check_limits(self.ranges)
         return self
 
+    @model_serializer(mode="wrap")
+    def _as_before_where_it_can(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # Hashes of plain policies, by which trainings are known again, are those of earlier versions.
+        written: dict[str, Any] = write(self)
+        if self.fuse_warps:
+            del written["fuse_warps"]
+        return written
+
     @property
     def sampling(self) -> Sampling:
         """How warps and patches meet pixels outside the image."""
-        return Sampling(self.interpolation, self.border, self.fill)
+        return Sampling(self.interpolation, self.border, self.fill, self.fuse_warps)
 
     def draw(self, count: int, rng: np.random.Generator) -> Draws:
         """Draw what happens to each of ``count`` images."""
@@ -149,13 +163,13 @@ class Policy(BaseModel):
     @property
     def is_plain(self) -> bool:
         """Whether it says nothing that the first version of policy files could not say."""
-        return all(isinstance(choice, str) for choice in self.operations)
+        return self.fuse_warps and all(isinstance(choice, str) for choice in self.operations)
 
     def apply(self, operations: Iterable[DrawnOperation], image: Image) -> Image:
         """``image``, uint8 (H, W, C), after ``operations`` in turn; the input is never changed."""
         size = Size(*image.shape[:2])
         effects = (effect_of(drawn, self.ranges, size) for drawn in operations)
-        steps = fuse(effect for effect in effects if effect is not None)
+        steps = fuse((effect for effect in effects if effect is not None), warps=self.fuse_warps)
         return run(steps, image, self.sampling)
 
     def augment(self, images: Images, rng: np.random.Generator) -> Images:

@@ -17,3 +17,5 @@ class Sampling:
     border: Border = "fill"
     fill: tuple[int, int, int] = (0, 0, 0)
     """RGB; grey images take the first."""
+    fuse_warps: bool = True
+    """Warps in a row are one sampling; else each is its own, and what leaves the image is lost."""

@@ -76,7 +76,9 @@ class Runner:
     def __init__(self, ranges: Ranges, shape: tuple[int, ...], sampling: Sampling, by_step: bool) -> None:
         height, width, channels = shape
         # Step by step, many images that want the same table are worth more than one look-up less.
-        self._planner = Planner(ranges, Size(height, width), fuse_tables=not by_step)
+        self._planner = Planner(
+            ranges, Size(height, width), fuse_tables=not by_step, fuse_warps=sampling.fuse_warps
+        )
         self._shape = Size(height, width), channels, sampling
         self.border = sampling.border
         self._prepared: dict[Step, PreparedStep] = {}

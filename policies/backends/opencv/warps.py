@@ -22,6 +22,7 @@ from augsearch.policies.backends.opencv.prepared import (
 )
 from augsearch.policies.effects import Size, Warp
 from augsearch.policies.errors import UserError
+from augsearch.policies.nearest import read_rows
 from augsearch.policies.sampling import Sampling
 
 MIN_BLOCK = 8
@@ -57,13 +58,9 @@ def prepare_warp(warp: Warp, size: Size, channels: int, sampling: Sampling) -> P
         UserError: a side is longer than OpenCV can count.
     """
     height, width = size
-    # The matrix speaks of pixels from the centre, OpenCV of pixel indices from the top left.
-    centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
-    (a, b, c), (d, e, f), (g, h, _) = warp.matrix.tolist()
+    x, y, seen = read_rows(warp.matrix, size, nearest=sampling.interpolation == "nearest")
     fill = sampling.fill[:channels]
-    if g == 0 and h == 0:
-        x = (a, b, c + centre_x - a * centre_x - b * centre_y)
-        y = (d, e, f + centre_y - d * centre_x - e * centre_y)
+    if seen[0] == seen[1] == 0:
         copies = _mirror_and_shift(x, y, size)
         if copies is None and sampling.interpolation == "nearest":
             copies = _shear(x, y, size)
@@ -73,9 +70,7 @@ def prepare_warp(warp: Warp, size: Size, channels: int, sampling: Sampling) -> P
         matrix = np.array((x, y))
     else:
         function = cv2.warpPerspective
-        to_centre = np.array(((1, 0, -centre_x), (0, 1, -centre_y), (0, 0, 1)))
-        from_centre = np.array(((1, 0, centre_x), (0, 1, centre_y), (0, 0, 1)))
-        matrix = from_centre @ warp.matrix @ to_centre
+        matrix = np.array((x, y, seen))
     if max(size) > LONGEST_SIDE:
         raise UserError(
             f"an image of {height} × {width} pixels is too long to be warped: OpenCV takes sides up to "

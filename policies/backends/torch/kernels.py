@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from augsearch.policies.effects import TRUNCATING_OFFSET, Colour, Kernel, Patch, Size, Tables, Warp
+from augsearch.policies.nearest import read_rows
 from augsearch.policies.sampling import Sampling
 
 OFFSET_BEFORE_TRUNCATION = 0.5 + TRUNCATING_OFFSET
@@ -93,13 +94,8 @@ class Geometry:
 
     def warp(self, group: StepGroup[Warp]) -> PreparedGroup:
         """Read each pixel where its image's warp says."""
-        matrices = group.per_image(lambda warp: warp.matrix)
-        # From pixels from the centre, as in effects.py, to pixels from the top left.
-        centre_x, centre_y = (self._size.width - 1) / 2, (self._size.height - 1) / 2
-        matrices[:, :2] += np.array([[centre_x], [centre_y]]) * matrices[:, 2:]
-        matrices[:, :, 2] -= matrices[:, :, 0] * centre_x
-        matrices[:, :, 2] -= matrices[:, :, 1] * centre_y
         bilinear = self._sampling.interpolation == "bilinear"
+        matrices = group.per_image(lambda warp: read_rows(warp.matrix, self._size, nearest=not bilinear))
         if bilinear:
             self._normalize(matrices)
         if (matrices[:, 2] == (0, 0, 1)).all():

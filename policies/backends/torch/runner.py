@@ -49,7 +49,7 @@ class _Runner:
         self, ranges: Ranges, size: Size, channels: int, sampling: Sampling, device: torch.device
     ) -> None:
         # Many images that want the same table are worth more than one look-up less.
-        self._planner = Planner(ranges, size, fuse_tables=False)
+        self._planner = Planner(ranges, size, fuse_tables=False, fuse_warps=sampling.fuse_warps)
         self._size, self._channels, self._device = size, channels, device
         self._geometry = Geometry(size, channels, sampling, device)
         self._tables = TableStore(channels, device)
