@@ -263,16 +263,19 @@ def _read_rand(text: str, near: list[Difference]) -> dict[str, Any]:
 
 def _stand_in(policy: Policy, name: str, magnitude: int, negative: bool) -> ImageChange | None:
     from PIL import Image
-    from timm.data.auto_augment import AugmentOp
+    from timm.data import auto_augment
 
     resample = {"nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR}[
         policy.interpolation
     ]
     hparams = {"interpolation": resample, "img_mean": policy.fill}
-    operation = AugmentOp(NAMES[name], prob=1.0, magnitude=_level(magnitude), hparams=hparams)
+    library: Any = auto_augment  # without types
+    operation = library.AugmentOp(NAMES[name], prob=1.0, magnitude=_level(magnitude), hparams=hparams)
 
     def change(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        arguments = operation.level_fn(operation.magnitude, hparams) if operation.level_fn else ()
+        arguments: tuple[float, ...] = (
+            operation.level_fn(operation.magnitude, hparams) if operation.level_fn else ()
+        )
         if OPERATIONS[name].signed:  # timm draws the sign; a factor lies around 1
             (value,) = arguments
             around = 1 if name in ("color", "contrast", "brightness", "sharpness") else 0

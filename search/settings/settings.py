@@ -21,6 +21,7 @@ from augsearch.search.settings.sections import (
     EngineSettings,
     FinalSettings,
     Flat,
+    GivenBaseline,
     ProxySettings,
     SearchSettings,
     Section,
@@ -167,6 +168,7 @@ class Settings(Section):
             teacher_view=self.teacher.view if self.with_teacher else None,
             transfer="search" if searched else self.transfer_of(self.proxy.model),
             semi=self._semi_space if self.unlabeled.wanted else None,
+            given=tuple((one.name, one.policy) for one in self.search.baselines),
         )
 
     @property
@@ -237,6 +239,7 @@ class Settings(Section):
     def recorded(cls, said: Mapping[str, Any]) -> Settings:
         """Settings that a study recorded, unchecked: what they name may be gone, and fields come and go."""
         plain = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
+        plain["baseline"] = tuple(map(GivenBaseline.model_validate, plain.get("baseline", ())))
         return cls().changed(**{name: value for name, value in plain.items() if name in FLAT})
 
     def changed(self, **values: Any) -> Settings:
