@@ -82,6 +82,8 @@ def _flag(name: str, value: Any) -> str:
         value = redacted(value)
     if isinstance(value, bool):
         return f" --{flag}" if value else f" --no-{flag}"
+    if name == "baseline":
+        return "".join(f" --{flag} {shlex.quote(one.file)}" for one in value)
     if isinstance(value, tuple):
         value = next((known for known, names in OPERATION_SETS.items() if names == value), ",".join(value))
     return f" --{flag} {shell_word(str(value))}"

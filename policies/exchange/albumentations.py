@@ -24,7 +24,7 @@ from augsearch.policies.exchange.albumentations_nodes import (
     one_of,
 )
 from augsearch.policies.exchange.albumentations_read import read
-from augsearch.policies.exchange.form import Difference, Form, ImageChange, Written, operation_names
+from augsearch.policies.exchange.form import FIELDS, Difference, Form, ImageChange, Written, operation_names
 from augsearch.policies.policy import CROP_MAGNITUDE, Policy
 from augsearch.policies.registry import OPERATIONS
 
@@ -49,7 +49,7 @@ def _write(policy: Policy) -> Written:
     notes = ["each library warns of arguments that only the other has; both read their own"]
     if any(OPERATIONS[name].kind == "warp" for name in used):
         notes.append("of warps, pixels between two may be the neighbour's, and shifts a pixel more or less")
-    if policy.num_ops > 1:
+    if policy.num_ops > 1 and policy.fuse_warps:
         notes.append("two warps in a row are done one by one, where augsearch joins them into one")
     return Written(_dumped(whole), tuple(near), tuple(notes))
 
@@ -125,7 +125,7 @@ FORM = Form(
     name="albumentations",
     suffix=".albumentations.json",
     content="JSON for albumentations.load, 2.0.8 or AlbumentationsX",
-    says=frozenset(Policy.model_fields),
+    says=FIELDS,
     write=_write,
     head=_head,
     recognises=_recognises,

@@ -21,6 +21,14 @@ if TYPE_CHECKING:
     from augsearch.policies.document import PolicyFile
     from augsearch.policies.policy import Policy
 
+FIELDS = frozenset(
+    {
+        *("num_ops", "magnitude", "ranges", "operations", "mixing", "interpolation", "border", "fill"),
+        *("crop", "flip_horizontal", "flip_vertical", "quarter_turns", "fuse_warps"),
+    }
+)
+"""What forms know of a policy so far. Spelled out: a field that comes later is not said by itself."""
+
 ImageChange = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 """Changes an image, uint8 (H, W, 3), RGB."""
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from augsearch.policies.errors import UserError, explain
 from augsearch.policies.exchange.form import (
+    FIELDS,
     Difference,
     Form,
     ImageChange,
@@ -270,17 +271,17 @@ def _read_rand(text: str, near: list[Difference]) -> dict[str, Any]:
 
 def _stand_in(policy: Policy, name: str, magnitude: int, negative: bool) -> ImageChange | None:
     from PIL import Image
-    from timm.data.auto_augment import AugmentOp
+    from timm.data import auto_augment
 
     resample = {"nearest": Image.Resampling.NEAREST, "bilinear": Image.Resampling.BILINEAR}[
         policy.interpolation
     ]
     hparams = {"interpolation": resample, "img_mean": policy.fill}
-    make: Any = AugmentOp  # untyped
-    operation = make(NAMES[name], prob=1.0, magnitude=_level(magnitude), hparams=hparams)
+    library: Any = auto_augment  # without types
+    operation = library.AugmentOp(NAMES[name], prob=1.0, magnitude=_level(magnitude), hparams=hparams)
 
     def change(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        arguments: tuple[Any, ...] = (
+        arguments: tuple[float, ...] = (
             operation.level_fn(operation.magnitude, hparams) if operation.level_fn else ()
         )
         if OPERATIONS[name].signed:  # timm draws the sign; a factor lies around 1
@@ -298,7 +299,7 @@ FORM = Form(
     name="timm",
     suffix=".timm.txt",
     content="the flags of timm's train.py",
-    says=frozenset(Policy.model_fields),
+    says=FIELDS,
     write=_write,
     head=_head,
     recognises=_recognises,

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from augsearch.policies.errors import UserError, explain
 from augsearch.policies.exchange.code import assembled, code_of, settings_of, template
-from augsearch.policies.exchange.form import Form, Read, Written, operation_names
+from augsearch.policies.exchange.form import FIELDS, Form, Read, Written, operation_names
 from augsearch.policies.mixing import Mixing
 from augsearch.policies.policy import Policy
 from augsearch.policies.registry import OPERATIONS, Operation, Ranges
@@ -18,7 +18,7 @@ TEMPLATE = "torchvision_module.txt"
 BASIC = ("crop", "flip_horizontal", "flip_vertical", "quarter_turns")
 TURNS = {"rotate_90", "rotate_180", "rotate_270"}
 FACES = {"train_transform", "val_transform", "mixing"}
-PLAIN = ("NUM_OPS", "MAGNITUDE", "RANGES", "INTERPOLATION", "BORDER", "FILL", "MIXING")
+PLAIN = ("NUM_OPS", "MAGNITUDE", "RANGES", "INTERPOLATION", "BORDER", "FILL", "MIXING", "FUSE_WARPS")
 SETTINGS = {*PLAIN, "OPERATIONS", "BASIC"}
 
 WARPS_IN_A_ROW = (
@@ -40,7 +40,7 @@ def _notes(policy: Policy) -> tuple[str, ...]:
     drawn = [name for name in operation_names(policy) if OPERATIONS[name].kind == "warp"]
     most = sum(getattr(policy, name) > 0 for name in BASIC) + (policy.num_ops if drawn else 0)
     notes = [TIES] if drawn else []
-    if most > 1:
+    if most > 1 and policy.fuse_warps:
         notes.append(WARPS_IN_A_ROW)
     if policy.mixing is not None:
         notes.append("images are mixed with their neighbours in the batch, so the loader must shuffle")
@@ -63,6 +63,7 @@ def _settings(policy: Policy) -> str:
             f"INTERPOLATION = {_value(policy.interpolation)}",
             f"BORDER = {_value(policy.border)}",
             f"FILL = {_value(policy.fill)}",
+            f"FUSE_WARPS = {policy.fuse_warps}  # for augsearch import alone: warps are done one by one here",
         )
     )
 
@@ -153,7 +154,7 @@ FORM = Form(
     name="torchvision",
     suffix=".py",
     content="a Python module on torchvision.transforms.v2",
-    says=frozenset(Policy.model_fields),
+    says=FIELDS,
     write=_write,
     head=_head,
     recognises=_recognises,

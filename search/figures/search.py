@@ -83,6 +83,8 @@ def importance_shares(study: optuna.Study) -> dict[str, float]:
     Empty where too few trials say anything. PED-ANOVA (Watanabe, Bansal and Hutter 2023, arXiv:2304.10255).
     """
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    # A policy of a user's own may have no parameters.
+    trials = [trial for trial in trials if "num_ops" in trial.params]
     # Choices that only some trials make (the α of CutMix, say) rest on too few of them to be shown.
     common = set.intersection(*(set(trial.params) for trial in trials)) if trials else set()
     try:

@@ -60,6 +60,7 @@ def _named_where_set(settings: Settings, data: Data) -> dict[str, str]:
         "scored": _scored_where_fewer(data.workspace),
         "rare classes": _rare_in_words(settings),
         "class balance": settings.space.class_balance,
+        "baselines": _baselines_in_words(settings),
         "validation": data.target.fingerprint[:12] if data.target else None,
         # Until there was one for each fold, it was trained once, on the whole training part.
         "trained teacher": "of each fold" if _trains_teacher(data.workspace) else None,
@@ -78,6 +79,12 @@ def _scored_where_fewer(workspace: Workspace) -> str | None:
 def _rare_in_words(settings: Settings) -> str | None:
     least = settings.data.min_per_class
     return None if least is None else f"{settings.data.rare_classes or 'drop'} below {least} images"
+
+
+def _baselines_in_words(settings: Settings) -> str | None:
+    """The policies given to be measured against, by name and content."""
+    given = settings.search.baselines
+    return ", ".join(f"{one.name} {digest(one.policy.model_dump(mode='json'))[:6]}" for one in given) or None
 
 
 def _trains_teacher(workspace: Workspace) -> bool:

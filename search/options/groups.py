@@ -114,6 +114,14 @@ def search_options() -> list[Decorator]:
             "--operations",
             help="To search over: randaugment, wide, colour, geometry or NAME,NAME,…  [randaugment]",
         ),
+        option(
+            SEARCH,
+            "--baseline",
+            type=EXISTING,
+            multiple=True,
+            callback=lambda context, parameter, files: files or None,
+            help="A policy file to measure against too; repeatable.",
+        ),
         option(SEARCH, "--folds", type=click.INT, help="Most folds a candidate is trained on. [6]"),
         option(
             SEARCH, "--metric", type=Registered(metrics), help="What to compare candidates by. [accuracy]"

@@ -71,6 +71,8 @@ class Proposals:
 
 def _start(trials: list[FrozenTrial]) -> FrozenTrial | None:
     """Where a step begins: at the best trial that ran all its folds, until then at the baselines in turn."""
+    # A policy of a user's own may have no parameters to step from.
+    trials = [trial for trial in trials if "num_ops" in trial.params]
     whole = [trial for trial in trials if trial.state is TrialState.COMPLETE]
     if whole:
         return max(whole, key=lambda trial: -math.inf if trial.value is None else trial.value)

@@ -86,6 +86,9 @@ def with_its_trials(settings: Settings, data: Data) -> Settings:
     space = space_of(study, settings.space) if study else settings.space
     if space.edition == 1 and settings.seconds is None and "trials" not in settings.given:
         settings = settings.changed(trials=TRIALS_OF_FIRST)
+    elif settings.search.baselines and settings.seconds is None and "trials" not in settings.given:
+        # As many candidates as without baselines of one's own.
+        settings = settings.changed(trials=settings.search.trials + len(settings.search.baselines))
     trials, needed = settings.search.trials, len(space.baselines)
     if trials < needed:
         raise UserError(f"trials must be at least {needed}, the baselines, got {trials}")

@@ -76,5 +76,5 @@ def show_settings(settings: Settings) -> str:
                 said[field] = value if value == "none" else duration_flag(value)
             else:
                 said[field] = value
-        texts.append((f"[{name}]\n" if name else "") + tomli_w.dumps(said) + comments)
+        texts.append(tomli_w.dumps({name: said} if name else said) + comments)
     return "\n".join(texts)

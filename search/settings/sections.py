@@ -7,9 +7,17 @@ import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator
 
-from augsearch.policies import OPERATION_SETS, OPERATIONS, RANDAUGMENT, Transfer, UserError
+from augsearch.policies import (
+    OPERATION_SETS,
+    OPERATIONS,
+    RANDAUGMENT,
+    Policy,
+    Transfer,
+    UserError,
+    read_policy,
+)
 from augsearch.search.space.space import BASELINE_POLICIES, TECHNIQUES
 from augsearch.trainers.data.form import Fit, Form, Layout, Reading
 from augsearch.trainers.data.written import check_expression, colour_of, range_of
@@ -88,6 +96,13 @@ def _unknown_operation(name: str) -> str:
     return f"unknown operation {name!r}; known are {known}"
 
 
+def _baseline_of(file: str | Path) -> GivenBaseline:
+    try:
+        return GivenBaseline(name=Path(file).stem, file=str(file), policy=read_policy(file).policy)
+    except UserError as error:
+        raise ValueError(str(error)) from None
+
+
 class DataSettings(Section):
     """Which images, and how they are divided."""
 
@@ -158,6 +173,24 @@ class DataSettings(Section):
         return Form(layout=Layout(**{name: getattr(self, name) for name in names}), reading=reading)
 
 
+class GivenBaseline(Section):
+    """A policy of the user's own to be measured against; it stays whatever becomes of its file."""
+
+    name: str
+    """The file's, without its suffix."""
+    file: str
+    """Where it was read."""
+    policy: Policy
+
+    def __str__(self) -> str:
+        return self.file
+
+    @field_serializer("policy")
+    def _without_null(self, policy: Policy) -> dict[str, Any]:
+        """TOML has none."""
+        return policy.model_dump(mode="json", exclude_none=True)
+
+
 class SearchSettings(Section):
     """How the search goes about it."""
 
@@ -172,8 +205,29 @@ class SearchSettings(Section):
     """Those that are searched over: names, and names of sets."""
     class_balance: Literal["none", "loss", "sampling", "logit-adjustment", "search"] = "none"
     """What is done for rare classes."""
+    baselines: Annotated[tuple[GivenBaseline, ...], Flat("baseline")] = ()
+    """Policies to be measured against beside the usual ones: policy files, or what was read from them."""
     timeout: Positive | None = None
     """Seconds after which no more trials begin; None: no limit."""
+
+    @field_validator("baselines", mode="before")
+    @classmethod
+    def _baselines_read(cls, given: Any) -> Any:
+        """The policies of files that are named by their paths."""
+        files = (given,) if isinstance(given, str | Path) else given
+        if not isinstance(files, list | tuple):
+            return given
+        return tuple(_baseline_of(one) if isinstance(one, str | Path) else one for one in files)
+
+    @field_validator("baselines")
+    @classmethod
+    def _baselines_told_apart(cls, given: tuple[GivenBaseline, ...]) -> tuple[GivenBaseline, ...]:
+        names = [*BASELINE_POLICIES]
+        for one in given:
+            if one.name in names:
+                raise ValueError(f"there is a baseline {one.name!r} already; give the file another name")
+            names.append(one.name)
+        return given
 
     @field_validator("sampler", mode="before")
     @classmethod

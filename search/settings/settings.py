@@ -23,6 +23,7 @@ from augsearch.search.settings.sections import (
     EngineSettings,
     FinalSettings,
     Flat,
+    GivenBaseline,
     ProxySettings,
     SearchSettings,
     Section,
@@ -192,6 +193,7 @@ class Settings(Section):
             transfer="search" if searched else self.transfer_of(self.proxy.model),
             semi=self._semi_space if self.unlabeled.wanted else None,
             class_balance=None if self.search.class_balance == "none" else self.search.class_balance,
+            given=tuple((one.name, one.policy) for one in self.search.baselines),
         )
 
     @property
@@ -268,6 +270,7 @@ class Settings(Section):
         Addresses that were recorded without their password are as by default.
         """
         plain = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
+        plain["baseline"] = tuple(map(GivenBaseline.model_validate, plain.get("baseline", ())))
         if said.get("weights", AUTO) is None:
             plain["weights"] = _weights_then(said)
         useless = {name for name in ADDRESSES if is_redacted(str(plain.get(name)))}

@@ -6,15 +6,19 @@ from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
-from augsearch.policies import Policy, Semi
+from augsearch.policies import Semi
 from augsearch.search.space.dimension import Dimension
-from augsearch.search.space.dimensions import dimensions, policy_dimensions
+from augsearch.search.space.dimensions import dimensions
 from augsearch.search.space.space import Baseline, SemiSpace, Space, fields_of
+from augsearch.search.space.suggest import can_propose, policy_params
 
 
 def baseline_params(baseline: Baseline, space: Space) -> dict[str, Any]:
-    """The trial parameters by which ``suggest`` proposes ``baseline``: no teacher, and all layers learn."""
-    params = _policy_params(baseline.policy, space)
+    """The trial parameters by which ``suggest`` proposes ``baseline``: no teacher, and all layers learn.
+
+    Without those of its policy where that is none that the search could propose.
+    """
+    params = policy_params(baseline.policy, space) if can_propose(baseline.policy, space) else {}
     if space.teacher_view:
         params |= _default_params(dimensions("distillation"))
     if space.transfer == "search":
@@ -23,14 +27,6 @@ def baseline_params(baseline: Baseline, space: Space) -> dict[str, Any]:
         params |= _default_params(dimensions("balance"))
     if space.semi:
         params |= semi_params(baseline.semi, space.semi) if baseline.semi else {"semi": "none"}
-    return params
-
-
-def _policy_params(policy: Policy, space: Space) -> dict[str, Any]:
-    params: dict[str, Any] = {}
-    for dimension in policy_dimensions(space):
-        if dimension.applies(params):
-            params[dimension.name] = dimension.landing.value(policy)
     return params
 
 

@@ -78,6 +78,8 @@ class Space:
     """What is done for rare classes: always so, or searched; None: nothing."""
     edition: int = EDITION
     """Which baselines and dimensions there are."""
+    given: tuple[tuple[str, Policy], ...] = ()
+    """Policies of the user's own to be measured against, by name."""
     mean: tuple[int, int, int] = GREY
     """The mean colour of the data's training images, with which borders may be filled."""
 
@@ -89,7 +91,8 @@ class Space:
         the technique is searched, all policies on the labels alone, and one under each technique.
         """
         names = _OF_FIRST if self.edition == 1 else list(BASELINE_POLICIES)
-        alone = {name: Baseline(BASELINE_POLICIES[name]) for name in names}
+        policies = {name: BASELINE_POLICIES[name] for name in names} | dict(self.given)
+        alone = {name: Baseline(policy) for name, policy in policies.items()}
         if self.semi is None:
             return alone
         usual_policy = "RandAugment (2, 9)" if self.edition == 1 else USUAL
@@ -102,7 +105,7 @@ class Space:
                 if not semi.asks_teacher
             }
         (semi,) = usual.values()
-        return {name: Baseline(BASELINE_POLICIES[name], semi) for name in names} | {
+        return {name: Baseline(policy, semi) for name, policy in policies.items()} | {
             f"{usual_policy}, labels alone": alone[usual_policy]
         }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -34,7 +35,10 @@ def suggest(trial: BaseTrial, space: Space) -> Candidate:
         # Not a policy that this search could propose: the sampler must not take its score for that of the
         # few operations which are searched, so the trial gets no parameters for them.
         operations = ()
-    policy = _suggest_policy(trial, space, operations)
+    if baseline is not None and not can_propose(baseline.policy, space):
+        policy = baseline.policy
+    else:
+        policy = _suggest_policy(trial, space, operations)
     distillation = _suggest_distillation(trial, space.teacher_view) if space.teacher_view else None
     transfer = _suggest_transfer(trial) if space.transfer == "search" else space.transfer
     semi = None
@@ -50,6 +54,33 @@ def suggest(trial: BaseTrial, space: Space) -> Candidate:
         semi=semi,
         class_balance=_suggest_balance(trial, space),
     )
+
+
+def policy_params(policy: Policy, space: Space) -> dict[str, Any]:
+    """The parameters of a policy, by the names of its dimensions."""
+    params: dict[str, Any] = {}
+    for dimension in policy_dimensions(space):
+        if dimension.applies(params):
+            params[dimension.name] = dimension.landing.value(policy)
+    return params
+
+
+def can_propose(policy: Policy, space: Space) -> bool:
+    """Whether a policy has parameters; one of a user's own may have values that its dimensions don't have.
+
+    Of the usual baselines all have some, but for operations that are not searched.
+    """
+    from optuna.trial import FixedTrial
+
+    if policy not in [given for _, given in space.given]:
+        return True
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # Optuna warns of a value that is out of a dimension's range
+            trial = FixedTrial(policy_params(policy, space))
+            return _suggest_policy(trial, space, space.operations) == policy
+    except (ValueError, KeyError, TypeError, UserWarning):
+        return False
 
 
 def _suggest_policy(trial: BaseTrial, space: Space, operations: tuple[str, ...], prefix: str = "") -> Policy:

@@ -197,7 +197,18 @@ def test_ui_serves_the_runs(workplace: Path) -> None:
 
 
 COMMANDS = [
-    *("run", "compare", "check-proxy", "export", "report", "ablate", "train", "predict", "export-model"),
+    *(
+        "run",
+        "compare",
+        "check-proxy",
+        "export",
+        "import",
+        "report",
+        "ablate",
+        "train",
+        "predict",
+        "export-model",
+    ),
     *("preview", "operations", "ui"),
 ]
 
@@ -217,7 +228,7 @@ def test_every_command_and_option_has_help_and_every_command_an_example(name: st
 
 HEAVY = ("numpy", "cv2", "torch", "optuna", "mlflow", "rich", "pydantic", "matplotlib")
 REGISTRIES_NEED = ("numpy", "cv2", "pydantic")
-"""What is imported to list metrics and techniques by name, as the help of some commands does."""
+"""What is imported to list metrics, techniques and forms by name, as the help of some commands does."""
 
 
 @pytest.mark.parametrize(
@@ -225,10 +236,10 @@ REGISTRIES_NEED = ("numpy", "cv2", "pydantic")
     [
         (("--help",), ()),
         (("--version",), ()),
-        *(((name, "--help"), ()) for name in ("predict", "operations", "export", "export-model", "ui")),
+        *(((name, "--help"), ()) for name in ("predict", "operations", "import", "export-model", "ui")),
         *(
             ((name, "--help"), REGISTRIES_NEED)
-            for name in ("run", "train", "compare", "check-proxy", "ablate")
+            for name in ("run", "train", "compare", "check-proxy", "ablate", "export")
         ),
     ],
 )
