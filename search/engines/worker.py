@@ -107,12 +107,15 @@ class Worker:
 
 
 def memory_of(process: int | None) -> int:
-    """Bytes of memory that a process holds now; 0 where that can't be known."""
+    """Bytes of memory that a process holds now and shares with nobody; 0 where that can't be known.
+
+    Images and libraries are mapped: all workers have the same, and the system takes them back when it must.
+    """
     try:
-        resident = Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1]
-    except (OSError, IndexError):
+        _, resident, shared, *_ = Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()
+    except (OSError, ValueError):
         return 0
-    return int(resident) * os.sysconf("SC_PAGE_SIZE")
+    return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _work(pipe: Connection) -> None:
