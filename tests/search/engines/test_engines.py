@@ -85,10 +85,10 @@ def patiently(engine: Engine, function: Callable[..., Any], *arguments: Any) -> 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="this system tells no process's memory")
 def test_a_task_that_overruns_its_memory_is_stopped() -> None:
-    engine = LocalEngine(workers=1, time_limit=LONG, memory_limit=2**31)
+    engine = LocalEngine(workers=1, time_limit=LONG, memory_limit=2**30)
     try:
-        with pytest.raises(OverLimitError, match="more memory than 2 GiB"):
-            engine.submit(exec, "import time; filled = bytearray(3 << 30); time.sleep(600)").result(LONG)
+        with pytest.raises(OverLimitError, match="more memory than 1 GiB"):
+            engine.submit(exec, "import time; filled = bytearray(3 << 29); time.sleep(600)").result(LONG)
         assert engine.submit(abs, -5).result(LONG) == 5
     finally:
         engine.close()

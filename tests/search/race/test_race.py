@@ -22,7 +22,7 @@ from augsearch.search.engines.local import LocalEngine
 from augsearch.search.inputs.identity import identity_of
 from augsearch.search.inputs.prepare import open_data
 from augsearch.search.inputs.run_data import Data
-from augsearch.search.race.race import Race
+from augsearch.search.race.race import FoldDone, Race
 from augsearch.search.settings.sections import Pruner
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import BASELINE_POLICIES
@@ -285,3 +285,20 @@ def test_any_number_of_workers_gives_a_fold_the_same_score(stripes: str) -> None
     finally:
         several.close()
     assert parallel == inline
+
+
+def test_workers_killed_in_the_middle_of_a_race_change_nothing(stripes: str) -> None:
+    settings = quick(stripes, trials=6, teacher="none", folds=2)
+    undisturbed = table(race(settings, "a.db"))
+    engine = LocalEngine(workers=2, time_limit=600)
+    study, data = opened(settings, "b.db")
+    try:
+        for number, event in enumerate(Race(study, engine, data.workspace, settings)):
+            # All workers: the one that has just told its result waits, another is at its fold.
+            if isinstance(event, FoldDone) and number in (8, 14):
+                for worker in list(engine._workers):
+                    worker.end()
+    finally:
+        engine.close()
+    assert table(study) == undisturbed
+    assert {trial.state for trial in study.trials} == {TrialState.COMPLETE}

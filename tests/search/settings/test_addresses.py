@@ -5,11 +5,13 @@ from __future__ import annotations
 import tomllib
 
 import pytest
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from augsearch.policies import UserError
 from augsearch.search import command_lines
+from augsearch.search.cli import main
 from augsearch.search.report.facts import changed_settings
 from augsearch.search.settings.addresses import is_redacted, redacted
 from augsearch.search.settings.files import load_settings, show_settings
@@ -68,3 +70,26 @@ def test_settings_are_told_without_passwords_wherever_they_go(monkeypatch: pytes
 
 def test_settings_files_may_name_them_and_flags_come_first() -> None:
     assert load_settings(None, {"storage": STORAGE}).tracking.storage == STORAGE
+
+
+@pytest.mark.parametrize(
+    ("variable", "address", "command"),
+    [
+        ("AUGSEARCH_STORAGE", f"nosuch://me:{SECRET}@host/db", ["export", "s"]),
+        ("AUGSEARCH_STORAGE", f"nosuch://me:{SECRET}@host/db", ["report", "s"]),
+        ("AUGSEARCH_STORAGE", f"nosuch://me:{SECRET}@host/db", ["ablate", "s"]),
+        ("MLFLOW_TRACKING_URI", f"sqlite:///gone.db?password={SECRET}", ["ui"]),
+    ],
+)
+def test_the_environment_is_heeded_and_told_without_its_password(
+    variable: str, address: str, command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, address)
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 2
+    assert redacted(address) in done.stderr
+    assert SECRET not in done.output + done.stderr
+    # What is given with the command comes first.
+    flag = "--storage" if variable == "AUGSEARCH_STORAGE" else "--tracking-uri"
+    said = CliRunner().invoke(main, [*command, flag, "sqlite:///other.db"]).stderr
+    assert "other.db" in said or "no study 's'" in said
