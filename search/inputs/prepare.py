@@ -22,6 +22,7 @@ from augsearch.search.inputs.unlabeled import (
 from augsearch.search.settings.sections import HOME, TRACKED, DataSettings
 from augsearch.search.settings.settings import Settings
 from augsearch.trainers.data.dataset import SMALL_SIDE, ImageData
+from augsearch.trainers.data.groups import groups_in_words, with_groups
 from augsearch.trainers.data.images import open_images
 from augsearch.trainers.data.rare_classes import OTHER, without_rare_classes
 from augsearch.trainers.data.splits import Splits, split
@@ -54,7 +55,12 @@ def open_data(settings: Settings, display: Display, *, searched: bool = True) ->
     """
     images = _opened(settings, display)
     splits = split(
-        images.labels, images.given, classes=images.classes, seed=settings.seed, limit=settings.data.limit
+        images.labels,
+        images.given,
+        classes=images.classes,
+        seed=settings.seed,
+        limit=settings.data.limit,
+        groups=images.groups,
     )
     teacher = _teacher(settings)
     target, about_target = find_target(settings.data, images, splits, settings.seed, display) or (None, "")
@@ -91,7 +97,10 @@ def _opened(settings: Settings, display: Display) -> ImageData:
         )
     for line in (*images.notes, *(f"skipped {skipped}" for skipped in images.skipped)):
         display.line(line)
-    return _without_rare(images, settings.data, display)
+    grouped = with_groups(images, settings.data.group_by)
+    if grouped.groups is not None:
+        display.line(groups_in_words(grouped))
+    return _without_rare(grouped, settings.data, display)
 
 
 def _without_rare(images: ImageData, data: DataSettings, display: Display) -> ImageData:
@@ -212,6 +221,7 @@ def _workspace_key(
             *(images.fingerprint, splits.digests(), by_content(proxy.model_dump(exclude=left_out))),
             *([unlabeled.fingerprint] if unlabeled else []),
             *([target.fingerprint] if target else []),
+            *([images.groups.tolist()] if images.groups is not None else []),
         ]
     )
 
