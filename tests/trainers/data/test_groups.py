@@ -16,7 +16,7 @@ from augsearch.trainers.data.dataset import ImageData, Split, load_cache
 from augsearch.trainers.data.groups import by_path, groups_in_words, with_groups
 from augsearch.trainers.data.images import image_paths, open_images
 from augsearch.trainers.data.rare_classes import without_rare_classes
-from augsearch.trainers.data.splits import cross_fitted, split
+from augsearch.trainers.data.splits import Splits, cross_fitted, split
 
 PARTS = ("train", "validation", "confirmation", "test")
 
@@ -171,3 +171,18 @@ def test_groups_stay_when_rare_classes_are_left_out(tmp_path: Path) -> None:
     kept, _ = without_rare_classes(with_groups(data, r"_(\d)"), 2, merge=False)
     assert kept.groups is not None
     assert kept.groups.tolist() == [0, 1, 0, 1, 0, 1, 0, 1, 0]
+
+
+def test_a_planted_leak_flatters_without_groups_and_not_with_them() -> None:
+    """Noisy copies of originals whose labels say nothing: their neighbours are known, and nothing else."""
+    rng = np.random.default_rng(0)
+    labels, groups = np.repeat(np.arange(80) % 2, 6), np.repeat(np.arange(80), 6)
+    pixels = rng.normal(size=(80, 32))[groups] + 0.1 * rng.normal(size=(480, 32))
+    given_as = np.zeros(480, np.int8)
+
+    def accuracy(parts: Splits) -> float:
+        distances = ((pixels[parts.test][:, np.newaxis] - pixels[parts.train]) ** 2).sum(axis=-1)
+        return float((labels[parts.train][distances.argmin(axis=1)] == labels[parts.test]).mean())
+
+    assert accuracy(split(labels, given_as, classes="ab", seed=0)) > 0.9
+    assert accuracy(split(labels, given_as, classes="ab", seed=0, groups=groups)) < 0.75
