@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
 from augsearch.search.options.command import Command
-from augsearch.search.options.groups import EXISTING
+from augsearch.search.options.groups import EXISTING, form_options
+from augsearch.search.options.lists import with_options
 
 PLACE = 80
 """Where the command stands in the list of all."""
@@ -21,7 +24,8 @@ PLACE = 80
 )
 @click.option("--image-size", type=click.INT, help="Side in pixels. [the images', at most 64]")
 @click.option("--seed", type=click.INT, default=0, show_default=True, help="Of the augmentations shown.")
-def command(policy_file: Path, data: str | None, output: Path, image_size: int | None, seed: int) -> None:
+@partial(with_options, form_options())
+def command(policy_file: Path, output: Path, seed: int, **flags: Any) -> None:
     """Draw what a policy does to images of DATA: originals, augmentations, the operations under each.
 
     \b
@@ -29,5 +33,6 @@ def command(policy_file: Path, data: str | None, output: Path, image_size: int |
       augsearch preview policy.json photos/ -o sheet.png
     """
     from augsearch.search.pipelines.preview import draw_preview
+    from augsearch.search.settings.files import load_settings
 
-    click.echo(draw_preview(policy_file, data, output, image_size, seed))
+    click.echo(draw_preview(policy_file, load_settings(None, flags).data, output, seed))

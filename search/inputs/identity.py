@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from augsearch.policies import Transfer
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.settings.settings import Settings
-from augsearch.trainers.system.hashing import content_of, digest
+from augsearch.trainers.system.hashing import content_of, digest, hex_hash
 from augsearch.trainers.workspace.folder import Workspace
 from augsearch.trainers.workspace.folds import most_scored
 
@@ -61,6 +61,7 @@ def _named_where_set(settings: Settings, data: Data) -> dict[str, str]:
         "rare classes": _rare_in_words(settings),
         "class balance": settings.space.class_balance,
         "baselines": _baselines_in_words(settings),
+        "groups": _groups_of(data),
         "validation": data.target.fingerprint[:12] if data.target else None,
         # Until there was one for each fold, it was trained once, on the whole training part.
         "trained teacher": "of each fold" if _trains_teacher(data.workspace) else None,
@@ -74,6 +75,11 @@ def _scored_where_fewer(workspace: Workspace) -> str | None:
     every = workspace.validation if target is None else target.validation
     scored = min(len(every), most_scored(workspace.proxy.fold_size, workspace.proxy.epochs))
     return f"{scored} of {len(every)}" if scored < len(every) else None
+
+
+def _groups_of(data: Data) -> str | None:
+    groups = data.images.groups
+    return None if groups is None else hex_hash(groups.astype("<i8").tobytes(), size=6)
 
 
 def _rare_in_words(settings: Settings) -> str | None:

@@ -25,6 +25,7 @@ from augsearch.search.inputs.workplace import use
 from augsearch.search.settings.sections import AUTO, HOME, TRACKED, DataSettings
 from augsearch.search.settings.settings import Settings
 from augsearch.trainers.data.dataset import SMALL_SIDE, ImageData
+from augsearch.trainers.data.groups import groups_in_words, with_groups
 from augsearch.trainers.data.images import open_images
 from augsearch.trainers.data.rare_classes import OTHER, without_rare_classes
 from augsearch.trainers.data.splits import Splits, split
@@ -59,7 +60,12 @@ def open_data(settings: Settings, display: Display, *, searched: bool = True) ->
     have_weights(trained_networks(settings, searched=searched), display)
     images = _opened(settings, display)
     splits = split(
-        images.labels, images.given, classes=images.classes, seed=settings.seed, limit=settings.data.limit
+        images.labels,
+        images.given,
+        classes=images.classes,
+        seed=settings.seed,
+        limit=settings.data.limit,
+        groups=images.groups,
     )
     teacher = _teacher(settings)
     target, about_target = find_target(settings.data, images, splits, settings.seed, display) or (None, "")
@@ -96,7 +102,10 @@ def _opened(settings: Settings, display: Display) -> ImageData:
         )
     for line in (*images.notes, *(f"skipped {skipped}" for skipped in images.skipped)):
         display.line(line)
-    return _without_rare(images, settings.data, display)
+    grouped = with_groups(images, settings.data.group_by)
+    if grouped.groups is not None:
+        display.line(groups_in_words(grouped))
+    return _without_rare(grouped, settings.data, display)
 
 
 def _without_rare(images: ImageData, data: DataSettings, display: Display) -> ImageData:
@@ -254,6 +263,7 @@ def _workspace_key(
             *(images.fingerprint, splits.digests(), by_content(proxy.model_dump(exclude=left_out))),
             *([unlabeled.fingerprint] if unlabeled else []),
             *([target.fingerprint] if target else []),
+            *([images.groups.tolist()] if images.groups is not None else []),
         ]
     )
 

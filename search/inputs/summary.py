@@ -94,7 +94,10 @@ def overlap_in_words(summary: dict[str, Any]) -> str | None:
     counted = f"{', '.join(counts)} and {last}" if counts else last
     images = "image is" if sum(one["count"] for one in found.values()) == 1 else "images are"
     example = next(iter(found.values()))["examples"][0]
-    return f"{counted} {images} also in train ({example}, say): figures on them flatter; remove the copies"
+    return (
+        f"{counted} {images} also in train ({example}, say): figures on them flatter; remove the copies, or "
+        "keep them together with --group-by copies"
+    )
 
 
 def imbalance_in_words(summary: dict[str, Any], metric: str, balance: str) -> str | None:

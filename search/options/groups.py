@@ -101,7 +101,13 @@ def form_options() -> list[Decorator]:
         option(DATA, "--image-column", help="Of a table: names the files. [found]"),
         option(DATA, "--label-column", help="Has the labels; one-hot ones as NAME,NAME,… [found]"),
         option(DATA, "--split-column", help="Says train, validation or test. [found]"),
-        option(DATA, "--max-pixels", type=click.INT, help="An image may have. [89478485]"),
+        option(DATA, "--group-column", help="Of a table: images of one group stay in one part. [none]"),
+        option(
+            DATA,
+            "--group-by",
+            help=r"Finds the group in a path, as '(\w+)_\d+\.jpg' does; or copies: exact ones. [none]",
+        ),
+        option(DATA, "--max-pixels", type=click.INT, help="Most pixels that an image may have. [89478485]"),
     ]
 
 

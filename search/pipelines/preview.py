@@ -10,8 +10,9 @@ from PIL import Image
 
 from augsearch.policies import Policy, PolicyFile, UserError, read_policy
 from augsearch.policies.preview import sheet
-from augsearch.search.settings.sections import HOME
+from augsearch.search.settings.sections import HOME, DataSettings
 from augsearch.trainers.data.dataset import ImageData, Split
+from augsearch.trainers.data.groups import with_groups
 from augsearch.trainers.data.images import open_images
 from augsearch.trainers.data.splits import split
 
@@ -33,16 +34,22 @@ def preview_of(
     )
 
 
-def draw_preview(
-    policy_file: Path, source: str | None, output: Path, image_size: int | None, seed: int
-) -> str:
-    """Write a sheet of ``policy_file`` on images of ``source``; returns a line that says where.
+def draw_preview(policy_file: Path, given: DataSettings, output: Path, seed: int) -> str:
+    """Write a sheet of ``policy_file`` on images of ``given``; returns a line that says where.
 
     Raises:
         UserError: a file or the data is bad.
     """
     file = read_policy(policy_file)
-    data = open_images(source, image_size=image_size, cache=HOME / "cache", skip_bad_images=True)
+    opened = open_images(
+        given.source,
+        image_size=given.image_size,
+        cache=HOME / "cache",
+        skip_bad_images=True,
+        form=given.form,
+    )
+    # Divided as the search did, groups and all, or sealed images would be drawn.
+    data = with_groups(opened, given.group_by)
     picture = preview_of(file.policy, data, _training_part(data, file), title=str(policy_file), seed=seed)
     return save_picture(picture, output)
 
@@ -65,7 +72,11 @@ def _training_part(data: ImageData, file: PolicyFile) -> NDArray[np.int64]:
     seed = made_from.get("seed") if isinstance(made_from, dict) else None
     try:
         return split(
-            data.labels, data.given, classes=data.classes, seed=seed if isinstance(seed, int) else 0
+            data.labels,
+            data.given,
+            classes=data.classes,
+            seed=seed if isinstance(seed, int) else 0,
+            groups=data.groups,
         ).train
     except UserError:  # too few images to divide, so nothing is sealed but what is given
         return np.flatnonzero((data.labels >= 0) & (data.given != Split.TEST))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import secrets
 import shutil
 import time
@@ -126,6 +127,14 @@ def _decode(opened: OpenedSource, folder: Path, how: Decoding) -> None:
         "notes": how.notes,
     }
     (folder / "index.json").write_text(json.dumps(index), "utf-8")
+
+
+def linked(source: Path, target: Path) -> None:
+    """The same file in another folder, or a copy where a disk has no such links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
 
 
 def numbered(groups: Sequence[str]) -> Indices:

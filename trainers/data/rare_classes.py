@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from augsearch.policies import UserError
 from augsearch.policies.errors import some
-from augsearch.trainers.data.cache import written_whole
+from augsearch.trainers.data.cache import linked, written_whole
 from augsearch.trainers.data.dataset import CACHE_FORMAT, ImageData, Indices, Split, in_cache, load_cache
 from augsearch.trainers.system.hashing import cache_key, hex_hash
 
@@ -83,7 +80,7 @@ def _kept(data: ImageData, labels: Indices, given: NDArray[np.int8], classes: Se
     if held is not None:
         return held
     with written_whole(folder, load_cache) as partial:
-        _link(data.cache / "images.npy", partial / "images.npy")
+        linked(data.cache / "images.npy", partial / "images.npy")
         np.save(partial / "labels.npy", labels)
         np.save(partial / "given.npy", given)
         if data.groups is not None:
@@ -92,14 +89,6 @@ def _kept(data: ImageData, labels: Indices, given: NDArray[np.int8], classes: Se
         index |= {"classes": list(classes), "fingerprint": content}
         (partial / "index.json").write_text(json.dumps(index), "utf-8")
     return load_cache(folder)
-
-
-def _link(source: Path, target: Path) -> None:
-    """The same file in another folder, or a copy where a disk has no such links."""
-    try:
-        os.link(source, target)
-    except OSError:
-        shutil.copyfile(source, target)
 
 
 def _images(count: int) -> str:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from augsearch.policies import UserError
 from augsearch.trainers.data.dataset import Indices, Split
+from augsearch.trainers.data.grouped import TooFewGroupsError, dealt, learned_and_scored
 from augsearch.trainers.system.hashing import hex_hash
 
 TEST_PERCENT = 20
@@ -58,6 +59,7 @@ def split(
     classes: Sequence[str],
     seed: int,
     limit: int | None = None,
+    groups: Indices | None = None,
 ) -> Splits:
     """Divide a data set.
 
@@ -72,6 +74,8 @@ def split(
         classes: names of the classes.
         seed: 0 or more; decides which images go where.
         limit: train on at most this many images; the others are dropped, not moved to another split.
+        groups: (N,), images of one number belong together: no group is in two splits, and images without a
+            label whose group is held out are in none. None: each stands alone.
 
     Raises:
         UserError: a class has too few images, or ``limit`` is less than the number of classes.
@@ -86,24 +90,13 @@ def split(
         ]
 
     pool, held, test = shuffled(Split.TRAIN, Split.ANY), shuffled(Split.VALIDATION), shuffled(Split.TEST)
-    test_given, validation_given = any(map(len, test)), any(map(len, held))
-
-    shares = [] if test_given else [TEST_PERCENT]
-    shares += [] if validation_given else [VALIDATION_PERCENT, CONFIRMATION_PERCENT]
-    _check_counts(classes, pool, TO_TRAIN_ON, len(shares) + 1)
-    carved = _carve(pool, shares)
-    if test_given:
-        _check_counts(classes, test, "given for testing", 1)
-    else:
-        test = carved.pop(0)
-    if validation_given:
-        _check_counts(classes, held, "given for validation", 2)
-        confirmation, validation = _carve(held, [50])
-    else:
-        validation, confirmation = carved.pop(0), carved.pop(0)
-    (train,) = carved
+    together = None if groups is None else _Together(labels, groups, classes, seed)
+    train, validation, confirmation, test = _divided((pool, held, test), classes, together)
     if limit is not None:
         train = _limited(train, limit)
+    if groups is not None:
+        apart = _joined([*validation, *confirmation, *test])
+        unlabeled &= ~np.isin(groups, groups[apart])
     return Splits(
         train=_joined(train),
         validation=_joined(validation),
@@ -111,6 +104,94 @@ def split(
         test=_joined(test),
         unlabeled=_joined([np.flatnonzero(unlabeled)]),
     )
+
+
+@dataclass(frozen=True, eq=False)
+class _Together:
+    """Carves as ``_carve`` does, but whole groups."""
+
+    labels: Indices
+    groups: Indices
+    classes: Sequence[str]
+    seed: int
+
+    def check(self, *given: list[Indices]) -> None:
+        """Check that no group is in two of what was given.
+
+        Raises:
+            UserError: one is.
+        """
+        names = ("training", "validation", "testing")
+        found: dict[int, int] = {}
+        for part, images in enumerate(map(_joined, given)):
+            for group in np.unique(self.groups[images]).tolist():
+                if found.setdefault(group, part) != part:
+                    rows = np.flatnonzero(self.groups == group)
+                    raise UserError(
+                        f"the data gives images of one group both for {names[found[group]]} and for "
+                        f"{names[part]} (images {int(rows[0])} and {int(rows[-1])} are of one group, say): "
+                        "leave --group-by and --group-column out, or divide the data anew"
+                    )
+
+    def carve(self, pool: list[Indices], shares: list[int]) -> list[list[Indices]]:
+        """As ``_carve``: whole groups for each of ``shares`` (in percent), and last the rest, by class.
+
+        Raises:
+            UserError: a class has too few groups.
+        """
+        images = _joined(pool)
+        parts = [share / 100 for share in shares]
+        parts.append(1 - sum(parts))
+        try:
+            carved = dealt(images, self.labels, self.groups, parts, seed=[self.seed, SPLITTING])
+        except TooFewGroupsError as error:
+            label, groups, needed = error.args
+            raise UserError(
+                f"class '{self.classes[label]}' has {groups} {'group' if groups == 1 else 'groups'} "
+                f"{TO_TRAIN_ON}, some of them perhaps of other classes too: too few for {needed} parts; "
+                "add some, leave the class out, or group by something finer"
+            ) from None
+        # In a random order within each class, as a limit takes the first of them.
+        return [
+            [
+                np.random.default_rng([self.seed, SPLITTING, number, label]).permutation(own)
+                for label, own in enumerate(_by_class(part, self.labels, len(self.classes)))
+            ]
+            for number, part in enumerate(carved)
+        ]
+
+
+def _divided(
+    given: tuple[list[Indices], list[Indices], list[Indices]],
+    classes: Sequence[str],
+    together: _Together | None,
+) -> tuple[list[Indices], list[Indices], list[Indices], list[Indices]]:
+    """Training, validation, confirmation and test images by class, of those to train on, to validate and to
+    test on as the data gives them.
+
+    Raises:
+        UserError: a class has too few images, or too few groups.
+    """
+    pool, held, test = given
+    test_given, validation_given = any(map(len, test)), any(map(len, held))
+
+    shares = [] if test_given else [TEST_PERCENT]
+    shares += [] if validation_given else [VALIDATION_PERCENT, CONFIRMATION_PERCENT]
+    _check_counts(classes, pool, TO_TRAIN_ON, len(shares) + 1)
+    if together is not None:
+        together.check(pool, held, test)
+    carved = _carve(pool, shares) if together is None else together.carve(pool, shares)
+    if test_given:
+        _check_counts(classes, test, "given for testing", 1)
+    else:
+        test = carved.pop(0)
+    if validation_given:
+        _check_counts(classes, held, "given for validation", 2)
+        confirmation, validation = _carve(held, [50]) if together is None else together.carve(held, [50])
+    else:
+        validation, confirmation = carved.pop(0), carved.pop(0)
+    (train,) = carved
+    return train, validation, confirmation, test
 
 
 def fold_subset(train: Indices, labels: Indices, *, fold: int, size: int, seed: int) -> Indices:
@@ -147,7 +228,14 @@ def fold_subset(train: Indices, labels: Indices, *, fold: int, size: int, seed: 
 
 
 def cross_fitted(
-    pool: Indices, labels: Indices, *, fold: int, size: int, most: int, seed: int
+    pool: Indices,
+    labels: Indices,
+    *,
+    fold: int,
+    size: int,
+    most: int,
+    seed: int,
+    groups: Indices | None = None,
 ) -> tuple[Indices, Indices]:
     """Divide ``pool`` for a fold: what it learns from and what it is scored on, whoever the candidate is.
 
@@ -163,6 +251,7 @@ def cross_fitted(
         size: how many images to learn from, fewer than ``pool`` has.
         most: how many images to score at most; a stratified sample of the others.
         seed: 0 or more.
+        groups: (N,), images of one number are in one of the two; None: each stands alone.
 
     Returns:
         Two arrays, int64, sorted, disjoint and stratified by class; of a class with one image the second has
@@ -173,6 +262,13 @@ def cross_fitted(
     """
     members = [own for own in _by_class(np.sort(pool), labels, 1) if len(own)]
     _check_size(size, len(members))
+    sampled = int(np.random.SeedSequence([seed, SCORING, fold]).generate_state(1)[0])
+    if groups is not None:
+        mine = [seed, CROSS_FITTING]
+        learns, rest = learned_and_scored(np.sort(pool), labels, groups, fold=fold, size=size, seed=mine)
+        return bounded(learns, labels, most=size, seed=sampled), bounded(
+            rest, labels, most=most, seed=sampled
+        )
     counts = [len(images) for images in members]
     learned, scored = [], []
     for label, (images, number) in enumerate(zip(members, _apportion(counts, size, 1), strict=True)):
@@ -185,7 +281,6 @@ def cross_fitted(
         learned.append(order[learns])
         scored.append(order[~learns])
     others = _joined(scored)
-    sampled = int(np.random.SeedSequence([seed, SCORING, fold]).generate_state(1)[0])
     return _joined(learned), bounded(others, labels, most=most, seed=sampled)
 
 

@@ -95,6 +95,7 @@ class Workspace:
             size=size,
             most=most_scored(size, self.proxy.epochs),
             seed=self.proxy.seed,
+            groups=self.data.groups,
         )
 
     def sample(self, size: int) -> Indices:

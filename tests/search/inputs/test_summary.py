@@ -87,7 +87,7 @@ def test_copies_within_and_between_parts_are_counted_and_named(pets: Path) -> No
     assert (between["count"], between["examples"]) == (2, ["test/cats/leak.png", "test/dogs/leak.bmp"])
     assert overlap_in_words(summary) == (
         "2 test images are also in train (test/cats/leak.png, say): figures on them flatter; "
-        "remove the copies"
+        "remove the copies, or keep them together with --group-by copies"
     )
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from augsearch.policies import Policy, PolicyFile, write_policy
 from augsearch.search.pipelines import preview as previews
 from augsearch.search.pipelines.preview import draw_preview
+from augsearch.search.settings.sections import DataSettings
 from augsearch.trainers.data.dataset import ImageData
 from augsearch.trainers.data.images import open_images
 from augsearch.trainers.data.splits import Splits, split
@@ -43,7 +44,7 @@ def test_a_preview_is_of_what_the_policy_was_searched_on(
     stripes: str, shown: list[NDArray[np.int64]], provenance: dict[str, Any], seed: int
 ) -> None:
     write_policy(PolicyFile(policy=Policy(), provenance=provenance), Path("policy.json"))
-    draw_preview(Path("policy.json"), stripes, Path("sheet.png"), None, 0)
+    draw_preview(Path("policy.json"), DataSettings(source=stripes), Path("sheet.png"), 0)
     assert shown[0].tolist() == parts_of(stripes, seed).train.tolist()
 
 
@@ -51,5 +52,5 @@ def test_images_too_few_to_divide_are_shown(workplace: Path, shown: list[NDArray
     images = np.random.default_rng(0).integers(0, 256, (4, 16, 16), dtype=np.uint8)
     np.savez(workplace / "few.npz", images=images, labels=[0, 1, 0, 1], parts=[0, 0, 0, 3])
     write_policy(PolicyFile(policy=Policy()), Path("policy.json"))
-    draw_preview(Path("policy.json"), "few.npz", Path("sheet.png"), None, 0)
+    draw_preview(Path("policy.json"), DataSettings(source="few.npz"), Path("sheet.png"), 0)
     assert shown[0].tolist() == [0, 1, 2]

@@ -1,0 +1,188 @@
+"""Images that belong together: found, and never in two parts nor in both halves of a cross-fitting."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from augsearch.policies import UserError
+from augsearch.trainers.data.dataset import ImageData, Split, load_cache
+from augsearch.trainers.data.groups import by_path, groups_in_words, with_groups
+from augsearch.trainers.data.images import image_paths, open_images
+from augsearch.trainers.data.rare_classes import without_rare_classes
+from augsearch.trainers.data.splits import Splits, cross_fitted, split
+
+PARTS = ("train", "validation", "confirmation", "test")
+
+
+def patients(number: int, classes: int, largest: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Labels and groups: each group has up to ``largest`` images, mostly of one class."""
+    rng = np.random.default_rng(seed)
+    labels, groups = [], []
+    for group in range(number):
+        for _ in range(int(rng.integers(1, largest + 1))):
+            labels.append(group % classes if rng.random() < 0.9 else int(rng.integers(classes)))
+            groups.append(group)
+    order = rng.permutation(len(labels))
+    return np.array(labels)[order], np.array(groups)[order]
+
+
+@settings(max_examples=40)
+@given(st.integers(40, 80), st.integers(2, 4), st.integers(1, 9), st.integers(0, 99))
+def test_no_group_is_in_two_parts_and_every_class_is_in_all(
+    number: int, classes: int, largest: int, seed: int
+) -> None:
+    labels, groups = patients(number, classes, largest, seed)
+    given_as = np.full(len(labels), Split.ANY, np.int8)
+    parts = split(labels, given_as, classes=[str(n) for n in range(classes)], seed=seed, groups=groups)
+    rows = [getattr(parts, name) for name in PARTS]
+    assert sorted(np.concatenate(rows)) == list(range(len(labels)))
+    for one, other in combinations(rows, 2):
+        assert not set(groups[one]) & set(groups[other])
+    for own in rows:
+        assert set(labels[own]) == set(range(classes))
+    again = split(labels, given_as, classes=[str(n) for n in range(classes)], seed=seed, groups=groups)
+    assert again.digests() == parts.digests()
+
+
+def test_parts_have_their_shares_of_every_class() -> None:
+    labels, groups = patients(600, 3, 5, 0)
+    parts = split(labels, np.zeros(len(labels), np.int8), classes="abc", seed=1, groups=groups)
+    for name, share in zip(PARTS, (0.5, 0.15, 0.15, 0.2), strict=True):
+        own = np.bincount(labels[getattr(parts, name)], minlength=3) / np.bincount(labels)
+        np.testing.assert_allclose(own, share, atol=0.02)
+
+
+@settings(max_examples=25)
+@given(st.integers(10, 40), st.integers(1, 9), st.integers(0, 30), st.floats(0.1, 0.9))
+def test_no_group_is_in_both_halves_of_a_cross_fitting(
+    number: int, largest: int, fold: int, share: float
+) -> None:
+    labels, groups = patients(number, 2, largest, fold)
+    pool = np.arange(len(labels))
+    size = max(2, min(len(pool) - 1, int(share * len(pool))))
+    learned, scored = cross_fitted(pool, labels, fold=fold, size=size, most=10**6, seed=0, groups=groups)
+    assert not set(groups[learned]) & set(groups[scored])
+    assert set(labels[learned]) == set(labels[pool])
+    assert len(learned) <= size
+    assert not set(learned) & set(scored)
+
+
+def test_every_image_is_scored_in_some_fold_of_a_cross_fitting() -> None:
+    labels, groups = patients(60, 2, 6, 1)
+    pool = np.arange(len(labels))
+    seen = set()
+    for fold in range(8):
+        seen |= set(cross_fitted(pool, labels, fold=fold, size=60, most=10**6, seed=0, groups=groups)[1])
+    assert seen == set(pool)
+
+
+def test_a_given_part_is_halved_by_groups_and_a_group_in_two_given_parts_is_refused() -> None:
+    labels, groups = np.tile([0, 1], 24), np.repeat(np.arange(12), 4)
+    given_as = np.repeat([Split.TRAIN, Split.VALIDATION, Split.TEST], 16).astype(np.int8)
+    parts = split(labels, given_as, classes="ab", seed=0, groups=groups)
+    assert not set(groups[parts.validation]) & set(groups[parts.confirmation])
+    assert len(parts.validation) == len(parts.confirmation) == 8
+    groups[0] = groups[-1]
+    with pytest.raises(UserError, match=r"one group both for training and for testing \(images 0 and 47"):
+        split(labels, given_as, classes="ab", seed=0, groups=groups)
+
+
+def test_unlabeled_images_of_a_group_that_is_held_out_are_not_learned_from() -> None:
+    labels = np.concatenate([np.tile([0, 1], 20), np.full(20, -1)])
+    groups = np.concatenate([np.arange(20).repeat(2), np.arange(20)])
+    parts = split(labels, np.zeros(60, np.int8), classes="ab", seed=0, groups=groups)
+    held = np.concatenate([parts.validation, parts.confirmation, parts.test])
+    assert 0 < len(parts.unlabeled) < 20
+    assert not set(groups[parts.unlabeled]) & set(groups[held])
+
+
+def test_a_class_of_too_few_groups_is_named() -> None:
+    labels, groups = np.repeat([0, 1], 40), np.concatenate([np.arange(40), 40 + np.arange(40) % 3])
+    with pytest.raises(UserError, match=r"class 'b' has 3 groups .*too few for 4 parts; .*something finer"):
+        split(labels, np.zeros(80, np.int8), classes="ab", seed=0, groups=groups)
+
+
+@pytest.mark.parametrize(
+    ("expression", "expected"),
+    [(r"(\w+)_\d+\.png", [0, 0, 1, 2]), (r"^[ab]/", [0, 0, 1, 2]), (r"(?:a|b)/(p)(\d)", [0, 0, 1, 2])],
+)
+def test_an_expression_finds_groups_in_paths(expression: str, expected: list[int]) -> None:
+    assert by_path(["a/p1_1.png", "a/p1_2.png", "b/p2_1.png", "c/other.png"], expression).tolist() == expected
+
+
+def test_an_expression_that_finds_nothing_is_refused() -> None:
+    with pytest.raises(UserError, match=r"--group-by x\+ finds nothing in any path, in a/1\.png say: give"):
+        by_path(["a/1.png", "b/1.png"], "x+")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> ImageData:
+    """Six images of each of two classes, three a patient; the first of all is there twice."""
+    for number in range(12):
+        pixels = np.random.default_rng(0 if number == 7 else number).integers(0, 256, (9, 9), np.uint8)
+        path = tmp_path / "pets" / "ab"[number % 2] / f"p{number // 3}_{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(path)
+    return open_images(str(tmp_path / "pets"), image_size=8, cache=tmp_path / "cache")
+
+
+def names(data: ImageData) -> list[set[str]]:
+    assert data.groups is not None
+    return [
+        {Path(data.files[row]).stem for row in np.flatnonzero(data.groups == group)}
+        for group in np.unique(data.groups)
+    ]
+
+
+def test_copies_alone_can_be_kept_together(data: ImageData) -> None:
+    grouped = with_groups(data, "copies")
+    assert {"p0_0", "p2_7"} in names(grouped)
+    assert len(names(grouped)) == 11
+    assert groups_in_words(grouped) == (
+        "of 12 images 10 stand alone, the others are in 1 groups of at most 2; no group is in two parts"
+    )
+
+
+def test_groups_that_share_a_copy_are_one(data: ImageData, tmp_path: Path) -> None:
+    grouped = with_groups(data, r"(p\d+)_")
+    assert sorted(map(len, names(grouped))) == [3, 3, 6]
+    assert (grouped.fingerprint, grouped.files) == (data.fingerprint, data.files)
+    assert with_groups(data, r"(p\d+)_").cache == grouped.cache == load_cache(grouped.cache).cache
+    assert image_paths(str(tmp_path / "pets"), grouped) == image_paths(str(tmp_path / "pets"), data)
+
+
+def test_without_groups_nothing_changes(data: ImageData) -> None:
+    assert with_groups(data, None) is data
+
+
+def test_groups_stay_when_rare_classes_are_left_out(tmp_path: Path) -> None:
+    for number in range(9):
+        path = tmp_path / "pets" / "aaaabbbbc"[number] / f"{number}_{number % 2}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (9, 9), number).save(path)
+    data = open_images(str(tmp_path / "pets"), image_size=8, cache=tmp_path / "cache")
+    kept, _ = without_rare_classes(with_groups(data, r"_(\d)"), 2, merge=False)
+    assert kept.groups is not None
+    assert kept.groups.tolist() == [0, 1, 0, 1, 0, 1, 0, 1, 0]
+
+
+def test_a_planted_leak_flatters_without_groups_and_not_with_them() -> None:
+    """Noisy copies of originals whose labels say nothing: their neighbours are known, and nothing else."""
+    rng = np.random.default_rng(0)
+    labels, groups = np.repeat(np.arange(80) % 2, 6), np.repeat(np.arange(80), 6)
+    pixels = rng.normal(size=(80, 32))[groups] + 0.1 * rng.normal(size=(480, 32))
+    given_as = np.zeros(480, np.int8)
+
+    def accuracy(parts: Splits) -> float:
+        distances = ((pixels[parts.test][:, np.newaxis] - pixels[parts.train]) ** 2).sum(axis=-1)
+        return float((labels[parts.train][distances.argmin(axis=1)] == labels[parts.test]).mean())
+
+    assert accuracy(split(labels, given_as, classes="ab", seed=0)) > 0.9
+    assert accuracy(split(labels, given_as, classes="ab", seed=0, groups=groups)) < 0.75

@@ -1,0 +1,91 @@
+"""Which images belong together: by a column, by their paths, or because they are copies of one another."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from augsearch.policies import UserError
+from augsearch.trainers.data.cache import linked, numbered, written_whole
+from augsearch.trainers.data.dataset import CACHE_FORMAT, ImageData, Indices, in_cache, load_cache
+from augsearch.trainers.data.duplicates import groups_of_copies
+from augsearch.trainers.system.hashing import cache_key, hex_hash
+from augsearch.trainers.system.names import printable
+
+COPIES = "copies"
+"""What is given instead of a regular expression to keep exact copies together, and nothing else."""
+
+
+def with_groups(data: ImageData, by: str | None) -> ImageData:
+    """``data``, which may have groups of its own, with those that ``by`` finds, and copies in one group.
+
+    The decoded pixels are shared.
+
+    Args:
+        data: the data set.
+        by: a regular expression that finds the group in an image's path: what its brackets hold, or all of
+            it; ``copies``; None: only the groups that it has.
+
+    Raises:
+        UserError: the expression finds nothing in any path.
+    """
+    if by is None and data.groups is None:
+        return data
+    groups = data.groups if data.groups is not None else np.arange(len(data.labels))
+    if by is not None and by != COPIES:
+        groups = _together(groups, by_path(data.files, by))
+    groups = _together(groups, groups_of_copies(data.images, np.arange(len(data.labels))))
+    groups = np.unique(groups, return_inverse=True)[1].astype(np.int64)
+    content = hex_hash(groups.astype("<i8").tobytes())
+    folder = data.cache.with_name(cache_key([CACHE_FORMAT, "groups", data.cache.name, content], size=12))
+    held = in_cache(folder, load_cache)
+    if held is None:
+        with written_whole(folder, load_cache) as partial:
+            for name in ("images.npy", "labels.npy", "given.npy"):
+                linked(data.cache / name, partial / name)
+            np.save(partial / "groups.npy", groups)
+            index = json.loads((data.cache / "index.json").read_text("utf-8"))
+            (partial / "index.json").write_text(json.dumps(index), "utf-8")
+        held = load_cache(folder)
+    return held
+
+
+def by_path(files: Sequence[str], expression: str) -> Indices:
+    """(N,): a number for each group that the expression finds; what it does not find stands alone.
+
+    Raises:
+        UserError: it finds nothing.
+    """
+    pattern = re.compile(expression)
+    found = [pattern.search(file) for file in files]
+    if not any(found):
+        raise UserError(
+            f"--group-by {expression} finds nothing in any path, in {printable(files[0])} say: give an "
+            r"expression such as '(\w+)_\d+\.jpg', whose brackets hold what names the group"
+        )
+    return numbered(["\0".join(map(str, one.groups() or [one[0]])) if one else "" for one in found])
+
+
+def groups_in_words(data: ImageData) -> str:
+    """One line: how many groups there are."""
+    assert data.groups is not None
+    sizes = np.bincount(data.groups)
+    return (
+        f"of {len(data.groups):,} images {int((sizes == 1).sum()):,} stand alone, the others are in "
+        f"{int((sizes > 1).sum()):,} groups of at most {int(sizes.max()):,}; no group is in two parts"
+    )
+
+
+def _together(first: Indices, second: Indices) -> Indices:
+    """(N,): one number for images that are together in either."""
+    offset = int(first.max(initial=0)) + 1
+    nodes = offset + int(second.max(initial=0)) + 1
+    edges = coo_array((np.ones(len(first), np.int8), (first, second + offset)), shape=(nodes, nodes))
+    parts = connected_components(edges, directed=False)[1]
+    joined: Indices = parts[first].astype(np.int64)
+    return joined
