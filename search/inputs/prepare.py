@@ -22,7 +22,8 @@ from augsearch.search.inputs.unlabeled import (
 )
 from augsearch.search.inputs.weights import have_weights
 from augsearch.search.inputs.workplace import use
-from augsearch.search.settings.sections import AUTO, HOME, TRACKED, DataSettings
+from augsearch.search.settings.data import DataSettings
+from augsearch.search.settings.sections import AUTO, HOME, TRACKED
 from augsearch.search.settings.settings import Settings
 from augsearch.trainers.data.dataset import SMALL_SIDE, ImageData
 from augsearch.trainers.data.groups import groups_in_words, with_groups

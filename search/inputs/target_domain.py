@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from augsearch.policies.errors import some
 from augsearch.search.console import Display
-from augsearch.search.settings.sections import HOME, DataSettings
+from augsearch.search.settings.data import DataSettings
+from augsearch.search.settings.sections import HOME
 from augsearch.trainers.data.dataset import ImageData
 from augsearch.trainers.data.splits import Splits
 from augsearch.trainers.data.target_domain import LeftOut, Target, open_target

@@ -9,7 +9,8 @@ import numpy as np
 from augsearch.policies import PolicyFile, UserError
 from augsearch.search.console import Display
 from augsearch.search.inputs.run_data import Data
-from augsearch.search.settings.sections import HOME, DataSettings
+from augsearch.search.settings.data import DataSettings
+from augsearch.search.settings.sections import HOME
 from augsearch.search.space.space import TECHNIQUES
 from augsearch.trainers.data.dataset import ImageData
 from augsearch.trainers.data.sources.base import find_source

@@ -10,7 +10,8 @@ from PIL import Image
 
 from augsearch.policies import Policy, PolicyFile, UserError, read_policy
 from augsearch.policies.preview import sheet
-from augsearch.search.settings.sections import HOME, DataSettings
+from augsearch.search.settings.data import DataSettings
+from augsearch.search.settings.sections import HOME
 from augsearch.trainers.data.dataset import ImageData, Split
 from augsearch.trainers.data.groups import with_groups
 from augsearch.trainers.data.images import open_images

@@ -15,11 +15,11 @@ from pydantic import Field, field_validator, model_validator
 
 from augsearch.policies import Transfer
 from augsearch.search.settings.addresses import ADDRESSES, is_redacted, redacted
+from augsearch.search.settings.data import DataSettings
 from augsearch.search.settings.durations import seconds_of
 from augsearch.search.settings.sections import (
     AUTO,
     ConfirmationSettings,
-    DataSettings,
     EngineSettings,
     FinalSettings,
     Flat,

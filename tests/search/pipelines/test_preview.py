@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from augsearch.policies import Policy, PolicyFile, write_policy
 from augsearch.search.pipelines import preview as previews
 from augsearch.search.pipelines.preview import draw_preview
-from augsearch.search.settings.sections import DataSettings
+from augsearch.search.settings.data import DataSettings
 from augsearch.trainers.data.dataset import ImageData
 from augsearch.trainers.data.images import open_images
 from augsearch.trainers.data.splits import Splits, split

@@ -1,0 +1,82 @@
+"""The settings of the data: which images, what their names mean, and how they become pixels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from augsearch.search.settings.sections import Flat, Section, Side
+from augsearch.trainers.data.form import Fit, Form, Layout, Reading
+from augsearch.trainers.data.written import check_expression, colour_of, range_of
+
+
+class DataSettings(Section):
+    """Which images, and how they are divided."""
+
+    source: Annotated[str | None, Flat("data")] = None
+    """A folder, an .npz file, a table, ``torchvision:NAME``; None: the embedded Fashion-MNIST subset."""
+    validation: Path | None = None
+    """Labeled images from where the model will be used, to optimise for; None: some of the data's own."""
+    image_size: Side | None = None
+    """Side in pixels to which images are decoded; None: the images' own, at most 64."""
+    limit: int | None = Field(default=None, ge=2)
+    """At most this many training images, stratified; None: all."""
+    skip_bad_images: bool = False
+    min_per_class: int | None = Field(default=None, ge=2)
+    """Classes with fewer images to train on are left out, or merged; None: each must have enough."""
+    rare_classes: Literal["drop", "merge"] | None = None
+    """What becomes of those: left out, or one class ``other``; None: left out."""
+    classes: Literal["top", "leaf"] = "top"
+    """Which folders are classes: the first, or those that images lie in."""
+    root: Path | None = None
+    """The folder that a table's paths begin at; None: the table's own, or one beside it that has them."""
+    image_column: str | None = None
+    """Of a table; None: found by its name and what is in it. So are the next two."""
+    label_column: str | None = None
+    split_column: str | None = None
+    group_column: str | None = None
+    """Images of the same group stay together; None: each stands alone."""
+    group_by: str | None = None
+    """A regular expression that finds the group in an image's path."""
+    fit: Fit = "crop"
+    """How images become square."""
+    background: str = "white"
+    """What lies behind transparent pixels."""
+    value_range: str | None = None
+    """What becomes black and white, of pixels with more than 8 bits; None: found in the images."""
+    max_pixels: int | None = Field(default=None, ge=1)
+    """How many an image may have; None: 89 million."""
+
+    @field_validator("background")
+    @classmethod
+    def _background_is_a_colour(cls, written: str) -> str:
+        colour_of(written)
+        return written
+
+    @field_validator("value_range")
+    @classmethod
+    def _range_has_two_ends(cls, written: str | None) -> str | None:
+        if written is not None:
+            range_of(written)
+        return written
+
+    @field_validator("group_by")
+    @classmethod
+    def _expression_is_one(cls, written: str | None) -> str | None:
+        if written is not None:
+            check_expression(written)
+        return written
+
+    @property
+    def form(self) -> Form:
+        """In which form the data set is given."""
+        names = ("classes", "root", "image_column", "label_column", "split_column", "group_column")
+        reading = Reading(
+            background=colour_of(self.background),
+            value_range=None if self.value_range is None else range_of(self.value_range),
+            max_pixels=self.max_pixels,
+            fit=self.fit,
+        )
+        return Form(layout=Layout(**{name: getattr(self, name) for name in names}), reading=reading)
