@@ -22,6 +22,7 @@ from augsearch.trainers.data.decode import (
     pillow_without_warnings,
     with_channels,
 )
+from augsearch.trainers.data.form import Reading
 from augsearch.trainers.evaluation.inference import predict as predict_logits
 from augsearch.trainers.evaluation.metrics import TrainingDivergedError, log_probabilities
 from augsearch.trainers.models.saved import load_model
@@ -66,6 +67,7 @@ class Classifier:
 
     def __init__(self, model: nn.Module, spec: ModelSpec, device: torch.device) -> None:
         self._model, self._spec, self._device = model.eval().to(device), spec, device
+        self._reading = Reading.model_validate(spec.reading or {})
 
     @classmethod
     def load(cls, path: Path | str, device: str = "cpu") -> Classifier:
@@ -84,7 +86,7 @@ class Classifier:
         return self._spec.classes
 
     def predict(self, images: Iterable[Picture], batch_size: int = BATCH_SIZE) -> list[Prediction]:
-        """Predict every image, fitted as in training: its shorter side scaled, the centre kept.
+        """Predict every image, read as in training: its shorter side scaled, the centre kept, or padded …
 
         Only a few batches are decoded at a time, so ``images`` may be a generator of any length.
 
@@ -127,11 +129,11 @@ class Classifier:
 
     def _fit(self, image: Picture) -> Pixels:
         """Decode an image into a square of as many pixels and channels as the model was trained on."""
-        size = self._spec.image_size
+        size, reading = self._spec.image_size, self._reading
         if isinstance(image, np.ndarray):
-            pixels = fit_array(_checked(image), size)
+            pixels = fit_array(_checked(image), size, reading)
         elif isinstance(image, Path | str | bytes):
-            pixels = decode_file(Path(image) if isinstance(image, str) else image, size)
+            pixels = decode_file(Path(image) if isinstance(image, str) else image, size, reading)
         else:
             raise TypeError(f"an image must be a path, bytes or a NumPy array, got {type(image).__name__}")
         return with_channels(pixels, self._spec.channels)

@@ -31,6 +31,8 @@ class ModelSpec(BaseModel):
     """Side to which the network resizes them; None: ``image_size``."""
     stem_halvings: int = Field(default=0, ge=0, le=2)
     """Strides of 2 that were taken out of the stem of a network made for larger images."""
+    reading: dict[str, JsonValue] | None = Field(default=None, exclude_if=lambda value: value is None)
+    """How its images were read where that is not as usual: fields of ``data.form.Reading``."""
 
     @property
     def metadata(self) -> dict[str, str]:

@@ -45,7 +45,8 @@ def spec_for(
     Normalised as its weights want it, or by the training part where there are none.
     """
     _, side, _, channels = workspace.data.images.shape
-    return design(
+    reading = workspace.data.form.reading.model_dump(mode="json", exclude_defaults=True)
+    spec = design(
         name,
         channels=channels,
         image_size=image_size or side,
@@ -54,3 +55,4 @@ def spec_for(
         weights=weights,
         input_size=input_size,
     )
+    return spec.model_copy(update={"reading": reading or None})

@@ -19,6 +19,7 @@ from torch import nn
 from augsearch.policies import UserError
 from augsearch.trainers import Classifier
 from augsearch.trainers.data.decode import BadImageError, fit_array, pillow_without_warnings
+from augsearch.trainers.data.form import Reading
 from augsearch.trainers.models.build import build_model
 from augsearch.trainers.models.saved import save_model
 from augsearch.trainers.models.spec import ModelSpec
@@ -93,6 +94,30 @@ def test_any_array_is_fitted_as_in_training(
     np.testing.assert_allclose(
         prediction.probabilities, expected(model_file, seen(wanted, pixels)), atol=1e-5
     )
+
+
+@pytest.mark.parametrize(
+    "reading",
+    [
+        Reading(fit="pad", background=(9, 99, 200)),
+        Reading(fit="squash"),
+        Reading(value_range=(0.0, 4095.0)),
+        Reading(background=(0, 0, 0)),
+    ],
+    ids=["padded", "squashed", "12 bits", "black behind"],
+)
+def test_images_are_read_as_those_were_that_the_model_learned_from(tmp_path: Path, reading: Reading) -> None:
+    model, spec = network(3)
+    file = tmp_path / "model.safetensors"
+    fields = reading.model_dump(mode="json", exclude_defaults=True)
+    save_model(model, spec.model_copy(update={"reading": fields}), file, {})
+    deep = np.random.default_rng(0).integers(0, 4096, (20, 40, 3), dtype=np.uint16)
+    pixels = deep if reading.value_range else noise(20, 40, 4)
+    (prediction,) = Classifier.load(file).predict([pixels])
+    square = fit_array(pixels, SIDE, reading)
+    np.testing.assert_allclose(prediction.probabilities, expected(file, square), atol=1e-5)
+    (usual,) = Classifier.load(saved(tmp_path)).predict([pixels])
+    assert abs(usual.probabilities - prediction.probabilities).max() > 1e-3
 
 
 def test_a_file_its_bytes_and_its_pixels_are_the_same_image(model_file: Path, tmp_path: Path) -> None:
