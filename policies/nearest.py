@@ -54,8 +54,10 @@ def settled(row: Row, size: Size) -> Row:
     if bits < FEWEST_BITS:
         return row
     step = 2.0**-bits
+    # By as much as rounding the other two may move a pixel: then all that lie between two fall alike.
+    ahead = (size.width + size.height - 2) / 2
     return (
         round(across / step) * step,
         round(down / step) * step,
-        (math.floor(start / step + NOISE) + 0.5) * step,
+        (math.floor(start / step + NOISE + ahead) + 0.5) * step,
     )

@@ -118,7 +118,7 @@ class Policy(BaseModel):
         # Hashes of plain policies, by which trainings are known again, are those of earlier versions.
         written: dict[str, Any] = write(self)
         if self.fuse_warps:
-            del written["fuse_warps"]
+            written.pop("fuse_warps", None)  # not there where only what was set is written
         return written
 
     @property

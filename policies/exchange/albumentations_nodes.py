@@ -22,6 +22,7 @@ LEFT_OUT = "left out, nothing happens in its place"
 NEAR = {
     "shear_x": "within a pixel where images are square; others are moved besides",
     "shear_y": "within a pixel where images are square; others are moved besides",
+    "zoom_in": "of pixels that are read right between two the other one may be taken",
     "sharpness": "softened by a Gaussian; sharpening is the same",
     "auto_contrast": "stretched by the library's own rule",
     "equalize": "by OpenCV's rule",

@@ -100,6 +100,7 @@ def _probability(node: Node, number: int) -> float:
 def _sampling(text: str, transforms: list[Node]) -> Sampling:
     """How the first transform that samples does it; the others must do alike, or they are not recognised."""
     waiting: list[Any] = list(transforms)
+    patched: Any = None  # what rectangles are filled with, where nothing else says it
     while waiting:
         node = waiting.pop(0)
         if not isinstance(node, dict):
@@ -115,8 +116,14 @@ def _sampling(text: str, transforms: list[Node]) -> Sampling:
                 raise UserError(
                     f"{_shown(node)}: its interpolation, border_mode or fill is none that a policy can say"
                 ) from None
+        if patched is None and node.get("__class_fullname__") == "CoarseDropout":
+            patched = node.get("fill")
         waiting += node.get("transforms") or [] if isinstance(node.get("transforms"), list) else []
-    return Sampling()
+    try:
+        red, green, blue = map(int, _three(patched or 0))
+    except (TypeError, ValueError, OverflowError):
+        return Sampling()
+    return Sampling(fill=(red, green, blue))
 
 
 def _three(fill: Any) -> tuple[Any, Any, Any]:

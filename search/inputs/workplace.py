@@ -22,6 +22,8 @@ def use(folder: Path) -> None:
     known = _OWN.get(folder)
     if known is not None and Path(known.lock_file).exists():
         return
+    if known is not None:  # somebody removed the folder, and this process still holds what was in it
+        known.release(force=True)
     with _coming_and_going(folder):
         own = filelock.FileLock(users / f"{os.getpid()}.lock", thread_local=False)
         own.acquire()

@@ -317,7 +317,7 @@ def test_bad_images_are_skipped_and_listed_on_demand(photos: Path) -> None:
         (("run", "--final-model", "huge"), "unknown model 'huge'"),
         (
             ("run", "--teacher", "huge"),
-            "teacher: unknown model 'huge'; built in are tiny, small, medium, wide; others are",
+            "teacher: unknown model 'huge'; built in are tiny, small, medium, wide, lite0; others are",
         ),
         (("run", "--teacher", "gone.safetensors"), "gone.safetensors"),
         (("run", "--device", "cuda:7"), "cuda:7"),

@@ -455,7 +455,8 @@ def test_a_teacher_whose_weights_cannot_be_fetched_is_named_in_one_line(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
     workspace = source.study(tmp_path, teacher="torchvision:squeezenet1_1", teacher_weights="hub")
     with pytest.raises(
-        UserError, match=r"the weights of torchvision:squeezenet1_1 could not be fetched \(.+\);"
+        UserError,
+        match=r"the weights of torchvision:squeezenet1_1 are in no cache and could not be fetched \(.+\);",
     ) as error:
         teaching(workspace, source.splits.train)
     assert "\n" not in str(error.value)
