@@ -54,8 +54,10 @@ def settled(row: Row, size: Size) -> Row:
     if bits < FEWEST_BITS:
         return row
     step = 2.0**-bits
-    # By as much as rounding the other two may move a pixel: then all that lie between two fall alike.
-    ahead = (size.width + size.height - 2) / 2
+    ahead = 0.0
+    if across == 0 or down == 0:
+        # Of a zoom many pixels lie right between two. Ahead by as much as rounding moves them, all fall alike.
+        ahead = (size.width + size.height - 2) / 2
     return (
         round(across / step) * step,
         round(down / step) * step,
