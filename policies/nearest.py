@@ -56,7 +56,7 @@ def settled(row: Row, size: Size) -> Row:
     step = 2.0**-bits
     ahead = 0.0
     if across == 0 or down == 0:
-        # Of a zoom many pixels lie right between two. Ahead by as much as rounding moves them, all fall alike.
+        # Of a zoom many lie right between two. Ahead by as much as rounding moves them, all fall alike.
         ahead = (size.width + size.height - 2) / 2
     return (
         round(across / step) * step,
