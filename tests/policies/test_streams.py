@@ -43,12 +43,15 @@ def tensors() -> torch.Tensor:
     return torch.from_numpy(BATCH).permute(0, 3, 1, 2)
 
 
+EVEN = Mixing(kind="mixup", alpha=2.0, probability=1.0)
+"""Two shares that are drawn are never alike: not both so small that nothing is mixed."""
+
 MAKERS: dict[str, tuple[Callable[[], Any], tuple[Any, ...]]] = {
     "transform": (lambda: POLICY.transform(seed=0), (IMAGE,)),
     "batch_transform": (lambda: POLICY.batch_transform(seed=0), (BATCH,)),
     "TensorPolicy": (lambda: TensorPolicy(POLICY, seed=0), (tensors(),)),
-    "mixing": (lambda: Mixing(kind="mixup").batch_transform(classes=4, seed=0), (BATCH, np.arange(4))),
-    "TensorMixing": (lambda: TensorMixing(Mixing(kind="mixup"), 4, seed=0), (tensors(), torch.arange(4))),
+    "mixing": (lambda: EVEN.batch_transform(classes=4, seed=0), (BATCH, np.arange(4))),
+    "TensorMixing": (lambda: TensorMixing(EVEN, 4, seed=0), (tensors(), torch.arange(4))),
 }
 
 
