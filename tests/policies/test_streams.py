@@ -21,7 +21,8 @@ from augsearch.policies.tensor import TensorMixing, TensorPolicy
 
 POLICY = Policy(num_ops=4, magnitude="random", crop=1.0, flip_horizontal=0.5)
 IMAGE = np.random.default_rng(1).integers(0, 256, (24, 20, 3), dtype=np.uint8)
-BATCH = np.stack([IMAGE] * 4)
+BATCH = np.stack([IMAGE] * 16)
+"""So many that hardly ever each is mixed with itself, which of four happens once in 24 draws."""
 
 
 @pytest.fixture
@@ -43,15 +44,12 @@ def tensors() -> torch.Tensor:
     return torch.from_numpy(BATCH).permute(0, 3, 1, 2)
 
 
-EVEN = Mixing(kind="mixup", alpha=2.0, probability=1.0)
-"""Two shares that are drawn are never alike: not both so small that nothing is mixed."""
-
 MAKERS: dict[str, tuple[Callable[[], Any], tuple[Any, ...]]] = {
     "transform": (lambda: POLICY.transform(seed=0), (IMAGE,)),
     "batch_transform": (lambda: POLICY.batch_transform(seed=0), (BATCH,)),
     "TensorPolicy": (lambda: TensorPolicy(POLICY, seed=0), (tensors(),)),
-    "mixing": (lambda: EVEN.batch_transform(classes=4, seed=0), (BATCH, np.arange(4))),
-    "TensorMixing": (lambda: TensorMixing(EVEN, 4, seed=0), (tensors(), torch.arange(4))),
+    "mixing": (lambda: Mixing(kind="mixup").batch_transform(classes=16, seed=0), (BATCH, np.arange(16))),
+    "TensorMixing": (lambda: TensorMixing(Mixing(kind="mixup"), 16, seed=0), (tensors(), torch.arange(16))),
 }
 
 
