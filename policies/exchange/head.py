@@ -31,7 +31,9 @@ def head_lines(file: PolicyFile, form: str, differences: Iterable[str], notes: I
         f"Verdict: {plain(verdict)}" if verdict else "Verdict: none; nobody has confirmed this policy."
     )
     training = [
-        name for name in ("distillation", "transfer", "semi") if getattr(file.training, name) is not None
+        name.replace("_", " ")
+        for name in type(file.training).model_fields
+        if getattr(file.training, name) is not None
     ]
     if training:
         lines += _item(f"It was found together with {', '.join(training)}, which only a policy file can say.")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from augsearch.trainers.data.dataset import LARGEST_SIDE
+from augsearch.trainers.data.form import PLAIN, Form
 from augsearch.trainers.data.sources.base import find_source
 from augsearch.trainers.models.names import LITE
 
@@ -34,13 +35,13 @@ class Picked:
     """One line for a person, how to pick otherwise with it."""
 
 
-def pick(source: str, device: str, small: str) -> Picked:
+def pick(source: str, device: str, small: str, form: Form = PLAIN) -> Picked:
     """A network for the images of ``source`` on ``device``; ``small`` is the name of the one built in.
 
     Raises:
         UserError: there are no such images.
     """
-    side = median_side(source)
+    side = median_side(source, form)
     if side < PHOTO_SIDE:
         why = f"these are small images, {side} px; --final-model lite0 is pretrained on photos"
         return Picked(None, None, f"final network: {small}, because {why}")
@@ -62,13 +63,13 @@ def pick(source: str, device: str, small: str) -> Picked:
     return Picked(LITE, None, why)
 
 
-def median_side(source: str) -> int:
+def median_side(source: str, form: Form = PLAIN) -> int:
     """The median shorter side in pixels of the images of ``source``, or 1024 if it is more.
 
     Raises:
         UserError: there are no such images.
     """
-    return find_source(source).open().side(LARGEST_SIDE)
+    return find_source(source, form).open().side(LARGEST_SIDE)
 
 
 def has_gpu(device: str) -> bool:

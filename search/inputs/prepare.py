@@ -205,7 +205,7 @@ def with_picked_network(settings: Settings, display: Display) -> Settings:
     named = settings.names_network or transfer.mode is not None or transfer.input_size is not None
     if settings.data.source is None or not settings.final.train or named or transfer.weights != AUTO:
         return settings
-    picked = pick(settings.data.source, settings.engine.device, settings.network)
+    picked = pick(settings.data.source, settings.engine.device, settings.network, settings.data.form)
     display.line(picked.why)
     if picked.network is None:
         return settings

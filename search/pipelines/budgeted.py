@@ -113,7 +113,7 @@ def plan_with_measured(session: Session, engine: Engine, data: Data, settings: S
     if settings.data.source is None or not takes_any_side(settings):
         session.make_plan(measure(engine, data, settings))
         return
-    most = max(MEASURED_AT, min(FINAL_SIDES[0], median_side(settings.data.source)))
+    most = max(MEASURED_AT, min(FINAL_SIDES[0], median_side(settings.data.source, settings.data.form)))
     speed = measure(engine, data, settings.changed(final_size=MEASURED_AT))
     side = largest_side(session.task, speed.final_images, MEASURED_AT, session.left - speed.reserve, most)
     faster = (MEASURED_AT / side) ** 2

@@ -9,7 +9,15 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from augsearch.policies import Policy, PolicyFile, UserError, read_policy, write_policy
+from augsearch.policies import (
+    Distillation,
+    Policy,
+    PolicyFile,
+    Training,
+    UserError,
+    read_policy,
+    write_policy,
+)
 from augsearch.policies.exchange import form as exchange_form
 from augsearch.policies.exchange.form import Form, forms, written
 from augsearch.policies.exchange.head import head_lines
@@ -73,6 +81,13 @@ def test_the_head_says_where_it_comes_from_and_what_was_found(form: Form) -> Non
     text = form.head("", head_lines(file, form.name, ["hue: turned otherwise"], ["shuffle"]))
     for words in ("photos-1", "trial 7", "better than every baseline", "hue: turned otherwise", "shuffle"):
         assert words in text
+
+
+@EVERY
+def test_the_head_names_whatever_else_the_policy_was_found_with(form: Form) -> None:
+    training = Training(distillation=Distillation(temperature=2, alpha=0.5), class_balance="loss")
+    lines = head_lines(PolicyFile(policy=SIMPLE, training=training), form.name, [], [])
+    assert "It was found together with distillation, class balance, which" in " ".join(lines)
 
 
 @READABLE

@@ -53,6 +53,18 @@ def test_on_a_cpu_no_photo_is_trained_on_at_more_than_128_pixels(folder: Any) ->
     assert pick(folder(300), "cpu", "medium").size == 128
 
 
+def test_a_table_is_read_as_it_is_said_to_be(folder: Any, tmp_path: Path) -> None:
+    folder(120)
+    (tmp_path / "elsewhere").mkdir()
+    table = tmp_path / "elsewhere" / "labels.csv"
+    table.write_text(
+        "x,y\n" + "".join(f"{name}/{n}.png,{name}\n" for name in ("cat", "dog") for n in range(3))
+    )
+    said = {"root": tmp_path / "120", "label_column": "y", "image_column": "x"}
+    told = Settings.of(data=str(table), **said)
+    assert with_picked_network(told, Display()).network == "lite0"
+
+
 def test_on_a_gpu_a_stronger_network_is_picked_whose_weights_are_at_hand(
     folder: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_network: None
 ) -> None:
