@@ -71,9 +71,7 @@ def _write(policy: Policy) -> Written:
     near: list[Difference] = []
     scale = "1.0 1.0"
     if policy.crop:
-        share = (
-            1 - (OPERATIONS["crop"].standard or _NOTHING).strongest * CROP_MAGNITUDE / MAX_MAGNITUDE
-        ) ** 2
+        share = (1 - OPERATIONS["crop"].value_between(CROP_MAGNITUDE, "standard")) ** 2
         scale = f"{share:.3g} 1.0"
         near.append(Difference("crop", f"{share:.0%} to 100 % of the area is cut out and enlarged, always"))
     flags = [f"--hflip {policy.flip_horizontal!r}", f"--vflip {policy.flip_vertical!r}", "--color-jitter 0"]
@@ -90,10 +88,6 @@ def _write(policy: Policy) -> Written:
     if policy.mixing is not None:
         notes.append("images are mixed with those at the other end of the batch, so the loader must shuffle")
     return Written("\n".join(flags) + "\n", tuple(near), tuple(notes))
-
-
-class _NOTHING:
-    strongest = 0.0
 
 
 def _rand(policy: Policy) -> str:

@@ -56,7 +56,7 @@ class Worker:
             if self._ended:
                 self.end()
             future = self._pool.submit(_called, sent)
-        except (BrokenProcessPool, RuntimeError) as error:
+        except RuntimeError as error:  # the pool is broken, or was closed meanwhile
             raise IdleWorkerLostError("a worker died before its task") from error
         self._guard(future, time_limit, memory_limit)
         try:

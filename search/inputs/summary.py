@@ -56,6 +56,9 @@ def summary_of(source: str | None, data: Data) -> dict[str, Any]:
     ``conflicts``: how many of those have another label than a copy of theirs, and examples.
     """
     images, target = data.images, data.target
+    labeled = np.flatnonzero(images.labels >= 0)
+    copies = np.full(len(images.labels), -1)
+    copies[labeled] = groups_of_copies(images.images, labeled)
     _, side, _, channels = images.images.shape
     counts = {part: _counts(images.labels[getattr(data.splits, part)], images.classes) for part in PARTS}
     if target is not None:
@@ -69,8 +72,8 @@ def summary_of(source: str | None, data: Data) -> dict[str, Any]:
         "classes": list(images.classes),
         "counts": counts,
         "sizes": _sizes(source, images),
-        "duplicates": _duplicates(data),
-        "conflicts": _conflicts(images),
+        "duplicates": _duplicates(data, copies),
+        "conflicts": _conflicts(images, copies),
         "unlabeled": data.unlabeled.found if data.unlabeled else len(data.splits.unlabeled),
         "target": target.source if target else None,
     }
@@ -157,10 +160,13 @@ def _sizes(source: str | None, images: ImageData) -> list[list[int]] | None:
     return [[*size, count] for size, count in sizes.most_common(MOST_SIZES)]
 
 
-def _conflicts(images: ImageData) -> dict[str, Any]:
-    """``count``: images of which a copy has another label. ``examples``: two such each."""
-    rows = np.flatnonzero(images.labels >= 0)
-    groups = groups_of_copies(images.images, rows)
+def _conflicts(images: ImageData, copies: NDArray[np.int64]) -> dict[str, Any]:
+    """``count``: images of which a copy has another label. ``examples``: two such each.
+
+    ``copies``, (N,): a number for each image with a label, one for the same pixels; -1 for the others.
+    """
+    rows = np.flatnonzero(copies >= 0)
+    groups = copies[rows]
     pairs = np.unique(np.stack([groups, images.labels[rows]]), axis=1)
     numbers, labels = np.unique(pairs[0], return_counts=True)
     torn = numbers[labels > 1]
@@ -175,23 +181,21 @@ def _conflicts(images: ImageData) -> dict[str, Any]:
     return {"count": int(np.isin(groups, torn).sum()), "examples": examples}
 
 
-def _duplicates(data: Data) -> list[dict[str, Any]]:
+def _duplicates(data: Data, copies: NDArray[np.int64]) -> list[dict[str, Any]]:
     """``parts``: two of them and how many images of the second are in the first; or one, and how many of its
-    images repeat others of it. ``examples``: some of those counted, as a person finds them."""
+    images repeat others of it. ``examples``: some of those counted, as a person finds them. ``copies``: see
+    ``_conflicts``."""
     rows = {part: getattr(data.splits, part) for part in PARTS}
-    numbers = groups_of_copies(data.images.images, np.concatenate(list(rows.values())))
-    groups = dict(
-        zip(PARTS, np.split(numbers, np.cumsum([len(own) for own in rows.values()])[:-1]), strict=True)
-    )
+    groups = {part: copies[own] for part, own in rows.items()}
     found = []
     for parts in [*((part,) for part in PARTS), *combinations(PARTS, 2)]:
         last = parts[-1]
         if len(parts) > 1:
-            copies = np.isin(groups[last], groups[parts[0]])
+            repeated = np.isin(groups[last], groups[parts[0]])
         else:
-            copies = np.ones(len(groups[last]), bool)
-            copies[np.unique(groups[last], return_index=True)[1]] = False
-        if copies.any():
-            examples = [printable(data.images.files[row]) for row in rows[last][copies][:EXAMPLES]]
-            found.append({"parts": list(parts), "count": int(copies.sum()), "examples": examples})
+            repeated = np.ones(len(groups[last]), bool)
+            repeated[np.unique(groups[last], return_index=True)[1]] = False
+        if repeated.any():
+            examples = [printable(data.images.files[row]) for row in rows[last][repeated][:EXAMPLES]]
+            found.append({"parts": list(parts), "count": int(repeated.sum()), "examples": examples})
     return found

@@ -98,7 +98,7 @@ def run(
         study = study_of(settings, data, name)
         summary, search = keep_summary(study, settings.data.source, data), settings.search
         unequal = imbalance_in_words(summary, search.metric, search.class_balance)
-        for line in (*warnings_of(summary), *([unequal] if unequal else ())):
+        for line in filter(None, (*warnings_of(summary), unequal)):
             display.line(line)
         study.set_user_attr("settings", settings.flat())
         study.set_user_attr("output", str(output))

@@ -18,6 +18,7 @@ from augsearch.policies import (
     UserError,
     read_policy,
 )
+from augsearch.policies.training import ClassBalance
 from augsearch.search.space.space import BASELINE_POLICIES, TECHNIQUES
 from augsearch.trainers.models.names import check_network
 from augsearch.trainers.workspace.candidate import SELF, MetricName
@@ -131,7 +132,7 @@ class SearchSettings(Section):
     pruner: Pruner = "wilcoxon"
     operations: tuple[str, ...] = RANDAUGMENT
     """Those that are searched over: names, and names of sets."""
-    class_balance: Literal["none", "loss", "sampling", "logit-adjustment", "search"] = "none"
+    class_balance: Literal["none", ClassBalance, "search"] = "none"
     """What is done for rare classes."""
     baselines: Annotated[tuple[GivenBaseline, ...], Flat("baseline")] = ()
     """Policies to be measured against beside the usual ones: policy files, or what was read from them."""

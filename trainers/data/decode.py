@@ -54,24 +54,37 @@ def decode_file(file: Path | bytes, size: int, reading: Reading = AS_USUAL) -> P
 
     def decode(image: ImageFile.ImageFile) -> Pixels:
         width, height = image.size
-        square = (max(width, height),) * 2 if reading.fit != "crop" else (width, height)
-        left, top, right, bottom = centre(*square)
-        if reading.fit == "squash":
-            across, down = width / square[0], height / square[1]
-            left, top, right, bottom = left * across, top * down, right * across, bottom * down
-        # Lets a JPEG decode at 1/2, 1/4 or 1/8 of its size; twice what is needed keeps it sharp.
+        box = {
+            "crop": centre(width, height),
+            "pad": (0, 0, max(width, height), max(width, height)),
+            "squash": (0, 0, width, height),
+        }[reading.fit]
+        left, top, right, bottom = box
+        # Twice what is needed keeps it sharp.
         across, down = 2 * size * width / (right - left), 2 * size * height / (bottom - top)
-        drafted = image.draft(None, (round(across), round(down)))
-        # Before the EXIF is read, for which Pillow loads a PNG.
-        deep = deep_colour(image, file) if reading.value_range is not None else None
-        image.load()
-        # A reduced JPEG's size is rounded up: its last column and row may stand for less than a whole one.
-        x, y = (drafted[1][2] / width, drafted[1][3] / height) if drafted else (1.0, 1.0)
+        pixels, stands_for = _loaded(image, file, (round(across), round(down)), reading)
+        x, y = stands_for[0] / width, stands_for[1] / height
         box = (left * x, top * y, right * x, bottom * y)
-        pixels = image if deep is None else deep
         return fit(pixels, size, orientation=_orientation(image), box=box, reading=reading)
 
     return read_image(file, decode, reading)
+
+
+def _loaded(
+    image: ImageFile.ImageFile, file: Path | bytes, wanted: tuple[int, int], reading: Reading
+) -> tuple[Image.Image | NDArray[np.uint16], tuple[float, float]]:
+    """The pixels of ``image``; a JPEG decoded at 1/2, 1/4 or 1/8 of its size, where ``wanted`` is no more.
+
+    Returns:
+        The pixels, and how many of them the whole image is, across and down: a reduced JPEG's size is rounded
+        up, so its last column and row may stand for less than a whole one.
+    """
+    size = image.size
+    drafted = image.draft(None, wanted)
+    # Before the EXIF is read, for which Pillow loads a PNG.
+    deep = deep_colour(image, file) if reading.value_range is not None else None
+    image.load()
+    return (image if deep is None else deep), (drafted[1][2:] if drafted else size)
 
 
 def decode_shrunk(file: Path, least: int, reading: Reading = AS_USUAL) -> Pixels:
@@ -88,12 +101,8 @@ def decode_shrunk(file: Path, least: int, reading: Reading = AS_USUAL) -> Pixels
 
     def decode(image: ImageFile.ImageFile) -> Pixels:
         size = _scaled_size(*image.size, least, reading)
-        # As in ``decode_file``: a JPEG is decoded at twice what is needed.
-        drafted = image.draft(None, (2 * size[0], 2 * size[1])) if size != image.size else None
-        width, height = image.size if drafted is None else drafted[1][2:]
-        deep = deep_colour(image, file) if reading.value_range is not None else None
-        image.load()
-        pixels, orientation = _eight_bit(image if deep is None else deep, reading), _orientation(image)
+        loaded, (width, height) = _loaded(image, file, (2 * size[0], 2 * size[1]), reading)
+        pixels, orientation = _eight_bit(loaded, reading), _orientation(image)
         if pixels.size != size:
             box = (0, 0, width, height)
             pixels = pixels.resize(size, Image.Resampling.BICUBIC, box=box, reducing_gap=3.0)

@@ -58,17 +58,17 @@ class ManifestSource:
         return replace(self, form=form)
 
     @cached_property
-    def _read(self) -> _Read:
-        return _read(self.path, self.form)
+    def _opened(self) -> OpenedFolder:
+        return read_manifest(self.path, self.form)
 
     @property
     def folder(self) -> Path:
         """The folder that the paths begin at."""
-        return self._read.root
+        return self._opened.root
 
     def notes(self) -> tuple[str, ...]:
         """What its columns were taken for."""
-        return self._read.notes
+        return self._opened.notes
 
     def signature(self) -> str:
         """Hash of the table's content as it was understood, and of all its images' sizes and times.
@@ -76,7 +76,7 @@ class ManifestSource:
         Raises:
             UserError: see ``open``.
         """
-        read = self._read
+        read = self._opened
         entries = [
             (one.file, one.label, one.split, one.group, *stamp(read.root / one.file)) for one in read.entries
         ]
@@ -88,8 +88,7 @@ class ManifestSource:
         Raises:
             UserError: it can't be read, its columns can't be told apart, or it names no images.
         """
-        read = self._read
-        return OpenedFolder(read.root, read.classes, read.entries, read.notes, self.form.reading)
+        return self._opened
 
     def size(self) -> None:
         """Each file has its own."""
@@ -105,14 +104,6 @@ _NO_COLUMNS = dict.fromkeys(("root", "image_column", "label_column", "split_colu
 
 
 @dataclass(frozen=True, slots=True)
-class _Read:
-    root: Path
-    classes: tuple[str, ...]
-    entries: tuple[Entry, ...]
-    notes: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
 class _Place:
     """Where a table's images are."""
 
@@ -123,7 +114,12 @@ class _Place:
     suffix: str
 
 
-def _read(path: Path, form: Form) -> _Read:
+def read_manifest(path: Path, form: Form) -> OpenedFolder:
+    """Read a table, and find the images that it names; none is opened.
+
+    Raises:
+        UserError: see ``ManifestSource.open``.
+    """
     table, where, layout = read_table(path), str(path), form.layout
     for name, flag in (
         (layout.image_column, "--image-column"),
@@ -149,7 +145,7 @@ def _read(path: Path, form: Form) -> _Read:
     notes = [_guesses(path, table, place, columns, form)]
     if len(entries) < rows:
         notes.append(f"{rows - len(entries):,} rows of {printable(where)} repeat others and count once")
-    return _Read(place.root, classes, tuple(entries.values()), tuple(notes))
+    return OpenedFolder(place.root, classes, tuple(entries.values()), tuple(notes), form.reading)
 
 
 def _place(path: Path, table: Table, column: str | None, root: Path | None) -> _Place:
