@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from augsearch.search.engines.engine import OverLimitError, WorkerLostError
+from augsearch.trainers.system.gpus import VISIBLE
 
 LOOKS = 0.5
 """Seconds between two looks at a worker's memory."""
@@ -32,12 +33,15 @@ class IdleWorkerLostError(RuntimeError):
 
 
 class Worker:
-    """The driver's end of a process, which the first task starts. For one thread, but for ``end``."""
+    """The driver's end of a process, which the first task starts. For one thread, but for ``end``.
 
-    def __init__(self) -> None:
+    The process sees the GPU ``device`` alone, as ``CUDA_VISIBLE_DEVICES`` calls it; None: all.
+    """
+
+    def __init__(self, device: str | None = None) -> None:
         # spawn: a forked child of a process with threads (MLflow's, OpenCV's, torch's) may hang.
         context = multiprocessing.get_context("spawn")
-        self._pool = ProcessPoolExecutor(1, context, initializer=_prepare)
+        self._pool = ProcessPoolExecutor(1, context, initializer=_prepare, initargs=(device,))
         self._process: int | None = None
         self._ended = False
 
@@ -111,8 +115,10 @@ def _called(sent: bytes) -> Any:
     return function(*args, **kwargs)
 
 
-def _prepare() -> None:
-    """In the process, before its first task."""
+def _prepare(device: str | None) -> None:
+    """In the process, before its first task, and before torch looks for GPUs."""
+    if device is not None:
+        os.environ[VISIBLE] = device
     # Ctrl-C reaches the whole process group; the driver decides what becomes of the workers.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_driver, daemon=True).start()

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from augsearch.trainers.data.dataset import LARGEST_SIDE
 from augsearch.trainers.data.form import PLAIN, Form
 from augsearch.trainers.data.sources.base import find_source
 from augsearch.trainers.models.names import LITE
+from augsearch.trainers.system.gpus import has_gpu
 
 PHOTO_SIDE = 96
 """Pixels: images whose shorter side is at least as long, as a median, are photos."""
@@ -70,18 +69,6 @@ def median_side(source: str, form: Form = PLAIN) -> int:
         UserError: there are no such images.
     """
     return find_source(source, form).open().side(LARGEST_SIDE)
-
-
-def has_gpu(device: str) -> bool:
-    """Whether ``device`` is a GPU; torch, which takes seconds to import, is asked where there may be one."""
-    if device != "auto":
-        return device.startswith("cuda")
-    drivers = (Path("/dev/nvidiactl"), Path("/dev/kfd"))
-    if shutil.which("nvidia-smi") is None and not any(driver.exists() for driver in drivers):
-        return False
-    import torch
-
-    return torch.cuda.is_available()
 
 
 def _at_hand() -> Iterator[str]:

@@ -320,11 +320,12 @@ def recipe_options() -> list[Decorator]:
 def engine_options() -> list[Decorator]:
     """Where trainings run."""
     return [
-        option(FIRST, "--workers", type=click.INT, help="Folds at once. [one a core; on a GPU at most 4]"),
+        option(FIRST, "--workers", type=click.INT, help="Folds at once. [one a core, or at most 4 a GPU]"),
         option(ENGINE, "--engine", type=Registered(engines), help="What runs folds. [local]"),
         option(ENGINE, "--fold-timeout", type=float, help="Seconds that one fold may take. [3600]"),
         option(ENGINE, "--memory-limit", type=float, help="GiB that one fold may take. [no limit]"),
-        option(ENGINE, "--device", help="auto, cpu, cuda or cuda:NUMBER. [auto]"),
+        option(ENGINE, "--device", help="auto (all GPUs, else the CPU), cpu, cuda or cuda:NUMBER. [auto]"),
+        option(ENGINE, "--workers-per-device", type=click.INT, help="Folds at once on each GPU. [at most 4]"),
     ]
 
 

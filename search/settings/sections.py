@@ -335,7 +335,9 @@ class EngineSettings(Section):
     name: Annotated[str, Flat("engine")] = "local"
     """A file of ``search/engines``."""
     workers: int | None = Field(default=None, ge=1, le=1024)
-    """None: one for every core; on a GPU at most four."""
+    """None: one for every core; on a GPU as many as ``workers_per_device``."""
+    workers_per_device: int | None = Field(default=None, ge=1, le=1024)
+    """Of each GPU, or of the CPU where there is none; None: at most four that share a GPU."""
     fold_timeout: Positive = 3600.0
     """Seconds."""
     memory_limit: Positive | None = None

@@ -132,6 +132,12 @@ class Settings(Section):
             )
         return self
 
+    @model_validator(mode="after")
+    def _workers_counted_once(self) -> Settings:
+        if self.engine.workers is not None and self.engine.workers_per_device is not None:
+            raise ValueError("workers is the number on all devices; leave it or workers_per_device out")
+        return self
+
     @property
     def with_teacher(self) -> bool:
         """Whether distillation is searched."""

@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 
 from augsearch.policies import UserError
+from augsearch.search.engines import local as local_engine
 from augsearch.search.engines.engine import Engine, EngineFailedError, OverLimitError, WorkerLostError
 from augsearch.search.engines.inline import InlineEngine
-from augsearch.search.engines.local import LocalEngine
+from augsearch.search.engines.local import LocalEngine, default_workers
 
 LONG = 600
 """Seconds; longer than any of these tasks takes on the busiest machine."""
@@ -164,3 +165,56 @@ def test_workers_use_one_thread_each(local: LocalEngine) -> None:
     import torch
 
     assert [local.submit(torch.get_num_threads).result(LONG) for _ in range(2)] == [1, 1]
+
+
+MEET = """
+import os, pathlib, time
+folder = pathlib.Path({folder!r})
+(folder / f"{{os.environ['CUDA_VISIBLE_DEVICES']}} {{os.getpid()}}").touch()
+while len(list(folder.iterdir())) < 4:
+    time.sleep(0.05)
+"""
+"""A task that ends when four processes have come to it."""
+
+
+def test_every_device_is_given_as_many_workers_which_see_no_other(tmp_path: Path) -> None:
+    engine = LocalEngine(4, LONG, devices=("2", "GPU-5a1b"))
+    try:
+        wait([engine.submit(exec, MEET.format(folder=str(tmp_path))) for _ in range(4)], timeout=LONG)
+        assert sorted(file.name.split()[0] for file in tmp_path.iterdir()) == [
+            "2",
+            "2",
+            "GPU-5a1b",
+            "GPU-5a1b",
+        ]
+        os.kill(engine.submit(os.getpid).result(LONG), signal.SIGKILL)
+        assert {engine.submit(os.getenv, "CUDA_VISIBLE_DEVICES").result(LONG) for _ in range(8)} <= {
+            "2",
+            "GPU-5a1b",
+        }
+    finally:
+        engine.close()
+
+
+@pytest.mark.parametrize(
+    ("device", "devices", "each", "cores", "workers"),
+    [
+        ("auto", (), None, 6, 6),
+        ("cpu", (), 3, 6, 3),
+        ("auto", ("0", "1"), None, 32, 8),
+        ("auto", ("0", "1", "2", "3"), None, 6, 4),
+        ("auto", ("0", "1"), 7, 6, 14),
+        ("cuda:1", (), None, 32, 4),
+        ("cuda:1", (), 6, 2, 6),
+    ],
+)
+def test_workers_by_devices_and_cores(
+    device: str,
+    devices: tuple[str, ...],
+    each: int | None,
+    cores: int,
+    workers: int,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(local_engine, "available_cores", lambda: cores)
+    assert default_workers(device, devices, each) == workers

@@ -13,7 +13,7 @@ import pytest
 from augsearch.policies import Policy, PolicyFile, UserError, write_policy
 from augsearch.search.console import Display
 from augsearch.search.inputs import picked
-from augsearch.search.inputs.picked import STRONGER, has_gpu, pick
+from augsearch.search.inputs.picked import STRONGER, pick
 from augsearch.search.inputs.prepare import with_picked_network
 from augsearch.search.pipelines.train import train_from_file
 from augsearch.search.race.resume import as_begun
@@ -83,11 +83,6 @@ def test_on_a_gpu_a_stronger_network_is_picked_whose_weights_are_at_hand(
     found = pick(source, "cuda", "medium")
     assert (found.network, found.size) == ("torchvision:resnet50", None)
     assert "cache" in found.why
-
-
-def test_a_device_that_is_named_is_believed() -> None:
-    assert has_gpu("cuda:1")
-    assert not has_gpu("cpu")
 
 
 def test_images_that_are_not_there_are_missed_in_one_line(tmp_path: Path) -> None:

@@ -1,0 +1,36 @@
+"""Which GPUs this process may use, asked for as cheaply as can be."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/kfd"))
+VISIBLE = "CUDA_VISIBLE_DEVICES"
+"""The variable that says which GPUs a process sees; read when torch first asks for one."""
+
+
+def gpus(device: str) -> tuple[str, ...]:
+    """What ``CUDA_VISIBLE_DEVICES`` calls each GPU that ``device`` stands for.
+
+    ``auto`` and ``cuda`` stand for all that this process sees; ``cpu`` and ``cuda:1`` for none that a process
+    could be given alone. torch, which takes seconds to import, is asked only where there is a driver.
+    """
+    if device not in ("auto", "cuda") or not _has_driver():
+        return ()
+    import torch
+
+    found = torch.cuda.device_count()
+    named = os.environ.get(VISIBLE)
+    names = named.split(",") if named else map(str, range(found))
+    return tuple(name.strip() for name in names)[:found]
+
+
+def has_gpu(device: str) -> bool:
+    """Whether ``device`` is a GPU, or may be one."""
+    return device.startswith("cuda") or bool(gpus(device))
+
+
+def _has_driver() -> bool:
+    return shutil.which("nvidia-smi") is not None or any(driver.exists() for driver in DRIVERS)
