@@ -170,28 +170,18 @@ def test_workers_use_one_thread_each(local: LocalEngine) -> None:
 MEET = """
 import os, pathlib, time
 folder = pathlib.Path({folder!r})
-(folder / f"{{os.environ['CUDA_VISIBLE_DEVICES']}} {{os.getpid()}}").touch()
-while len(list(folder.iterdir())) < 4:
+(folder / os.environ["CUDA_VISIBLE_DEVICES"]).touch()
+while len(list(folder.iterdir())) < 2:
     time.sleep(0.05)
 """
-"""A task that ends when four processes have come to it."""
+"""A task that ends when workers of two devices have come to it."""
 
 
-def test_every_device_is_given_as_many_workers_which_see_no_other(tmp_path: Path) -> None:
-    engine = LocalEngine(4, LONG, devices=("2", "GPU-5a1b"))
+def test_every_device_is_given_a_worker_which_sees_no_other(tmp_path: Path) -> None:
+    engine = LocalEngine(2, LONG, devices=("2", "GPU-5a1b"))
     try:
-        wait([engine.submit(exec, MEET.format(folder=str(tmp_path))) for _ in range(4)], timeout=LONG)
-        assert sorted(file.name.split()[0] for file in tmp_path.iterdir()) == [
-            "2",
-            "2",
-            "GPU-5a1b",
-            "GPU-5a1b",
-        ]
-        os.kill(engine.submit(os.getpid).result(LONG), signal.SIGKILL)
-        assert {engine.submit(os.getenv, "CUDA_VISIBLE_DEVICES").result(LONG) for _ in range(8)} <= {
-            "2",
-            "GPU-5a1b",
-        }
+        wait([engine.submit(exec, MEET.format(folder=str(tmp_path))) for _ in range(2)], timeout=LONG)
+        assert sorted(file.name for file in tmp_path.iterdir()) == ["2", "GPU-5a1b"]
     finally:
         engine.close()
 
