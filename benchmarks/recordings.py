@@ -29,6 +29,7 @@ from augsearch.search.console import Display
 from augsearch.search.engines.engine import Engine
 from augsearch.search.engines.local import LocalEngine
 from augsearch.search.engines.tasks import evaluate
+from augsearch.search.engines.worker import Limits
 from augsearch.search.inputs.prepare import open_data
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.neighbours import neighbour
@@ -157,7 +158,7 @@ def record(
     known = dict(_read_log(log))
     # Fold by fold, so that a table that is not whole yet has all candidates.
     tasks = [(c, f) for f in range(folds) for c in range(candidates) if (c, f) not in known]
-    engine = LocalEngine(workers, settings.engine.fold_timeout)
+    engine = LocalEngine(workers, Limits(settings.engine.fold_timeout))
     try:
         with display.bar(f"recording {name}", len(tasks)) as bar, log.open("a", encoding="utf-8") as file:
             for (c, f), result in _run(engine, workspace.folder, chosen, tasks):

@@ -18,18 +18,41 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-from augsearch.search.engines.engine import OverLimitError, WorkerLostError
+from augsearch.policies import UserError
+from augsearch.search.engines.engine import EngineFailedError, OverLimitError, WorkerLostError
+from augsearch.search.settings.sections import EngineSettings
 from augsearch.trainers.system.gpus import VISIBLE
 
 LOOKS = 0.5
 """Seconds between two looks at a worker's memory."""
-Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
+STARTS = 3
+"""How often a worker is started for a task that none began, before the machine is at fault."""
 
 
 class IdleWorkerLostError(RuntimeError):
     """A worker died before it began its task: while it waited, or while it started."""
+
+
+class Limits(NamedTuple):
+    """What one task may take."""
+
+    seconds: float
+    memory: float | None = None
+    """Bytes; None: all that there is."""
+
+
+def limits_of(settings: EngineSettings) -> Limits:
+    """Those of the settings.
+
+    Raises:
+        UserError: memory can't be measured on this system, and is to be limited.
+    """
+    memory = settings.memory_limit
+    if memory is not None and not Path("/proc/self/statm").exists():
+        raise UserError("--memory-limit: this system doesn't tell what a process takes; leave it out")
+    return Limits(settings.fold_timeout, None if memory is None else memory * 2**30)
 
 
 class Worker:
@@ -45,24 +68,23 @@ class Worker:
         self._process: int | None = None
         self._ended = False
 
-    def run(self, call: Call, time_limit: float, memory_limit: float | None) -> Any:
-        """What ``call`` returns, at most ``time_limit`` seconds later, for at most so many bytes of memory.
+    def run(self, call: bytes, limits: Limits) -> Any:
+        """What the pickled ``call`` returns, within the limits.
 
         Raises:
             IdleWorkerLostError: the process died before it began.
             WorkerLostError: it died while it ran.
             OverLimitError: it took longer, or more memory; the process is ended.
-            Exception: what the call raised, or what can't be sent to or from the process.
+            Exception: what the call raised, or what can't be sent from the process.
         """
-        sent = pickle.dumps(call)
         try:
             self._process = self._pool.submit(os.getpid).result()  # it is there and waits
             if self._ended:
                 self.end()
-            future = self._pool.submit(_called, sent)
+            future = self._pool.submit(_called, call)
         except RuntimeError as error:  # the pool is broken, or was closed meanwhile
             raise IdleWorkerLostError("a worker died before its task") from error
-        self._guard(future, time_limit, memory_limit)
+        self._guard(future, limits)
         try:
             return future.result()
         except BrokenProcessPool:
@@ -80,21 +102,87 @@ class Worker:
         self.end()
         self._pool.shutdown(wait=True, cancel_futures=True)
 
-    def _guard(self, future: Future[Any], time_limit: float, memory_limit: float | None) -> None:
+    def _guard(self, future: Future[Any], limits: Limits) -> None:
         """Wait for the outcome, as long as the limits are kept."""
-        until = time.monotonic() + time_limit
+        until = time.monotonic() + limits.seconds
         while True:
             left = until - time.monotonic()
             if left <= 0:
                 self.end()
-                raise OverLimitError(f"a fold took longer than {time_limit:g} s (--fold-timeout)")
+                raise OverLimitError(f"a fold took longer than {limits.seconds:g} s (--fold-timeout)")
             with contextlib.suppress(TimeoutError):
-                future.exception(left if memory_limit is None else min(left, LOOKS))
+                future.exception(left if limits.memory is None else min(left, LOOKS))
                 return
-            if memory_limit is not None and memory_of(self._process) > memory_limit:
+            if limits.memory is not None and memory_of(self._process) > limits.memory:
                 self.end()
-                limit = f"{memory_limit / 2**30:g} GiB"
+                limit = f"{limits.memory / 2**30:g} GiB"
                 raise OverLimitError(f"a fold took more memory than {limit} (--memory-limit)")
+
+
+class Place:
+    """Runs one task after another on a worker that is kept, and replaced by another when it is lost.
+
+    No process is there before the first task. For one thread, but for ``end``.
+    """
+
+    def __init__(self, device: str | None = None) -> None:
+        self._device = device
+        self._lock = threading.Lock()
+        self._worker: Worker | None = None
+        self._ended = False
+
+    def run(self, call: bytes, limits: Limits) -> Any:
+        """What the pickled ``call`` returns, from the worker that is kept or, where it is lost, from another.
+
+        Raises:
+            WorkerLostError: it died while it ran.
+            OverLimitError: it took longer, or more memory.
+            EngineFailedError: none can be started.
+            Exception: what the call raised, or what can't be sent from the process.
+        """
+        lost = "the engine is closed"
+        for _ in range(STARTS):
+            if self._ended:
+                break
+            try:
+                return self._kept().run(call, limits)
+            except IdleWorkerLostError as error:
+                lost = str(error)
+                self._empty()
+            except (WorkerLostError, OverLimitError):
+                self._empty()
+                raise
+        raise EngineFailedError(f"no worker can be started: {lost}")
+
+    def end(self) -> None:
+        """End the process, busy or not, and start no other; from any thread."""
+        with self._lock:
+            self._ended = True
+            if self._worker is not None:
+                self._worker.end()
+
+    def close(self) -> None:
+        """End the process and let go of what it took."""
+        self.end()
+        self._empty()
+
+    def _kept(self) -> Worker:
+        if self._worker is None:
+            try:
+                worker = Worker(self._device)
+            except OSError as error:  # of processes, memory or open files there are no more to be had
+                raise IdleWorkerLostError(error.strerror or str(error)) from error
+            with self._lock:
+                self._worker = worker
+                if self._ended:
+                    worker.end()
+        return self._worker
+
+    def _empty(self) -> None:
+        with self._lock:
+            worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.close()
 
 
 def memory_of(process: int | None) -> int:
@@ -109,9 +197,14 @@ def memory_of(process: int | None) -> int:
     return (int(resident) - int(shared)) * os.sysconf("SC_PAGE_SIZE")
 
 
-def _called(sent: bytes) -> Any:
+def pickled(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+    """A call, as it travels."""
+    return pickle.dumps((function, args, kwargs))
+
+
+def _called(call: bytes) -> Any:
     """In the process: what a call returns. Read here, one that can't be read costs its task alone."""
-    function, args, kwargs = pickle.loads(sent)
+    function, args, kwargs = pickle.loads(call)
     return function(*args, **kwargs)
 
 

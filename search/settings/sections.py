@@ -334,6 +334,8 @@ class EngineSettings(Section):
 
     name: Annotated[str, Flat("engine")] = "local"
     """A file of ``search/engines``."""
+    address: str | None = None
+    """Of a Ray cluster; None: Ray is started on this machine."""
     workers: int | None = Field(default=None, ge=1, le=1024)
     """None: one for every core; on a GPU as many as ``workers_per_device``."""
     workers_per_device: int | None = Field(default=None, ge=1, le=1024)

@@ -133,6 +133,12 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
+    def _address_is_of_ray(self) -> Settings:
+        if self.engine.address is not None and self.engine.name != "ray":
+            raise ValueError(f"address {self.engine.address}: only engine ray has one; add --engine ray")
+        return self
+
+    @model_validator(mode="after")
     def _workers_counted_once(self) -> Settings:
         if self.engine.workers is not None and self.engine.workers_per_device is not None:
             raise ValueError("workers is the number on all devices; leave it or workers_per_device out")

@@ -20,13 +20,28 @@ from augsearch.search.engines import local as local_engine
 from augsearch.search.engines.engine import Engine, EngineFailedError, OverLimitError, WorkerLostError
 from augsearch.search.engines.inline import InlineEngine
 from augsearch.search.engines.local import LocalEngine, default_workers
+from augsearch.search.engines.registry import engine_names, start_engine
+from augsearch.search.engines.worker import Limits
+from augsearch.search.settings.sections import EngineSettings
 
 LONG = 600
 """Seconds; longer than any of these tasks takes on the busiest machine."""
+
+
+def on_ray() -> Engine:
+    pytest.importorskip("ray", reason="needs Ray: pip install 'augsearch[ray]'")
+    return start_engine(EngineSettings(name="ray", workers=2))
+
+
 ENGINES: dict[str, Callable[[], Engine]] = {
     "inline": InlineEngine,
-    "local": lambda: LocalEngine(workers=2, time_limit=LONG),
+    "local": lambda: LocalEngine(2, Limits(LONG)),
+    "ray": on_ray,
 }
+
+
+def test_every_engine_keeps_these_contracts() -> None:
+    assert sorted(ENGINES) == engine_names()
 
 
 @pytest.fixture(scope="module", params=ENGINES)
@@ -51,7 +66,7 @@ BAD_INPUT = "from augsearch.policies import UserError; raise UserError('a bad th
 
 @pytest.fixture(scope="module")
 def local() -> Iterator[LocalEngine]:
-    engine = LocalEngine(workers=2, time_limit=LONG)
+    engine = LocalEngine(2, Limits(LONG))
     engine.submit(abs, 1).result(LONG)
     yield engine
     engine.close()
@@ -66,7 +81,7 @@ def test_a_dying_worker_costs_only_its_task(local: LocalEngine) -> None:
 
 
 def test_a_task_that_overruns_its_time_is_stopped_and_the_next_has_a_worker() -> None:
-    engine = LocalEngine(workers=1, time_limit=1)
+    engine = LocalEngine(1, Limits(1))
     try:
         with pytest.raises(OverLimitError, match="longer than 1 s"):
             engine.submit(time.sleep, LONG).result(LONG)
@@ -86,7 +101,7 @@ def patiently(engine: Engine, function: Callable[..., Any], *arguments: Any) -> 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="this system tells no process's memory")
 def test_a_task_that_overruns_its_memory_is_stopped() -> None:
-    engine = LocalEngine(workers=1, time_limit=LONG, memory_limit=2**30)
+    engine = LocalEngine(1, Limits(LONG, 2**30))
     try:
         with pytest.raises(OverLimitError, match="more memory than 1 GiB"):
             engine.submit(exec, "import time; filled = bytearray(3 << 29); time.sleep(600)").result(LONG)
@@ -106,7 +121,7 @@ def test_a_worker_that_can_never_start_is_the_machines_fault(
 ) -> None:
     (tmp_path / "cv2.py").write_text("import os; os._exit(7)")
     monkeypatch.syspath_prepend(tmp_path)
-    engine = LocalEngine(workers=1, time_limit=LONG)
+    engine = LocalEngine(1, Limits(LONG))
     try:
         with pytest.raises(
             EngineFailedError, match="no worker can be started: a worker died before its task"
@@ -128,8 +143,9 @@ def test_a_killed_driver_leaves_no_worker() -> None:
     code = (
         "import os, time\n"
         "from augsearch.search.engines.local import LocalEngine\n"
+        "from augsearch.search.engines.worker import Limits\n"
         "if __name__ == '__main__':\n"
-        "    engine = LocalEngine(workers=1, time_limit=600)\n"
+        "    engine = LocalEngine(1, Limits(600))\n"
         "    print(engine.submit(os.getpid).result(600), flush=True)\n"
         "    engine.submit(time.sleep, 600).result(600)\n"
     )
@@ -153,7 +169,7 @@ def alive(process: int) -> bool:
 
 
 def test_closing_ends_busy_workers() -> None:
-    engine = LocalEngine(workers=1, time_limit=LONG)
+    engine = LocalEngine(1, Limits(LONG))
     pid = engine.submit(os.getpid).result(LONG)
     engine.submit(time.sleep, LONG)
     engine.close()
@@ -178,7 +194,7 @@ while len(list(folder.iterdir())) < 2:
 
 
 def test_every_device_is_given_a_worker_which_sees_no_other(tmp_path: Path) -> None:
-    engine = LocalEngine(2, LONG, devices=("2", "GPU-5a1b"))
+    engine = LocalEngine(2, Limits(LONG), devices=("2", "GPU-5a1b"))
     try:
         wait([engine.submit(exec, MEET.format(folder=str(tmp_path))) for _ in range(2)], timeout=LONG)
         assert sorted(file.name for file in tmp_path.iterdir()) == ["2", "GPU-5a1b"]

@@ -19,6 +19,7 @@ from augsearch.search.console import Display
 from augsearch.search.engines.engine import Engine, WorkerLostError
 from augsearch.search.engines.inline import InlineEngine
 from augsearch.search.engines.local import LocalEngine
+from augsearch.search.engines.worker import Limits
 from augsearch.search.inputs.identity import identity_of
 from augsearch.search.inputs.prepare import open_data
 from augsearch.search.inputs.run_data import Data
@@ -279,7 +280,7 @@ def test_a_teacher_with_other_classes_is_refused(stripes: str) -> None:
 def test_any_number_of_workers_gives_a_fold_the_same_score(stripes: str) -> None:
     settings = quick(stripes, trials=6, teacher="none", folds=2)
     inline = table(race(settings, "a.db"))
-    several = LocalEngine(workers=2, time_limit=600)
+    several = LocalEngine(2, Limits(600))
     try:
         parallel = table(race(settings, "b.db", engine=several))
     finally:
@@ -290,7 +291,7 @@ def test_any_number_of_workers_gives_a_fold_the_same_score(stripes: str) -> None
 def test_workers_killed_in_the_middle_of_a_race_change_nothing(stripes: str) -> None:
     settings = quick(stripes, trials=6, teacher="none", folds=2)
     undisturbed = table(race(settings, "a.db"))
-    engine = LocalEngine(workers=2, time_limit=600)
+    engine = LocalEngine(2, Limits(600))
     study, data = opened(settings, "b.db")
     try:
         for number, event in enumerate(Race(study, engine, data.workspace, settings)):

@@ -1,0 +1,184 @@
+"""A Ray cluster, or Ray on this machine alone.
+
+Ray says where a fold runs, and starts again what the cluster loses; the fold itself runs on that node in the
+same process of one thread as on this machine, under the same limits, and so to the same score. All nodes need
+augsearch installed, and see the project's folder at the same path.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import platform
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from functools import cache
+from typing import Any, ParamSpec, TypeVar
+
+from augsearch.policies import UserError
+from augsearch.policies.errors import first_line
+from augsearch.search.engines.engine import EngineFailedError, WorkerLostError
+from augsearch.search.engines.worker import Limits, Place, limits_of, pickled
+from augsearch.search.settings.sections import EngineSettings
+from augsearch.trainers.system.gpus import VISIBLE
+from augsearch.trainers.system.threads import available_cores
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+"""Ray reports to its makers unless told not to."""
+ON_A_GPU = 4
+"""Folds that share one, where nobody says how many."""
+
+
+def start(settings: EngineSettings) -> RayEngine:
+    """The engine, connected to the cluster at ``settings.address``; None: on this machine, started anew.
+
+    Raises:
+        UserError: Ray is not installed or does not answer, or a single GPU is asked for.
+    """
+    if settings.device.startswith("cuda:"):
+        raise UserError(f"device {settings.device}: Ray gives each fold a GPU; use --device cuda, or auto")
+    limits = limits_of(settings)
+    with _one_line(settings.address):
+        import ray
+
+        address = settings.address or os.environ.get("RAY_ADDRESS")
+        if not ray.is_initialized():
+            os.environ.update(QUIET | os.environ)
+            cores = settings.workers or settings.workers_per_device or available_cores()
+            here = {} if address else {"num_cpus": cores, "include_dashboard": False}
+            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **here)
+    return RayEngine(limits, settings.device, settings.workers, settings.workers_per_device)
+
+
+@contextmanager
+def _one_line(address: str | None) -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError:
+        raise UserError(
+            "engine ray needs Ray, which is not installed: pip install 'augsearch[ray]'"
+        ) from None
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        where = "this machine" if address is None else address
+        raise UserError(f"--engine ray: Ray on {where} can't be reached: {first_line(error)}") from None
+
+
+class RayEngine:
+    """As many tasks at once as the cluster has room for, now: nodes may come and go.
+
+    A task takes one core, and where there are GPUs its share of one. What Ray loses, with its node or to its
+    own watch over memory, fails its task as a worker's death does.
+    """
+
+    def __init__(self, limits: Limits, device: str, workers: int | None, each: int | None) -> None:
+        self._limits, self._device, self._workers, self._each = limits, device, workers, each
+        self._running: set[Any] = set()
+        atexit.register(self.close)  # before Ray's own end, which would wait
+
+    @property
+    def slots(self) -> int:
+        """How many tasks run at once: as many as the nodes that are there now have room for."""
+        import ray
+
+        resources = ray.cluster_resources()
+        cores = resources.get("CPU", 0)
+        room = min(cores, resources["GPU"] * self._on_a_gpu(resources)) if self._on_gpus(resources) else cores
+        return max(1, min(int(room), self._workers or int(room)))
+
+    def submit(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """Have a node run ``function``, which must be importable by name, on picklable arguments."""
+        import ray
+
+        future: Future[R] = Future()
+        try:
+            call = pickled(function, args, kwargs)
+            resources = ray.cluster_resources()
+            share = 1 / self._on_a_gpu(resources) if self._on_gpus(resources) else 0
+            reference = _remote().options(num_gpus=share).remote(call, self._limits)
+        except ray.exceptions.RayError as error:
+            future.set_exception(_in_our_words(error))
+            return future
+        except Exception as error:  # what can't be sent
+            future.set_exception(error)
+            return future
+        self._running.add(reference)
+
+        def done(theirs: Future[R]) -> None:
+            self._running.discard(reference)
+            if theirs.cancelled() or not future.set_running_or_notify_cancel():
+                return
+            error = theirs.exception()
+            if error is None:
+                future.set_result(theirs.result())
+            else:
+                future.set_exception(_in_our_words(error))
+
+        reference.future().add_done_callback(done)
+        return future
+
+    def close(self) -> None:
+        """Stop what still runs, and leave the cluster."""
+        import ray
+
+        atexit.unregister(self.close)
+        if ray.is_initialized():
+            for reference in tuple(self._running):
+                ray.cancel(reference, force=True)
+            ray.shutdown()
+
+    def _on_gpus(self, resources: dict[str, float]) -> bool:
+        return self._device == "cuda" or (self._device == "auto" and resources.get("GPU", 0) > 0)
+
+    def _on_a_gpu(self, resources: dict[str, float]) -> int:
+        """How many tasks share one."""
+        cores_each = resources.get("CPU", 0) / max(1, resources.get("GPU", 0))
+        return self._each or max(1, min(int(cores_each), ON_A_GPU))
+
+
+@cache
+def _remote() -> Any:
+    """What Ray runs; the decorator that is not typed is applied here alone."""
+    import ray
+
+    return ray.remote(num_cpus=1, max_retries=0)(_run)
+
+
+_places: dict[str | None, Place] = {}
+"""In a process of Ray's: where its tasks run, by the GPU that they see."""
+
+
+def _run(call: bytes, limits: Limits) -> Any:
+    """In a process of Ray's: what the call returns, from the process of one thread that is kept beside it."""
+    device = os.environ.get(VISIBLE)
+    try:
+        return _places.setdefault(device, Place(device)).run(call, limits)
+    except FileNotFoundError as error:
+        error.strerror = (
+            f"{error.strerror} on {platform.node()}; all nodes must see the project's folder at one path"
+        )
+        raise
+
+
+def _in_our_words(error: BaseException) -> BaseException:
+    """What a task raised, or what became of it."""
+    from ray import exceptions as of_ray
+
+    if isinstance(error, of_ray.RayTaskError):
+        return error.cause
+    lost = (
+        of_ray.WorkerCrashedError,
+        of_ray.NodeDiedError,
+        of_ray.OutOfMemoryError,
+        of_ray.ObjectLostError,
+        of_ray.TaskCancelledError,
+    )
+    if isinstance(error, lost):
+        return WorkerLostError(f"Ray lost a worker: {first_line(error)}")
+    if isinstance(error, of_ray.RayError):
+        return EngineFailedError(f"Ray: {first_line(error)}")
+    return error
