@@ -11,6 +11,8 @@ import atexit
 import logging
 import os
 import platform
+import re
+import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -30,6 +32,8 @@ R = TypeVar("R")
 
 QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
 """Ray reports to its makers unless told not to."""
+WAITED = 10
+"""Seconds for an answer from the cluster's address."""
 ON_A_GPU = 4
 """Folds that share one, where nobody says how many."""
 
@@ -43,11 +47,12 @@ def start(settings: EngineSettings) -> RayEngine:
     if settings.device.startswith("cuda:"):
         raise UserError(f"device {settings.device}: Ray gives each fold a GPU; use --device cuda, or auto")
     limits = limits_of(settings)
-    with _one_line(settings.address):
+    address = settings.address or os.environ.get("RAY_ADDRESS")
+    with _one_line(address):
         import ray
 
-        address = settings.address or os.environ.get("RAY_ADDRESS")
         if not ray.is_initialized():
+            _knock(address)
             os.environ.update(QUIET | os.environ)
             cores = settings.workers or settings.workers_per_device or available_cores()
             here = {} if address else {"num_cpus": cores, "include_dashboard": False}
@@ -63,9 +68,20 @@ def _one_line(address: str | None) -> Iterator[None]:
         raise UserError(
             "engine ray needs Ray, which is not installed: pip install 'augsearch[ray]'"
         ) from None
-    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+    except Exception as error:  # there are too many that Ray raises
         where = "this machine" if address is None else address
         raise UserError(f"--engine ray: Ray on {where} can't be reached: {first_line(error)}") from None
+
+
+def _knock(address: str | None) -> None:
+    """Find out in seconds that nobody is there: Ray itself would wait for minutes.
+
+    Raises:
+        OSError: so it is.
+    """
+    place = re.fullmatch(r"(?:ray://)?(.+):(\d+)", address or "")
+    if place:
+        socket.create_connection((place[1], int(place[2])), WAITED).close()
 
 
 class RayEngine:
@@ -169,7 +185,8 @@ def _in_our_words(error: BaseException) -> BaseException:
     from ray import exceptions as of_ray
 
     if isinstance(error, of_ray.RayTaskError):
-        return error.cause
+        cause: BaseException = error.cause
+        return cause
     lost = (
         of_ray.WorkerCrashedError,
         of_ray.NodeDiedError,

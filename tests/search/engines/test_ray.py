@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import re
 import time
 from collections.abc import Iterator
+from concurrent.futures import FIRST_COMPLETED, wait
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from augsearch.search.engines.engine import WorkerLostError
+from augsearch.policies import UserError
+from augsearch.search.engines.engine import OverLimitError, WorkerLostError
 from augsearch.search.engines.ray import RayEngine
 from augsearch.search.engines.registry import start_engine
+from augsearch.search.engines.worker import Limits
 from augsearch.search.settings.sections import EngineSettings
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'augsearch[ray]'")
@@ -36,22 +42,57 @@ def engine(cluster: Any) -> Iterator[RayEngine]:
     made.close()
 
 
-def test_nodes_come_and_go(cluster: Any, engine: RayEngine) -> None:
+SLEEPS = """
+import pathlib, os, time
+(pathlib.Path({folder!r}) / str(os.getpid())).touch()
+time.sleep(600)
+"""
+"""A task that says that it has begun."""
+
+
+def test_nodes_come_and_go(cluster: Any, engine: RayEngine, tmp_path: Path) -> None:
     node = cluster.add_node(num_cpus=1)
     other = cluster.add_node(num_cpus=2)
+    cluster.wait_for_nodes()
     assert engine.slots == 3
     assert engine.submit(abs, -5).result(LONG) == 5
-    lost = [engine.submit(time.sleep, LONG) for _ in range(3)]
+    running = [engine.submit(exec, SLEEPS.format(folder=str(tmp_path))) for _ in range(3)]
+    while len(list(tmp_path.iterdir())) < 3:
+        time.sleep(0.1)
     cluster.remove_node(other, allow_graceful=False)
-    done = [error for future in lost if (error := told(future))]
-    assert done
-    assert all(isinstance(error, WorkerLostError) for error in done)
-    assert "Ray lost" in str(done[0])
+    lost = wait(running, LONG, FIRST_COMPLETED).done.pop().exception()
+    assert isinstance(lost, WorkerLostError)
+    assert "Ray lost a worker" in str(lost)
     cluster.remove_node(node)
 
 
-def told(future: Any) -> BaseException | None:
-    try:
-        return future.exception(60)
-    except TimeoutError:
-        return None
+def test_a_task_keeps_its_limits_and_a_dying_one_costs_itself_alone(cluster: Any) -> None:
+    cluster.add_node(num_cpus=1)
+    engine = RayEngine(Limits(1), "auto", None, None)
+    with pytest.raises(OverLimitError, match="longer than 1 s"):
+        engine.submit(time.sleep, LONG).result(LONG)
+    with pytest.raises(WorkerLostError, match="a worker died"):
+        RayEngine(Limits(LONG), "auto", None, None).submit(os._exit, 3).result(LONG)
+
+
+def test_gpus_are_shared(cluster: Any) -> None:
+    """No machine of the tests has any: Ray believes what a node says, and tasks see what Ray gives."""
+    cluster.add_node(num_cpus=4, num_gpus=2, include_dashboard=False)
+    cluster.wait_for_nodes()
+    engine = RayEngine(Limits(LONG), "cuda", None, 1)
+    assert engine.slots == 2
+    assert engine.submit(os.getenv, "CUDA_VISIBLE_DEVICES").result(LONG) in ("0", "1")
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"device": "cuda:1"}, "device cuda:1: Ray gives each fold a GPU"),
+        ({"address": "127.0.0.1:1"}, "Ray on 127.0.0.1:1 can't be reached"),
+    ],
+)
+def test_what_ray_cannot_do_is_one_line(settings: dict[str, Any], said: str) -> None:
+    ray.shutdown()
+    with pytest.raises(UserError, match=re.escape(said)) as error:
+        start_engine(EngineSettings(name="ray", **settings))
+    assert "\n" not in str(error.value)
