@@ -11,10 +11,11 @@ from pydantic import ValidationError
 
 from augsearch.policies import Distillation, Mixing, PolicyFile, Semi, Training, UserError, read_policy
 from augsearch.policies.errors import explain
+from augsearch.policies.regions import ResizedCrop
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.settings.sections import AUTO, HOME
 from augsearch.search.settings.settings import Settings
-from augsearch.search.space.space import TECHNIQUES
+from augsearch.search.space.space import CROPPED_BEFORE, TECHNIQUES
 from augsearch.trainers.data.dataset import SMALL_SIDE, ImageData, Indices
 from augsearch.trainers.data.images import image_paths, open_images
 from augsearch.trainers.data.target_domain import Target
@@ -70,6 +71,32 @@ def with_transfer(file: PolicyFile, settings: Settings) -> PolicyFile:
     possible = settings.transfer_of(settings.network)
     transfer = possible and (file.training.transfer or possible)
     return file.model_copy(update={"training": file.training.model_copy(update={"transfer": transfer})})
+
+
+def with_crops(file: PolicyFile, settings: Settings, pixels: Pixels) -> PolicyFile:
+    """``file`` with the resized crop that ``--crop-scale`` says, where photos are read from disk.
+
+    That is how final trainings of old cropped them, whatever their policy said.
+    """
+    smallest = settings.final.crop_scale
+    if smallest is None or not isinstance(pixels, OnDisk):
+        return file
+    crop = {"resized_crop": ResizedCrop(smallest=smallest)}
+    training, semi = file.training, file.training.semi
+    if semi is not None and semi.policy is not None:
+        own = semi.model_copy(update={"policy": semi.policy.model_copy(update=crop)})
+        training = training.model_copy(update={"semi": own})
+    return file.model_copy(update={"policy": file.policy.model_copy(update=crop), "training": training})
+
+
+def as_then(settings: Settings, file: PolicyFile) -> Settings:
+    """``settings`` that crop photos as the study of ``file`` did, if that is from before policies said so."""
+    said = file.provenance
+    edition = said.get("edition", 1)
+    older = "study" in said and isinstance(edition, int) and edition < 3 and file.version < 3
+    if not older or settings.final.crop_scale is not None:
+        return settings
+    return settings.changed(crop_scale=CROPPED_BEFORE)
 
 
 def check_weights(settings: Settings, file: PolicyFile) -> None:
@@ -158,7 +185,6 @@ def final_pixels(settings: Settings, data: Data) -> Pixels:
             paths,
             wanted,
             channels,
-            settings.final.crop_scale,
             kept_in=HOME / "cache",
             reading=data.images.form.reading,
         )

@@ -14,6 +14,7 @@ from augsearch.search.final.plan import (
     final_pixels,
     final_selection_set,
     plan_of,
+    with_crops,
     with_transfer,
 )
 from augsearch.search.inputs.learned_from import learned_by_final
@@ -54,9 +55,9 @@ def train_and_test(
     # Here and not above: it imports torch, which the driver of a search does without.
     from augsearch.trainers.tasks.final import test_final
 
-    file = with_transfer(read_policy(policy_file), settings)
     pixels = final_pixels(settings, data)
-    how = HowOpened(seed=settings.seed, side=pixels.side, crop_scale=settings.final.crop_scale)
+    file = with_crops(with_transfer(read_policy(policy_file), settings), settings, pixels)
+    how = HowOpened(seed=settings.seed, side=pixels.side)
     unlabeled = open_for_final(settings.data, settings.unlabeled.folder, data, file, how, display)
     job = replace(
         _job(data, settings, file, pixels, unlabeled, output),

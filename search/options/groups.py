@@ -311,7 +311,7 @@ def recipe_options() -> list[Decorator]:
             FINAL,
             "--crop-scale",
             type=float,
-            help="Smallest share of an image in a random crop, above 64 px. [0.35]",
+            help="Smallest share in resized crops of photos above 64 px. [as the policy says]",
         ),
         option(FINAL, "--processes", type=click.INT, help="That share the training, a GPU each (DDP). [1]"),
     ]

@@ -50,8 +50,8 @@ class FixMatch(Technique):
     (distribution alignment: Berthelot et al. 2020, arXiv:1911.09785, §3.1)."""
 
     def weak_policy(self, policy: Policy) -> Policy:
-        """The policy's crop, flips and turns without its operations: what it takes to change no label."""
-        return policy.model_copy(update={"num_ops": 0, "mixing": None})
+        """The policy's crops, flips and turns without its operations: what it takes to change no label."""
+        return policy.model_copy(update={"num_ops": 0, "erasing": None, "mixing": None})
 
     def target_finder(
         self, learner: Learner, shares: torch.Tensor, images: int, teacher: nn.Module | None

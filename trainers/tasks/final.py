@@ -240,7 +240,7 @@ def _teacher(job: FinalJob, device: torch.device) -> Teacher | None:
     if not job.asks_teacher:
         return None
     workspace, plan = open_workspace(job.workspace), job.plan
-    view = StudentView(job.pixels, plan.recipe, plan.input_size, job.learned)
+    view = StudentView(job.pixels, plan.recipe, plan.input_size, job.learned, job.file.policy.resized_crop)
     student = (plan.model, plan.weights)
     return final_teacher(workspace, student, job.labeled, plan.recipe.epochs, device, view)
 

@@ -21,9 +21,10 @@ import torch
 from PIL import Image
 
 from augsearch.policies import Distillation, Mixing, Policy, PolicyFile, Semi, Training, Transfer, UserError
+from augsearch.policies.regions import ResizedCrop
 from augsearch.trainers.data.dataset import ImageData, Progress, Split
 from augsearch.trainers.data.splits import Splits, split
-from augsearch.trainers.data.unlabeled.dataset import HowOpened, Unlabeled, open_unlabeled
+from augsearch.trainers.data.unlabeled.dataset import Unlabeled, open_unlabeled
 from augsearch.trainers.data.views import Decoded, OnDisk, Pixels
 from augsearch.trainers.evaluation import inference
 from augsearch.trainers.evaluation.inference import predict
@@ -555,8 +556,8 @@ def test_another_random_crop_begins_anew(source: Source, tmp_path: Path) -> None
     path = tmp_path / "model.safetensors"
 
     def cropped(smallest: float) -> Generator[FinalEpoch, None, FinalModel]:
-        pixels = OnDisk(files, 8, 3, smallest)
-        return start(workspace, source.splits, path, epochs=4, pixels=pixels)
+        file = PolicyFile(policy=Policy(num_ops=0, resized_crop=ResizedCrop(smallest=smallest)))
+        return start(workspace, source.splits, path, file, epochs=4, pixels=OnDisk(files, 8, 3))
 
     stop_after(cropped(0.3), 1)
     assert next(cropped(0.3)).training.epoch == 2
@@ -998,7 +999,6 @@ def test_unlabeled_images_that_cannot_be_read_are_left_out(
         source.splits,
         folder=folder,
         cache=tmp_path / "cache",
-        how=HowOpened(crop_scale=0.9),
     )
     assert more is not None
     assert len(more.chosen) == 40
