@@ -22,8 +22,9 @@ from augsearch.trainers.data.target_domain import Target
 from augsearch.trainers.data.views import Decoded, OnDisk, Pixels
 from augsearch.trainers.evaluation.metrics import METRICS
 from augsearch.trainers.models.names import hub_of
+from augsearch.trainers.models.spec import family_of
 from augsearch.trainers.system.hashing import content_of, digest
-from augsearch.trainers.training.recipe import Recipe, default_final_epochs, usual_label_smoothing
+from augsearch.trainers.training.recipe import Recipe, default_final_epochs, usual_clip, usual_label_smoothing
 
 if TYPE_CHECKING:  # it imports torch, which the driver of a search does without
     from augsearch.trainers.tasks.final_job import FinalPlan, SelectionSet
@@ -50,6 +51,9 @@ def final_key(policy_file: Path, settings: Settings, data: Data) -> str:
     decisive = {name: flat[name] for name in DECISIVE}
     if decisive["teacher_weights"] == AUTO:
         decisive["teacher_weights"] = "hub"  # as it was called when models of before were made
+    # What came later decides where it is not as all were before.
+    later = {"clip": _clip(settings, file.training), "average_flips": settings.final.average_flips}
+    decisive |= {name: value for name, value in later.items() if value}
     parts = (
         file.policy.model_dump_json(),
         file.training.hashed(),
@@ -139,6 +143,7 @@ def plan_of(settings: Settings, file: PolicyFile, trained_on: int) -> FinalPlan:
         accumulation=settings.final.accumulation,
         ema=settings.final.ema,
         precision=settings.final.precision,
+        clip=_clip(settings, file.training),
     )
     return FinalPlan(
         model=settings.network,
@@ -147,10 +152,18 @@ def plan_of(settings: Settings, file: PolicyFile, trained_on: int) -> FinalPlan:
         recipe=recipe,
         patience=settings.final.patience,
         processes=settings.final.processes,
+        average_flips=settings.final.average_flips,
         first_teacher=settings.unlabeled.first_teacher,
         first_teacher_weights=settings.first_teacher_weights,
         metric=settings.search.metric,
     )
+
+
+def _clip(settings: Settings, training: Training) -> float | None:
+    """The largest norm of the final training's gradients."""
+    if settings.final.clip is not None:
+        return settings.final.clip or None
+    return usual_clip(family_of(settings.network)) if training.transfer else None
 
 
 def takes_any_side(settings: Settings) -> bool:

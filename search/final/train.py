@@ -69,10 +69,12 @@ def train_and_test(
     before = record_test_read(settings.data.source, data, by, study)
     tested = test_final(data.workspace, data.splits, final, pixels)
     test = tested.scores
+    mirrored = ", mirror images averaged in" if settings.final.average_flips else ""
     seen = f"; this test part had been read {before} times before" if before else ""
     display.line(
         f"final model: test accuracy {100 * test.accuracy:.1f} % on {len(data.splits.test)} images "
-        f"(macro-F1 {100 * test.macro_f1:.1f} %, log-loss {test.log_loss:.3f}, ECE {test.ece:.3f}){seen}"
+        f"(macro-F1 {100 * test.macro_f1:.1f} %, log-loss {test.log_loss:.3f}, ECE {test.ece:.3f})"
+        f"{mirrored}{seen}"
     )
     display.line(f"saved as {final.path} (best epoch {final.best_epoch}, {final.seconds:.0f} s)")
     drawn = draw_test(data, pixels, tested, output)

@@ -83,6 +83,8 @@ def as_begun(settings: Settings, told: Settings, data: Data | None = None) -> Se
         begun["weights"] = Settings.recorded(said).transfer.weights
     if said.get("layer_decay") is not None and "layer_decay" not in told.given:
         begun["layer_decay"] = said["layer_decay"]  # once it was 1 for every family
+    if "clip" not in told.given and said.get("clip", 0.0) is not None:
+        begun["clip"] = said.get("clip", 0.0)  # once no gradients were clipped
     if said.get("crop_scale") is not None and "crop_scale" not in told.given:
         begun["crop_scale"] = said["crop_scale"]  # once photos were always cropped
     return settings.changed(**begun)

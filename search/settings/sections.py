@@ -317,6 +317,10 @@ class FinalSettings(Section):
     warm_up: float = Field(default=0.25, gt=0, lt=1)
     ema: float | None = Field(default=None, gt=0, lt=1)
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    clip: float | None = Field(default=None, ge=0, le=1_000_000)
+    """The largest norm of a step's gradients; 0: whatever they are; None: by the network's family."""
+    average_flips: bool = False
+    """Whether the model averages what it says of an image and of its mirror image."""
     crop_scale: float | None = Field(default=None, gt=0, le=1)
     """The smallest share of a photo that a resized crop keeps, above 64 px; None: as the policy says."""
     processes: int = Field(default=1, ge=1, le=1024)

@@ -108,7 +108,9 @@ def class_thresholds(predicted: Tensor, num_classes: int, threshold: float) -> T
         num_classes: K.
         threshold: τ.
     """
-    counts = (predicted + 1).bincount(minlength=num_classes + 1).float()
+    # Not by bincount, whose length hangs on the values: a GPU would be waited for.
+    counts = predicted.new_zeros(num_classes + 1)
+    counts = counts.index_add_(0, predicted + 1, predicted.new_ones(len(predicted))).float()
     learned = counts[1:] / counts.max().clamp(min=1)
     return threshold * learned / (2 - learned)
 

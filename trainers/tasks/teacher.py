@@ -147,7 +147,7 @@ def final_teacher(
     proxy, view = workspace.proxy, view or StudentView(Decoded(workspace.data.images), Recipe())
     recipe = Recipe(
         epochs=min(epochs, default_final_epochs(len(images))),
-        **view.recipe.model_dump(include={"batch_size", "accumulation", "precision"}),
+        **view.recipe.model_dump(include={"batch_size", "accumulation", "precision", "clip"}),
     )
     job = _TeacherJob(
         workspace,

@@ -335,7 +335,29 @@ def test_flags_change_the_transfer_that_the_file_asks_for() -> None:
     assert silent.training.transfer is None
 
 
+@pytest.mark.parametrize(
+    ("network", "given", "clip"),
+    [
+        (VIT, {}, 1.0),
+        ("torchvision:convnext_tiny", {}, 1.0),
+        (RESNET, {}, None),
+        ("medium", {}, None),
+        (VIT, {"weights": "none"}, None),
+        (VIT, {"clip": 0.0}, None),
+        (RESNET, {"clip": 3.0}, 3.0),
+    ],
+)
+def test_gradients_are_clipped_where_the_family_wants_it(
+    network: str, given: dict[str, Any], clip: float | None
+) -> None:
+    settings = Settings.of(final_model=network, **given)
+    file = with_transfer(PLAIN, settings)
+    assert plan_of(settings, file, 1000).recipe.clip == clip
+
+
 DECISIVE: dict[str, Any] = {
+    "clip": 2.0,
+    "average_flips": True,
     "final_model": "small",
     "final_epochs": 9,
     "final_size": 24,

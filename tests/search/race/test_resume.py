@@ -132,3 +132,13 @@ def test_only_photos_are_cropped_and_erased_and_a_study_remembers(tmp_path: Path
     study.set_user_attr("space", {"edition": 2, "mean": [1, 2, 3]})  # as it was written then
     before = space_of(study, settings.space)
     assert (before.edition, before.photos, before.resized) == (2, False, False)
+
+
+def test_a_study_from_before_gradients_were_clipped_goes_on_so() -> None:
+    settings = Settings.of(study="s", proxy_model="torchvision:vit_b_16")
+    study = optuna.create_study(storage=open_storage(settings.tracking.storage), study_name="s")
+    before = {name: value for name, value in settings.flat().items() if name != "clip"}
+    study.set_user_attr("settings", before)
+    assert as_begun(settings, settings).final.clip == 0.0
+    study.set_user_attr("settings", settings.flat())
+    assert as_begun(settings, settings).final.clip is None

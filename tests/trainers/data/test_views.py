@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -18,7 +19,8 @@ from augsearch.policies.regions import REGION_NOISE, ResizedCrop, cropped
 from augsearch.trainers.data import views as module
 from augsearch.trainers.data.decode import decode_file, decode_shrunk
 from augsearch.trainers.data.views import Decoded, FileImages, OnDisk, View
-from augsearch.trainers.training.loader import batches
+from augsearch.trainers.system.threads import Begun
+from augsearch.trainers.training.loader import Epochs, batches
 from augsearch.trainers.training.recipe import Recipe
 from augsearch.trainers.training.setup import TrainingSetup
 
@@ -214,6 +216,39 @@ def test_the_number_of_threads_changes_nothing(files: OnDisk, mixing: Mixing | N
     alone = epoch(1)
     assert len(alone) == 3
     assert epoch(4) == alone
+
+
+def test_the_next_epoch_is_read_while_one_ends_and_is_the_same(files: OnDisk) -> None:
+    data = FileImages(files, ALL, ALL % 3, 3, None)
+    setup = TrainingSetup(data, CROPPED, Recipe(batch_size=4, epochs=3), seed=1, device=CPU)
+    epochs = Epochs(setup)
+    for epoch in range(3):
+        epochs.begin(epoch)
+        made = [batch.images.numpy().tobytes() for batch in epochs.of(epoch)]
+        assert made == [batch.images.numpy().tobytes() for batch in batches(setup, epoch)]
+    epochs.begin(1)
+    other = next(epochs.of(2)).images  # another than the one that was begun
+    assert torch.equal(other, next(batches(setup, 2)).images)
+    epochs.begin(1)
+    epochs.close()
+    assert next(epochs.of(1)).images.shape == (4, 3, SIDE, SIDE)
+
+
+def test_what_is_begun_is_at_work_before_it_is_asked_for() -> None:
+    asked: list[int] = []
+    at_work = Event()
+
+    def work(item: int) -> int:
+        asked.append(item)
+        at_work.set()
+        return item
+
+    begun = Begun(work, range(100), threads=1)
+    assert at_work.wait(60)
+    assert list(islice(begun, 3)) == [0, 1, 2]
+    begun.close()
+    assert len(asked) < 20
+    assert list(begun) == []
 
 
 @pytest.mark.parametrize("kind", ["decoded", "on disk"])
