@@ -19,6 +19,7 @@ _FORMATS: dict[str, tuple[Callable[[float], str], str]] = {
     "octaves": (lambda value: f"{value:.2g}", " octaves"),
     "of the side": (lambda value: f"{100 * value:.2g}", " % of side"),
     "of the shorter side": (lambda value: f"{100 * value:.2g}", " % of side"),
+    "of the area": (lambda value: f"{100 * value:.2g}", " % of area"),
     "times": (lambda value: f"{value:.3g}", " times"),
 }
 """How a value is written and what follows it, by the unit of its operation; any other unit follows as is."""

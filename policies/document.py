@@ -22,7 +22,7 @@ class PolicyFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal["augsearch-policy"] = "augsearch-policy"
-    version: Literal[1, 2] = 1
+    version: Literal[1, 2, 3] = 1
     """The lowest that can say it, so that plain policies are read by earlier versions of augsearch too."""
     policy: Policy
     training: Training = Training()
@@ -42,7 +42,7 @@ class PolicyFile(BaseModel):
 
     def _needed_version(self) -> int:
         own = self.training.semi.policy if self.training.semi else None
-        return 1 if self.policy.is_plain and (own is None or own.is_plain) else 2
+        return max(self.policy.format_version, own.format_version if own else 1)
 
 
 def read_policy(path: str | os.PathLike[str]) -> PolicyFile:

@@ -28,6 +28,13 @@ def draw_with_probability(
     return np.where(rng.random(count) < probability, chosen, 0), None
 
 
+def draw_fixed(name: str, value: float, probability: float, count: int, rng: np.random.Generator) -> Column:
+    """The operation ``name`` with one own value for each of ``count`` images, with a probability."""
+    (code,) = encode([name]).tolist()
+    applied = rng.random(count) < probability
+    return np.where(applied, code + 2 * OWN_FIXED, 0), np.where(applied, value, 0.0)
+
+
 def draw_names(
     names: Sequence[str], num_ops: int, magnitude: Magnitude, count: int, rng: np.random.Generator
 ) -> Iterator[Column]:

@@ -51,6 +51,9 @@ class Warp:
     """
 
     matrix: Matrix
+    enlarges: bool = False
+    """A part of the image fills all of it: read between pixels and never outside, whatever the policy's
+    sampling is, and by itself, so that nothing later brings back what was cut off."""
 
     def then(self, later: Warp) -> Warp:
         """Both warps in one sampling, ``self`` first."""
@@ -191,7 +194,8 @@ def fusable_groups(
 ) -> Iterator[list[Effect]]:
     """Split ``effects`` into groups of neighbours that one pass over the image can do.
 
-    Warps fuse unless ``warps`` is False, and tables unless ``tables`` is; all else is a group of its own.
+    Warps fuse unless ``warps`` is False or one enlarges, and tables unless ``tables`` is False; all else is a
+    group of its own.
     """
     group: list[Effect] = []
     for effect in effects:
@@ -205,7 +209,7 @@ def fusable_groups(
 
 def _fuses(last: Effect, effect: Effect) -> bool:
     if isinstance(effect, Warp):
-        return isinstance(last, Warp)
+        return isinstance(last, Warp) and not (last.enlarges or effect.enlarges)
     # The grey mean after another table can't be derived, so such a table begins a new look-up.
     joinable = isinstance(effect, Table) or (
         isinstance(effect, MeasuredTable) and effect.statistic is not Statistic.GREY_MEAN

@@ -27,11 +27,15 @@ from augsearch.policies.effects import (
     Table,
     Warp,
 )
+from augsearch.policies.regions import REGION_NOISE, cropped, erased
 from augsearch.policies.registry import Cases, Noise, Range, operation
 from augsearch.policies.table_entries import auto_contrast_entries, blend_entries, equalize_entries
 
 YIQ: NDArray[np.float64] = np.vstack((LUMA, ((0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))))
 """RGB to brightness and the two colour differences of NTSC, which are zero for every grey."""
+
+NO_BLUR = 0.02
+"""Pixels of standard deviation below which float64 holds no weight of a neighbour."""
 
 SHUFFLES: tuple[tuple[int, int, int], ...] = ((0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
 """Every order of the channels but their own."""
@@ -276,7 +280,7 @@ def gaussian_blur(sigma: float, size: Size) -> Kernel | None:
     """Blur with a Gaussian of that standard deviation."""
     shorter = min(size)
     radius = min(math.ceil(3 * sigma * shorter), shorter - 1)
-    if radius == 0:
+    if radius == 0 or sigma * shorter < NO_BLUR:
         return None
     weights = np.exp(-0.5 * (np.arange(-radius, radius + 1) / (sigma * shorter)) ** 2)
     return Kernel(taps=tuple((weights / weights.sum()).tolist()), amount=1, edges="reflect")
@@ -367,3 +371,28 @@ def perspective(reach: float, noise: Noise, size: Size) -> Warp:
     moves = reach * (2 * np.asarray(noise).reshape(4, 2) - 1) * (size.width, size.height)
     read_from, drawn_at = (corners + moves).astype(np.float32), corners.astype(np.float32)
     return Warp(np.asarray(cv2.getPerspectiveTransform(drawn_at, read_from), dtype=np.float64))
+
+
+@operation("warp", Range(1, 0.08), unit="of the area", noise=REGION_NOISE, identity=1, sets=("basic",))
+def resized_crop(smallest: float, noise: Noise, size: Size) -> Warp | None:
+    """Cut out a random part, of that share of the area at least, and enlarge it to the image's size."""
+    left, top, across, down = cropped(size.width, size.height, smallest, noise)
+    if smallest == 1 or (across, down) == (size.width, size.height):
+        return None
+    x = (across / size.width, 0.0, left + (across - size.width) / 2)
+    y = (0.0, down / size.height, top + (down - size.height) / 2)
+    return Warp(np.array((x, y, (0, 0, 1))), enlarges=True)
+
+
+@operation(
+    "patch",
+    Range(0, 1 / 3, farthest=1),
+    unit="of the area",
+    noise=REGION_NOISE,
+    identity=0,
+    sets=("basic",),
+)
+def erase(largest: float, noise: Noise, size: Size) -> Patch | None:
+    """Fill a random rectangle, of up to that share of the area (Zhong et al. 2020, arXiv:1708.04896)."""
+    part = erased(size.width, size.height, largest, noise)
+    return None if part is None else Patch(part.top, part.left, part.height, part.width)

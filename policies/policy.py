@@ -26,13 +26,14 @@ from augsearch.policies.backends.opencv.prepared import Image, Images
 from augsearch.policies.backends.opencv.runner import run, run_draws
 from augsearch.policies.choices import Choice, Probability, checked_name, in_order, names_in
 from augsearch.policies.describe import shown_value
-from augsearch.policies.drawing import Column, choice_table, draw_names, draw_with_probability
+from augsearch.policies.drawing import Column, choice_table, draw_fixed, draw_names, draw_with_probability
 from augsearch.policies.effects import Size, fuse
 from augsearch.policies.errors import UserError, explain, shown
 from augsearch.policies.json_files import POLICY_FILE
 from augsearch.policies.mixing import Mixing
 from augsearch.policies.planner import DrawnOperation, Draws, effect_of, value_of
 from augsearch.policies.ready import is_ready_name, ready_fields
+from augsearch.policies.regions import Erasing, ResizedCrop
 from augsearch.policies.registry import MAX_MAGNITUDE, OPERATION_SETS, OPERATIONS, Ranges
 from augsearch.policies.sampling import Border, Interpolation, Sampling
 from augsearch.policies.transforms import BatchTransform, ImageTransform
@@ -71,6 +72,10 @@ class Policy(BaseModel):
     flip_vertical: Probability = 0.0
     quarter_turns: Probability = 0.0
     """Probability of a turn by 90°, 180° or 270°."""
+    resized_crop: ResizedCrop | None = None
+    """A random part of every image, enlarged; before all else, and of a photo before it is made small."""
+    erasing: Erasing | None = None
+    """A random rectangle that is filled; after the operations."""
     mixing: Mixing | None = None
     """CutMix or MixUp of whole batches."""
     interpolation: Interpolation = "nearest"
@@ -119,6 +124,9 @@ class Policy(BaseModel):
         written: dict[str, Any] = write(self)
         if self.fuse_warps:
             written.pop("fuse_warps", None)  # not there where only what was set is written
+        for name in ("resized_crop", "erasing"):
+            if getattr(self, name) is None:
+                written.pop(name, None)
         return written
 
     @property
@@ -128,16 +136,30 @@ class Policy(BaseModel):
 
     def draw(self, count: int, rng: np.random.Generator) -> Draws:
         """Draw what happens to each of ``count`` images."""
-        columns = [*self._draw_basic(count, rng), *self._draw_operations(count, rng)]
+        columns = [
+            *self._draw_cropped(count, rng),
+            *self._draw_basic(count, rng),
+            *self._draw_operations(count, rng),
+            *self._draw_erased(count, rng),
+        ]
         if not columns:
             return Draws(np.zeros((count, 0), dtype=np.int64), None)
         codes = np.stack([codes for codes, _ in columns], axis=1)
-        drawable = [*(self.names if self.num_ops else ()), *(("crop",) if self.crop else ())]
+        basic = {"crop": self.crop, "resized_crop": self.resized_crop, "erase": self.erasing}
+        drawable = [*(self.names if self.num_ops else ()), *(name for name, used in basic.items() if used)]
         noise = max((OPERATIONS[name].noise for name in drawable), default=0)
         values = None
         if any(own is not None for _, own in columns):
             values = np.stack([np.zeros(count) if own is None else own for _, own in columns], axis=1)
         return Draws(codes, rng.random((*codes.shape, noise)) if noise else None, values)
+
+    def _draw_cropped(self, count: int, rng: np.random.Generator) -> Iterator[Column]:
+        if self.resized_crop is not None:
+            yield draw_fixed("resized_crop", self.resized_crop.smallest, 1.0, count, rng)
+
+    def _draw_erased(self, count: int, rng: np.random.Generator) -> Iterator[Column]:
+        if self.erasing is not None:
+            yield draw_fixed("erase", self.erasing.largest, self.erasing.probability, count, rng)
 
     def _draw_basic(self, count: int, rng: np.random.Generator) -> Iterator[Column]:
         for names, magnitude, probability in (
@@ -163,7 +185,19 @@ class Policy(BaseModel):
     @property
     def is_plain(self) -> bool:
         """Whether it says nothing that the first version of policy files could not say."""
-        return self.fuse_warps and all(isinstance(choice, str) for choice in self.operations)
+        return self.format_version == 1
+
+    @property
+    def draws_names(self) -> bool:
+        """Whether its operations are names alone, without a weight, probability or strength of their own."""
+        return all(isinstance(choice, str) for choice in self.operations)
+
+    @property
+    def format_version(self) -> Literal[1, 2, 3]:
+        """The first version of policy files that can say it."""
+        if self.resized_crop is not None or self.erasing is not None:
+            return 3
+        return 1 if self.fuse_warps and self.draws_names else 2
 
     def apply(self, operations: Iterable[DrawnOperation], image: Image) -> Image:
         """``image``, uint8 (H, W, C), after ``operations`` in turn; the input is never changed."""

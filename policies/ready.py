@@ -25,6 +25,14 @@ FIRST = "flip-crop"
 
 FLIP_CROP: Fields = {"flip_horizontal": 0.5, "crop": 1.0}
 
+RESIZED = "flip-resized-crop"
+"""What most people do to photos, instead."""
+
+FLIP_RESIZED: Fields = {"flip_horizontal": 0.5, "resized_crop": {"smallest": 0.08}}
+
+BEFORE: dict[str, Fields] = {FIRST: FLIP_CROP, RESIZED: FLIP_RESIZED}
+"""What may stand before a ``+``."""
+
 _NAME = re.compile(r"([a-z0-9][a-z0-9-]*)(?:\(([^()]*)\))?")
 _MADE_OF = re.compile(r"[\w ()+,-]{1,100}")
 """What ready policies' names are made of; anything else, a dot or a slash, is a path's."""
@@ -67,6 +75,11 @@ def _none() -> Fields:
 @_ready(FIRST, "a mirror in half of the images, and a random crop (He et al. 2015, arXiv:1512.03385)")
 def _flip_crop() -> Fields:
     return {"num_ops": 0, **FLIP_CROP}
+
+
+@_ready(RESIZED, "a mirror in half of the images, and a random part of 8 % of the area or more, enlarged")
+def _flip_resized_crop() -> Fields:
+    return {"num_ops": 0, **FLIP_RESIZED}
 
 
 @_ready("randaugment(2,9)", "N and M of RandAugment (Cubuk et al. 2019, arXiv:1909.13719)", numbers=2)
@@ -148,7 +161,7 @@ def _three_augment() -> Fields:
 
 
 def ready_names() -> list[str]:
-    """The names as a person writes them, those after flip + crop left out."""
+    """The names as a person writes them, those after flip + crop, resized or not, left out."""
     return [ready.shown for ready in READY.values()]
 
 
@@ -175,11 +188,12 @@ def ready_fields(name: str) -> Fields:
     first, plus, last = "".join(name.split()).lower().partition("+")
     if not plus:
         return _alone(first, name)
-    if first != FIRST or last.partition("+")[0] == FIRST:
+    if first not in BEFORE or last.partition("+")[0] in BEFORE:
         raise UserError(
-            f"{name}: only {FIRST} may stand before the +, and once, as in {FIRST}+trivialaugment"
+            f"{name}: only {FIRST} or {RESIZED} may stand before the +, and once, as in "
+            f"{FIRST}+trivialaugment"
         )
-    return _alone(last, name) | FLIP_CROP
+    return _alone(last, name) | BEFORE[first]
 
 
 def _alone(text: str, said: str) -> Fields:
@@ -191,7 +205,7 @@ def _alone(text: str, said: str) -> Fields:
         meant = f"; did you mean {' or '.join(shown[one] for one in close)}?" if close else ""
         raise UserError(
             f"{said}: no such file, and no ready policy has that name{meant} "
-            f"(there are {', '.join(shown.values())}, each also after {FIRST}+)"
+            f"(there are {', '.join(shown.values())}, each also after {FIRST}+ or {RESIZED}+)"
         )
     return ready.fields(*_numbers(match[2], ready, said))
 

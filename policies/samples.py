@@ -76,7 +76,8 @@ class Geometry:
             image = np.stack((coordinate & 255, coordinate >> 8, np.ones_like(coordinate)), axis=2)
             pixels = np.ascontiguousarray(image, dtype=np.uint8)
             for warp in self.warps:
-                pixels = prepare_warp(warp, self.size, 3, sampling).on_image(pixels)
+                # Without what enlarged parts are read by: a coordinate between two is none.
+                pixels = prepare_warp(Warp(warp.matrix), self.size, 3, sampling).on_image(pixels)
             low, high, marks = np.moveaxis(pixels.astype(np.int64), 2, 0)
             found.append(low + 256 * high)
             inside = marks > 0

@@ -15,7 +15,8 @@ TRAINED_BY = (
     *("image_size", "seed", "validation", "limit", "skip_bad_images", "min_per_class", "rare_classes"),
     *("weights", "input_size", "final_size"),
     *("final_epochs", "patience", "batch_size", "accumulation", "learning_rate"),
-    *("label_smoothing", "warm_up", "ema", "precision", "crop_scale", "processes", "device"),
+    *("label_smoothing", "warm_up", "ema", "precision", "clip", "average_flips", "crop_scale"),
+    *("processes", "device"),
 )
 """What a run says of its final training beside the network and what the policy file says."""
 

@@ -32,6 +32,8 @@ NEAR = {
     "cutout": "the rectangle lies wholly inside the image",
     "affine": LEFT_OUT,
     "perspective": LEFT_OUT,
+    "resized_crop": LEFT_OUT,
+    "erase": LEFT_OUT,
     "crop": "shifted evenly instead of by whole pixels, so that the largest shifts are half as frequent",
 }
 """What stands in for operations, in words; the others are the same."""
@@ -141,6 +143,8 @@ NODES: dict[str, Callable[[float, Ranges, Sampling], Node]] = {
     "crop": lambda v, r, s: _warp(s, translate_percent={"x": [-v, v], "y": [-v, v]}),
     "affine": lambda v, r, s: _node("NoOp"),
     "perspective": lambda v, r, s: _node("NoOp"),
+    "resized_crop": lambda v, r, s: _node("NoOp"),
+    "erase": lambda v, r, s: _node("NoOp"),
 }
 """Every operation at a value, as a transform."""
 

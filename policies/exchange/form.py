@@ -25,6 +25,7 @@ FIELDS = frozenset(
     {
         *("num_ops", "magnitude", "ranges", "operations", "mixing", "interpolation", "border", "fill"),
         *("crop", "flip_horizontal", "flip_vertical", "quarter_turns", "fuse_warps"),
+        *("resized_crop", "erasing"),
     }
 )
 """What forms know of a policy so far. Spelled out: a field that comes later is not said by itself."""
@@ -125,7 +126,7 @@ def written(file: PolicyFile, form: Form, *, approximate: bool) -> Written:
         raise UserError(
             f"{form.name} can't say the policy's {', '.join(unknown)}; use --format json, or a policy without"
         )
-    if policy.num_ops and not policy.is_plain and not form.says_more_than_names:
+    if policy.num_ops and not policy.draws_names and not form.says_more_than_names:
         raise UserError(
             f"{form.name} can't say sequences, or operations with a weight, probability or strength of their "
             "own; use --format json, or a policy that draws from names alone"

@@ -59,9 +59,12 @@ KNOWN = {
     "--mixup-prob",
     "--color-jitter",
     "--reprob",
+    "--remode",
     "--scale",
     "--ratio",
 }
+RATIO = "0.75 1.3333333333333333"
+"""timm's own, and a policy's."""
 MIXUP_PROB = 1.0
 PROBABILITY, LAYERS, MAGNITUDE = 0.5, 2, LEVELS
 """What timm takes where ``--aa`` says nothing else."""
@@ -69,13 +72,20 @@ PROBABILITY, LAYERS, MAGNITUDE = 0.5, 2, LEVELS
 
 def _write(policy: Policy) -> Written:
     near: list[Difference] = []
-    scale = "1.0 1.0"
-    if policy.crop:
+    scale, ratio = "1.0 1.0", "1.0 1.0"
+    if policy.resized_crop is not None:
+        scale, ratio = f"{policy.resized_crop.smallest!r} 1.0", RATIO
+        if policy.crop:
+            near.append(Difference("crop", "left out, beside the resized crop"))
+    elif policy.crop:
         share = (1 - OPERATIONS["crop"].value_between(CROP_MAGNITUDE, "standard")) ** 2
         scale = f"{share:.3g} 1.0"
         near.append(Difference("crop", f"{share:.0%} to 100 % of the area is cut out and enlarged, always"))
     flags = [f"--hflip {policy.flip_horizontal!r}", f"--vflip {policy.flip_vertical!r}", "--color-jitter 0"]
-    flags += [f"--scale {scale}", "--ratio 1.0 1.0"]
+    flags += [f"--scale {scale}", f"--ratio {ratio}"]
+    if policy.erasing is not None:
+        flags.append(f"--reprob {policy.erasing.probability!r} --remode const")
+        near.append(Difference("erasing", "up to a third of the area, filled with the mean colour"))
     if policy.quarter_turns:
         near.append(Difference("quarter turns", "left out"))
     if policy.num_ops:
@@ -152,15 +162,13 @@ def _read(text: str) -> Read:
     for flag, field in PLAIN.items():
         if flag in flags:
             fields[field] = _number(flag, flags[flag])
-    if _number("--reprob", flags.get("--reprob", ["0"])):
-        near.append(Difference("--reprob", "left out"))
+    erased = _number("--reprob", flags.get("--reprob", ["0"]))
+    if erased:
+        fields["erasing"] = {"probability": erased}
+        near.append(Difference("--reprob", "filled with black"))
     if _number("--color-jitter", flags.get("--color-jitter", ["0"])):
         near.append(Difference("--color-jitter", "left out"))
-    if "--scale" in flags and _numbers("--scale", flags["--scale"]) != [1.0, 1.0]:
-        fields["crop"] = 1.0
-        near.append(Difference("--scale", "the crop of a policy: a shift by up to an eighth"))
-    if "--ratio" in flags and _numbers("--ratio", flags["--ratio"]) != [1.0, 1.0]:
-        near.append(Difference("--ratio", "left out"))
+    fields |= _cropping(flags, near)
     fields["mixing"] = _mixing(flags)
     if "--aa" in flags:
         fields |= _read_rand(" ".join(flags["--aa"]), near)
@@ -168,6 +176,25 @@ def _read(text: str) -> Read:
         return Read(Policy.model_validate(fields), tuple(near))
     except ValidationError as error:
         raise UserError(explain(error)) from None
+
+
+def _cropping(flags: dict[str, list[str]], near: list[Difference]) -> dict[str, Any]:
+    """What ``--scale`` and ``--ratio`` say of a policy; what they don't goes into ``near``."""
+    scale = _numbers("--scale", flags.get("--scale", ["1.0", "1.0"]))
+    given = "--ratio" in flags
+    ratio = _numbers("--ratio", flags["--ratio"] if given else RATIO.split())
+    if scale == [1.0, 1.0]:
+        if given and ratio != [1.0, 1.0]:
+            near.append(Difference("--ratio", "left out"))
+        return {}
+    if ratio == [1.0, 1.0]:
+        near.append(Difference("--scale", "the crop of a policy: a shift by up to an eighth"))
+        return {"crop": 1.0}
+    if len(scale) != 2 or scale[1] != 1:
+        near.append(Difference("--scale", "up to the whole image"))
+    if not np.allclose(ratio, [float(side) for side in RATIO.split()], atol=0.01):
+        near.append(Difference("--ratio", "3/4 to 4/3"))
+    return {"resized_crop": {"smallest": scale[0]}}
 
 
 def _flags(words: list[str]) -> dict[str, list[str]]:

@@ -20,6 +20,8 @@ TURNS = {"rotate_90", "rotate_180", "rotate_270"}
 FACES = {"train_transform", "val_transform", "mixing"}
 PLAIN = ("NUM_OPS", "MAGNITUDE", "RANGES", "INTERPOLATION", "BORDER", "FILL", "MIXING", "FUSE_WARPS")
 SETTINGS = {*PLAIN, "OPERATIONS", "BASIC"}
+REGIONS = {"RESIZED_CROP": "resized_crop", "ERASING": "erasing"}
+"""Settings that stand only in files whose policy has them."""
 
 WARPS_IN_A_ROW = (
     "two warps in a row are done one by one, so what the first moves out of the image is lost; augsearch "
@@ -31,9 +33,19 @@ TIES = "nearest pixels at exact halves, and blends along the border, may be the 
 def _write(policy: Policy) -> Written:
     # The basic transforms always, so that each setting can be changed in the file.
     used = {*BASIC[:3], *TURNS, *operation_names(policy)}
-    text = assembled(template(TEMPLATE), _settings(policy), FACES | used)
+    text = assembled(_with_regions(policy), _settings(policy), FACES | used)
     changes = "\n".join(f"    {_value(name)}: {name}," for name in OPERATIONS if name in used)
     return Written(f"{text}\n\nCHANGES = {{\n{changes}\n}}\n", notes=_notes(policy))
+
+
+def _with_regions(policy: Policy) -> str:
+    """The template, whose training images have parts enlarged and erased where the policy has that."""
+    text = template(TEMPLATE)
+    if policy.resized_crop is not None:
+        text = text.replace("[*resized(size), Augment()", "[*enlarged(size), Augment()")
+    if policy.erasing is not None:
+        text = text.replace("Augment(), *as_floats", "Augment(), *erased(), *as_floats")
+    return text
 
 
 def _notes(policy: Policy) -> tuple[str, ...]:
@@ -42,6 +54,8 @@ def _notes(policy: Policy) -> tuple[str, ...]:
     notes = [TIES] if drawn else []
     if most > 1 and policy.fuse_warps:
         notes.append(WARPS_IN_A_ROW)
+    if policy.resized_crop is not None:
+        notes.append("the resized crop is torchvision's own, so train_transform must be given a size")
     if policy.mixing is not None:
         notes.append("images are mixed with their neighbours in the batch, so the loader must shuffle")
     return tuple(notes)
@@ -51,6 +65,11 @@ def _settings(policy: Policy) -> str:
     """The settings as lines of Python, each a plain value."""
     entries = {name: _strength(OPERATIONS[name], policy.ranges) for name in operation_names(policy)}
     mixing = policy.mixing and policy.mixing.model_dump(mode="json")
+    regions = [
+        f"{name} = {_value(part.model_dump())}"
+        for name, field in REGIONS.items()
+        if (part := getattr(policy, field)) is not None
+    ]
     return "\n".join(
         (
             "# The settings: change them as you like; augsearch import reads them back.",
@@ -64,6 +83,7 @@ def _settings(policy: Policy) -> str:
             f"BORDER = {_value(policy.border)}",
             f"FILL = {_value(policy.fill)}",
             f"FUSE_WARPS = {policy.fuse_warps}  # for augsearch import alone: warps are done one by one here",
+            *regions,
         )
     )
 
@@ -112,7 +132,7 @@ def _recognises(text: str) -> bool:
 
 
 def _read(text: str) -> Read:
-    found = settings_of(text, SETTINGS)
+    found = settings_of(text, SETTINGS | {name for name in REGIONS if f"\n{name} = " in text})
     operations, basic = found["OPERATIONS"], found["BASIC"]
     if not isinstance(operations, dict) or not isinstance(basic, dict):
         raise UserError("OPERATIONS and BASIC must be dictionaries; give a file that augsearch export wrote")
@@ -120,6 +140,7 @@ def _read(text: str) -> Read:
     if strange:
         raise UserError(f"BASIC must have {', '.join(BASIC)} and nothing else; look at {', '.join(strange)}")
     document = {name.lower(): found[name] for name in PLAIN} | {"operations": list(operations)} | basic
+    document |= {field: found[name] for name, field in REGIONS.items() if name in found}
     if document["mixing"] is not None:
         document["mixing"] = _mixing(document["mixing"])
     try:
@@ -145,7 +166,8 @@ def _mixing(document: Any) -> Mixing:
 
 def _changed(text: str, policy: Policy) -> tuple[str, ...]:
     """A word where the code is not what is written for these settings today."""
-    if code_of(text, SETTINGS) == code_of(_write(policy).text, SETTINGS):
+    names = SETTINGS | REGIONS.keys()
+    if code_of(text, names) == code_of(_write(policy).text, names):
         return ()
     return ("its code is not what this augsearch writes for these settings; only the settings were read",)
 

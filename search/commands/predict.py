@@ -22,6 +22,11 @@ PLACE = 60
 @click.option("--top", type=click.IntRange(min=1), help="Labels an image. [1, in JSON all]")
 @click.option("--device", default="auto", help="auto, cpu, cuda or cuda:NUMBER. [auto]")
 @click.option(
+    "--average-flips",
+    is_flag=True,
+    help="The mean of image and mirror image. [as the model was tested]",
+)
+@click.option(
     "--tracking-uri",
     envvar=TRACKING_VARIABLE,
     help="Where MLflow keeps MODEL. [$MLFLOW_TRACKING_URI, or mlruns/mlflow.db]",

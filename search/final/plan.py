@@ -11,18 +11,20 @@ from pydantic import ValidationError
 
 from augsearch.policies import Distillation, Mixing, PolicyFile, Semi, Training, UserError, read_policy
 from augsearch.policies.errors import explain
+from augsearch.policies.regions import ResizedCrop
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.settings.sections import AUTO, HOME
 from augsearch.search.settings.settings import Settings
-from augsearch.search.space.space import TECHNIQUES
+from augsearch.search.space.space import CROPPED_BEFORE, TECHNIQUES
 from augsearch.trainers.data.dataset import SMALL_SIDE, ImageData, Indices
 from augsearch.trainers.data.images import image_paths, open_images
 from augsearch.trainers.data.target_domain import Target
 from augsearch.trainers.data.views import Decoded, OnDisk, Pixels
 from augsearch.trainers.evaluation.metrics import METRICS
 from augsearch.trainers.models.names import hub_of
+from augsearch.trainers.models.spec import family_of
 from augsearch.trainers.system.hashing import content_of, digest
-from augsearch.trainers.training.recipe import Recipe, default_final_epochs, usual_label_smoothing
+from augsearch.trainers.training.recipe import Recipe, default_final_epochs, usual_clip, usual_label_smoothing
 
 if TYPE_CHECKING:  # it imports torch, which the driver of a search does without
     from augsearch.trainers.tasks.final_job import FinalPlan, SelectionSet
@@ -49,6 +51,9 @@ def final_key(policy_file: Path, settings: Settings, data: Data) -> str:
     decisive = {name: flat[name] for name in DECISIVE}
     if decisive["teacher_weights"] == AUTO:
         decisive["teacher_weights"] = "hub"  # as it was called when models of before were made
+    # What came later decides where it is not as all were before.
+    later = {"clip": _clip(settings, file.training), "average_flips": settings.final.average_flips}
+    decisive |= {name: value for name, value in later.items() if value}
     parts = (
         file.policy.model_dump_json(),
         file.training.hashed(),
@@ -70,6 +75,32 @@ def with_transfer(file: PolicyFile, settings: Settings) -> PolicyFile:
     possible = settings.transfer_of(settings.network)
     transfer = possible and (file.training.transfer or possible)
     return file.model_copy(update={"training": file.training.model_copy(update={"transfer": transfer})})
+
+
+def with_crops(file: PolicyFile, settings: Settings, pixels: Pixels) -> PolicyFile:
+    """``file`` with the resized crop that ``--crop-scale`` says, where photos are read from disk.
+
+    That is how final trainings of old cropped them, whatever their policy said.
+    """
+    smallest = settings.final.crop_scale
+    if smallest is None or not isinstance(pixels, OnDisk):
+        return file
+    crop = {"resized_crop": ResizedCrop(smallest=smallest)}
+    training, semi = file.training, file.training.semi
+    if semi is not None and semi.policy is not None:
+        own = semi.model_copy(update={"policy": semi.policy.model_copy(update=crop)})
+        training = training.model_copy(update={"semi": own})
+    return file.model_copy(update={"policy": file.policy.model_copy(update=crop), "training": training})
+
+
+def as_then(settings: Settings, file: PolicyFile) -> Settings:
+    """``settings`` that crop photos as the study of ``file`` did, if that is from before policies said so."""
+    said = file.provenance
+    edition = said.get("edition", 1)
+    older = "study" in said and isinstance(edition, int) and edition < 3 and file.version < 3
+    if not older or settings.final.crop_scale is not None:
+        return settings
+    return settings.changed(crop_scale=CROPPED_BEFORE)
 
 
 def check_weights(settings: Settings, file: PolicyFile) -> None:
@@ -112,6 +143,7 @@ def plan_of(settings: Settings, file: PolicyFile, trained_on: int) -> FinalPlan:
         accumulation=settings.final.accumulation,
         ema=settings.final.ema,
         precision=settings.final.precision,
+        clip=_clip(settings, file.training),
     )
     return FinalPlan(
         model=settings.network,
@@ -120,10 +152,18 @@ def plan_of(settings: Settings, file: PolicyFile, trained_on: int) -> FinalPlan:
         recipe=recipe,
         patience=settings.final.patience,
         processes=settings.final.processes,
+        average_flips=settings.final.average_flips,
         first_teacher=settings.unlabeled.first_teacher,
         first_teacher_weights=settings.first_teacher_weights,
         metric=settings.search.metric,
     )
+
+
+def _clip(settings: Settings, training: Training) -> float | None:
+    """The largest norm of the final training's gradients."""
+    if settings.final.clip is not None:
+        return settings.final.clip or None
+    return usual_clip(family_of(settings.network)) if training.transfer else None
 
 
 def takes_any_side(settings: Settings) -> bool:
@@ -158,7 +198,6 @@ def final_pixels(settings: Settings, data: Data) -> Pixels:
             paths,
             wanted,
             channels,
-            settings.final.crop_scale,
             kept_in=HOME / "cache",
             reading=data.images.form.reading,
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from augsearch.policies import PolicyFile
 from augsearch.search.console import Display
-from augsearch.search.final.plan import final_pixels, images_of_target, plan_of, with_transfer
+from augsearch.search.final.plan import final_pixels, images_of_target, plan_of, with_crops, with_transfer
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.inputs.unlabeled import open_for_final
 from augsearch.search.settings.settings import Settings
@@ -49,7 +49,7 @@ class ScoredFinals:
         folder = data.workspace.folder / "final models"
         folder.mkdir(parents=True, exist_ok=True)
         pixels = final_pixels(settings, data)
-        how = HowOpened(seed=settings.seed, side=pixels.side, crop_scale=settings.final.crop_scale)
+        how = HowOpened(seed=settings.seed, side=pixels.side)
         semi = next((one for one in candidates if one.semi is not None), None)
         unlabeled = None
         if semi is not None:
@@ -93,7 +93,7 @@ class ScoredFinals:
 
     def _file(self, candidate: Candidate) -> PolicyFile:
         file = PolicyFile(policy=candidate.policy, training=candidate.training)
-        return with_transfer(file, self.settings)
+        return with_crops(with_transfer(file, self.settings), self.settings, self.pixels)
 
 
 def remove_model(path: Path) -> None:

@@ -14,6 +14,7 @@ from augsearch.search.final.plan import (
     final_pixels,
     final_selection_set,
     plan_of,
+    with_crops,
     with_transfer,
 )
 from augsearch.search.inputs.learned_from import learned_by_final
@@ -54,9 +55,9 @@ def train_and_test(
     # Here and not above: it imports torch, which the driver of a search does without.
     from augsearch.trainers.tasks.final import test_final
 
-    file = with_transfer(read_policy(policy_file), settings)
     pixels = final_pixels(settings, data)
-    how = HowOpened(seed=settings.seed, side=pixels.side, crop_scale=settings.final.crop_scale)
+    file = with_crops(with_transfer(read_policy(policy_file), settings), settings, pixels)
+    how = HowOpened(seed=settings.seed, side=pixels.side)
     unlabeled = open_for_final(settings.data, settings.unlabeled.folder, data, file, how, display)
     job = replace(
         _job(data, settings, file, pixels, unlabeled, output),
@@ -68,10 +69,12 @@ def train_and_test(
     before = record_test_read(settings.data.source, data, by, study)
     tested = test_final(data.workspace, data.splits, final, pixels)
     test = tested.scores
+    mirrored = ", mirror images averaged in" if settings.final.average_flips else ""
     seen = f"; this test part had been read {before} times before" if before else ""
     display.line(
         f"final model: test accuracy {100 * test.accuracy:.1f} % on {len(data.splits.test)} images "
-        f"(macro-F1 {100 * test.macro_f1:.1f} %, log-loss {test.log_loss:.3f}, ECE {test.ece:.3f}){seen}"
+        f"(macro-F1 {100 * test.macro_f1:.1f} %, log-loss {test.log_loss:.3f}, ECE {test.ece:.3f})"
+        f"{mirrored}{seen}"
     )
     display.line(f"saved as {final.path} (best epoch {final.best_epoch}, {final.seconds:.0f} s)")
     drawn = draw_test(data, pixels, tested, output)

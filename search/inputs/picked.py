@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from augsearch.trainers.data.dataset import LARGEST_SIDE
+from augsearch.search.settings.data import DataSettings
+from augsearch.trainers.data.dataset import LARGEST_SIDE, SMALL_SIDE, ImageData
 from augsearch.trainers.data.form import PLAIN, Form
 from augsearch.trainers.data.sources.base import find_source
 from augsearch.trainers.models.names import LITE
@@ -69,6 +70,13 @@ def median_side(source: str, form: Form = PLAIN) -> int:
         UserError: there are no such images.
     """
     return find_source(source, form).open().side(LARGEST_SIDE)
+
+
+def are_photos(data: DataSettings, images: ImageData) -> bool:
+    """Whether ``images``, which were opened as ``data`` says, are photos: large enough to cut parts out."""
+    if data.source is None or (data.image_size is None and images.images.shape[1] < SMALL_SIDE):
+        return False  # decoded as large as they are
+    return median_side(data.source, images.form) >= PHOTO_SIDE
 
 
 def _at_hand() -> Iterator[str]:

@@ -303,6 +303,18 @@ def recipe_options() -> list[Decorator]:
         option(FINAL, "--ema", type=float, help="Decay of a moving average of the weights. [none]"),
         option(
             FINAL,
+            "--clip",
+            type=float,
+            help="Largest norm of a step's gradients. [with weights 1 for transformers and ConvNeXts]",
+        ),
+        option(
+            FINAL,
+            "--average-flips/--no-average-flips",
+            default=None,
+            help="Test the model, and have it predict, on images and their mirror images.",
+        ),
+        option(
+            FINAL,
             "--precision",
             type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
             help="Of products and convolutions. [half where the device is built for it]",
@@ -311,7 +323,7 @@ def recipe_options() -> list[Decorator]:
             FINAL,
             "--crop-scale",
             type=float,
-            help="Smallest share of an image in a random crop, above 64 px. [0.35]",
+            help="Smallest share in resized crops of photos above 64 px. [as the policy says]",
         ),
         option(FINAL, "--processes", type=click.INT, help="That share the training, a GPU each (DDP). [1]"),
     ]

@@ -29,10 +29,12 @@ from augsearch.search.pipelines.budgeted import final_cost
 from augsearch.search.pipelines.measure import SHARED, measure
 from augsearch.search.pipelines.trainings import Training as Task
 from augsearch.search.pipelines.trainings import run_trainings
+from augsearch.search.race.resume import space_for
 from augsearch.search.report.facts import folder_of
 from augsearch.search.settings.durations import duration_in_words
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.describe import describe
+from augsearch.search.space.space import Space
 from augsearch.search.space.spread import spread
 from augsearch.search.statistics.agreement import FEWEST
 from augsearch.search.studies.lock import only_driver
@@ -49,7 +51,8 @@ from augsearch.search.studies.proxy_check import (
     seeds_in_words,
     spread_of,
 )
-from augsearch.search.studies.study import load_study, open_storage, open_study
+from augsearch.search.studies.study import load_study, open_storage, open_study, space_of
+from augsearch.trainers.data.views import OnDisk
 from augsearch.trainers.evaluation.metrics import METRICS, Metric
 from augsearch.trainers.system.hashing import digest
 from augsearch.trainers.system.threads import available_cores
@@ -74,9 +77,10 @@ def check_proxy(settings: Settings, candidates: int, seeds: int, display: Displa
     """
     run, settings, data = _opened(settings, display)
     settings = settings.changed(final=True, fold_timeout=max(A_WEEK, settings.engine.fold_timeout))
-    chosen = spread(settings.space, candidates, settings.seed)
+    space = space_for(settings, data) if run is None else space_of(run, settings.space)
+    chosen = spread(space, candidates, settings.seed)
     finals = ScoredFinals.of(data, settings, chosen.values(), display)
-    study = _study_of(settings, finals)
+    study = _study_of(settings, finals, space)
     with only_driver(study.study_name, settings.tracking.storage), opened(settings.engine) as engine:
         job = _Checking(study, finals, chosen, seeds, display)
         failures = job.train(engine)
@@ -110,7 +114,7 @@ def _opened(settings: Settings, display: Display) -> tuple[optuna.Study | None, 
     return None, settings, data
 
 
-def _study_of(settings: Settings, finals: ScoredFinals) -> optuna.Study:
+def _study_of(settings: Settings, finals: ScoredFinals, space: Space) -> optuna.Study:
     """The check's own study: how many candidates, folds and seeds there are may change, the rest not."""
     identity = scored_alike(identity_of(settings, finals.data))
     plan = finals.plan(Candidate(policy=Policy(num_ops=0)))
@@ -120,9 +124,11 @@ def _study_of(settings: Settings, finals: ScoredFinals) -> optuna.Study:
         "final size": finals.pixels.side,
         "final recipe": digest(plan.model_dump_json())[:8],
     }
+    if isinstance(finals.pixels, OnDisk) and finals.settings.final.crop_scale is None:
+        identity["final crops"] = "as the policy says"  # once there was always one
     name = settings.tracking.study or f"{finals.data.images.name}-{digest(identity)[:6]}"
     storage = open_storage(settings.tracking.storage)
-    return open_study(storage, f"{name} {ATTRIBUTE}", identity, settings.space, warm_start=False)
+    return open_study(storage, f"{name} {ATTRIBUTE}", identity, space, warm_start=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -219,7 +225,7 @@ class _Checking:
             proxy = self._scores(candidate, PROXY, self.finals.settings.search.folds)
             final = self._scores(candidate, FINAL, self.seeds)
             if proxy and final:
-                baseline = name in self.finals.settings.space.baselines
+                baseline = name in space_of(self.study, self.finals.settings.space).baselines
                 checked.append(Checked(name, describe(candidate), baseline, proxy, final))
         if len(checked) < FEWEST:
             raise UserError(

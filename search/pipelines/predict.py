@@ -27,6 +27,7 @@ def print_predictions(
     as_json: bool = False,
     top: int | None = None,
     device: str = "auto",
+    average_flips: bool = False,
     tracking_uri: str | None = None,
 ) -> None:
     """Print what ``model`` says of ``images``, files and folders of them, with the ``top`` likeliest labels.
@@ -37,7 +38,7 @@ def print_predictions(
         UserError: there is no such model, a folder has no images, or, in the end, images were bad.
     """
     paths = _files(images)
-    classifier = Classifier.load(find_model(model, tracking_uri), device)
+    classifier = Classifier.load(find_model(model, tracking_uri), device, average_flips=average_flips)
     bad: list[Path] = []
     answers = _readable(classifier, paths, bad)
     if as_json:

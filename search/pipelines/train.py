@@ -9,8 +9,11 @@ from typing import Any
 from augsearch.policies import read_policy, write_policy
 from augsearch.search.console import Display
 from augsearch.search.final.plan import (
+    as_then,
     check_weights,
+    final_pixels,
     overridden,
+    with_crops,
     with_metric,
     with_transfer,
 )
@@ -39,13 +42,14 @@ def train_from_file(
     file = overridden(read_policy(policy_file), settings, flags)
     settings = with_picked_network(settings, display)
     check_weights(settings, file)
-    settings = with_metric(settings, file)
+    settings = as_then(with_metric(settings, file), file)
     # The search's sample of unlabeled images is not wanted here: the final training takes all.
     data = open_data(settings.changed(semi="none"), display, searched=False)
     output = settings.tracking.output or _beside(policy_file)
     make_folder(output)
     effective = output / "model.policy.json"
-    write_policy(with_transfer(file, settings), effective)
+    trained = with_crops(with_transfer(file, settings), settings, final_pixels(settings, data))
+    write_policy(trained, effective)
     by = f"augsearch train, policy {policy_file}"
     run = output / ".model.run"
     key = run.read_text(encoding="utf-8") if run.exists() else uuid.uuid4().hex

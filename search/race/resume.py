@@ -9,10 +9,12 @@ import optuna
 
 from augsearch.policies import UserError
 from augsearch.search.inputs.identity import PLANNED_BY_BUDGET, identity_of, study_name
+from augsearch.search.inputs.picked import are_photos
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.inputs.sealed_test import seal_test
 from augsearch.search.settings.sections import AUTO
 from augsearch.search.settings.settings import Settings
+from augsearch.search.space.space import Space
 from augsearch.search.studies.pruner import pruner_of
 from augsearch.search.studies.study import open_storage, open_study, space_of
 
@@ -31,10 +33,18 @@ def study_of(settings: Settings, data: Data, name: str, *, warm_start: bool = Tr
     pruner = pruner_of(settings.search.pruner, settings.search.folds)
     storage = open_storage(settings.tracking.storage)
     identity = identity_of(settings, data)
-    space = replace(settings.space, mean=data.mean_colour)
+    space = space_for(settings, data)
     study = open_study(storage, name, identity, space, pruner, warm_start=warm_start)
     seal_test(study, settings.data.source, data)
     return study
+
+
+def space_for(settings: Settings, data: Data) -> Space:
+    """What a new study of these settings and data may choose from."""
+    photos = are_photos(settings.data, data.images)
+    trained = (settings.proxy.model, *([settings.network] if settings.final.train else []))
+    pretrained = any(settings.weights_of(network) != "none" for network in trained)
+    return replace(settings.space, mean=data.mean_colour, photos=photos, resized=photos and pretrained)
 
 
 def with_usual_budget(settings: Settings, data: Data) -> Settings:
@@ -73,6 +83,10 @@ def as_begun(settings: Settings, told: Settings, data: Data | None = None) -> Se
         begun["weights"] = Settings.recorded(said).transfer.weights
     if said.get("layer_decay") is not None and "layer_decay" not in told.given:
         begun["layer_decay"] = said["layer_decay"]  # once it was 1 for every family
+    if "clip" not in told.given and said.get("clip", 0.0) is not None:
+        begun["clip"] = said.get("clip", 0.0)  # once no gradients were clipped
+    if said.get("crop_scale") is not None and "crop_scale" not in told.given:
+        begun["crop_scale"] = said["crop_scale"]  # once photos were always cropped
     return settings.changed(**begun)
 
 

@@ -19,7 +19,7 @@ from augsearch.policies import (
     read_policy,
 )
 from augsearch.policies.training import ClassBalance
-from augsearch.search.space.space import BASELINE_POLICIES, TECHNIQUES
+from augsearch.search.space.space import BASELINE_POLICIES, PHOTO_POLICIES, TECHNIQUES
 from augsearch.trainers.models.names import check_network
 from augsearch.trainers.workspace.candidate import SELF, MetricName
 
@@ -151,7 +151,7 @@ class SearchSettings(Section):
     @field_validator("baselines")
     @classmethod
     def _baselines_told_apart(cls, given: tuple[GivenBaseline, ...]) -> tuple[GivenBaseline, ...]:
-        names = [*BASELINE_POLICIES]
+        names = [*{**BASELINE_POLICIES, **PHOTO_POLICIES}]
         for one in given:
             if one.name in names:
                 raise ValueError(f"there is a baseline {one.name!r} already; give the file another name")
@@ -317,8 +317,12 @@ class FinalSettings(Section):
     warm_up: float = Field(default=0.25, gt=0, lt=1)
     ema: float | None = Field(default=None, gt=0, lt=1)
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    crop_scale: float = Field(default=0.35, gt=0, le=1)
-    """The smallest share of an image that a random crop keeps, above 64 px."""
+    clip: float | None = Field(default=None, ge=0, le=1_000_000)
+    """The largest norm of a step's gradients; 0: whatever they are; None: by the network's family."""
+    average_flips: bool = False
+    """Whether the model averages what it says of an image and of its mirror image."""
+    crop_scale: float | None = Field(default=None, gt=0, le=1)
+    """The smallest share of a photo that a resized crop keeps, above 64 px; None: as the policy says."""
     processes: int = Field(default=1, ge=1, le=1024)
     refine: bool = False
     """Whether N and M are tuned around the winner on the final network."""

@@ -110,6 +110,8 @@ class Dimension:
     """Whether a neighbour draws it after the dimensions that are declared later."""
     since: int = 1
     """The first edition of the space that has it."""
+    photos: bool = False
+    """Whether it is searched for photos alone."""
 
     @property
     def landing(self) -> Landing:

@@ -2,7 +2,8 @@
 
 From a declaration follow the parameter that a trial suggests, a baseline's parameters, how a neighbour moves,
 what is said of it to people, and its line in ``docs/dimensions.md``. To search one more, give the policy or
-the technique a field and add a ``Dimension`` to the list of its section here.
+the technique a field and add a ``Dimension`` to the list of its section: here, or in ``photos.py``,
+``unlabeled.py`` or ``balance.py``.
 
 The order counts: a sampler is asked, and a neighbour draws random numbers, in the order of declaration. New
 dimensions stand at the end of their list, so that a fixed seed goes on drawing the same for those before, and
@@ -27,6 +28,7 @@ from augsearch.search.space.dimension import (
     silent,
     told_by,
 )
+from augsearch.search.space.photos import PHOTO_DIMENSIONS
 from augsearch.search.space.policy_words import (
     mixing_full,
     mixing_short,
@@ -36,8 +38,9 @@ from augsearch.search.space.policy_words import (
     sampling_words,
 )
 from augsearch.search.space.ranges import SWITCH, Choice, Integer, Real
-from augsearch.search.space.space import ON, TECHNIQUES, Space
-from augsearch.search.space.steps import Flip, Leave, Normal, Redraw, Stay, Toss, Uniform, Whole
+from augsearch.search.space.space import ON, Space
+from augsearch.search.space.steps import Flip, Normal, Redraw, Stay, Toss, Whole
+from augsearch.search.space.unlabeled import UNLABELED
 
 Section = Literal["policy", "distillation", "transfer", "semi", "balance"]
 """The settings that a dimension is a field of."""
@@ -46,9 +49,6 @@ Declared = Dimension | Callable[[str], Dimension]
 """A dimension, or what makes one for each operation."""
 
 _NUM_OPS = Integer(0, 4)
-_RATIO = Integer(1, 4)
-"""Each unlabeled image costs as much as a labeled one does."""
-_THRESHOLD = Real(0.5, 0.99)
 
 _OPERATIONS = Given("num_ops", tuple(range(1, _NUM_OPS.high + 1)))
 _PADDED = Either((_OPERATIONS, Given("crop", (True,))))
@@ -177,6 +177,7 @@ _POLICY: list[Declared] = [
         words=Words("how pixels are read between those of the image", sampling_words, sampling_in_full),
         since=2,
     ),
+    *PHOTO_DIMENSIONS,
 ]
 
 
@@ -269,117 +270,11 @@ _TRANSFER: list[Declared] = [
 ]
 
 
-_SEMI: list[Declared] = [
-    Dimension(
-        "semi",
-        Choice(("none", *TECHNIQUES)),
-        default="none",
-        step=Leave("none", 0.6, otherwise=Redraw(0.3)),
-        lands=field("technique"),
-        words=Words(
-            "the technique for unlabeled images",
-            lambda semi: TECHNIQUES[semi.technique],
-            lambda semi: f"unlabeled images by {TECHNIQUES[semi.technique]}",
-        ),
-    ),
-    Dimension(
-        "unlabeled_weight",
-        Real(0.1, 4.0, log=True),
-        default=1.0,
-        step=Normal(0.5),
-        lands=field("weight"),
-        words=Words("the weight of the unlabeled images' loss, λ", lambda own: f"λ={own.weight:.2g}", silent),
-    ),
-    Dimension(
-        "unlabeled_ratio",
-        _RATIO,
-        default=2,
-        step=Whole(1),
-        lands=field("ratio", read=_RATIO.nearest),
-        words=Words("unlabeled images to a labeled one, μ", lambda semi: f"μ={semi.ratio:.2g}", silent),
-    ),
-    Dimension(
-        "threshold",
-        _THRESHOLD,
-        default=0.95,
-        step=Normal(0.1),
-        lands=field("threshold", read=_THRESHOLD.nearest),
-        words=Words(
-            "how sure of its answer the model must be, τ", lambda semi: f"τ={semi.threshold:.2f}", silent
-        ),
-    ),
-    Dimension(
-        "student_noise",
-        Real(0.0, 0.3),
-        default=0.1,
-        step=Normal(0.1),
-        lands=Landing(
-            ("dropout", "stochastic_depth"),
-            lambda noise: {"dropout": noise, "stochastic_depth": noise},
-            lambda semi: semi.dropout,
-        ),
-        words=Words(
-            "dropout and stochastic depth of the students",
-            lambda semi: f"noise {semi.dropout:.2g}",
-            silent,
-            last=True,
-        ),
-    ),
-    Dimension(
-        "unlabeled_temperature",
-        Real(1.0, 20.0, log=True),
-        default=4.0,
-        step=Uniform(2.0, 8.0),
-        lands=field("temperature"),
-        words=Words(
-            "softens both distributions on unlabeled images, T",
-            lambda semi: f"T={semi.temperature:.1f}",
-            silent,
-        ),
-    ),
-    Dimension(
-        "per_class",
-        SWITCH,
-        default=False,
-        step=Redraw(0.3),
-        words=Words(
-            "whether each class has a threshold of its own",
-            lambda semi: "per class" if semi.per_class else "",
-            silent,
-        ),
-    ),
-    Dimension(
-        "pseudo_labels",
-        Choice(("hard", "soft")),
-        default="hard",
-        step=Redraw(0.3),
-        lands=field("labels"),
-        words=Words(
-            "the likeliest class alone, or all classes' probabilities",
-            lambda semi: "soft" if semi.labels == "soft" else "",
-            silent,
-        ),
-    ),
-    Dimension(
-        "unlabeled_policy",
-        Choice(("same", "own")),
-        default="same",
-        step=Toss("own", 0.3),
-        # Of an own policy come dimensions like the policy's.
-        lands=Landing(("policy",), lambda value: {}, lambda semi: "own" if semi.policy else "same"),
-        words=Words(
-            "whether unlabeled images have a policy of their own, with all the policy's dimensions again",
-            silent,  # ``describe`` tells the policy
-            silent,
-        ),
-    ),
-]
-
 DIMENSIONS: dict[Section, list[Declared]] = {
     "policy": _POLICY,
     "distillation": _DISTILLATION,
     "transfer": _TRANSFER,
-    "semi": _SEMI,
+    "semi": [*UNLABELED],
     "balance": [CLASS_BALANCE],
 }
 """All dimensions, by their section."""
@@ -396,4 +291,8 @@ def dimensions(section: Section, operations: Iterable[str] = ()) -> list[Dimensi
 def policy_dimensions(space: Space, operations: Iterable[str] | None = None) -> list[Dimension]:
     """What ``space`` may choose of a policy, one a switch of ``operations``; None: of those it has."""
     names = space.operations if operations is None else operations
-    return [one for one in dimensions("policy", names) if one.since <= space.edition]
+    return [
+        one
+        for one in dimensions("policy", names)
+        if one.since <= space.edition and (space.photos or not one.photos)
+    ]

@@ -81,6 +81,10 @@ def _other_fields(policy: Policy) -> Iterator[Change]:
     for field, name in _BASIC.items():
         if getattr(policy, field):
             yield name, {field: 0.0}
+    if policy.resized_crop is not None:
+        yield "resized crop", {"resized_crop": None}
+    if policy.erasing is not None:
+        yield "erasing", {"erasing": None}
     if policy.mixing is not None:
         yield {"cutmix": "CutMix", "mixup": "MixUp"}[policy.mixing.kind], {"mixing": None}
     for field in ("border", "interpolation", "fill"):

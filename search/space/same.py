@@ -24,7 +24,7 @@ def _policy(policy: Policy) -> Policy:
     drawn = [name for name in OPERATIONS if name in policy.names] if policy.num_ops else []
     kinds = {OPERATIONS[name].kind for name in drawn}
     # The order of choices of which some have more than a name is left as it is written.
-    choices = policy.operations if drawn and not policy.is_plain else tuple(drawn)
+    choices = policy.operations if drawn and not policy.draws_names else tuple(drawn)
     updates: dict[str, Any] = {"operations": choices or _PLAIN.operations}
     if all(OPERATIONS[name].standard is None for name in drawn):
         updates |= {"magnitude": _PLAIN.magnitude, "ranges": _PLAIN.ranges}
@@ -33,8 +33,9 @@ def _policy(policy: Policy) -> Policy:
         updates["interpolation"] = _PLAIN.interpolation
         if not policy.crop:
             updates["border"] = _PLAIN.border
-    if "patch" not in kinds and updates.get("border", policy.border) == "reflect":
+    filled = "patch" in kinds or policy.erasing is not None
+    if not filled and updates.get("border", policy.border) == "reflect":
         updates["fill"] = _PLAIN.fill
-    if not policy.crop and not kinds & {"warp", "patch"}:
+    if not policy.crop and not filled and "warp" not in kinds:
         updates["fill"] = _PLAIN.fill
     return policy.model_copy(update=updates)

@@ -22,15 +22,33 @@ BASELINE_POLICIES: dict[str, Policy] = {
 }
 """The policies that anyone can have without a search, the simplest first."""
 
+PHOTO_POLICIES: dict[str, Policy] = {
+    "none": Policy.named("none"),
+    "flip + resized crop": Policy.named("flip-resized-crop"),
+    "RandAugment (2, 9)": Policy.named("randaugment(2,9)"),
+    "TrivialAugment": Policy.named("trivialaugment"),
+    "RandAugment (2, 9) after flip + resized crop": Policy.named("flip-resized-crop+randaugment(2,9)"),
+    "TrivialAugment after flip + resized crop": Policy.named("flip-resized-crop+trivialaugment"),
+}
+"""The same as people have them who fine-tune a pretrained network on photos."""
+
 USUAL = "RandAugment (2, 9) after flip + crop"
 """The policy of the baselines that stand for a way to learn, and not for a policy."""
 
-EDITION = 2
+USUAL_OF_PHOTOS = "RandAugment (2, 9) after flip + resized crop"
+"""The same, of ``PHOTO_POLICIES``."""
+
+EDITION = 3
 """What there is to choose from grows. A study keeps what there was when it was made:
 
 1. four baselines, no border and no interpolation;
-2. RandAugment and TrivialAugment after flip + crop too; border and interpolation.
+2. RandAugment and TrivialAugment after flip + crop too; border and interpolation;
+3. for photos resized crops and erasing too, and baselines with resized crops where a network is pretrained.
+   Final trainings from photos cropped them before whatever the policy said, see ``CROPPED_BEFORE``.
 """
+
+CROPPED_BEFORE = 0.35
+"""The smallest share of a photo to which final trainings cropped by default before the third edition."""
 
 _OF_FIRST = list(BASELINE_POLICIES)[:4]
 """The baselines of the first edition."""
@@ -82,6 +100,10 @@ class Space:
     """Policies of the user's own to be measured against, by name."""
     mean: tuple[int, int, int] = GREY
     """The mean colour of the data's training images, with which borders may be filled."""
+    photos: bool = False
+    """Whether the images are photos, of which random parts are enlarged and erased too."""
+    resized: bool = False
+    """Whether the baselines crop as people crop photos for a pretrained network, ``PHOTO_POLICIES``."""
 
     @property
     def baselines(self) -> dict[str, Baseline]:
@@ -90,17 +112,20 @@ class Space:
         With unlabeled images all policies are tried under the technique, and one on the labels alone; where
         the technique is searched, all policies on the labels alone, and one under each technique.
         """
-        names = _OF_FIRST if self.edition == 1 else list(BASELINE_POLICIES)
-        policies = {name: BASELINE_POLICIES[name] for name in names} | dict(self.given)
+        usual_policies = PHOTO_POLICIES if self.resized else BASELINE_POLICIES
+        names = _OF_FIRST if self.edition == 1 else list(usual_policies)
+        policies = {name: usual_policies[name] for name in names} | dict(self.given)
         alone = {name: Baseline(policy) for name, policy in policies.items()}
         if self.semi is None:
             return alone
-        usual_policy = "RandAugment (2, 9)" if self.edition == 1 else USUAL
+        usual_policy = USUAL_OF_PHOTOS if self.resized else USUAL
+        if self.edition == 1:
+            usual_policy = "RandAugment (2, 9)"
         usual = {technique: self.semi.usual(technique) for technique in self.semi.techniques}
         if self.semi.searched:
             # None with a teacher: that is no baseline's.
             return alone | {
-                f"{usual_policy}, {TECHNIQUES[technique]}": Baseline(BASELINE_POLICIES[usual_policy], semi)
+                f"{usual_policy}, {TECHNIQUES[technique]}": Baseline(usual_policies[usual_policy], semi)
                 for technique, semi in usual.items()
                 if not semi.asks_teacher
             }

@@ -25,7 +25,7 @@ SECTIONS: dict[Section, tuple[str, str]] = {
 
 HEAD = """# What a search chooses
 
-Each line is one `Dimension`, declared in `search/space/dimensions.py`; this page is made from the
+Each line is one `Dimension`, declared in `search/space/`; this page is made from the
 declarations by `python -m augsearch.search.space.table`.
 
 *Parameter* is the dimension's name in the Optuna study. *Default* is what a baseline has whose policy says
@@ -66,7 +66,8 @@ def _cells(dimension: Dimension, section: Section) -> list[str]:
 
 def _condition(dimension: Dimension, section: Section) -> str:
     if section != "semi":
-        return str(dimension.when or "always")
+        asked = str(dimension.when or "always")
+        return f"{asked}, for photos" if dimension.photos else asked
     users = [name for name in TECHNIQUES if dimension.landing.names[0] in fields_of(name)]
     return "always" if len(users) == len(TECHNIQUES) else f"`semi` is {' or '.join(users)}"
 

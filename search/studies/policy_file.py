@@ -11,7 +11,7 @@ import optuna
 from augsearch.policies import PolicyFile
 from augsearch.search.studies.costs import ledger
 from augsearch.search.studies.refinement import known_refinement, refined
-from augsearch.search.studies.study import Entry
+from augsearch.search.studies.study import Entry, edition_of
 
 
 def provenance(study: optuna.Study, entry: Entry) -> dict[str, Any]:
@@ -23,6 +23,7 @@ def provenance(study: optuna.Study, entry: Entry) -> dict[str, Any]:
         "trial": entry.number,
         "name": entry.name,
         "made_from": identity,
+        "edition": edition_of(study),
         "versions": {package: version(package) for package in packages}
         | {"python": platform.python_version()},
     }

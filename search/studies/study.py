@@ -114,7 +114,8 @@ def open_study(
     known = study.user_attrs.get("identity")
     if known is None:
         study.set_user_attr("key", uuid.uuid4().hex)  # a study of this name may have been before it
-        study.set_user_attr(_SPACE, {"edition": space.edition, "mean": list(space.mean)})
+        made = {"edition": space.edition, "mean": list(space.mean)}
+        study.set_user_attr(_SPACE, made | {"photos": space.photos, "resized": space.resized})
         study.set_user_attr("identity", identity)
         known = identity
     # A field that a study made before doesn't have was None then.
@@ -149,8 +150,14 @@ def space_of(study: optuna.Study, space: Space) -> Space:
     """``space`` as it was when ``study`` was made: what there is to choose from has grown since."""
     known = study.user_attrs.get(_SPACE)
     if known is not None:
-        return replace(space, edition=known["edition"], mean=tuple(known["mean"]))
+        photos = {name: known.get(name, False) for name in ("photos", "resized")}
+        return replace(space, edition=known["edition"], mean=tuple(known["mean"]), **photos)
     return replace(space, edition=1) if "identity" in study.user_attrs else space
+
+
+def edition_of(study: optuna.Study) -> int:
+    """The edition of the space that ``study`` was made with."""
+    return int(study.user_attrs.get(_SPACE, {"edition": 1})["edition"])
 
 
 def counted(study: optuna.Study) -> list[FrozenTrial]:

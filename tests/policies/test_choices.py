@@ -358,8 +358,8 @@ def test_choices_in_words() -> None:
 
 def test_an_unknown_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "policy.json"
-    path.write_text('{"format": "augsearch-policy", "version": 3, "policy": {}}')
-    with pytest.raises(UserError, match="format version 3; this augsearch reads versions 1 to 2"):
+    path.write_text('{"format": "augsearch-policy", "version": 4, "policy": {}}')
+    with pytest.raises(UserError, match="format version 4; this augsearch reads versions 1 to 3"):
         read_policy(path)
 
 

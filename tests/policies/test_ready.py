@@ -18,6 +18,7 @@ from augsearch.policies import Policy, UserError, read_policy, ready_names
 from augsearch.policies.choices import in_order
 from augsearch.policies.effects import Size
 from augsearch.policies.policy import TRIVIALAUGMENT
+from augsearch.policies.regions import ResizedCrop
 from augsearch.policies.registry import OPERATIONS
 from tests.policies.draws import drawn
 
@@ -176,7 +177,11 @@ def test_three_augment_does_one_of_three_and_then_jitters_in_any_order() -> None
 
 @pytest.mark.parametrize("shown", ready_names())
 def test_every_ready_policy_is_taken_alone_and_after_flip_and_crop(shown: str) -> None:
-    alone, after = Policy.named(shown), Policy.named(f"flip-crop+{shown}") if shown != "flip-crop" else None
+    alone, after = Policy.named(shown), None
+    if shown not in ("flip-crop", "flip-resized-crop"):
+        after = Policy.named(f"flip-crop+{shown}")
+        resized = Policy.named(f"flip-resized-crop+{shown}")
+        assert resized == Policy(**dict(alone) | {"flip_horizontal": 0.5, "resized_crop": ResizedCrop()})
     assert read_policy(shown).policy == Policy.load(shown) == alone
     assert read_policy(shown).provenance == {"ready_policy": shown}
     if after is not None:
@@ -202,8 +207,8 @@ def test_names_may_be_written_with_spaces_and_capitals() -> None:
         ("randaugment(2,99)", "randaugment(2,99): magnitude: must be a whole number from 0 to 30"),
         ("randaugment(9,9)", "randaugment(9,9): num_ops must be ≤ 8, got 9"),
         ("none(1)", "none takes no numbers; write none"),
-        ("randaugment+flip-crop", "only flip-crop may stand before the +"),
-        ("flip-crop+flip-crop", "only flip-crop may stand before the +, and once"),
+        ("randaugment+flip-crop", "only flip-crop or flip-resized-crop may stand before the +"),
+        ("flip-crop+flip-crop", "only flip-crop or flip-resized-crop may stand before the +, and once"),
         ("flip-crop+", "no ready policy has that name"),
     ],
 )

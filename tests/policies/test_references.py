@@ -282,6 +282,7 @@ def test_sets_are_what_they_say() -> None:
     # A policy has a probability of its own for these: a mirrored digit is no digit.
     assert set(OPERATIONS) - sets["wide"] == {
         *("crop", "flip_horizontal", "flip_vertical", "rotate_90", "rotate_180", "rotate_270"),
+        *("resized_crop", "erase"),
     }
 
 

@@ -20,7 +20,8 @@ from augsearch.policies import OPERATIONS, Policy, UserError
 
 HEIGHT, WIDTH = 24, 36
 MIRROR = Policy(num_ops=0, flip_horizontal=1.0)
-WARPS = tuple(name for name, one in OPERATIONS.items() if one.kind == "warp")
+WARPS = tuple(name for name, one in OPERATIONS.items() if one.kind == "warp" and name != "resized_crop")
+"""Those that read single pixels of an image."""
 ALL = Policy(num_ops=3, magnitude="random", operations=tuple(OPERATIONS), crop=0.5, quarter_turns=0.5)
 
 

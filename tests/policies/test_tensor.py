@@ -113,7 +113,7 @@ def test_every_operation_does_what_it_does_on_opencv(
     draws = Draws(np.full((len(images), 1), code), noise)
     expected, result = on_both(draws, images, ranges, sampling)
     differ = difference(result, expected)
-    if operation.kind == "warp" and sampling.interpolation == "nearest":
+    if operation.kind == "warp" and sampling.interpolation == "nearest" and name != "resized_crop":
         size = Size(*images.shape[1:3])
         for index, own in enumerate(differ):
             (drawn,) = draws.operations(index) or (None,)

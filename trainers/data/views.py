@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -10,16 +9,16 @@ from itertools import chain, groupby
 from mmap import mmap
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from augsearch.policies import Policy, UserError
+from augsearch.policies.regions import REGION_NOISE, cropped
 from augsearch.trainers.data.dataset import Indices
 from augsearch.trainers.data.decode import (
     BadImageError,
-    Box,
     decode_file,
     decode_shrunk,
     fit_array,
@@ -43,9 +42,6 @@ FILES_AT_A_TIME = 8
 
 MOST_TRIED = 100
 """Files that are tried in the place of one that can't be read, before it is said that none can."""
-
-RATIOS = (3 / 4, 4 / 3)
-"""Between which the sides of a random crop are to each other (Szegedy et al. 2015, arXiv:1409.4842)."""
 
 
 class TrainingImages(Protocol):
@@ -159,18 +155,26 @@ def _mapped(path: Path) -> Decoded:
     return Decoded(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
+class View(NamedTuple):
+    """How a training sees a photo before the rest of the policy: a random part of it, or its centre."""
+
+    smallest: float | None
+    """The smallest share of a resized crop; None: there is none."""
+    seed: int
+    """What the part follows from."""
+
+
 @dataclass(frozen=True, eq=False)
 class OnDisk:
     """Image files, decoded when they are wanted, by threads that run a little ahead.
 
-    A training sees a random crop of each (RandomResizedCrop), and then the policy.
+    A training sees what its policy says and nothing else. A resized crop is one of the whole photo, before
+    that is made small.
     """
 
     paths: Sequence[Path]
     side: int
     channels: int
-    smallest_crop: float = 0.35
-    """The smallest share of an image's area that a training's crop may have."""
     replaces_unreadable: bool = False
     """Whether another file takes the place of one that can't be read; else that is an error.
 
@@ -185,14 +189,14 @@ class OnDisk:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Another process opens the kept photos for itself.
-        fields = (self.paths, self.side, self.channels, self.smallest_crop, self.replaces_unreadable)
+        fields = (self.paths, self.side, self.channels, self.replaces_unreadable)
         return OnDisk, (*fields, self.kept_in, self.reading)
 
     @property
     def made_by(self) -> str:
-        """Which crops of the files are taken."""
+        """How large the photos are of which a training's images are made."""
         read = "" if self.reading == AS_USUAL else f", read as {self.reading}"
-        return f"files at {self.side}, crops from {self.smallest_crop} of {LARGER} times that{read}"
+        return f"files at {self.side}, by way of {LARGER} times that{read}"
 
     @cached_property
     def _kept(self) -> KeptPhotos | None:
@@ -236,23 +240,23 @@ class OnDisk:
         """Hashes of the files' bytes, 16 bytes each; ``NO_KEY`` for a file that can't be opened."""
         return hashed_files([self.paths[int(index)] for index in indices])
 
-    def read(self, index: int, rng: np.random.Generator | None = None) -> NDArray[np.uint8]:
-        """One image, (S, S, C): a random crop of it with ``rng``, the centre without.
+    def read(self, index: int, view: View | None = None) -> NDArray[np.uint8]:
+        """One image, (S, S, C): as a training sees it with ``view``, else the centre, exactly.
 
         Raises:
             UserError: the file can't be read any more.
         """
         try:
-            return self._decoded(index, rng)
+            return self._decoded(index, view)
         except BadImageError as error:
             raise UserError(
                 f"cannot read {self.paths[index]} ({error}), which could be read before"
             ) from None
 
-    def read_or_another(self, index: int, among: Indices, seed: int | None = None) -> NDArray[np.uint8]:
-        """As ``read``, with a generator made of ``seed``; of a file that can't be read another of ``among``.
+    def read_or_another(self, index: int, among: Indices, view: View | None = None) -> NDArray[np.uint8]:
+        """As ``read``; of a file that can't be read another of ``among``.
 
-        The same files with the same seed give the same image.
+        The same files with the same view give the same image.
 
         Raises:
             UserError: a hundred others can't be read either.
@@ -262,7 +266,7 @@ class OnDisk:
         others = np.random.default_rng(index).integers(len(among), size=MOST_TRIED)
         for tried in (index, *(int(among[other]) for other in others)):
             try:
-                return self._decoded(tried, None if seed is None else np.random.default_rng(seed))
+                return self._decoded(tried, view)
             except BadImageError:
                 continue
         path = self.paths[index]
@@ -271,22 +275,27 @@ class OnDisk:
             f"see whether {path.parent} is still there"
         )
 
-    def _decoded(self, index: int, rng: np.random.Generator | None) -> NDArray[np.uint8]:
+    def _decoded(self, index: int, view: View | None) -> NDArray[np.uint8]:
         try:
-            if rng is None:
+            if view is None:
                 return with_channels(decode_file(self.paths[index], self.side, self.reading), self.channels)
-            return self._part(index, rng)
+            return self._seen(index, view)
         except BadImageError as error:
             self.unreadable[index] = str(error)
             raise
 
-    def _part(self, index: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-        """A random crop of the file, which is first scaled down to not much more than is trained at."""
+    def _seen(self, index: int, view: View) -> NDArray[np.uint8]:
+        """What a training sees of the file, scaled down to not much more than is trained at."""
         if self._kept is not None:
             photo = self._kept.read(index)
         else:
             photo = decode_shrunk(self.paths[index], least_side(self.side), self.reading)
-        box = random_box(photo.shape[1], photo.shape[0], self.smallest_crop, rng)
+        if view.smallest is None:
+            return with_channels(fit_array(photo, self.side), self.channels)
+        noise = np.random.default_rng(view.seed).random(REGION_NOISE).tolist()
+        height, width = photo.shape[:2]
+        left, top, across, down = cropped(width, height, view.smallest, noise, aspect=1.0)
+        box = (left, top, left + across, top + down)
         return with_channels(fit_array(photo, self.side, box=box), self.channels)
 
     def _readable(self, portion: Indices) -> tuple[Indices, NDArray[np.uint8]]:
@@ -315,21 +324,24 @@ class FileImages:
     at_once: int = 1
 
     def views(self, chosen: Indices, policy: Policy, rng: np.random.Generator) -> NDArray[np.uint8]:
-        """Random crops of the ``chosen`` files, augmented.
+        """The ``chosen`` files, augmented.
 
         Raises:
             UserError: a file can't be read, nor any that may replace it.
         """
         # A seed for each: neither threads nor how often a file is tried decide what is drawn for the next.
         seeds = rng.integers(2**63, size=len(chosen))
+        crop = policy.resized_crop
+        rest = policy if crop is None else policy.model_copy(update={"resized_crop": None})
 
         def read(numbered: tuple[np.int64, np.int64]) -> NDArray[np.uint8]:
-            index, seed = int(self.chosen[numbered[0]]), int(numbered[1])
+            index = int(self.chosen[numbered[0]])
+            view = View(None if crop is None else crop.smallest, int(numbered[1]))
             if self.files.replaces_unreadable:
-                return self.files.read_or_another(index, self.chosen, seed)
-            return self.files.read(index, np.random.default_rng(seed))
+                return self.files.read_or_another(index, self.chosen, view)
+            return self.files.read(index, view)
 
-        return policy.augment(np.stack(at_once(read, zip(chosen, seeds, strict=True))), rng)
+        return rest.augment(np.stack(at_once(read, zip(chosen, seeds, strict=True))), rng)
 
 
 def in_groups(function: Callable[[Indices], Result], groups: Iterable[Indices]) -> Iterator[list[Result]]:
@@ -344,23 +356,3 @@ def _portions(indices: Indices) -> Iterator[Indices]:
     """``indices`` in pieces for a thread each; one empty piece if there are none."""
     for start in range(0, max(1, len(indices)), FILES_AT_A_TIME):
         yield indices[start : start + FILES_AT_A_TIME]
-
-
-def random_box(width: int, height: int, smallest: float, rng: np.random.Generator) -> Box:
-    """A random crop of an image of ``width`` × ``height`` pixels: (left, top, right, bottom).
-
-    Its area is ``smallest`` to all of the image's, evenly, and the ratio of its sides 3/4 to 4/3, evenly in
-    the logarithm, as torchvision's RandomResizedCrop draws them; where ten draws don't fit, the centre.
-    """
-    low, high = (math.log(ratio) for ratio in RATIOS)
-    for _ in range(10):
-        area = width * height * rng.uniform(smallest, 1.0)
-        ratio = math.exp(rng.uniform(low, high))
-        across, down = round(math.sqrt(area * ratio)), round(math.sqrt(area / ratio))
-        if 0 < across <= width and 0 < down <= height:
-            left, top = int(rng.integers(width - across + 1)), int(rng.integers(height - down + 1))
-            return left, top, left + across, top + down
-    across = min(width, round(height * RATIOS[1]))
-    down = min(height, round(width / RATIOS[0]))
-    left, top = (width - across) // 2, (height - down) // 2
-    return left, top, left + across, top + down

@@ -70,15 +70,16 @@ class Classifier:
         self._reading = Reading.model_validate(spec.reading or {})
 
     @classmethod
-    def load(cls, path: Path | str, device: str = "cpu") -> Classifier:
+    def load(cls, path: Path | str, device: str = "cpu", *, average_flips: bool = False) -> Classifier:
         """Read a model that augsearch trained: a ``.safetensors`` file with its card beside it.
 
-        ``device`` is ``auto``, ``cpu``, ``cuda`` or ``cuda:1``.
+        ``device`` is ``auto``, ``cpu``, ``cuda`` or ``cuda:1``. With ``average_flips`` it looks at
+        an image and its mirror image, as a model whose card says so does in any case.
 
         Raises:
             UserError: a file is missing or is no model, or there is no such device.
         """
-        return cls(*load_model(Path(path)), resolve_device(device))
+        return cls(*load_model(Path(path), average_flips=average_flips), resolve_device(device))
 
     @property
     def classes(self) -> tuple[str, ...]:

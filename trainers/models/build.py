@@ -49,8 +49,26 @@ class Normalise(nn.Module):
         return (floating - cast(Tensor, self.mean)) / cast(Tensor, self.std)
 
 
+class BuiltIn(nn.Sequential):
+    """A built-in network: its layers, behind what makes images fit for it."""
+
+    average_flips = False
+    """As ``ModelSpec`` has it."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (B, K) of uint8 ``images`` (B, 1 or 3, H, W)."""
+        logits: Tensor = super().forward(images)  # type: ignore[no-untyped-call]
+        if not self.average_flips or self.training:
+            return logits
+        mirrored: Tensor = super().forward(images.flip(-1))  # type: ignore[no-untyped-call]
+        return (logits + mirrored) / 2
+
+
 class Adapted(nn.Module):
     """A hub's network behind what makes images fit for it."""
+
+    average_flips = False
+    """As ``ModelSpec`` has it."""
 
     def __init__(self, network: nn.Module, normalise: Normalise) -> None:
         super().__init__()
@@ -59,6 +77,11 @@ class Adapted(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, K) of uint8 ``images`` (B, 1 or 3, H, W)."""
+        if not self.average_flips or self.training:
+            return self._logits(images)
+        return (self._logits(images) + self._logits(images.flip(-1))) / 2
+
+    def _logits(self, images: Tensor) -> Tensor:
         normalised = cast(Tensor, self.normalise(images))
         return cast(Tensor, self.network(normalised.contiguous(memory_format=torch.channels_last)))
 
@@ -91,6 +114,7 @@ def design(
     if is_model_file(name):
         known = read_card(Path(name))
         wanted = {"classes": classes, "image_size": image_size, "input_size": input_size or known.side}
+        wanted |= {"average_flips": False}
         return known.model_copy(update=wanted)
     mean, std = statistics
     if is_built_in(name):
@@ -144,15 +168,16 @@ def build_model(spec: ModelSpec, seed: int) -> nn.Module:
     with torch.random.fork_rng(devices=[]):  # initialisers take no generator
         torch.default_generator.manual_seed(seed)
         network = _built_in(spec) if is_built_in(spec.name) else _adapted(spec)
+    network.average_flips = spec.average_flips
     return network.to(memory_format=torch.channels_last)
 
 
-def _built_in(spec: ModelSpec) -> nn.Module:
+def _built_in(spec: ModelSpec) -> BuiltIn:
     layers = built_in.layers(spec.name, spec.channels, spec.side, len(spec.classes))
-    return nn.Sequential(Normalise(spec.mean, spec.std, spec.side), *layers)
+    return BuiltIn(Normalise(spec.mean, spec.std, spec.side), *layers)
 
 
-def _adapted(spec: ModelSpec) -> nn.Module:
+def _adapted(spec: ModelSpec) -> Adapted:
     network = plain_network(spec.name, len(spec.classes), spec.stem_halvings)
     if not takes(network, spec.side):
         raise UserError(f"model {spec.name} takes no images of {spec.side} pixels; give another --input-size")

@@ -36,13 +36,17 @@ def save_model(
     write_card(path, {**card, "model": spec.model_dump(mode="json")})
 
 
-def load_model(path: Path) -> tuple[nn.Module, ModelSpec]:
+def load_model(path: Path, *, average_flips: bool = False) -> tuple[nn.Module, ModelSpec]:
     """Read a model that ``save_model`` wrote; no code in the file is run.
+
+    ``average_flips``: have it average over mirror images, whatever its card says.
 
     Raises:
         UserError: a file is missing or does not fit.
     """
     spec = read_card(path)
+    if average_flips:
+        spec = spec.model_copy(update={"average_flips": True})
     try:
         model = build_model(spec, seed=0)
         model.load_state_dict(load_file(path))

@@ -33,6 +33,8 @@ class ModelSpec(BaseModel):
     """Strides of 2 that were taken out of the stem of a network made for larger images."""
     reading: dict[str, JsonValue] | None = Field(default=None, exclude_if=lambda value: value is None)
     """How its images were read where that is not as usual: fields of ``data.form.Reading``."""
+    average_flips: bool = Field(default=False, exclude_if=lambda value: value is False)
+    """Whether it says the mean of its logits for an image and its mirror image, outside of training."""
 
     @property
     def metadata(self) -> dict[str, str]:

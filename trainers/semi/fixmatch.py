@@ -50,8 +50,8 @@ class FixMatch(Technique):
     (distribution alignment: Berthelot et al. 2020, arXiv:1911.09785, §3.1)."""
 
     def weak_policy(self, policy: Policy) -> Policy:
-        """The policy's crop, flips and turns without its operations: what it takes to change no label."""
-        return policy.model_copy(update={"num_ops": 0, "mixing": None})
+        """The policy's crops, flips and turns without its operations: what it takes to change no label."""
+        return policy.model_copy(update={"num_ops": 0, "erasing": None, "mixing": None})
 
     def target_finder(
         self, learner: Learner, shares: torch.Tensor, images: int, teacher: nn.Module | None
@@ -108,7 +108,9 @@ def class_thresholds(predicted: Tensor, num_classes: int, threshold: float) -> T
         num_classes: K.
         threshold: τ.
     """
-    counts = (predicted + 1).bincount(minlength=num_classes + 1).float()
+    # Not by bincount, whose length hangs on the values: a GPU would be waited for.
+    counts = predicted.new_zeros(num_classes + 1)
+    counts = counts.index_add_(0, predicted + 1, predicted.new_ones(len(predicted))).float()
     learned = counts[1:] / counts.max().clamp(min=1)
     return threshold * learned / (2 - learned)
 

@@ -5,6 +5,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
+from itertools import islice
 from typing import TypeVar
 
 Item = TypeVar("Item")
@@ -34,6 +35,33 @@ def at_once(function: Callable[[Item], Result], items: Iterable[Item]) -> list[R
     ``function`` must not call this itself: it would wait for threads that wait for it.
     """
     return list(_hands().map(function, items))
+
+
+class Begun(Iterator[Result]):
+    """``function(item)`` for each item in order, on threads that are at work from the beginning.
+
+    They run only a little ahead, and stop after ``close``.
+    """
+
+    def __init__(self, function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> None:
+        self._pool = pool = ThreadPoolExecutor(threads)
+        self._calls = (pool.submit(function, item) for item in items)
+        self._pending = deque(islice(self._calls, 4 * threads))
+
+    def __next__(self) -> Result:
+        if not self._pending:
+            self.close()
+            raise StopIteration
+        first = self._pending.popleft()
+        self._pending.extend(islice(self._calls, 1))
+        return first.result()
+
+    def close(self) -> None:
+        """Stop, and forget what was not asked for."""
+        for future in self._pending:
+            future.cancel()
+        self._pending.clear()
+        self._pool.shutdown()
 
 
 def in_order(

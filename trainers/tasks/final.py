@@ -30,7 +30,7 @@ from augsearch.trainers.system.devices import resolve_device
 from augsearch.trainers.tasks.final_job import FinalJob, check_one_process
 from augsearch.trainers.tasks.teacher import StudentView, Teacher, final_teacher
 from augsearch.trainers.tasks.threads import choose_threads
-from augsearch.trainers.training.checkpoints import Best, TrainingState, load_checkpoint, save_checkpoint
+from augsearch.trainers.training.checkpoints import Best, Keeper, TrainingState, load_checkpoint
 from augsearch.trainers.training.distributed import Shard, agreed, device_of, others, sharing_gradients
 from augsearch.trainers.training.learner import Learner
 from augsearch.trainers.training.loop import EpochResult
@@ -168,24 +168,30 @@ def trained(
         started -= run.state.seconds
         if run.learner.epoch == 0:
             choose_threads(run.learner, run.spec, run.device)
-        for event in _training(run):
-            if isinstance(event, Labeling):
-                labelings.append(event)
-                yield event
-                continue
-            scores = selection.scores(run.learner.best, run.device, job.metric)
-            better = _keep_if_best(run, event, scores)
-            run.state.seconds = time.perf_counter() - started
-            save_checkpoint(job.checkpoint, key, run.learner, run.state)
-            yield FinalEpoch(event, scores, better, run.loaded, job.round)
-            if not agreed(not run.given_up, run.device, shard):
-                break
+        keeper = Keeper(job.checkpoint, key)
+        try:
+            for event in _training(run):
+                if isinstance(event, Labeling):
+                    labelings.append(event)
+                    yield event
+                    continue
+                scores = selection.scores(run.learner.best, run.device, job.metric)
+                better = _keep_if_best(run, event, scores)
+                run.state.seconds = time.perf_counter() - started
+                last = event.epoch == event.epochs or run.given_up
+                keeper.after_epoch(run.learner, run.state, last=last)
+                yield FinalEpoch(event, scores, better, run.loaded, job.round)
+                if not agreed(not run.given_up, run.device, shard):
+                    break
+        except GeneratorExit:  # stopped between two epochs, so nothing need be lost
+            keeper.save(run.learner, run.state)
+            raise
     best = run.state.best
     assert best is not None
     model, _ = load_model(job.path)
     return FinalModel(
         path=job.path,
-        spec=run.spec,
+        spec=job.kept_spec(run.spec),
         best_epoch=best.epoch,
         epochs=run.learner.epoch,
         validation=best.scores or selection.scores(model.to(run.device), run.device, job.metric),
@@ -231,7 +237,7 @@ def _keep_if_best(run: _Run, epoch: EpochResult, scores: Scores) -> bool:
     state.best = Best.of(epoch.epoch, scores, job.metric)
     figures = _figures(job, state.best, epoch.epochs, run.pool)
     card: dict[str, JsonValue] = {**job.card, "training": figures}
-    save_model(run.learner.best, run.spec, job.path, card, job.learned)
+    save_model(run.learner.best, job.kept_spec(run.spec), job.path, card, job.learned)
     return True
 
 
@@ -240,7 +246,7 @@ def _teacher(job: FinalJob, device: torch.device) -> Teacher | None:
     if not job.asks_teacher:
         return None
     workspace, plan = open_workspace(job.workspace), job.plan
-    view = StudentView(job.pixels, plan.recipe, plan.input_size, job.learned)
+    view = StudentView(job.pixels, plan.recipe, plan.input_size, job.learned, job.file.policy.resized_crop)
     student = (plan.model, plan.weights)
     return final_teacher(workspace, student, job.labeled, plan.recipe.epochs, device, view)
 

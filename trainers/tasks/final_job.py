@@ -54,6 +54,8 @@ class FinalPlan(BaseModel):
     """The network of the first teacher in self-training; None: that of its students, ``model``."""
     first_teacher_weights: str = Field(default="none", exclude=True)
     """``none``, ``hub`` or a file; no part of what others are told by, as plans of old have none."""
+    average_flips: bool = Field(default=False, exclude_if=lambda value: value is False)
+    """Whether the model that is kept averages what it says of an image and of its mirror image."""
     metric: MetricName = ACCURACY.name
     """What decides which epoch, and in self-training which round, is the best."""
 
@@ -158,6 +160,10 @@ class FinalJob:
         plan = self.plan
         workspace = open_workspace(self.workspace)
         return spec_for(workspace, plan.model, plan.weights, plan.input_size, self.pixels.side)
+
+    def kept_spec(self, trained: ModelSpec) -> ModelSpec:
+        """The network that is kept of the one that was ``trained``; its epoch was chosen without mirrors."""
+        return trained.model_copy(update={"average_flips": self.plan.average_flips})
 
     def seeds(self) -> list[int]:
         """The seeds of the weights and of the training."""

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from augsearch.policies import Policy, Transfer, UserError
 from augsearch.policies.errors import some
+from augsearch.policies.regions import ResizedCrop
 from augsearch.trainers.data.decode import pillow_without_warnings
 from augsearch.trainers.data.views import Decoded, Pixels, TrainingImages
 from augsearch.trainers.evaluation.metrics import TrainingDivergedError
@@ -122,6 +123,8 @@ class StudentView:
     """Side to which the student's network resizes them; a teacher that is another network has its own."""
     learned: Keys | None = None
     """What the student learns from, for the teacher's file to say; None: not known."""
+    resized_crop: ResizedCrop | None = None
+    """The student's policy's; the rest of a teacher's policy is its own."""
 
 
 def final_teacher(
@@ -144,7 +147,7 @@ def final_teacher(
     proxy, view = workspace.proxy, view or StudentView(Decoded(workspace.data.images), Recipe())
     recipe = Recipe(
         epochs=min(epochs, default_final_epochs(len(images))),
-        **view.recipe.model_dump(include={"batch_size", "accumulation", "precision"}),
+        **view.recipe.model_dump(include={"batch_size", "accumulation", "precision", "clip"}),
     )
     job = _TeacherJob(
         workspace,
@@ -204,6 +207,8 @@ class _TeacherJob:
         usual = Decoded(self.workspace.data.images).made_by
         if self.view is not None and self.view.pixels.made_by != usual:
             unusual["pixels"] = self.view.pixels.made_by
+        if self.view is not None and self.view.resized_crop is not None:
+            unusual["resized_crop"] = self.view.resized_crop.model_dump()
         return [unusual] if unusual else []
 
     def save(self, path: Path, device: torch.device) -> None:
@@ -220,7 +225,10 @@ class _TeacherJob:
             seen: TrainingImages = labeled(self.workspace, self.images)
         else:
             seen = view.pixels.training(self.images, data.labels, len(data.classes), None)
-        setup = TrainingSetup(seen, TEACHER_POLICY, recipe, seed=self.seeds[1], device=device)
+        policy = TEACHER_POLICY
+        if view is not None and view.resized_crop is not None:
+            policy = policy.model_copy(update={"resized_crop": view.resized_crop})
+        setup = TrainingSetup(seen, policy, recipe, seed=self.seeds[1], device=device)
         threads = one_thread() if view is None else quick_threads(learner, spec, device)
         try:
             with threads:

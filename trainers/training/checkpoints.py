@@ -1,7 +1,9 @@
-"""What is kept of a final training after each epoch, so that a kill costs one at most."""
+"""What is kept of a final training now and then, so that a kill costs little."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,12 @@ import torch
 
 from augsearch.policies.atomic import whole_file
 from augsearch.trainers.evaluation.metrics import Metric, Scores
+from augsearch.trainers.models.spec import card_of
 from augsearch.trainers.training.learner import Learner
+
+EVERY = 30.0
+"""Seconds of work that a kill may cost, beside the epoch under way: a checkpoint after each epoch would cost
+short ones more time than they take."""
 
 
 @dataclass(slots=True)
@@ -45,6 +52,30 @@ class TrainingState:
     unlabeled: int = 0
     """Those among them of images without a label."""
     seconds: float = 0.0
+
+
+@dataclass(slots=True)
+class Keeper:
+    """Saves checkpoints of one training: the first, the last, and those between that lie far enough apart."""
+
+    checkpoint: Path
+    key: str
+    clock: Callable[[], float] = time.monotonic
+    """Tells seconds."""
+    _saved_at: float | None = None
+    _saved: int | None = None
+    """The last epoch that is kept."""
+
+    def after_epoch(self, learner: Learner, state: TrainingState, *, last: bool) -> None:
+        """Keep an epoch that was just trained, if it is time."""
+        if last or self._saved_at is None or self.clock() - self._saved_at >= EVERY:
+            self.save(learner, state)
+
+    def save(self, learner: Learner, state: TrainingState) -> None:
+        """Keep the epoch at which ``learner`` stands, if it is not kept already."""
+        if learner.epoch != self._saved and state.best is not None:
+            save_checkpoint(self.checkpoint, self.key, learner, state)
+            self._saved, self._saved_at = learner.epoch, self.clock()
 
 
 def save_checkpoint(checkpoint: Path, key: str, learner: Learner, state: TrainingState) -> None:
@@ -82,6 +113,19 @@ def load_checkpoint(checkpoint: Path, key: str, learner: Learner, model: Path) -
         torch.set_num_threads(document["threads"])  # sums over others come out differently
     epoch, accuracy, log_loss, *score = document["best"]
     # Until other metrics chose the epoch, there was none but accuracy.
-    best = Best(epoch, accuracy, log_loss, score[0] if score else accuracy)
+    best: Best | None = Best(epoch, accuracy, log_loss, score[0] if score else accuracy)
+    if next(learner.model.parameters()).device.type != "cpu" and _best_epoch_at(model) != epoch:
+        # A later epoch than the checkpoint's has left the model there. A CPU comes to the very same again; a
+        # GPU may not, and the model must be that of the epoch that is named.
+        best = None
     # Checkpoints from before unlabeled images were learned from don't count them.
     return TrainingState(best, document["passes"], document.get("unlabeled", 0), document["seconds"])
+
+
+def _best_epoch_at(model: Path) -> int | None:
+    """The epoch that the model at a path is from, by its card."""
+    try:
+        epoch: int = card_of(model)["training"]["best_epoch"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return epoch

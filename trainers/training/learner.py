@@ -33,6 +33,8 @@ class Learner:
     """The number of parts into which each batch is divided for want of memory."""
     precision: torch.dtype = torch.float32
     """What convolutions and products are computed in."""
+    clip: float | None = None
+    """The largest norm of a step's gradients; None: whatever they are."""
     epoch: int = 0
     """Epochs trained."""
     memory: dict[str, torch.Tensor] = field(default_factory=dict)
@@ -69,6 +71,7 @@ class Learner:
             scaler=torch.amp.GradScaler(device.type, enabled=precision == torch.float16),
             accumulation=recipe.accumulation,
             precision=precision,
+            clip=recipe.clip,
         )
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from augsearch.policies import Distillation, Mix, Policy, draw_mix
 from augsearch.trainers.evaluation.inference import to_tensor
 from augsearch.trainers.evaluation.metrics import Logits
-from augsearch.trainers.system.threads import in_order
+from augsearch.trainers.system.threads import Begun, in_order
 from augsearch.trainers.training.balance import order_of
 from augsearch.trainers.training.batch import Batch, UnlabeledBatch
 from augsearch.trainers.training.losses import softened
@@ -31,8 +31,52 @@ def batch_size_of(images: int, most: int) -> int:
     return min(most, max(images // 6, min(8, images)))
 
 
+class Epochs:
+    """The batches of a training, epoch by epoch; the first of a next one are made while one ends."""
+
+    def __init__(self, setup: TrainingSetup, pool: UnlabeledPool | None = None) -> None:
+        self._setup, self._pool = setup, pool
+        self._begun: tuple[int, Begun[list[_HostBatch]]] | None = None
+
+    def of(self, epoch: int) -> Iterator[Batch]:
+        """One epoch in random order, augmented and mixed; the images that fill no batch are left out."""
+        begun, self._begun = self._begun, None
+        if begun is not None and begun[0] == epoch:
+            return _on_device(begun[1], self._setup.device)
+        return batches(self._setup, epoch, self._pool)
+
+    def begin(self, epoch: int) -> None:
+        """Have the first batches of ``epoch`` made from now on, where files are read for them.
+
+        Not with unlabeled images: which of those are learned from is known when the epoch before is over.
+        """
+        threads = self._setup.data.threads
+        if threads and self._pool is None and self._begun is None:
+            self._begun = epoch, Begun(*_made(self._setup, epoch, None), threads)
+
+    def close(self) -> None:
+        """Stop making batches that nobody will ask for."""
+        if self._begun is not None:
+            self._begun[1].close()
+        self._begun = None
+
+
 def batches(setup: TrainingSetup, epoch: int, pool: UnlabeledPool | None = None) -> Iterator[Batch]:
     """One epoch in random order, augmented and mixed; the images that fill no batch are left out."""
+    made, firsts = _made(setup, epoch, pool)
+    sources = [setup.data] if pool is None else [setup.data, pool.images]
+    threads = max(source.threads for source in sources) or _ahead(setup.device)
+    return _on_device(in_order(made, firsts, threads) if threads else map(made, firsts), setup.device)
+
+
+def _on_device(chunks: Iterator[list[_HostBatch]], device: torch.device) -> Iterator[Batch]:
+    return (one.on(device) for one in chain.from_iterable(chunks))
+
+
+def _made(
+    setup: TrainingSetup, epoch: int, pool: UnlabeledPool | None
+) -> tuple[Callable[[int], list[_HostBatch]], range]:
+    """What makes the batches of some steps of an epoch, and the first step of each call."""
     data, shard = setup.data, setup.shard
     size = batch_size_of(len(data.labels), setup.recipe.batch_size)
     order = order_of(setup.class_balance, data.labels, np.random.default_rng([setup.seed, epoch]))
@@ -60,11 +104,7 @@ def batches(setup: TrainingSetup, epoch: int, pool: UnlabeledPool | None = None)
         others = _unlabeled_batches(unlabeled, slice(first, first + together), rng)
         return [replace(one, unlabeled=other) for one, other in zip(labeled, others, strict=True)]
 
-    firsts = range(0, len(steps), together)
-    threads = max(source.threads for source in sources) or _ahead(setup.device)
-    chunks = in_order(made, firsts, threads) if threads else map(made, firsts)
-    for one in chain.from_iterable(chunks):
-        yield one.on(setup.device)
+    return made, range(0, len(steps), together)
 
 
 _UNLABELED = 1

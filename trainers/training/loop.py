@@ -21,7 +21,7 @@ from augsearch.trainers.system.devices import autocast, precision_on
 from augsearch.trainers.training.balance import balance_of
 from augsearch.trainers.training.batch import Batch
 from augsearch.trainers.training.learner import Learner
-from augsearch.trainers.training.loader import batch_size_of, batches, steps_of
+from augsearch.trainers.training.loader import Epochs, batch_size_of, steps_of
 from augsearch.trainers.training.losses import Loss, distilled, softened, supervised, unsupervised
 from augsearch.trainers.training.recipe import one_cycle
 from augsearch.trainers.training.setup import TrainingSetup
@@ -77,17 +77,25 @@ def train(learner: Learner, setup: TrainingSetup, pool: UnlabeledPool | None = N
     size = batch_size_of(len(setup.data.labels), setup.recipe.batch_size)
     # Of one image a BatchNorm learns nothing; and processes that share gradients must count parts alike.
     learner.accumulation = min(learner.accumulation, max(1, size // setup.shard.size // 2))
-    while learner.epoch < setup.recipe.epochs:
-        yield _epoch(learner, setup, pool, objective)
+    epochs = Epochs(setup, pool)
+    try:
+        while learner.epoch < setup.recipe.epochs:
+            yield _epoch(learner, setup, pool, objective, epochs)
+    finally:
+        epochs.close()
 
 
 def _epoch(
-    learner: Learner, setup: TrainingSetup, pool: UnlabeledPool | None, objective: _Objective
+    learner: Learner,
+    setup: TrainingSetup,
+    pool: UnlabeledPool | None,
+    objective: _Objective,
+    batches: Epochs,
 ) -> EpochResult:
     """The next epoch of ``learner``."""
     recipe, device, count = setup.recipe, setup.device, len(setup.data.labels)
     epoch, started = learner.epoch, time.perf_counter()
-    made = batches(setup, epoch, pool)
+    made = batches.of(epoch)
     size, steps = batch_size_of(count, recipe.batch_size), steps_of(count, recipe.batch_size)
     unlabeled = pool.per_step(size, steps) if pool is not None else 0
     total, used, waiting = torch.zeros((), device=device), torch.zeros((), device=device), 0.0
@@ -97,6 +105,8 @@ def _epoch(
             asked = time.perf_counter()
             batch = next(made)
             waiting += time.perf_counter() - asked
+            if step == steps - 1 and epoch + 1 < recipe.epochs:
+                batches.begin(epoch + 1)
             progress = (epoch * steps + step) / (recipe.epochs * steps)
             _set_rates(learner, one_cycle(progress, recipe.warm_up))
             step_loss, step_used = _step(learner, batch, objective)
@@ -210,6 +220,10 @@ def _step(learner: Learner, batch: Batch, objective: _Objective) -> tuple[torch.
         learner.accumulation *= 2
         if batch.images.is_cuda:
             torch.cuda.empty_cache()
+    if learner.clip is not None:
+        for optimizer in learner.optimizers:
+            learner.scaler.unscale_(optimizer)
+        torch.nn.utils.clip_grad_norm_(learner.model.parameters(), learner.clip)
     for optimizer in learner.optimizers:
         learner.scaler.step(optimizer)
     learner.scaler.update()

@@ -19,6 +19,9 @@ As their authors fine-tune them: transformers (Bao et al. 2022, arXiv:2106.08254
 arXiv:2111.06377, appendix A) and ConvNeXts (Liu et al. 2022, arXiv:2201.03545, appendix A). Others have 1.
 """
 
+CLIPPED = 1.0
+"""Of the same families: the largest norm of a step's gradients, all together, as their authors train them."""
+
 LABEL_SMOOTHING = 0.1
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
@@ -52,6 +55,10 @@ class Recipe(BaseModel):
     ema: float | None = Field(default=None, gt=0, lt=1)
     """Decay of the exponential moving average of the weights for each step; None: no average is kept."""
     precision: Precision = "auto"
+    clip: float | None = Field(
+        default=None, gt=0, allow_inf_nan=False, exclude_if=lambda value: value is None
+    )
+    """The largest norm of a step's gradients, all together; None: whatever they are."""
 
     def top_rate(self, transfer: Transfer | None) -> float:
         """The highest learning rate: Muon's from scratch, AdamW's for the last layer in a transfer."""
@@ -62,6 +69,12 @@ def usual_layer_decay(network: str) -> float:
     """The layer decay for the fine-tuning of ``network``, by the family that its name says."""
     named = network.lower()
     return next((decay for family, decay in LAYER_DECAYS.items() if family in named), 1.0)
+
+
+def usual_clip(network: str) -> float | None:
+    """The largest norm of gradients in the fine-tuning of ``network``, by the family that its name says."""
+    named = network.lower()
+    return CLIPPED if any(family in named for family in LAYER_DECAYS) else None
 
 
 def one_cycle(progress: float, warm_up: float) -> float:

@@ -58,11 +58,12 @@ def prepare_warp(warp: Warp, size: Size, channels: int, sampling: Sampling) -> P
         UserError: a side is longer than OpenCV can count.
     """
     height, width = size
-    x, y, seen = read_rows(warp.matrix, size, nearest=sampling.interpolation == "nearest")
+    interpolation = "bilinear" if warp.enlarges else sampling.interpolation
+    x, y, seen = read_rows(warp.matrix, size, nearest=interpolation == "nearest")
     fill = sampling.fill[:channels]
     if seen[0] == seen[1] == 0:
         copies = _mirror_and_shift(x, y, size)
-        if copies is None and sampling.interpolation == "nearest":
+        if copies is None and interpolation == "nearest":
             copies = _shear(x, y, size)
         if copies and (sampling.border == "fill" or copies.everywhere):
             return _prepare_copies(copies, fill, height * width * channels)
@@ -76,8 +77,8 @@ def prepare_warp(warp: Warp, size: Size, channels: int, sampling: Sampling) -> P
             f"an image of {height} × {width} pixels is too long to be warped: OpenCV takes sides up to "
             f"{LONGEST_SIDE:,} pixels; make it smaller first"
         )
-    flags = _INTERPOLATIONS[sampling.interpolation] | cv2.WARP_INVERSE_MAP
-    border = _BORDERS[sampling.border]
+    flags = _INTERPOLATIONS[interpolation] | cv2.WARP_INVERSE_MAP
+    border = cv2.BORDER_REPLICATE if warp.enlarges else _BORDERS[sampling.border]
 
     def on_image(image: Image, out: Image | None = None) -> Image:
         sampled = function(image, matrix, (width, height), output(out), flags, border, fill)

@@ -93,16 +93,16 @@ class Geometry:
         self._period = (2 * self._last).clamp_(min=1)
 
     def warp(self, group: StepGroup[Warp]) -> PreparedGroup:
-        """Read each pixel where its image's warp says."""
-        bilinear = self._sampling.interpolation == "bilinear"
+        """Read each pixel where its image's warp says; all enlarge, or none."""
+        enlarges = group.steps[0].enlarges
+        bilinear = self._sampling.interpolation == "bilinear" or enlarges
         matrices = group.per_image(lambda warp: read_rows(warp.matrix, self._size, nearest=not bilinear))
         if bilinear:
-            self._normalize(matrices)
+            self._normalize(matrices, mirrors=self._sampling.border == "reflect" and not enlarges)
         if (matrices[:, 2] == (0, 0, 1)).all():
             matrices = matrices[:, :2]
-        return PreparedGroup(
-            self._read_between if bilinear else self._read_nearest, (matrices.astype(np.float32),)
-        )
+        run = self._read_part if enlarges else self._read_between if bilinear else self._read_nearest
+        return PreparedGroup(run, (matrices.astype(np.float32),))
 
     def patch(self, group: StepGroup[Patch]) -> PreparedGroup:
         """Fill a rectangle."""
@@ -116,10 +116,9 @@ class Geometry:
             ),
         )
 
-    def _normalize(self, matrices: NDArray[np.float64]) -> None:
+    def _normalize(self, matrices: NDArray[np.float64], *, mirrors: bool) -> None:
         """Count from -1 to 1, as ``grid_sample`` does."""
         # Where it mirrors, its ±1 are the centres of the outermost pixels, else their outer edges.
-        mirrors = self._sampling.border == "reflect"
         for row, side in zip(matrices.swapaxes(0, 1), self._size[::-1], strict=False):
             span, margin = (max(side - 1, 1), 0.0) if mirrors else (side, 0.5)
             row[...] = (row + margin * matrices[:, 2]) * (2 / span) - matrices[:, 2]
@@ -165,6 +164,12 @@ class Geometry:
             align_corners=mirrors,
         )
         images.copy_(sampled.add_(self._offset).round_())
+
+    def _read_part(self, images: Tensor, matrices: Tensor) -> None:
+        at = self._read_at(matrices).permute(0, 2, 3, 1)
+        pixels = images.to(torch.float32)
+        sampled = grid_sample(pixels, at, mode="bilinear", padding_mode="border", align_corners=False)
+        images.copy_(sampled.round_())
 
     def _fill_where(self, images: Tensor, rows: Tensor, columns: Tensor) -> None:
         inside = rows[:, None, :, None] & columns[:, None, None, :]

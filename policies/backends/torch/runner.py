@@ -104,6 +104,8 @@ class _Runner:
         if isinstance(step, Kernel):
             kept = len(step.taps) - 1 if step.edges == "keep" else 0
             return (len(step.taps), step.edges) if kept < min(self._size) else None
+        if isinstance(step, Warp):
+            return Warp, step.enlarges
         return None if isinstance(step, Colour) and self._channels == 1 else type(step)
 
     def _prepare(self, group: StepGroup[Any]) -> PreparedGroup:

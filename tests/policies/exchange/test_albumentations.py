@@ -206,3 +206,10 @@ def test_any_json_is_a_policy_or_one_line(value: Any, place: int, text: str) -> 
     for one in (text, json.dumps(value), json.dumps({"transform": {"transforms": value}}), small):
         assert_policy_or_line(read, one)
     assert_policy_or_line(read, WHOLE[:place] + text + WHOLE[place:])
+
+
+@pytest.mark.parametrize("name", ["resized_crop", "erasing"])
+def test_parts_that_are_enlarged_or_erased_are_refused_by_name(name: str) -> None:
+    policy = Policy.model_validate({"num_ops": 0, name: {}})
+    with pytest.raises(UserError, match=f"albumentations can't say the policy's {name}; use --format json"):
+        made(policy, FORM)

@@ -15,6 +15,7 @@ from augsearch.policies import OPERATIONS, TRIVIALAUGMENT, Mixing, Policy, UserE
 from augsearch.policies.exchange.form import Read, forms
 from augsearch.policies.exchange.timm import NAMES, OTHERWISE
 from augsearch.policies.planner import DrawnOperation
+from augsearch.policies.regions import Erasing, ResizedCrop
 from tests.policies.exchange.drawn import DRAWS, agree, assert_policy_or_line, made, mixings, photos
 
 FORM = forms()["timm"]
@@ -137,7 +138,9 @@ def test_what_it_cannot_say_is_named() -> None:
         ("rand-m9-mstd0.5-inc1", ["mstd0.5", "p0.5"]),
         ("--aa rand-m9-n3-p1-mstd101-inc1", ["mstd", "m9"]),
         ("--hflip 0.5 --reprob 0.25", ["--reprob"]),
-        ("--scale 0.08 1.0 --ratio 0.75 1.33", ["--scale", "--ratio"]),
+        ("--scale 0.08 1.0 --ratio 0.75 1.33", []),
+        ("--scale 0.08 0.9 --ratio 0.5 2", ["--scale", "--ratio"]),
+        ("--scale 0.6 1.0 --ratio 1 1", ["--scale"]),
         ("--aa=rand-m9-p1", ["inc0"]),
     ],
 )
@@ -179,3 +182,17 @@ pieces = st.sampled_from(
 @settings(max_examples=200, deadline=None)
 def test_any_text_is_a_policy_or_one_line(text: str) -> None:
     assert_policy_or_line(read, text)
+
+
+def test_parts_are_enlarged_as_timm_does_and_what_it_erases_otherwise_is_named() -> None:
+    policy = Policy.named("flip-resized-crop").model_copy(update={"resized_crop": ResizedCrop(smallest=0.3)})
+    written = made(policy, FORM)
+    assert written.differences == ()
+    assert "--scale 0.3 1.0\n--ratio 0.75 1.3333333333333333\n" in written.text
+    assert read(written.text).policy == policy
+    erased = policy.model_copy(update={"erasing": Erasing(probability=0.4)})
+    with pytest.raises(UserError, match="erasing: up to a third of the area, filled with the mean colour"):
+        made(erased, FORM)
+    text = made(erased, FORM, approximate=True).text
+    assert "--reprob 0.4 --remode const\n" in text
+    assert read(text).policy == erased

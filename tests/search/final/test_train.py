@@ -24,9 +24,11 @@ from augsearch.policies import (
     UserError,
     write_policy,
 )
+from augsearch.policies.regions import ResizedCrop
 from augsearch.search.console import Display
 from augsearch.search.final import train as finals
 from augsearch.search.final.plan import (
+    as_then,
     check_weights,
     final_epochs,
     final_key,
@@ -34,6 +36,7 @@ from augsearch.search.final.plan import (
     overridden,
     plan_of,
     takes_any_side,
+    with_crops,
     with_metric,
     with_transfer,
 )
@@ -332,7 +335,29 @@ def test_flags_change_the_transfer_that_the_file_asks_for() -> None:
     assert silent.training.transfer is None
 
 
+@pytest.mark.parametrize(
+    ("network", "given", "clip"),
+    [
+        (VIT, {}, 1.0),
+        ("torchvision:convnext_tiny", {}, 1.0),
+        (RESNET, {}, None),
+        ("medium", {}, None),
+        (VIT, {"weights": "none"}, None),
+        (VIT, {"clip": 0.0}, None),
+        (RESNET, {"clip": 3.0}, 3.0),
+    ],
+)
+def test_gradients_are_clipped_where_the_family_wants_it(
+    network: str, given: dict[str, Any], clip: float | None
+) -> None:
+    settings = Settings.of(final_model=network, **given)
+    file = with_transfer(PLAIN, settings)
+    assert plan_of(settings, file, 1000).recipe.clip == clip
+
+
 DECISIVE: dict[str, Any] = {
+    "clip": 2.0,
+    "average_flips": True,
     "final_model": "small",
     "final_epochs": 9,
     "final_size": 24,
@@ -429,15 +454,46 @@ def pixels_of(settings: Settings) -> tuple[Any, Data]:
     ],
 )
 def test_large_images_come_from_their_files(photos: str, fields: dict[str, Any], side: int) -> None:
-    pixels, data = pixels_of(quick(photos, skip_bad_images=True, crop_scale=0.5, **fields))
+    pixels, data = pixels_of(quick(photos, skip_bad_images=True, **fields))
     assert isinstance(pixels, OnDisk)
-    assert (pixels.side, pixels.channels, pixels.smallest_crop) == (side, 3, 0.5)
+    assert (pixels.side, pixels.channels) == (side, 3)
     assert [str(path) for path in pixels.paths] == [f"{photos}/{file}" for file in data.images.files]
     assert len(pixels.paths) == len(data.images.labels) == 23
     shown = next(pixels.clean(np.arange(23)))
     small = data.images.images.astype(float)
     # The same images in the same order: the colour of each is that of the small one.
     assert np.abs(shown.mean(axis=(1, 2)) - small.mean(axis=(1, 2))).max() < 5
+
+
+CROP = ResizedCrop(smallest=0.35)
+
+
+@pytest.mark.parametrize(
+    ("provenance", "policy", "given", "cropped"),
+    [
+        ({"study": "s"}, NOTHING, {}, CROP),  # as its own final training did
+        ({"study": "s", "edition": 2}, NOTHING, {}, CROP),
+        ({"study": "s", "edition": 3}, NOTHING, {}, None),
+        ({"study": "s"}, NOTHING, {"crop_scale": 0.8}, ResizedCrop(smallest=0.8)),
+        ({}, NOTHING, {}, None),
+        ({}, Policy(resized_crop=ResizedCrop()), {}, ResizedCrop()),
+        ({"study": "s"}, Policy(resized_crop=ResizedCrop()), {}, ResizedCrop()),
+    ],
+)
+def test_photos_are_cropped_as_the_file_says_or_as_its_study_did(
+    photos: str, provenance: Any, policy: Policy, given: dict[str, Any], cropped: ResizedCrop | None
+) -> None:
+    own = Policy(num_ops=1)
+    training = Training(semi=FixMatch(policy=own))
+    file = PolicyFile(policy=policy, provenance=provenance, training=training)
+    settings = as_then(quick(photos, skip_bad_images=True, final_size=96, **given), file)
+    trained = with_crops(file, settings, pixels_of(settings)[0])
+    assert trained.policy == policy.model_copy(update={"resized_crop": cropped})
+    assert trained.training.semi is not None
+    wanted = cropped if settings.final.crop_scale else None
+    assert trained.training.semi.policy == own.model_copy(update={"resized_crop": wanted})
+    small = as_then(quick(photos, skip_bad_images=True, **given), file)
+    assert with_crops(file, small, pixels_of(small)[0]) == file  # they never were, up to 64 px
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import optuna
 import pytest
 
@@ -11,7 +14,7 @@ from augsearch.policies import UserError
 from augsearch.search.console import Display
 from augsearch.search.inputs.identity import identity_of
 from augsearch.search.inputs.prepare import open_data
-from augsearch.search.race.resume import TRIALS_OF_FIRST, as_begun, study_of, with_its_trials
+from augsearch.search.race.resume import TRIALS_OF_FIRST, as_begun, space_for, study_of, with_its_trials
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import BASELINE_POLICIES, EDITION
 from augsearch.search.studies.study import open_storage, space_of
@@ -92,3 +95,50 @@ def test_a_study_keeps_the_layer_decay_that_every_family_had_once() -> None:
     assert as_begun(settings, settings).transfer.layer_decay == 1.0
     study.set_user_attr("settings", settings.flat())
     assert as_begun(settings, settings).transfer.layer_decay is None
+
+
+def test_a_study_that_always_cropped_photos_goes_on_so() -> None:
+    settings = Settings.of(study="s")
+    study = optuna.create_study(storage=open_storage(settings.tracking.storage), study_name="s")
+    study.set_user_attr("settings", {**settings.flat(), "crop_scale": 0.35})
+    assert as_begun(settings, settings).final.crop_scale == 0.35
+    told = Settings.of(study="s", crop_scale=0.6)
+    assert as_begun(told, told).final.crop_scale == 0.6
+    study.set_user_attr("settings", settings.flat())
+    assert as_begun(settings, settings).final.crop_scale is None
+
+
+def test_only_photos_are_cropped_and_erased_and_a_study_remembers(tmp_path: Path, stripes: str) -> None:
+    rng = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(12):
+            pixels = rng.integers(0, 256, (100, 120, 3), dtype=np.uint8)
+            cv2.imwrite(str(tmp_path / "photos" / name / f"{number}.png"), pixels)
+    photos = str(tmp_path / "photos")
+    for source, fields, cropped, resized in (
+        (stripes, {}, False, False),
+        (photos, {"final_model": "medium"}, True, False),
+        (photos, {"final_model": "lite0"}, True, True),
+        (photos, {"final_model": "lite0", "final": False}, True, False),
+        (photos, {"final_model": "lite0", "image_size": 32}, True, True),
+    ):
+        settings = settings_of(source, **fields)
+        space = space_for(settings, open_data(settings, Display()))
+        assert (space.photos, space.resized) == (cropped, resized), fields
+    data = open_data(settings, Display())
+    study = study_of(settings, data, "s")
+    assert space_of(study, settings.space) == space
+    study.set_user_attr("space", {"edition": 2, "mean": [1, 2, 3]})  # as it was written then
+    before = space_of(study, settings.space)
+    assert (before.edition, before.photos, before.resized) == (2, False, False)
+
+
+def test_a_study_from_before_gradients_were_clipped_goes_on_so() -> None:
+    settings = Settings.of(study="s", proxy_model="torchvision:vit_b_16")
+    study = optuna.create_study(storage=open_storage(settings.tracking.storage), study_name="s")
+    before = {name: value for name, value in settings.flat().items() if name != "clip"}
+    study.set_user_attr("settings", before)
+    assert as_begun(settings, settings).final.clip == 0.0
+    study.set_user_attr("settings", settings.flat())
+    assert as_begun(settings, settings).final.clip is None

@@ -13,7 +13,7 @@ from PIL import Image
 from augsearch.trainers.data import photos as module
 from augsearch.trainers.data.decode import BadImageError, decode_shrunk
 from augsearch.trainers.data.photos import KeptPhotos, least_side
-from augsearch.trainers.data.views import OnDisk
+from augsearch.trainers.data.views import OnDisk, View
 
 SIDE = 16
 
@@ -120,6 +120,6 @@ def test_a_training_sees_the_same_crops_with_kept_photos_and_without(
     assert keeping.made_by == plain.made_by
     for files in (keeping, keeping, pickle.loads(pickle.dumps(keeping))):
         for index in range(len(paths)):
-            crop = files.read(index, np.random.default_rng(index))
-            np.testing.assert_array_equal(crop, plain.read(index, np.random.default_rng(index)))
+            for view in (View(0.35, index), View(None, index)):
+                np.testing.assert_array_equal(files.read(index, view), plain.read(index, view))
     assert list((tmp_path / "cache").glob("photos-*/pixels.bin"))

@@ -19,7 +19,7 @@ from augsearch.trainers.data.dataset import ImageData, load_cache
 from augsearch.trainers.data.decode import BadImageError, decode_file, fit, pillow_without_warnings
 from augsearch.trainers.data.form import PLAIN, Form, Reading
 from augsearch.trainers.data.images import open_images
-from augsearch.trainers.data.views import OnDisk
+from augsearch.trainers.data.views import OnDisk, View
 from augsearch.trainers.data.written import colour_of, range_of
 
 SHAPES = ("cats/0.png", "cats/1.png", "dogs/0.png", "dogs/1.png")
@@ -163,8 +163,8 @@ def test_the_ends_of_a_wide_image_are_seen_where_all_of_it_is_used(
 def test_random_crops_reach_the_ends_of_a_wide_image(tmp_path: Path, fit: Any) -> None:
     wide(0, 255).save(tmp_path / "0.png")
     reading = Reading(fit=fit, background=(128, 128, 128))
-    files = OnDisk([tmp_path / "0.png"], 16, 3, 0.6, reading=reading)
-    crops = [files.read(0, np.random.default_rng(seed)) for seed in range(20)]
+    files = OnDisk([tmp_path / "0.png"], 16, 3, reading=reading)
+    crops = [files.read(0, View(0.6, seed)) for seed in range(20)]
     both = [one for one in crops if one.min() < 20 and one.max() > 235]
     assert len(both) > 5
 

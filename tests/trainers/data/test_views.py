@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pytest
@@ -12,19 +13,20 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
-from scipy.stats import ks_2samp
-from torchvision.transforms import RandomResizedCrop
 
 from augsearch.policies import TRIVIALAUGMENT, Mixing, Policy, UserError
+from augsearch.policies.regions import REGION_NOISE, ResizedCrop, cropped
 from augsearch.trainers.data import views as module
-from augsearch.trainers.data.decode import Box, decode_file, decode_shrunk
-from augsearch.trainers.data.views import Decoded, FileImages, OnDisk, random_box
-from augsearch.trainers.training.loader import batches
+from augsearch.trainers.data.decode import decode_file, decode_shrunk
+from augsearch.trainers.data.views import Decoded, FileImages, OnDisk, View
+from augsearch.trainers.system.threads import Begun
+from augsearch.trainers.training.loader import Epochs, batches
 from augsearch.trainers.training.recipe import Recipe
 from augsearch.trainers.training.setup import TrainingSetup
 
 CPU = torch.device("cpu")
 NOTHING = Policy(num_ops=0)
+CROPPED = Policy.named("flip-resized-crop+trivialaugment")
 SIDE = 16
 FILES = 12
 
@@ -91,7 +93,27 @@ def views(files: OnDisk, seed: int, policy: Policy = NOTHING, count: int | None 
     return images.views(chosen, policy, np.random.default_rng(seed))
 
 
-@pytest.mark.parametrize("policy", [NOTHING, TRIVIALAUGMENT])
+def crops(smallest: float) -> Policy:
+    return Policy(num_ops=0, resized_crop=ResizedCrop(smallest=smallest))
+
+
+def part_of(width: int, height: int, smallest: float, seed: int) -> tuple[int, int, int, int]:
+    """The box that a training cuts out of a photo for a square."""
+    noise = np.random.default_rng(seed).random(REGION_NOISE).tolist()
+    left, top, across, down = cropped(width, height, smallest, noise, aspect=1.0)
+    return left, top, left + across, top + down
+
+
+def test_a_training_sees_what_the_policy_says_and_nothing_else(files: OnDisk) -> None:
+    for seed in (1, 2):
+        seen = views(files, seed).astype(int)
+        clean = np.concatenate(list(files.clean(ALL)))
+        assert abs(seen - clean).mean() < 3  # scaled down by way of 1.5 times the side
+    flipped = views(files, 1, Policy(num_ops=0, flip_horizontal=1.0))
+    np.testing.assert_array_equal(flipped, views(files, 1)[:, :, ::-1])
+
+
+@pytest.mark.parametrize("policy", [crops(0.35), CROPPED])
 def test_the_same_seed_shows_the_same_parts(files: OnDisk, policy: Policy) -> None:
     first = views(files, 1, policy)
     assert first.shape == (FILES, SIDE, SIDE, 3)
@@ -102,12 +124,14 @@ def test_the_same_seed_shows_the_same_parts(files: OnDisk, policy: Policy) -> No
 
 
 def test_the_policy_augments_the_parts(files: OnDisk) -> None:
-    parts = views(files, 1)
-    augmented = views(files, 1, TRIVIALAUGMENT)
+    parts = views(files, 1, crops(0.35))
+    augmented = views(
+        files, 1, TRIVIALAUGMENT.model_copy(update={"resized_crop": ResizedCrop(smallest=0.35)})
+    )
     assert (augmented != parts).any()
     rng = np.random.default_rng(1)
     seeds = rng.integers(2**63, size=FILES)
-    read = np.stack([files.read(index, np.random.default_rng(seed)) for index, seed in enumerate(seeds)])
+    read = np.stack([files.read(index, View(0.35, int(seed))) for index, seed in enumerate(seeds)])
     np.testing.assert_array_equal(read, parts)
     np.testing.assert_array_equal(TRIVIALAUGMENT.augment(read, rng), augmented)
 
@@ -122,8 +146,8 @@ def test_a_training_sees_parts_as_large_as_it_is_told(tmp_path: Path) -> None:
     ramp(256, 256).save(tmp_path / "ramp.png")
     shares = {}
     for smallest in (0.2, 0.7):
-        file = OnDisk([tmp_path / "ramp.png"], 64, 3, smallest)
-        seen = [views(file, seed)[0].astype(int) for seed in range(60)]
+        file = OnDisk([tmp_path / "ramp.png"], 64, 3)
+        seen = [views(file, seed, crops(smallest))[0].astype(int) for seed in range(60)]
         # Less than a grey level of 256 is a pixel; a pixel of 64 is up to four.
         across, down = (np.array([np.ptp(view[..., axis]) for view in seen]) / 252 for axis in (0, 1))
         shares[smallest] = across * down
@@ -136,8 +160,8 @@ def test_a_training_sees_parts_as_large_as_it_is_told(tmp_path: Path) -> None:
 
 def test_all_of_a_square_image_is_a_part_of_it(tmp_path: Path) -> None:
     photo(50, 50).save(tmp_path / "square.png")
-    whole = OnDisk([tmp_path / "square.png"], SIDE, 3, smallest_crop=1.0)
-    difference = views(whole, 1)[0].astype(int) - next(whole.clean(np.array([0])))[0]
+    whole = OnDisk([tmp_path / "square.png"], SIDE, 3)
+    difference = views(whole, 1, crops(1.0))[0].astype(int) - next(whole.clean(np.array([0])))[0]
     assert abs(difference).max() <= 3
 
 
@@ -145,10 +169,10 @@ def test_all_of_a_square_image_is_a_part_of_it(tmp_path: Path) -> None:
 def test_a_part_of_a_turned_photo_is_upright(tmp_path: Path, orientation: int) -> None:
     path = tmp_path / "turned.png"
     turned(photo(32, 20), path, orientation)
-    seen = OnDisk([path], SIDE, 3).read(0, np.random.default_rng(3))
+    seen = OnDisk([path], SIDE, 3).read(0, View(0.35, 3))
     with Image.open(path) as image:
         upright = ImageOps.exif_transpose(image)
-    box = random_box(*upright.size, 0.35, np.random.default_rng(3))
+    box = part_of(*upright.size, 0.35, 3)
     expected = upright.resize((SIDE, SIDE), Image.Resampling.BICUBIC, box=box)
     np.testing.assert_array_equal(seen, np.asarray(expected))
 
@@ -156,78 +180,11 @@ def test_a_part_of_a_turned_photo_is_upright(tmp_path: Path, orientation: int) -
 def test_a_large_photo_is_scaled_down_before_it_is_cropped(tmp_path: Path) -> None:
     path = tmp_path / "large.png"
     photo(300, 200).save(path)
-    seen = OnDisk([path], SIDE, 3).read(0, np.random.default_rng(3))
-    box = random_box(36, 24, 0.35, np.random.default_rng(3))  # 1.5 times what is trained at
+    seen = OnDisk([path], SIDE, 3).read(0, View(0.35, 3))
+    box = part_of(36, 24, 0.35, 3)  # 1.5 times what is trained at
     whole = tuple(round(edge * 300 / 36) for edge in box)
     at_once = photo(300, 200).resize((SIDE, SIDE), Image.Resampling.BICUBIC, box=whole)
     assert abs(seen.astype(int) - np.asarray(at_once)).mean() < 8
-
-
-def fits(box: Box, width: int, height: int, smallest: float) -> bool:
-    """Whether its area and ratio are in range, to within the rounding of its sides."""
-    across, down = box[2] - box[0], box[3] - box[1]
-    return (
-        (across + 0.5) * (down + 0.5) >= smallest * width * height
-        and (across - 0.5) / (down + 0.5) <= 4 / 3
-        and (across + 0.5) / (down - 0.5) >= 3 / 4
-    )
-
-
-def in_the_centre(box: Box, width: int, height: int) -> bool:
-    """Whether it is the largest part in the centre whose ratio is in range, as in torchvision."""
-    left, top, right, bottom = box
-    centred = abs(left - (width - right)) <= 1 and abs(top - (height - bottom)) <= 1
-    if width / height < 3 / 4:
-        return centred and (right - left, bottom - top) == (width, round(width * 4 / 3))
-    if width / height > 4 / 3:
-        return centred and (right - left, bottom - top) == (round(height * 4 / 3), height)
-    return (left, top, right, bottom) == (0, 0, width, height)
-
-
-sides = st.one_of(st.integers(1, 40), st.integers(1, 5000))
-
-
-@settings(max_examples=400)
-@given(sides, sides, st.floats(0.01, 1.0), st.integers(0, 2**32))
-@example(1, 1, 0.35, 0)
-@example(1, 1000, 0.35, 0)
-@example(1000, 1, 0.35, 0)
-@example(1, 1, 0.01, 0)
-@example(5000, 5000, 1.0, 0)
-def test_a_random_part_lies_inside_and_has_the_size_and_shape_that_are_promised(
-    width: int, height: int, smallest: float, seed: int
-) -> None:
-    box = random_box(width, height, smallest, np.random.default_rng(seed))
-    left, top, right, bottom = box
-    assert 0 <= left < right <= width
-    assert 0 <= top < bottom <= height
-    assert all(isinstance(edge, int) for edge in box)
-    assert fits(box, width, height, smallest) or in_the_centre(box, width, height)
-    assert random_box(width, height, smallest, np.random.default_rng(seed)) == box
-
-
-@pytest.mark.parametrize(("width", "height"), [(500, 375), (64, 64), (200, 600), (900, 100)])
-def test_random_parts_are_distributed_as_torchvisions(width: int, height: int) -> None:
-    draws, smallest = 3000, 0.35
-    rng = np.random.default_rng(0)
-    own = np.array([random_box(width, height, smallest, rng) for _ in range(draws)], float)
-    blank = torch.empty(1, height, width)
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        ratios = [3 / 4, 4 / 3]
-        theirs = np.array(
-            [RandomResizedCrop.get_params(blank, [smallest, 1.0], ratios) for _ in range(draws)], float
-        )
-    top, left, down, across = theirs.T
-    own_left, own_top, right, bottom = own.T
-    for mine, other in (
-        ((right - own_left) * (bottom - own_top), across * down),
-        ((right - own_left) / (bottom - own_top), across / down),
-        (own_left, left),
-        (own_top, top),
-        (right, left + across),
-    ):
-        assert ks_2samp(mine, other).pvalue > 1e-3
 
 
 @settings(max_examples=60)
@@ -248,7 +205,7 @@ def test_a_jpeg_decoded_at_a_fraction_of_its_size_looks_like_the_whole_scaled_do
 
 @pytest.mark.parametrize("mixing", [None, Mixing(kind="cutmix", probability=1.0)])
 def test_the_number_of_threads_changes_nothing(files: OnDisk, mixing: Mixing | None) -> None:
-    policy = TRIVIALAUGMENT.model_copy(update={"mixing": mixing})
+    policy = CROPPED.model_copy(update={"mixing": mixing})
     labels = ALL % 3
 
     def epoch(threads: int) -> list[tuple[bytes, bytes]]:
@@ -259,6 +216,39 @@ def test_the_number_of_threads_changes_nothing(files: OnDisk, mixing: Mixing | N
     alone = epoch(1)
     assert len(alone) == 3
     assert epoch(4) == alone
+
+
+def test_the_next_epoch_is_read_while_one_ends_and_is_the_same(files: OnDisk) -> None:
+    data = FileImages(files, ALL, ALL % 3, 3, None)
+    setup = TrainingSetup(data, CROPPED, Recipe(batch_size=4, epochs=3), seed=1, device=CPU)
+    epochs = Epochs(setup)
+    for epoch in range(3):
+        epochs.begin(epoch)
+        made = [batch.images.numpy().tobytes() for batch in epochs.of(epoch)]
+        assert made == [batch.images.numpy().tobytes() for batch in batches(setup, epoch)]
+    epochs.begin(1)
+    other = next(epochs.of(2)).images  # another than the one that was begun
+    assert torch.equal(other, next(batches(setup, 2)).images)
+    epochs.begin(1)
+    epochs.close()
+    assert next(epochs.of(1)).images.shape == (4, 3, SIDE, SIDE)
+
+
+def test_what_is_begun_is_at_work_before_it_is_asked_for() -> None:
+    asked: list[int] = []
+    at_work = Event()
+
+    def work(item: int) -> int:
+        asked.append(item)
+        at_work.set()
+        return item
+
+    begun = Begun(work, range(100), threads=1)
+    assert at_work.wait(60)
+    assert list(islice(begun, 3)) == [0, 1, 2]
+    begun.close()
+    assert len(asked) < 20
+    assert list(begun) == []
 
 
 @pytest.mark.parametrize("kind", ["decoded", "on disk"])
@@ -330,6 +320,6 @@ def test_a_file_that_cannot_be_read_any_more_is_named_in_one_line(tmp_path: Path
 
 def test_what_makes_other_pixels_is_told_apart(files: OnDisk) -> None:
     images = np.zeros((1, SIDE, SIDE, 3), np.uint8)
-    made = [files, OnDisk(files.paths, SIDE, 3, 0.5), OnDisk(files.paths, 32, 3), Decoded(images)]
-    assert len({pixels.made_by for pixels in made}) == 4
+    made = [files, OnDisk(files.paths, 32, 3), Decoded(images)]
+    assert len({pixels.made_by for pixels in made}) == 3
     assert files.made_by == OnDisk(files.paths, SIDE, 3).made_by

@@ -57,6 +57,24 @@ def test_what_is_written_is_read_again_and_says_what_the_model_says(form: Format
 
 
 @EVERY
+def test_a_model_that_averages_mirror_images_does_so_elsewhere_or_says_so(
+    form: Format, tmp_path: Path
+) -> None:
+    spec = SPEC.model_copy(update={"average_flips": True})
+    alone = ready(form)
+    model = build_model(spec, seed=1).eval()
+    images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (3, 3, 12, 12), dtype=np.uint8))
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        averaged = (alone(images) + alone(images.flip(-1))) / 2
+        torch.testing.assert_close(model(images), averaged)
+        file = tmp_path / f"model{form.suffixes[0]}"
+        assert export_model(model, spec, file) < 1e-4
+        torch.testing.assert_close(form.read(file, spec)(images), averaged, rtol=1e-4, atol=1e-4)
+    assert b"average_flips" in file.read_bytes()  # for who builds a network of its own from bare weights
+
+
+@EVERY
 def test_the_classes_are_in_the_file(form: Format, tmp_path: Path) -> None:
     export_model(ready(form), SPEC, tmp_path / "model.bin", form.name)
     content = (tmp_path / "model.bin").read_bytes()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from augsearch.policies import Distillation, Policy, UserError
+from augsearch.policies.regions import ResizedCrop
 from augsearch.trainers.data.views import FileImages, LabeledImages, OnDisk
 from augsearch.trainers.evaluation.inference import predict
 from augsearch.trainers.evaluation.metrics import Logits, TrainingDivergedError
@@ -184,13 +185,14 @@ def test_the_teacher_of_a_final_training_sees_what_its_student_sees(
     torch.set_num_threads(3)
     recipe = Recipe(batch_size=16, accumulation=2, precision="float32", learning_rate=0.001)
     keys = np.arange(9, dtype=np.uint64)
-    view = StudentView(OnDisk(paths, 72, 3, 0.5), recipe, input_size=48, learned=keys)
+    half, less = ResizedCrop(smallest=0.5), ResizedCrop(smallest=0.4)
+    view = StudentView(OnDisk(paths, 72, 3), recipe, input_size=48, learned=keys, resized_crop=half)
     found = final_teacher(workspace, TINY, train, 1, CPU, view)
     assert torch.get_num_threads() == 3
     torch.set_num_threads(before)
     (setup, used), *_ = setups
     assert isinstance(setup.data, FileImages)
-    assert (setup.data.files.smallest_crop, setup.data.files.side, used) == (0.5, 72, 2)
+    assert (setup.policy.resized_crop, setup.data.files.side, used) == (half, 72, 2)
     np.testing.assert_array_equal(setup.data.chosen, train)
     assert (setup.recipe.batch_size, setup.recipe.accumulation, setup.recipe.precision) == (16, 2, "float32")
     assert setup.recipe.learning_rate is None
@@ -199,11 +201,11 @@ def test_the_teacher_of_a_final_training_sees_what_its_student_sees(
     np.testing.assert_array_equal(learned_from(found.path), keys)
     # Whoever sees otherwise has another teacher; who sees the same has this one.
     for other in (
-        StudentView(OnDisk(paths, 72, 3, 0.4), recipe, 48),
-        StudentView(OnDisk(paths, 64, 3, 0.5), recipe, 48),
-        StudentView(OnDisk(paths, 72, 3, 0.5), recipe, 40),
-        StudentView(OnDisk(paths, 72, 3, 0.5), recipe.model_copy(update={"batch_size": 8}), 48),
-        StudentView(OnDisk(paths, 72, 3, 0.5), recipe, 48),
+        replace(view, resized_crop=less),
+        replace(view, pixels=OnDisk(paths, 64, 3)),
+        replace(view, input_size=40),
+        replace(view, recipe=recipe.model_copy(update={"batch_size": 8})),
+        replace(view, learned=None),
     ):
         final_teacher(workspace, TINY, train, 1, CPU, other)
     assert len(setups) == 5

@@ -10,7 +10,14 @@ import torch
 from torch import nn
 
 from augsearch.trainers.evaluation.metrics import METRICS, Scores
-from augsearch.trainers.training.checkpoints import Best, TrainingState, load_checkpoint, save_checkpoint
+from augsearch.trainers.training.checkpoints import (
+    EVERY,
+    Best,
+    Keeper,
+    TrainingState,
+    load_checkpoint,
+    save_checkpoint,
+)
 from augsearch.trainers.training.learner import Learner
 from augsearch.trainers.training.recipe import Recipe
 
@@ -101,3 +108,28 @@ def test_of_another_training_or_without_its_model_nothing_is_taken_up(
     model.touch()
     assert load_checkpoint(checkpoint, "key", after, model) == TrainingState()
     assert after.epoch == 0
+
+
+def test_checkpoints_lie_apart_but_the_first_and_the_last_are_always_kept(tmp_path: Path) -> None:
+    time, kept, trained = 0.0, [], learner(seed=1)
+    path = tmp_path / "checkpoint"
+    keeper = Keeper(path, "key", clock=lambda: time)
+    state = TrainingState(Best(1, 0.8, 0.6, 0.8))
+    for epoch in range(1, 11):
+        trained.epoch = epoch
+        time += EVERY / 3
+        keeper.after_epoch(trained, state, last=epoch == 9)
+        kept.append(torch.load(path, weights_only=True)["learner"]["epoch"])
+    assert kept == [1, 1, 1, 4, 4, 4, 7, 7, 9, 9]
+    keeper.save(trained, state)
+    assert torch.load(path, weights_only=True)["learner"]["epoch"] == 10
+
+
+def test_on_a_cpu_the_best_epoch_is_the_checkpoints_though_the_model_is_a_later_ones(
+    kept: tuple[Path, Path, Learner],
+) -> None:
+    checkpoint, model, _ = kept
+    model.with_suffix(".json").write_text('{"training": {"best_epoch": 7}}')
+    best = load_checkpoint(checkpoint, "key", learner(seed=2), model).best
+    assert best is not None
+    assert best.epoch == 5

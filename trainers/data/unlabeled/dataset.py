@@ -106,8 +106,6 @@ class HowOpened:
 
     side: int | None = None
     """In pixels; None: that of the labeled images."""
-    crop_scale: float = 0.35
-    """The smallest share of a file's area that a training's crop may have, where files are read."""
     most: int | None = None
     """Take a sample of at most this many, and decode it; None: all of them, which are decoded only if they
     are no more than 50,000 and no larger than 64 pixels, and else read when they are wanted."""
@@ -174,7 +172,7 @@ def open_unlabeled(
     files = _Files(folder, listing, data, HeldOut.of(source, data, splits, target), cache, side)
     if how.most is not None or (len(listing) <= MOST_DECODED and side <= SMALL_SIDE):
         return files.decoded(how.sample(np.arange(len(listing))), progress)
-    return files.on_disk(how.crop_scale, progress)
+    return files.on_disk(progress)
 
 
 def _check_folder(folder: Path) -> None:
@@ -270,7 +268,7 @@ class _Files:
             _left_out=held.unreadable,
         )
 
-    def on_disk(self, crop_scale: float, progress: Progress | None) -> Unlabeled:
+    def on_disk(self, progress: Progress | None) -> Unlabeled:
         """All of them, to be read when they are wanted."""
         held_out = [*map(str, self.held_out.paths), self.held_out.stamps.tolist()]
         signature = self.listing.signature()
@@ -288,7 +286,6 @@ class _Files:
                 PathsBelow(self.listing.root, held.names),
                 self.side,
                 self._channels,
-                crop_scale,
                 True,
                 reading=self._reading,
             ),
