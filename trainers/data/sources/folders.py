@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from augsearch.policies import UserError
 from augsearch.trainers.data.dataset import Indices
-from augsearch.trainers.data.decode import BadImageError, Look, decode_file, look_at, shorter_side
+from augsearch.trainers.data.decode import BadImageError, Look, decode_whole, look_at, shorter_side
 from augsearch.trainers.data.form import AS_USUAL, PLAIN, Form, Reading
 from augsearch.trainers.data.sources.base import Sample, SourceKind, automatic_side, refuse_layout, spread
 from augsearch.trainers.data.sources.folder_layout import Entry, find_unlabeled_folder, found_in
@@ -124,12 +124,16 @@ class OpenedFolder:
 
         def sample(entry: Entry) -> Sample:
             try:
-                pixels = decode_file(self.root / entry.file, size, reading=self.reading)
+                pixels, header = decode_whole(self.root / entry.file, size, self.reading)
             except BadImageError as error:
                 return Sample(entry.file, None, entry.label, entry.split, str(error), entry.group)
-            return Sample(entry.file, pixels, entry.label, entry.split, group=entry.group)
+            return Sample(entry.file, pixels, entry.label, entry.split, "", entry.group, header)
 
         return in_order(sample, self.entries)
+
+    def picked(self, rows: Indices) -> OpenedFolder:
+        """Some of the images alone, in this order."""
+        return replace(self, entries=tuple(self.entries[row] for row in rows))
 
 
 @dataclass(frozen=True, eq=False)
