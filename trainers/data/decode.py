@@ -141,23 +141,23 @@ def _scaled_size(width: int, height: int, least: int, reading: Reading) -> tuple
     return max(1, round(width * least / side)), max(1, round(height * least / side))
 
 
-def shorter_side(path: Path, reading: Reading = AS_USUAL) -> int:
+def shorter_side(file: Path | bytes, reading: Reading = AS_USUAL) -> int:
     """Read the side in pixels of an image's square from its header: the shorter one, the longer if padded.
 
     Raises:
         BadImageError: as ``decode_file``.
     """
-    size = size_of(path, reading)
+    size = size_of(file, reading)
     return max(size) if reading.fit == "pad" else min(size)
 
 
-def size_of(path: Path, reading: Reading = AS_USUAL) -> tuple[int, int]:
+def size_of(file: Path | bytes, reading: Reading = AS_USUAL) -> tuple[int, int]:
     """Read width and height in pixels from an image file's header, before it is turned upright.
 
     Raises:
         BadImageError: as ``decode_file``.
     """
-    return read_image(path, lambda image: image.size, reading)
+    return read_image(file, lambda image: image.size, reading)
 
 
 def centre(width: int, height: int) -> Box:
@@ -254,7 +254,7 @@ class Look:
     """Whether a pixel is transparent."""
 
 
-def look_at(file: Path) -> Look:
+def look_at(file: Path | bytes) -> Look:
     """Look at an image file, whose pixels are read only where that matters.
 
     Raises:
