@@ -21,9 +21,10 @@ PLACE = 10
 def command(config: Path | None, show_config: bool, **flags: Any) -> None:
     """Search a policy for DATA, confirm it, export it and train the final model from it.
 
-    DATA is a folder of class folders; a folder with train/, val/ and/or test/ inside; an .npz file with
-    images and labels; a table of files and labels (.csv, .tsv, .jsonl, .parquet); torchvision:NAME; or
-    nothing, for an embedded part of Fashion-MNIST. Of an image that is not square only the centre is
+    DATA is a folder of class folders; a folder with train/, val/ and/or test/ inside; a .zip or .tar of
+    one; a table of files and labels (.csv, .tsv, .jsonl, .parquet); WebDataset shards; hf:NAME or what
+    Hugging Face's datasets saved; an .npz file with images and labels; torchvision:NAME; or nothing, for an
+    embedded part of Fashion-MNIST. docs/data.md has them in a table. Of an image that is not square only the centre is
     used, unless --fit says otherwise. Stop it at any time: the same command goes on where it stopped.
 
     \b

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from contextlib import suppress
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,8 @@ from numpy.typing import NDArray
 from augsearch.search.inputs.run_data import Data
 from augsearch.trainers.data.dataset import ImageData
 from augsearch.trainers.data.decode import BadImageError, pillow_without_warnings, size_of
-from augsearch.trainers.data.duplicates import groups_of_copies
+from augsearch.trainers.data.duplicates import contradictions, groups_of_copies, repeats
+from augsearch.trainers.data.groups import near_duplicates
 from augsearch.trainers.data.images import image_paths
 from augsearch.trainers.data.sources.base import find_source
 from augsearch.trainers.system.names import printable
@@ -31,6 +31,11 @@ MOST_MEASURED = 10_000
 """Files whose headers are read to see how large the images are; of 60,000 that would take seconds."""
 
 EXAMPLES = 3
+
+LEAK = 0.01
+"""The share of held-out images with near-duplicates to learn from, from which on figures may flatter."""
+MOST_LOOKED_AT = 200_000
+"""Images among which a run looks for near-duplicates by itself; of more it would take minutes."""
 
 UNEQUAL = 3
 """How many times as large as the smallest the largest class may be before it is said."""
@@ -53,7 +58,8 @@ def summary_of(source: str | None, data: Data) -> dict[str, Any]:
     ``counts``: images by part and class, those of a target's halves too. ``sizes``: the most frequent ones,
     ``[width, height, count]``, as the images lie on disk, of at most 10,000 files spread evenly over all;
     None where they are not known. ``duplicates``: images with exactly the same pixels, once decoded.
-    ``conflicts``: how many of those have another label than a copy of theirs, and examples.
+    ``near``: those, and images that look alike. ``conflicts``: how many of the first have another label than
+    a copy of theirs, and examples.
     """
     images, target = data.images, data.target
     labeled = np.flatnonzero(images.labels >= 0)
@@ -73,6 +79,7 @@ def summary_of(source: str | None, data: Data) -> dict[str, Any]:
         "counts": counts,
         "sizes": _sizes(source, images),
         "duplicates": _duplicates(data, copies),
+        "near": _duplicates(data, near_duplicates(images)) if len(images.labels) <= MOST_LOOKED_AT else [],
         "conflicts": _conflicts(images, copies),
         "unlabeled": data.unlabeled.found if data.unlabeled else len(data.splits.unlabeled),
         "target": target.source if target else None,
@@ -81,16 +88,13 @@ def summary_of(source: str | None, data: Data) -> dict[str, Any]:
 
 def warnings_of(summary: dict[str, Any]) -> list[str]:
     """What a person should know of the images before hours go by, a line each."""
-    return [line for line in (conflict_in_words(summary), overlap_in_words(summary)) if line is not None]
+    found = (conflict_in_words(summary), overlap_in_words(summary), near_in_words(summary))
+    return [line for line in found if line is not None]
 
 
 def overlap_in_words(summary: dict[str, Any]) -> str | None:
     """One line on held-out images that are trained on too; None: there are none."""
-    found = {
-        one["parts"][1]: one
-        for one in summary["duplicates"]
-        if len(one["parts"]) > 1 and one["parts"][0] == "train"
-    }
+    found = _in_train(summary["duplicates"])
     if not found:
         return None
     *counts, last = [f"{one['count']:,} {part}" for part, one in found.items()]
@@ -101,6 +105,36 @@ def overlap_in_words(summary: dict[str, Any]) -> str | None:
         f"{counted} {images} also in train ({example}, say): figures on them flatter; remove the copies, or "
         "keep them together with --group-by copies"
     )
+
+
+def near_in_words(summary: dict[str, Any]) -> str | None:
+    """One line on held-out images that look like some that are trained on; None: there are none."""
+    copies, near = (_in_train(summary.get(name) or []) for name in ("duplicates", "near"))
+    alike = {
+        part: one for part, one in near.items() if one["count"] > copies.get(part, {"count": 0})["count"]
+    }
+    if not alike:
+        return None
+    counts = []
+    shares = []
+    for part, one in alike.items():
+        held = sum(summary["counts"][part].values())
+        counts.append(f"{one['count']:,} of {held:,} {part}")
+        shares.append(one["count"] / held)
+    example = next(iter(alike.values()))["examples"][0]
+    line = f"{' and '.join(counts)} images have near-duplicates in train ({example}, say)"
+    if max(shares) <= LEAK:
+        return line
+    return (
+        f"{line}: figures on them may flatter by up to {100 * max(shares):.1f} points; --group-by "
+        "near-duplicates keeps those together, --group-by REGEX and --group-column what you know to belong "
+        "together"
+    )
+
+
+def _in_train(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """By part what it shares with the one trained on."""
+    return {one["parts"][1]: one for one in found if len(one["parts"]) > 1 and one["parts"][0] == "train"}
 
 
 def imbalance_in_words(summary: dict[str, Any], metric: str, balance: str) -> str | None:
@@ -165,37 +199,26 @@ def _conflicts(images: ImageData, copies: NDArray[np.int64]) -> dict[str, Any]:
 
     ``copies``, (N,): a number for each image with a label, one for the same pixels; -1 for the others.
     """
-    rows = np.flatnonzero(copies >= 0)
-    groups = copies[rows]
-    pairs = np.unique(np.stack([groups, images.labels[rows]]), axis=1)
-    numbers, labels = np.unique(pairs[0], return_counts=True)
-    torn = numbers[labels > 1]
+    torn = contradictions(copies, images.labels)
     examples = []
-    for number in torn[:EXAMPLES]:
-        own = rows[groups == number]
+    for own in torn[:EXAMPLES]:
         first, other = own[0], own[images.labels[own] != images.labels[own[0]]][0]
         named = [
             f"{printable(images.files[row])} ({images.classes[images.labels[row]]})" for row in (first, other)
         ]
         examples.append(" and ".join(named))
-    return {"count": int(np.isin(groups, torn).sum()), "examples": examples}
+    return {"count": sum(map(len, torn)), "examples": examples}
 
 
-def _duplicates(data: Data, copies: NDArray[np.int64]) -> list[dict[str, Any]]:
+def _duplicates(data: Data, groups: NDArray[np.int64]) -> list[dict[str, Any]]:
     """``parts``: two of them and how many images of the second are in the first; or one, and how many of its
-    images repeat others of it. ``examples``: some of those counted, as a person finds them. ``copies``: see
-    ``_conflicts``."""
-    rows = {part: getattr(data.splits, part) for part in PARTS}
-    groups = {part: copies[own] for part, own in rows.items()}
-    found = []
-    for parts in [*((part,) for part in PARTS), *combinations(PARTS, 2)]:
-        last = parts[-1]
-        if len(parts) > 1:
-            repeated = np.isin(groups[last], groups[parts[0]])
-        else:
-            repeated = np.ones(len(groups[last]), bool)
-            repeated[np.unique(groups[last], return_index=True)[1]] = False
-        if repeated.any():
-            examples = [printable(data.images.files[row]) for row in rows[last][repeated][:EXAMPLES]]
-            found.append({"parts": list(parts), "count": int(repeated.sum()), "examples": examples})
-    return found
+    images repeat others of it. ``examples``: some of those counted, as a person finds them. ``groups``, (N,):
+    one number for images that are alike."""
+    return [
+        {
+            "parts": list(parts),
+            "count": len(rows),
+            "examples": [printable(data.images.files[row]) for row in rows[:EXAMPLES]],
+        }
+        for parts, rows in repeats(groups, {part: getattr(data.splits, part) for part in PARTS}).items()
+    ]

@@ -105,7 +105,7 @@ def form_options() -> list[Decorator]:
         option(
             DATA,
             "--group-by",
-            help=r"Finds the group in a path, as '(\w+)_\d+\.jpg' does; or copies: exact ones. [none]",
+            help=r"Finds the group in a path, as '(\w+)_\d+\.jpg' does; or copies, near-duplicates. [none]",
         ),
         option(DATA, "--max-pixels", type=click.INT, help="Most pixels that an image may have. [89478485]"),
     ]

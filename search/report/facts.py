@@ -18,6 +18,7 @@ from augsearch.search.budget.session import Record, record_of
 from augsearch.search.figures.search import importance_shares
 from augsearch.search.inputs.sealed_test import ATTRIBUTE as TEST
 from augsearch.search.inputs.summary import ATTRIBUTE as DATA
+from augsearch.search.inputs.summary import near_in_words
 from augsearch.search.settings.addresses import ADDRESSES, redacted
 from augsearch.search.settings.durations import duration_flag
 from augsearch.search.settings.sections import HOME
@@ -110,6 +111,11 @@ class Facts:
     """Whether short trainings rank as final models do; None: nobody asked."""
     refinement: Refinement | None = None
     """What tuning N and M on the final network came to; None: nobody asked."""
+
+    @property
+    def near_duplicates(self) -> str | None:
+        """One line on held-out images that look like some that are trained on; None: there are none."""
+        return None if self.data is None else near_in_words(self.data)
 
     @property
     def folds(self) -> int:

@@ -156,7 +156,7 @@ def parts_of(first: Sequence[FoldResult], second: Sequence[FoldResult]) -> Parts
     pairs = list(zip(first, second, strict=False))
     share = max(0.0, min(pairs[0][0].pool_share, 0.95))
     if all(len(a.by_image) > 1 for a, _ in pairs):
-        between, chance, images = _components(_table(pairs))
+        between, chance, images = _components(_table(pairs), pairs[0][0].groups)
     else:
         between, chance, images = float(gains_of(first, second).var(ddof=1)), 0.0, 0.0
     return Parts(between, chance, images, share, len(pairs))
@@ -173,8 +173,12 @@ def _table(pairs: Sequence[tuple[FoldResult, FoldResult]]) -> Gains:
     return gains
 
 
-def _components(gains: Gains) -> tuple[float, float, float]:
-    """The variance between folds, that of chance in a fold's mean, and that of the whole mean by images."""
+def _components(gains: Gains, groups: NDArray[np.int64] | None) -> tuple[float, float, float]:
+    """The variance between folds, that of chance in a fold's mean, and that of the whole mean by images.
+
+    Where images come in ``groups``, (N,), other groups might have come and not other images: the last is that
+    of the groups' sums (Liang and Zeger 1986, doi:10.1093/biomet/73.1.13).
+    """
     scored = ~np.isnan(gains)
     seen = scored.any(axis=0)
     gains, scored = gains[:, seen], scored[:, seen]
@@ -192,6 +196,12 @@ def _components(gains: Gains) -> tuple[float, float, float]:
     between = float(by_fold.var(ddof=1)) - chance * float(np.mean(1 / per_fold))
     own = max(0.0, float(by_image.var(ddof=1)) - chance * float(np.mean(1 / per_image)))
     weights = per_image / total
+    if groups is not None:
+        own_group = np.unique(groups[seen], return_inverse=True)[1]
+        sums = np.bincount(own_group, weights * by_image)
+        by_chance = chance * float((weights**2 / per_image).sum())
+        by_groups = float((sums**2).sum()) * len(sums) / max(1, len(sums) - 1)
+        return between, chance / float(per_fold.mean()), max(0.0, by_groups - by_chance)
     return between, chance / float(per_fold.mean()), own * float((weights**2).sum())
 
 

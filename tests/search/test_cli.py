@@ -197,6 +197,7 @@ def test_ui_serves_the_runs(workplace: Path) -> None:
 
 
 COMMANDS = [
+    "inspect",
     *(
         "run",
         "compare",

@@ -100,7 +100,7 @@ def _decode(opened: OpenedSource, folder: Path, how: Decoding) -> None:
             # After a first bad image the rest are decoded only to count the bad ones among them.
             elif how.skip_bad_images or not bad:
                 pixels.append(sample.pixels)
-                kept.append(replace(sample, pixels=None))
+                kept.append(replace(sample, pixels=None, header=None))
             if how.progress is not None and (done % PROGRESS_EVERY == 0 or done == opened.total):
                 how.progress(done, opened.total)
     if bad and not how.skip_bad_images:

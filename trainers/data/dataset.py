@@ -35,7 +35,7 @@ Progress = Callable[[int, int], None]
 class Split(IntEnum):
     """What a data set says that an image is for; ``ANY`` where it says nothing.
 
-    ``LEFT_OUT``: of a class that is too rare, see ``augsearch.trainers.data.rare_classes``.
+    ``LEFT_OUT``: of a class that is too rare, see ``rare_classes``, or like a held-out image, see ``groups``.
     """
 
     ANY = 0

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
 from augsearch.trainers.data.form import AS_USUAL, Reading
+from augsearch.trainers.data.header import Header, header_of, is_deep_colour
 from augsearch.trainers.data.image_files import BadImageError as BadImageError
 from augsearch.trainers.data.image_files import read_image
 
@@ -51,8 +52,18 @@ def decode_file(file: Path | bytes, size: int, reading: Reading = AS_USUAL) -> P
     Raises:
         BadImageError: it is missing, truncated, too large or in no format that Pillow reads.
     """
+    return decode_whole(file, size, reading)[0]
 
-    def decode(image: ImageFile.ImageFile) -> Pixels:
+
+def decode_whole(file: Path | bytes, size: int, reading: Reading = AS_USUAL) -> tuple[Pixels, Header]:
+    """Do as ``decode_file``, and tell what the image is as it lies on disk.
+
+    Raises:
+        BadImageError: as ``decode_file``.
+    """
+
+    def decode(image: ImageFile.ImageFile) -> tuple[Pixels, Header]:
+        header = header_of(image)
         width, height = image.size
         box = {
             "crop": centre(width, height),
@@ -65,7 +76,7 @@ def decode_file(file: Path | bytes, size: int, reading: Reading = AS_USUAL) -> P
         pixels, stands_for = _loaded(image, file, (round(across), round(down)), reading)
         x, y = stands_for[0] / width, stands_for[1] / height
         box = (left * x, top * y, right * x, bottom * y)
-        return fit(pixels, size, orientation=_orientation(image), box=box, reading=reading)
+        return fit(pixels, size, orientation=_orientation(image), box=box, reading=reading), header
 
     return read_image(file, decode, reading)
 
@@ -130,23 +141,23 @@ def _scaled_size(width: int, height: int, least: int, reading: Reading) -> tuple
     return max(1, round(width * least / side)), max(1, round(height * least / side))
 
 
-def shorter_side(path: Path, reading: Reading = AS_USUAL) -> int:
+def shorter_side(file: Path | bytes, reading: Reading = AS_USUAL) -> int:
     """Read the side in pixels of an image's square from its header: the shorter one, the longer if padded.
 
     Raises:
         BadImageError: as ``decode_file``.
     """
-    size = size_of(path, reading)
+    size = size_of(file, reading)
     return max(size) if reading.fit == "pad" else min(size)
 
 
-def size_of(path: Path, reading: Reading = AS_USUAL) -> tuple[int, int]:
+def size_of(file: Path | bytes, reading: Reading = AS_USUAL) -> tuple[int, int]:
     """Read width and height in pixels from an image file's header, before it is turned upright.
 
     Raises:
         BadImageError: as ``decode_file``.
     """
-    return read_image(path, lambda image: image.size, reading)
+    return read_image(file, lambda image: image.size, reading)
 
 
 def centre(width: int, height: int) -> Box:
@@ -243,7 +254,7 @@ class Look:
     """Whether a pixel is transparent."""
 
 
-def look_at(file: Path) -> Look:
+def look_at(file: Path | bytes) -> Look:
     """Look at an image file, whose pixels are read only where that matters.
 
     Raises:
@@ -350,9 +361,7 @@ def _padded(image: Image.Image, reading: Reading) -> Image.Image:
 
 def deep_colour(image: ImageFile.ImageFile, file: Path | bytes) -> NDArray[np.uint16] | None:
     """(H, W, 3 or 4): the pixels of a coloured image of 16 bits, of which Pillow keeps 8; else None."""
-    raw = image.tile[0].args if image.tile else None
-    mode = raw[0] if isinstance(raw, tuple) and raw else raw
-    if image.mode not in {"RGB", "RGBA"} or not isinstance(mode, str) or ";16" not in mode:
+    if not is_deep_colour(image):
         return None
     content = np.frombuffer(file if isinstance(file, bytes) else file.read_bytes(), np.uint8)
     found = cv2.imdecode(content, cv2.IMREAD_UNCHANGED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import combinations
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,3 +55,44 @@ def middle_lines(images: NDArray[np.uint8], rows: Indices) -> list[bytes]:
     It tells most images apart; reading all pixels of all images would take seconds at each opening.
     """
     return [line.tobytes() for line in images[rows, images.shape[1] // 2]]
+
+
+def repeats(groups: Indices, parts: dict[str, Indices]) -> dict[tuple[str, ...], Indices]:
+    """Which images are of one group with others.
+
+    Args:
+        groups: (N,): a number for each image, one for those that are alike.
+        parts: which images are for what.
+
+    Returns:
+        By one part: those of its images that repeat others of it; by two: the images of the second that are
+        of one group with images of the first. What has none is left out.
+    """
+    found: dict[tuple[str, ...], Indices] = {}
+    for names in [*((part,) for part in parts), *combinations(parts, 2)]:
+        rows = parts[names[-1]]
+        if len(names) > 1:
+            repeated = np.isin(groups[rows], groups[parts[names[0]]])
+        else:
+            repeated = np.ones(len(rows), bool)
+            repeated[np.unique(groups[rows], return_index=True)[1]] = False
+        if repeated.any():
+            found[names] = rows[repeated]
+    return found
+
+
+def contradictions(groups: Indices, labels: Indices) -> list[Indices]:
+    """Images of one group that have several labels: those of a group each, in the order of the first.
+
+    Args:
+        groups: (N,): a number for each image, one for the same pixels.
+        labels: (N,): -1 where there is none; these contradict nothing.
+    """
+    rows = np.flatnonzero(labels >= 0)
+    pairs = np.unique(np.stack([groups[rows], labels[rows]]), axis=1)
+    numbers, several = np.unique(pairs[0], return_counts=True)
+    torn = rows[np.isin(groups[rows], numbers[several > 1])]
+    by_group: dict[int, list[int]] = {}
+    for row in torn.tolist():
+        by_group.setdefault(int(groups[row]), []).append(row)
+    return [np.array(own, np.int64) for own in by_group.values()]

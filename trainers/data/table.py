@@ -13,6 +13,7 @@ from typing import Any
 from augsearch.policies import UserError
 from augsearch.policies.errors import some
 from augsearch.trainers.data.part_names import part_named
+from augsearch.trainers.system.names import printable
 
 IMAGE_NAMES = (
     *("image", "file", "filename", "file_name", "path", "image_path", "filepath", "file_path", "img"),
@@ -190,3 +191,27 @@ def _named(table: Table, names: Sequence[str], fits: Callable[[str], bool]) -> s
 def _are_parts(values: Sequence[str]) -> bool:
     found = set(values) - {""}
     return bool(found) and all(part_named(value) is not None for value in found)
+
+
+def numbered_labels(where: str, values: Sequence[str]) -> tuple[tuple[str, ...], list[int]]:
+    """The names of the classes, and the number of each label, -1 where it is empty.
+
+    Raises:
+        UserError: there are fewer than two; ``where`` says what has them.
+    """
+    named = sorted(set(values) - {""}, key=_in_order)
+    if len(named) < 2:
+        raise UserError(
+            f"{where} has {'one label' if named else 'no labels'}: a classifier needs at least 2; "
+            "give another --label-column"
+        )
+    numbers = {name: number for number, name in enumerate(named)} | {"": -1}
+    return tuple(map(printable, named)), [numbers[value] for value in values]
+
+
+def _in_order(label: str) -> tuple[float, str]:
+    """Numbers by size, and before words."""
+    try:
+        return float(label), label
+    except ValueError:
+        return float("inf"), label

@@ -72,6 +72,7 @@ def _evaluate(
         teacher_seconds=teacher.seconds if teacher else 0.0,
         pool_share=workspace.pool_share(fold),
         rows=workspace.scored_rows(fold),
+        groups=workspace.scored_groups(fold),
     )
 
 

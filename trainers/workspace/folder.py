@@ -72,6 +72,15 @@ class Workspace:
             return None
         return np.isin(self.pool, self.scored_on(fold), assume_unique=True)
 
+    def scored_groups(self, fold: Fold) -> Indices | None:
+        """The groups of ``pool`` where folds divide it anew, else of the images that are scored in ``fold``;
+        None: each stands alone."""
+        if self.target is not None or self.data.groups is None:
+            return None
+        rows = self.pool if fold.stage is Stage.CROSS_FITTING else self.scored_on(fold)
+        numbers: Indices = np.unique(self.data.groups[rows], return_inverse=True)[1].astype(np.int64)
+        return numbers
+
     def training_subset(self, fold: Fold) -> Indices:
         """The training images of ``fold``."""
         if fold.stage is Stage.CROSS_FITTING:

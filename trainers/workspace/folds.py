@@ -72,6 +72,9 @@ class FoldResult:
     rows: NDArray[np.bool_] | None = None
     """(M,): which of the images that folds are divided from anew were scored here; None: the same ones in
     every fold."""
+    groups: NDArray[np.int64] | None = None
+    """(M,), or (N,) where ``rows`` is None: images of one number belong together, so what is luck with one is
+    with all; None: each stands alone, or the result was stored before there were groups."""
 
     @property
     def score(self) -> float:
@@ -85,12 +88,14 @@ class FoldResult:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; ``correct`` and ``rows`` as one bit an image."""
+        groups = None if self.groups is None else self.groups.tolist()
         values = None if self.values is None else base64.b64encode(self.values.tobytes()).decode()
         document = {
             **asdict(self),
             "correct": _bits(self.correct),
             "scored": len(self.correct),
             "values": values,
+            "groups": groups,
         }
         if self.rows is not None:
             document |= {"rows": _bits(self.rows), "pool": len(self.rows)}
@@ -105,6 +110,8 @@ class FoldResult:
             values["rows"] = _unpacked(values["rows"], values.pop("pool"))
         if values.get("values") is not None:
             values["values"] = np.frombuffer(base64.b64decode(values["values"]), dtype=np.float16)
+        if values.get("groups") is not None:
+            values["groups"] = np.array(values["groups"], np.int64)
         return cls(**values)
 
 

@@ -142,3 +142,25 @@ def test_as_many_folds_are_needed_as_make_the_interval_so_narrow() -> None:
     assert needed == 18  # t(0.975, 17) · 0.01 / √18 = 0.00497
     assert folds_needed(0.005, Spread(0.01, 0.002)) > needed  # type: ignore[operator]
     assert folds_needed(0.005, Spread(0.01, 0.003)) is None  # 1.96 · 0.003 is more already
+
+
+def test_images_of_one_group_count_as_one() -> None:
+    rng = np.random.default_rng(0)
+    images = rng.normal(0, 1, 200)
+    alone = [gain(images + rng.normal(0, 0.1, 200)) for _ in range(8)]
+    groups = np.repeat(np.arange(200), 5)
+    frames = [replace(one, values=np.repeat(one.values, 5)) for one in alone]  # type: ignore[arg-type]
+    grouped = [replace(one, groups=groups) for one in frames]
+    truth, blind, told = (spread(one, nothing_like(one)) for one in (alone, frames, grouped))
+    assert blind.by_images == pytest.approx(truth.by_images / math.sqrt(5), rel=0.05)
+    assert told.by_images == pytest.approx(truth.by_images, rel=0.05)
+
+
+def test_groups_of_one_image_each_change_nothing() -> None:
+    rng = np.random.default_rng(1)
+    images, rows = rng.normal(0, 1, 300), [rng.random(300) < 0.6 for _ in range(6)]
+    alone = [gain((images + rng.normal(0, 0.3, 300))[own], own) for own in rows]
+    grouped = [replace(one, groups=np.arange(300)) for one in alone]
+    without, told = (spread(one, nothing_like(one)) for one in (alone, grouped))
+    assert told.by_images == pytest.approx(without.by_images, rel=0.1)
+    assert told.by_fold == without.by_fold

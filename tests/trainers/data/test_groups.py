@@ -186,3 +186,62 @@ def test_a_planted_leak_flatters_without_groups_and_not_with_them() -> None:
 
     assert accuracy(split(labels, given_as, classes="ab", seed=0)) > 0.9
     assert accuracy(split(labels, given_as, classes="ab", seed=0, groups=groups)) < 0.75
+
+
+def near_copies(root: Path, parts: tuple[str, ...] = ("",)) -> Path:
+    """40 scenes of two classes, each four times: as it is, and saved anew, brighter, with noise."""
+    rng = np.random.default_rng(3)
+    for number in range(40):
+        coarse = Image.fromarray(rng.integers(0, 230, (6, 6, 3), dtype=np.uint8))
+        scene = np.asarray(coarse.resize((40, 40), Image.Resampling.BICUBIC)).astype(float)
+        for copy, part in zip(range(4), parts * 4, strict=False):
+            path = root / part / ("cat", "dog")[number % 2] / f"{copy * 40 + number:03}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            edited = scene * (1 + 0.05 * copy) + rng.normal(0, 2 * copy, scene.shape)
+            Image.fromarray(np.clip(edited, 0, 255).astype(np.uint8)).save(path)
+    return root
+
+
+def scene_of(data: ImageData) -> np.ndarray:
+    return np.array([int(Path(file).stem) % 40 for file in data.files])
+
+
+def test_near_duplicates_leak_without_groups_and_never_with_them(tmp_path: Path) -> None:
+    data = open_images(str(near_copies(tmp_path / "pets")), image_size=None, cache=tmp_path / "cache")
+    parts = split(data.labels, data.given, classes=data.classes, seed=0)
+    scenes = scene_of(data)
+    assert np.isin(scenes[parts.test], scenes[parts.train]).mean() > 0.5
+    grouped = with_groups(data, "near-duplicates")
+    assert len(np.unique(grouped.groups)) == 40
+    parts = split(data.labels, data.given, classes=data.classes, seed=0, groups=grouped.groups)
+    rows = [getattr(parts, name) for name in PARTS]
+    for one, other in combinations(rows, 2):
+        assert not set(scenes[one]) & set(scenes[other])
+    assert with_groups(data, "near-duplicates").cache == grouped.cache
+
+
+def test_what_looks_like_given_test_images_is_left_out_of_training(tmp_path: Path) -> None:
+    root = near_copies(tmp_path / "pets", ("train", "train", "train", "test"))
+    for number in range(10):  # scenes that are in one part alone
+        (root / "test" / ("cat", "dog")[number % 2] / f"{120 + number:03}.png").unlink()
+    data = open_images(str(root), image_size=None, cache=tmp_path / "cache")
+    grouped = with_groups(data, "near-duplicates")
+    assert (grouped.given == Split.LEFT_OUT).sum() == 30 * 3
+    parts = split(grouped.labels, grouped.given, classes=data.classes, seed=0, groups=grouped.groups)
+    assert len(parts.test) == 30
+    scenes = scene_of(data)
+    learned = np.concatenate([parts.train, parts.validation, parts.confirmation])
+    assert set(scenes[learned]) == set(range(10))
+    assert "90 are left out" in groups_in_words(grouped)
+    assert load_cache(grouped.cache).given.tolist() == grouped.given.tolist()
+
+
+def test_copies_of_given_test_images_are_left_out_of_training_too(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (40, 16, 16), dtype=np.uint8)
+    images[36] = images[0]
+    np.savez(tmp_path / "pets.npz", images=images, labels=np.arange(40) % 2, parts=[1] * 36 + [3] * 4)
+    data = open_images(str(tmp_path / "pets.npz"), image_size=None, cache=tmp_path / "cache")
+    grouped = with_groups(data, "copies")
+    parts = split(grouped.labels, grouped.given, classes=data.classes, seed=0, groups=grouped.groups)
+    assert parts.test.tolist() == [36, 37, 38, 39]
+    assert 0 not in np.concatenate([parts.train, parts.validation, parts.confirmation, parts.unlabeled])

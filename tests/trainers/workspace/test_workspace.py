@@ -6,6 +6,7 @@ import json
 import math
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -304,3 +305,13 @@ def test_default_epochs_are_bounded_and_fewer_for_more_images(one: int, other: i
 def test_default_epochs_reach_both_bounds() -> None:
     assert [default_epochs(images) for images in (1, 100, 240, 399, 400, 10**6)] == [120, 120, 50, 31, 30, 30]
     assert [default_final_epochs(images) for images in (1, 400, 1000, 2000, 10**6)] == [150, 150, 60, 30, 30]
+
+
+def test_a_result_keeps_the_groups_of_its_images() -> None:
+    made = FoldResult(0.5, 0.7, 0.1, 1.0, 10, np.ones(3, bool), groups=np.array([0, 0, 1]))
+    again = FoldResult.from_json(json.loads(json.dumps(made.to_json())))
+    assert again.groups is not None
+    assert again.groups.tolist() == [0, 0, 1]
+    without = replace(made, groups=None).to_json()
+    del without["groups"]  # as earlier versions stored it
+    assert FoldResult.from_json(without).groups is None

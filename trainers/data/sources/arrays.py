@@ -17,6 +17,7 @@ from augsearch.policies import UserError
 from augsearch.trainers.data.dataset import Indices, Split
 from augsearch.trainers.data.decode import BadImageError, Look, fit_array, look_at_array
 from augsearch.trainers.data.form import AS_USUAL, PLAIN, Form, Reading
+from augsearch.trainers.data.header import header_of_array
 from augsearch.trainers.data.sources.base import (
     Sample,
     SourceKind,
@@ -163,7 +164,8 @@ class OpenedArrays:
             index, values = numbered
             file, label, split = f"{PREFIX}{index}", int(self.labels[index]), Split(self.splits[index])
             try:
-                return Sample(file, fit_array(values, size, self.reading), label, split)
+                pixels = fit_array(values, size, self.reading)
+                return Sample(file, pixels, label, split, header=header_of_array(values))
             except BadImageError as error:
                 return Sample(file, None, label, split, str(error))
 

@@ -6,7 +6,8 @@ inside functions.
 
 A source may have three methods more: ``formed(form)``, the same in another form (``--fit``, ``--classes`` and
 the like are refused without it), ``notes()``, lines to say of it, and what it opens may have ``looks()`` and
-``read_as(reading)``, by which the range of 16-bit pixels and transparent ones are found.
+``read_as(reading)``, by which the range of 16-bit pixels and transparent ones are found, and
+``picked(rows)``, some of its images alone.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,9 @@ from augsearch.policies import UserError
 from augsearch.trainers.data.dataset import SMALLEST_SIDE, Indices, Split
 from augsearch.trainers.data.form import AS_FOUND, PLAIN, Form, Layout
 from augsearch.trainers.system.registry import declared_in
+
+if TYPE_CHECKING:
+    from augsearch.trainers.data.header import Header
 
 MOST_LOOKED_AT = 200
 """Images that are looked at, instead of all, to choose a side."""
@@ -44,6 +48,8 @@ class Sample:
     """Why it can't be read."""
     group: str = ""
     """Images of the same one belong together; empty: it stands alone."""
+    header: Header | None = None
+    """What it is as it lies on disk; None where that is not known."""
 
 
 class OpenedSource(Protocol):

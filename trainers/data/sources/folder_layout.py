@@ -70,7 +70,8 @@ def found_in(path: Path, root: Path, *, by_leaf: bool = False) -> Found:
     passed = PassedOver()
     inner = unwrapped(root)
     inside = path / inner.relative_to(root)
-    _note_loose(root, passed)
+    for place in dict.fromkeys((root, inner)):
+        _note_loose(place, passed)
     splits, others = _tell_apart(inside, {child.name: child for child in subfolders(inner)})
     splits.pop(Split.UNLABELED, None)
     trained_on = splits.pop(Split.TRAIN, None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from augsearch.policies import UserError
 from augsearch.trainers.data.dataset import Indices
-from augsearch.trainers.data.decode import BadImageError, Look, decode_file, look_at, shorter_side
+from augsearch.trainers.data.decode import BadImageError, Look, decode_whole, look_at, shorter_side
 from augsearch.trainers.data.form import AS_USUAL, PLAIN, Form, Reading
 from augsearch.trainers.data.sources.base import Sample, SourceKind, automatic_side, refuse_layout, spread
 from augsearch.trainers.data.sources.folder_layout import Entry, find_unlabeled_folder, found_in
+from augsearch.trainers.data.sources.told_apart import is_saved, shards_in
 from augsearch.trainers.data.walk import walk
 from augsearch.trainers.system.hashing import cache_key, hex_hash, stamp
 from augsearch.trainers.system.names import printable
@@ -93,6 +94,16 @@ class OpenedFolder:
     notes: tuple[str, ...] = ()
     """What is to be said of the folder, a line each."""
     reading: Reading = AS_USUAL
+    contents: Callable[[str], bytes] | None = None
+    """Reads the bytes of one by its path, of those in an archive; None: they are files below ``root``."""
+
+    def content(self, entry: Entry) -> Path | bytes:
+        """What is to be decoded.
+
+        Raises:
+            BadImageError: it can't be read.
+        """
+        return self.root / entry.file if self.contents is None else self.contents(entry.file)
 
     @property
     def total(self) -> int:
@@ -104,7 +115,7 @@ class OpenedFolder:
         sides = []
         for index in spread(self.total):
             try:
-                sides.append(shorter_side(self.root / self.entries[index].file, self.reading))
+                sides.append(shorter_side(self.content(self.entries[index]), self.reading))
             except BadImageError:
                 continue
         return automatic_side(sides, largest)
@@ -117,19 +128,23 @@ class OpenedFolder:
         """Look at 200 images at most."""
         for index in spread(self.total):
             with suppress(BadImageError):
-                yield self.entries[index].file, look_at(self.root / self.entries[index].file)
+                yield self.entries[index].file, look_at(self.content(self.entries[index]))
 
     def samples(self, size: int) -> Iterator[Sample]:
         """Decode every image, in the order of their paths, split after split."""
 
         def sample(entry: Entry) -> Sample:
             try:
-                pixels = decode_file(self.root / entry.file, size, reading=self.reading)
+                pixels, header = decode_whole(self.content(entry), size, self.reading)
             except BadImageError as error:
                 return Sample(entry.file, None, entry.label, entry.split, str(error), entry.group)
-            return Sample(entry.file, pixels, entry.label, entry.split, group=entry.group)
+            return Sample(entry.file, pixels, entry.label, entry.split, "", entry.group, header)
 
         return in_order(sample, self.entries)
+
+    def picked(self, rows: Indices) -> OpenedFolder:
+        """Some of the images alone, in this order."""
+        return replace(self, entries=tuple(self.entries[row] for row in rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -216,9 +231,11 @@ def _stamp(child: os.DirEntry[str]) -> tuple[int, int]:
 
 
 def find(source: str | None) -> FolderSource | None:
-    """The folder at the path ``source``, if it is one."""
+    """The folder at the path ``source``, if it is one, and none of shards or of a data set's tables."""
     path = None if source is None else Path(source).expanduser()
-    return FolderSource(path) if path is not None and path.is_dir() else None
+    if path is None or not path.is_dir() or is_saved(path) or shards_in(path):
+        return None
+    return FolderSource(path)
 
 
 KIND = SourceKind(order=20, given_as="a folder of class folders", find=find)

@@ -15,6 +15,7 @@ from augsearch.trainers.data.part_names import part_named
 from augsearch.trainers.data.sources.base import SourceKind, refuse_layout
 from augsearch.trainers.data.sources.folder_layout import Entry
 from augsearch.trainers.data.sources.folders import OpenedFolder
+from augsearch.trainers.data.sources.told_apart import holds_images
 from augsearch.trainers.data.table import (
     GROUP_NAMES,
     IMAGE_NAMES,
@@ -22,6 +23,7 @@ from augsearch.trainers.data.table import (
     Table,
     check_column,
     columns_of,
+    numbered_labels,
     read_table,
 )
 from augsearch.trainers.data.walk import subfolders
@@ -191,23 +193,7 @@ def _labels(where: str, table: Table, columns: Columns) -> tuple[tuple[str, ...]
     """The names of the classes, and the number of each row's, -1 where it has none."""
     if len(columns.labels) > 1:
         return columns.labels, _one_hot(where, table, columns.labels)
-    values = table[columns.labels[0]]
-    named = sorted(set(values) - {""}, key=_in_order)
-    if len(named) < 2:
-        raise UserError(
-            f"{where}: column {columns.labels[0]} has {'one label' if named else 'no labels'}: a classifier "
-            "needs at least 2; give another --label-column"
-        )
-    numbers = {name: number for number, name in enumerate(named)} | {"": -1}
-    return tuple(map(printable, named)), [numbers[value] for value in values]
-
-
-def _in_order(label: str) -> tuple[float, str]:
-    """Numbers by size, and before words."""
-    try:
-        return float(label), label
-    except ValueError:
-        return float("inf"), label
+    return numbered_labels(f"{where}: column {columns.labels[0]}", table[columns.labels[0]])
 
 
 def _one_hot(where: str, table: Table, names: tuple[str, ...]) -> list[int]:
@@ -250,7 +236,7 @@ def find(source: str | None) -> ManifestSource | None:
     if source is None or not is_manifest(source):
         return None
     path = Path(source).expanduser()
-    return ManifestSource(path) if path.is_file() else None
+    return ManifestSource(path) if path.is_file() and not holds_images(path) else None
 
 
 KIND = SourceKind(order=25, given_as="a table of files and labels (.csv, .tsv, .jsonl, .parquet)", find=find)

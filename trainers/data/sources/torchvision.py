@@ -15,6 +15,7 @@ from augsearch.policies import UserError
 from augsearch.trainers.data.dataset import Split
 from augsearch.trainers.data.decode import BadImageError, fit
 from augsearch.trainers.data.form import AS_USUAL, PLAIN, Form, Reading
+from augsearch.trainers.data.header import header_of
 from augsearch.trainers.data.sources.base import Sample, SourceKind, automatic_side, refuse_layout, spread
 from augsearch.trainers.system.hashing import cache_key, stamp
 from augsearch.trainers.system.threads import in_order
@@ -123,12 +124,13 @@ class OpenedTorchvision:
             file = f"index {index}" if split is Split.ANY else f"{split.name.lower()} index {index}"
             try:
                 image, target = dataset[index]
+                header = header_of(image)
                 pixels = fit(image, size, reading=self.reading)
             except BROKEN as error:
                 return Sample(file, None, -1, split, str(error))
             if split is Split.UNLABELED or target < 0:
-                return Sample(file, pixels, -1, Split.UNLABELED)
-            return Sample(file, pixels, int(target), split)
+                return Sample(file, pixels, -1, Split.UNLABELED, header=header)
+            return Sample(file, pixels, int(target), split, header=header)
 
         places = ((split, dataset, index) for split, dataset in self.splits for index in range(len(dataset)))
         return in_order(sample, places)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
+import tarfile
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -102,10 +105,74 @@ def manifest(root: Path) -> Example:
     return Example(str(path), lambda: path.write_text("\n".join(lines[:-2])), damage)
 
 
+def zipped(root: Path) -> Example:
+    """A zip file of the folder above."""
+    inside = Path(folder(root).source or "")
+    path = root / "pets.zip"
+
+    def pack(most: int = 8) -> None:
+        with zipfile.ZipFile(path, "w") as packed:
+            for image in sorted(inside.rglob("*.png"))[:most]:
+                packed.write(image, image.relative_to(inside))
+
+    def damage() -> str:
+        (inside / "dog" / "3.png").write_bytes((inside / "dog" / "3.png").read_bytes()[:40])
+        pack()
+        return "dog/3.png"
+
+    pack()
+    return Example(str(path), lambda: pack(7), damage)
+
+
+def shards(root: Path) -> Example:
+    path = root / "pets-0000.tar"
+
+    def pack(count: int = 8, broken: int | None = None) -> str:
+        with tarfile.open(path, "w") as tar:
+            for number, image in enumerate(pixels(8)[:count]):
+                buffer = io.BytesIO()
+                Image.fromarray(image).save(buffer, "PNG")
+                content = buffer.getvalue()[:40] if number == broken else buffer.getvalue()
+                label = ("cat", "dog", "")[number % 3].encode()
+                for suffix, held in (("png", content), ("cls", label)):
+                    info = tarfile.TarInfo(f"{number}.{suffix}")
+                    info.size = len(held)
+                    tar.addfile(info, io.BytesIO(held))
+        return f"{path.name}/{broken}.png"
+
+    pack()
+    return Example(str(path), lambda: pack(7), lambda: pack(broken=3))
+
+
+def saved(root: Path) -> Example:
+    datasets = pytest.importorskip("datasets", reason="pip install 'augsearch[hf]'")
+    path = root / "pets"
+
+    def save(broken: int | None = None) -> str:
+        contents = []
+        for number, image in enumerate(pixels(8)):
+            buffer = io.BytesIO()
+            Image.fromarray(image).save(buffer, "PNG")
+            contents.append(buffer.getvalue()[:40] if number == broken else buffer.getvalue())
+        features = datasets.Features({"image": datasets.Image(), "label": datasets.Value("string")})
+        rows = {
+            "image": [{"bytes": content, "path": None} for content in contents],
+            "label": [("cat", "dog", None)[number % 3] for number in range(8)],
+        }
+        datasets.Dataset.from_dict(rows, features=features).save_to_disk(str(path))
+        return f"index {broken}"
+
+    save()
+    return Example(str(path), (path / "more").touch, lambda: save(broken=3))
+
+
 EXAMPLES: dict[str, Callable[[Path], Example]] = {
     "folders": folder,
     "arrays": archive,
     "manifests": manifest,
+    "archives": zipped,
+    "shards": shards,
+    "hugging_face": saved,
     "embedded": embedded,
     "torchvision": torchvision,
 }

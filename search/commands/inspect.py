@@ -1,0 +1,39 @@
+"""``augsearch inspect``."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from augsearch.search.options.command import Command
+from augsearch.search.options.groups import EXISTING, form_options
+from augsearch.search.options.lists import with_options
+
+PLACE = 5
+"""Where the command stands in the list of all."""
+
+
+@click.command("inspect", cls=Command)
+@click.argument("data", required=False)
+@click.option("-o", "--output", type=EXISTING, help="Page to write too: inspect.html, say.")
+@click.option("--json", "as_json", is_flag=True, help="Print everything that was found as JSON.")
+@partial(with_options, form_options())
+def command(output: Path | None, as_json: bool, **flags: Any) -> None:
+    """Say what is in DATA before anything is trained on it, and how to run on it.
+
+    Classes and counts, sizes and channels, broken files, copies and near-duplicates, images whose labels
+    contradict each other, groups that the names tell of, and the command to type. DATA is what run takes.
+    Every image is looked at once, and nothing is written but the page.
+
+    \b
+    Example:
+      augsearch inspect photos/ -o inspect.html
+    """
+    from augsearch.search.console import Display
+    from augsearch.search.pipelines.inspect import inspect_data
+    from augsearch.search.settings.files import load_settings
+
+    inspect_data(load_settings(None, flags).data, output, as_json=as_json, display=Display())

@@ -1,0 +1,196 @@
+"""Images that look alike, if not pixel for pixel: frames of one scene, copies that were saved or edited anew.
+
+Who may be alike is found by a perceptual hash (pHash, imagehash's), and looked at again: two images are
+near-duplicates if their hashes differ in few bits and their thumbnails agree once what all images of the data
+set have in common is taken out. So trousers on black are not taken for one another, as by the hash alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from augsearch.trainers.data.dataset import Indices
+from augsearch.trainers.system.threads import in_order
+
+THUMB = 8
+"""Side in pixels of the thumbnails that are compared."""
+MOST_BITS = 8
+"""Of 64 in which two hashes may differ. Saved anew, brighter, noisier or smaller images differ in 0 to 6;
+of other images of CIFAR, flowers or Caltech 101 one pair in 50,000 does, or fewer."""
+LEAST_ALIKE = 0.94
+"""Of the cosine of two thumbnails: images saved anew, brighter or noisier have 0.97 and more, other images
+0.6 and less. Clothes on black are nearer: at 0.93 one in 40 of 6,000 has a like one, at 0.95 one in 100."""
+MOST_CHANCE = 0.02
+"""Other images, of other classes, that an image may be taken for a near-duplicate of by chance; where there
+would be more, as among clothes on black, it takes more than ``LEAST_ALIKE``."""
+CROWD = 1000
+"""Images below which chance hardly brings any, and contradicting labels would be taken for it."""
+FACTORS = 48
+"""Components of the thumbnails that are compared, each scaled by how much images differ in it."""
+LEAST_SHARE = 0.003
+"""Of all variance, or 1/N of N images if that is more: components that have less count for less."""
+SAMPLED, PAIRED = 5000, 3000
+"""Images from which those components, and what is chance, are found."""
+MANY = 200_000
+"""Hashes above which they are looked for in larger bands, and may differ in one bit less."""
+AT_A_TIME = 4_000_000
+"""Pairs that are held in memory at a time."""
+MOST_PAIRS = 400_000_000
+"""Pairs that are looked at; of millions of drawings that all look alike there may be more."""
+
+Hashes = NDArray[np.uint64]
+Pairs = NDArray[np.int64]
+"""(P, 2): two images each."""
+
+
+@dataclass(frozen=True, eq=False)
+class Looks:
+    """What images look like, in 200 bytes each."""
+
+    hashes: Hashes
+    """(N,)."""
+    thumbs: NDArray[np.uint8]
+    """(N, 192): 8 × 8 pixels in RGB."""
+
+
+def look_of(pixels: NDArray[np.uint8]) -> tuple[int, NDArray[np.uint8]]:
+    """The perceptual hash and the thumbnail, (192,), of an image, (S, S, 1 or 3)."""
+    import imagehash
+    from PIL import Image
+
+    grey = pixels[..., 0] if pixels.shape[-1] == 1 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
+    bits = imagehash.phash(Image.fromarray(np.ascontiguousarray(grey))).hash
+    small = cv2.resize(np.ascontiguousarray(pixels), (THUMB, THUMB), interpolation=cv2.INTER_AREA)
+    thumb = np.broadcast_to(small.reshape(THUMB, THUMB, -1), (THUMB, THUMB, 3))
+    return int.from_bytes(np.packbits(bits).tobytes()), thumb.ravel().astype(np.uint8)
+
+
+def looks_of(images: NDArray[np.uint8], rows: Indices) -> Looks:
+    """What each of these rows of ``images`` (N, S, S, C) looks like."""
+    found = list(in_order(look_of, (images[row] for row in rows)))
+    hashes = np.array([one for one, _ in found], np.uint64)
+    return Looks(hashes, np.array([thumb for _, thumb in found], np.uint8).reshape(len(found), -1))
+
+
+def groups_alike(looks: Looks, labels: Indices) -> Indices:
+    """(N,): a number for each image, one for all that are near-duplicates, directly or through others."""
+    pairs = pairs_alike(looks, labels)
+    total = len(looks.hashes)
+    edges = coo_array((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(total, total))
+    groups: Indices = connected_components(edges, directed=False)[1].astype(np.int64)
+    return groups
+
+
+def pairs_alike(looks: Looks, labels: Indices) -> Pairs:
+    """Near-duplicates, each of a group paired with one of the others at least; always in the same order.
+
+    Args:
+        looks: of N images.
+        labels: (N,): those of different classes tell what is alike by chance.
+    """
+    if len(labels) < 2:
+        return np.zeros((0, 2), np.int64)
+    factors = _factors(looks.thumbs)
+    least = _least_alike(factors, looks.hashes, labels)
+    found = []
+    for pairs in _likely(looks.hashes):
+        cosine = np.einsum("ij,ij->i", factors[pairs[:, 0]], factors[pairs[:, 1]])
+        found.append(pairs[cosine >= least])
+    return np.unique(np.concatenate([np.zeros((0, 2), np.int64), *found]), axis=0)
+
+
+def _factors(thumbs: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(N, F): the components of each thumbnail, of length 1: their product is a cosine."""
+    from sklearn.decomposition import PCA
+
+    def evened(some: NDArray[np.uint8]) -> NDArray[np.float32]:
+        values = some.astype(np.float32)
+        values -= values.mean(axis=1, keepdims=True)
+        even: NDArray[np.float32] = values / (values.std(axis=1, keepdims=True) + 4)
+        return even
+
+    sample = evened(thumbs[_spread(len(thumbs), SAMPLED)])
+    number = min(FACTORS, *sample.shape)
+    if not np.ptp(sample, axis=0).any():
+        return np.zeros((len(thumbs), number), np.float32)
+    fitted = PCA(number, whiten=True, svd_solver="full").fit(sample)
+    variance = fitted.explained_variance_
+    # Of few images the last components are what sets near-duplicates apart: they are not to be made large.
+    least = max(LEAST_SHARE, 1 / len(sample)) * variance.sum()
+    scale = np.sqrt(np.maximum(variance, least) + 1e-6)
+    made = np.zeros((len(thumbs), number), np.float32)
+    for start in range(0, len(thumbs), 65536):
+        part = (evened(thumbs[start : start + 65536]) - fitted.mean_) @ fitted.components_.T / scale
+        made[start : start + 65536] = part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-6)
+    return made
+
+
+def _least_alike(factors: NDArray[np.float32], hashes: Hashes, labels: Indices) -> float:
+    """The cosine from which on two images are no longer alike by chance, as images of two classes may be."""
+    if len(labels) < CROWD:
+        return LEAST_ALIKE
+    some = _spread(len(labels), PAIRED)
+    cosine = factors[some] @ factors[some].T
+    other = labels[some][:, np.newaxis] != labels[some]
+    close = np.bitwise_count(hashes[some][:, np.newaxis] ^ hashes[some]) <= MOST_BITS
+    by_chance = np.sort(cosine[other & close])[::-1]
+    # As many of these pairs may be above it as let an image have ``MOST_CHANCE`` of them among all images.
+    may_be = int(MOST_CHANCE * int(other.sum()) / len(labels))
+    return max(LEAST_ALIKE, float(by_chance[may_be]) + 1e-4 if may_be < len(by_chance) else 0.0)
+
+
+def _likely(hashes: Hashes) -> Iterator[Pairs]:
+    """Pairs of images whose hashes differ in few bits: of one hash the others with the first."""
+    known, first, number = np.unique(hashes, return_index=True, return_inverse=True)
+    others = np.flatnonzero(first[number] != np.arange(len(hashes)))
+    yield np.stack([first[number[others]], others], axis=1)
+    seen = 0
+    for pairs in near_hashes(known):
+        yield np.sort(first[pairs], axis=1)
+        seen += len(pairs)
+        if seen > MOST_PAIRS:
+            return
+
+
+def near_hashes(hashes: Hashes) -> Iterator[Pairs]:
+    """All pairs of different hashes that differ in ``MOST_BITS`` or fewer; some come more than once.
+
+    Of 64 bits in 5 bands, two that differ in at most 9 differ in at most one within some band (of 4 bands 7):
+    so only those are compared (Norouzi, Punjani and Fleet 2012, arXiv:1307.2982).
+    """
+    bands = 5 if len(hashes) <= MANY else 4
+    most = min(MOST_BITS, 2 * bands - 1)
+    for band in range(bands):
+        places = range(band, 64, bands)
+        keys = np.zeros(len(hashes), np.int64)
+        for place, bit in enumerate(places):
+            keys |= ((hashes >> np.uint64(bit)) & np.uint64(1)).astype(np.int64) << place
+        order = np.argsort(keys, kind="stable")
+        sorted_keys = keys[order]
+        for flipped in (0, *(1 << place for place in range(len(places)))):
+            wanted = keys ^ flipped
+            low, high = (np.searchsorted(sorted_keys, wanted, side) for side in ("left", "right"))
+            for some in _portions(high - low):
+                counts = (high - low)[some]
+                left = np.repeat(some, counts)
+                inside = np.arange(len(left)) - np.repeat(np.cumsum(counts) - counts, counts)
+                right = order[np.repeat(low[some], counts) + inside]
+                near = (left < right) & (np.bitwise_count(hashes[left] ^ hashes[right]) <= most)
+                yield np.stack([left[near], right[near]], axis=1)
+
+
+def _portions(counts: Indices) -> Iterator[Indices]:
+    """Consecutive places that together have some ``AT_A_TIME`` of ``counts``."""
+    filled = np.cumsum(counts) // AT_A_TIME
+    yield from np.split(np.arange(len(counts)), np.flatnonzero(np.diff(filled)) + 1)
+
+
+def _spread(total: int, most: int) -> Indices:
+    return np.unique(np.linspace(0, total - 1, min(total, most)).astype(np.int64))
