@@ -21,7 +21,11 @@ TRAINED_BY = (
 
 
 def run_command(settings: Settings) -> str:
-    """The command that a run was started with, and that takes it up again."""
+    """The command that a run was started with, and that takes it up again, or the call."""
+    if settings.proxy.own is not None:
+        study = f", study={settings.tracking.study!r}" if settings.tracking.study else ""
+        name = settings.proxy.own.function.partition(":")[2]
+        return f"augsearch.search.run({settings.data.source!r}, train_fold={name}{study}, …)"
     fields = [name for name in FLAT if name not in ("data", "budget")]
     sizes = ""
     if settings.seconds is not None:

@@ -48,7 +48,7 @@ from augsearch.search.studies.study import Entry, counted, entries, space_of
 from augsearch.search.tracking.runs import NOT_HEEDED, Tracker
 from augsearch.trainers.evaluation.metrics import METRICS
 from augsearch.trainers.models.names import is_built_in
-from augsearch.trainers.workspace.candidate import Candidate
+from augsearch.trainers.workspace.candidate import Candidate, ProxySettings
 
 _BESIDE = {"sheet": "preview.png", "report": "report.html"}
 """What lies beside the policy file, and what a person calls it."""
@@ -138,6 +138,11 @@ def next_steps(settings: Settings, outcome: Outcome) -> str:
         commands.train_command(trained, read_policy(policy).training),
     )
     return "\n".join([f"policy: {policy}   {beside}", "next:", *(f"  {step}" for step in steps)])
+
+
+def _trained(proxy: ProxySettings) -> str:
+    """How long folds train, or by whom."""
+    return f" × {proxy.epochs} epochs" if proxy.own is None else f", trained by {proxy.own.function}"
 
 
 def _stands_in(settings: Settings) -> bool:
@@ -247,7 +252,7 @@ class _Run:
         many = f"about {trials}" if session else f"{trials}"
         self.display.line(
             f"study {study.study_name}: {many} trials{resumed}, up to {search.folds} folds "
-            f"of {proxy.fold_size} images × {proxy.epochs} epochs, {engine.slots} workers"
+            f"of {proxy.fold_size} images{_trained(proxy)}, {engine.slots} workers"
         )
         timing: Session | Outlook | None = session
         if session is None and not known:
