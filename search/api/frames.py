@@ -7,8 +7,9 @@ from typing import Any
 
 import optuna
 
+from augsearch.search.studies.chosen import chosen
 from augsearch.search.studies.controls import with_controls
-from augsearch.search.studies.study import SAME_AS, Entry, baseline_of, confirmation_results, entries
+from augsearch.search.studies.study import SAME_AS, baseline_of, confirmation_results, entries
 from augsearch.trainers.workspace.folds import FoldResult
 
 FIGURES = ("score", "accuracy", "balanced_accuracy", "macro_f1", "log_loss", "ece", "seconds", "images")
@@ -64,25 +65,6 @@ def confirmation_frame(study: optuna.Study) -> Any:
         for fold, result in sorted(results.get(entry.number, {}).items())
     ]
     return pd.DataFrame(lines, columns=["trial", "name", "baseline", "fold", *FIGURES, "scored"])
-
-
-def chosen(entry: Entry) -> dict[str, Any]:
-    """What a trial chose, by the names that a policy file has: ``policy.num_ops``, ``policy.mixing.kind``."""
-    said = {"policy": entry.candidate.policy.model_dump(mode="json")}
-    said |= entry.candidate.training.model_dump(mode="json", exclude_none=True)
-    return dict(_flat(said))
-
-
-def _flat(values: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
-    for name, value in values.items():
-        if isinstance(value, dict):
-            found += _flat(value, f"{prefix}{name}.")
-        elif isinstance(value, list):
-            found.append((f"{prefix}{name}", ", ".join(map(str, value))))
-        else:
-            found.append((f"{prefix}{name}", value))
-    return found
 
 
 def _means(results: Sequence[FoldResult]) -> dict[str, float]:
