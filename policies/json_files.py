@@ -32,7 +32,9 @@ def read_json(path: Path, what: str) -> Any:
     if len(content) > LARGEST_FILE:
         raise UserError(f"{path}: larger than {LARGEST_FILE >> 20} MiB, so no {what}")
     try:
-        return json.loads(content.decode("utf-8"), parse_constant=_refuse_constant)
+        # -sig: some editors begin a file with a mark of its encoding, which is no part of what is written.
+        text = content.decode("utf-8-sig")
+        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_each_once)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not valid JSON ({error})") from None
 
@@ -40,6 +42,16 @@ def read_json(path: Path, what: str) -> Any:
 def _refuse_constant(name: str) -> NoReturn:
     """Refuse NaN and the infinities, which are Python's, not JSON's."""
     raise ValueError(f"{name} is not a number in JSON")
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object, whose keys may stand there once: else nobody knows which value counts."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        seen: set[str] = set()
+        twice = next(key for key, _ in pairs if key in seen or seen.add(key))  # type: ignore[func-returns-value]
+        raise ValueError(f'the key "{twice}" stands twice in one object; keep one of them')
+    return found
 
 
 @dataclass(frozen=True, slots=True)

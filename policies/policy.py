@@ -261,6 +261,14 @@ class Policy(BaseModel):
         shown = shown_value(operation, abs(value) if operation.signed else value, negative=negative)
         return f"{operation.name.replace('_', ' ')} {shown}".strip()
 
+    def _repr_html_(self) -> str:
+        """In a notebook: its fields that are not as usual, and what it does to a picture."""
+        from augsearch.policies.sheets import sheet_in_html  # draws letters, which takes Pillow's fonts
+
+        unusual = self.model_dump(exclude_defaults=True)
+        said = ", ".join(f"{name}={value!r}" for name, value in unusual.items())
+        return sheet_in_html(self, f"Policy({said})")
+
 
 class _WithPolicy(BaseModel):
     """As much of a policy file as says what to do to images."""

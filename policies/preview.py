@@ -2,61 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
-from importlib.util import find_spec
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from augsearch.policies.describe import shown_magnitude
-from augsearch.policies.effects import Size
 from augsearch.policies.planner import DrawnOperation
 from augsearch.policies.policy import Policy
 from augsearch.policies.registry import OPERATIONS, Operation
+from augsearch.policies.sheets import FAINT, INK, LINE, MARGIN, PAPER, font_for, put, sheet
+
+__all__ = ["operations_sheet", "sheet"]
 
 SHOWN_MAGNITUDES = (6, 12, 18, 24, 30)
 
-_CELL = 128
-"""Pixels that each picture gets at least; small images are enlarged by whole factors, to show pixels."""
-_SMALL_CELL = 96
-_MARGIN = 12
-_LINE = 15
-_LINES = 4
-_INK, _FAINT, _PAPER = (28, 28, 30), (110, 110, 118), (255, 255, 255)
+SMALL_CELL = 96
 _BEYOND = (128, 128, 128)
 """Shows where pixels come from outside the image: neither paper nor ink."""
-
-_Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
-
-
-def sheet(
-    policy: Policy,
-    images: Sequence[NDArray[np.uint8]],
-    *,
-    labels: Sequence[str] | None = None,
-    columns: int = 6,
-    seed: int = 0,
-    title: str = "",
-) -> Image.Image:
-    """A picture: one row for each image (H, W, C), the original first, then ``columns`` augmentations.
-
-    Mixing is not shown here: it is no change to one image.
-    """
-    rng = np.random.default_rng(seed)
-    rows = []
-    for index, image in enumerate(images):
-        size = Size(*image.shape[:2])
-        cells = [(image, [labels[index] if labels else "original"])]
-        draws = policy.draw(columns, rng)
-        for operations in map(draws.operations, range(columns)):
-            names = [policy.describe(drawn, size) for drawn in operations]
-            cells.append((policy.apply(operations, image), names or ["unchanged"]))
-        rows.append(cells)
-    return _draw(rows, title)
 
 
 def operations_sheet(image: NDArray[np.uint8], *, seed: int = 0) -> Image.Image:
@@ -102,82 +66,18 @@ class _Block(NamedTuple):
 def _draw_blocks(blocks: list[_Block], title: str) -> Image.Image:
     """Two blocks beside each other, as many rows as it takes."""
     gap, title_height = 6, 20
-    width = max(len(block.cells) for block in blocks) * (_SMALL_CELL + gap) + 2 * _MARGIN
-    height = title_height + _SMALL_CELL + _LINE + _MARGIN
-    head = _MARGIN * 2 + 20
+    width = max(len(block.cells) for block in blocks) * (SMALL_CELL + gap) + 2 * MARGIN
+    height = title_height + SMALL_CELL + LINE + MARGIN
+    head = MARGIN * 2 + 20
     rows = -(-len(blocks) // 2)
-    picture = Image.new("RGB", (2 * width, head + rows * height), _PAPER)
+    picture = Image.new("RGB", (2 * width, head + rows * height), PAPER)
     pen = ImageDraw.Draw(picture)
-    pen.text((_MARGIN, _MARGIN), title, fill=_INK, font=_font(16))
+    pen.text((MARGIN, MARGIN), title, fill=INK, font=font_for(16))
     for number, block in enumerate(blocks):
         column, row = divmod(number, rows)
-        left, top = column * width + _MARGIN, head + row * height
-        pen.text((left, top), block.title, fill=_INK, font=_font(14))
+        left, top = column * width + MARGIN, head + row * height
+        pen.text((left, top), block.title, fill=INK, font=font_for(14))
         for place, (image, lines) in enumerate(block.cells):
-            at = left + place * (_SMALL_CELL + gap), top + title_height
-            _put(picture, image, lines, at, _SMALL_CELL, 11, _FAINT)
+            at = left + place * (SMALL_CELL + gap), top + title_height
+            put(picture, image, lines, at, SMALL_CELL, 11, FAINT)
     return picture
-
-
-def _draw(rows: list[list[tuple[NDArray[np.uint8], list[str]]]], title: str) -> Image.Image:
-    cell_height = _CELL + _LINES * _LINE + _MARGIN
-    head = _MARGIN * 2 + 20 if title else _MARGIN
-    width = _MARGIN + len(rows[0]) * (_CELL + _MARGIN)
-    picture = Image.new("RGB", (width, head + len(rows) * cell_height + _MARGIN), _PAPER)
-    if title:
-        ImageDraw.Draw(picture).text((_MARGIN, _MARGIN), title, fill=_INK, font=_font(16, title))
-    for row, cells in enumerate(rows):
-        for column, (image, names) in enumerate(cells):
-            more = len(names) - _LINES
-            lines = names if more <= 0 else [*names[: _LINES - 1], f"+ {more + 1} more"]
-            at = _MARGIN + column * (_CELL + _MARGIN), head + row * cell_height
-            _put(picture, image, lines, at, _CELL, 12, _FAINT if column else _INK)
-    return picture
-
-
-def _put(
-    picture: Image.Image,
-    image: NDArray[np.uint8],
-    lines: list[str],
-    at: tuple[int, int],
-    cell: int,
-    size: int,
-    ink: tuple[int, int, int],
-) -> None:
-    """One image with words of ``size`` under it."""
-    left, top = at
-    picture.paste(_shown(image, cell), at)
-    pen = ImageDraw.Draw(picture)
-    for number, line in enumerate(lines):
-        font = _font(size, line)
-        pen.text((left, top + cell + 3 + number * _LINE), _fit(line, font, cell), fill=ink, font=font)
-
-
-def _shown(image: NDArray[np.uint8], cell: int) -> Image.Image:
-    """The image at the cell's size: enlarged by a whole factor where small, shrunk where large."""
-    picture = Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0]).convert("RGB")
-    longest = max(picture.size)
-    if longest > cell:
-        picture.thumbnail((cell, cell), Image.Resampling.LANCZOS)
-        return picture
-    factor = cell // longest
-    return picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.NEAREST)
-
-
-@lru_cache
-def _font(size: int, text: str = "") -> _Font:
-    """Pillow's own, or for what it has no letters for, such as an α or a class named café, Matplotlib's."""
-    package = None if text.translate({ord("…"): None, ord("°"): None}).isascii() else find_spec("matplotlib")
-    if package is not None and package.origin is not None:
-        path = Path(package.origin).parent / "mpl-data" / "fonts" / "ttf" / "DejaVuSans.ttf"
-        return ImageFont.truetype(path, size)
-    return ImageFont.load_default(size)
-
-
-def _fit(text: str, font: _Font, width: int) -> str:
-    """``text``, shortened until it is no wider than ``width`` pixels."""
-    if font.getlength(text) <= width:
-        return text
-    while font.getlength(text + "…") > width:
-        text = text[:-1]
-    return text + "…"

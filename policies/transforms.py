@@ -19,6 +19,11 @@ from augsearch.policies.samples import augment_sample, is_tensor, refuse_other_t
 from augsearch.policies.sampling import Sampling
 from augsearch.policies.streams import RandomStream
 
+_TO_8_BITS = (
+    "scale its values to 0 to 255 first, of 16 bits with "
+    "Image.fromarray((np.asarray(image) // 257).astype(np.uint8))"
+)
+
 DRAWN_AHEAD = 256
 """Drawing for one image costs as much as drawing for hundreds at once."""
 
@@ -91,10 +96,10 @@ class ImageTransform:
             return self._augment(image, drawn)
         if isinstance(image, PILImage.Image):
             if image.mode not in ("RGB", "L"):
-                raise UserError(
-                    f"a PIL image must be of mode RGB or L, got {image.mode}; convert it first: "
-                    'image.convert("RGB")'
-                )
+                # PIL's convert cuts what is above 255 off: nearly all of 16 bits would be white.
+                wide = image.mode.startswith("I;16") or image.mode in ("I", "F")
+                how = _TO_8_BITS if wide else 'convert it first: image.convert("RGB")'
+                raise UserError(f"a PIL image must be of mode RGB or L, got {image.mode}; {how}")
             return PILImage.fromarray(self._augment(np.asarray(image), drawn))
         if is_tensor(image):
             refuse_other_tv_tensors(image)

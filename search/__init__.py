@@ -9,18 +9,22 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from augsearch.search.api.result import Result
+    from augsearch.search.api.run import load, run
     from augsearch.search.console import Display
-    from augsearch.search.pipelines.run import Outcome, run
+    from augsearch.search.pipelines.run import Outcome
     from augsearch.search.settings.settings import Settings
 
 _HOME_OF = {
     "Display": "console",
     "Outcome": "pipelines.run",
+    "Result": "api.result",
     "Settings": "settings.settings",
-    "run": "pipelines.run",
+    "load": "api.run",
+    "run": "api.run",
 }
 
-__all__ = ["Display", "Outcome", "Settings", "run"]
+__all__ = ["Display", "Outcome", "Result", "Settings", "load", "run"]
 
 
 def __getattr__(name: str) -> Any:

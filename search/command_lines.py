@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Iterator
 from typing import Any
 
 from augsearch.policies import OPERATION_SETS, Training
 from augsearch.search.settings.addresses import ADDRESSES, redacted
 from augsearch.search.settings.durations import duration_flag
 from augsearch.search.settings.settings import DEFAULTS, FLAT, PLANNED, Settings
+from augsearch.trainers.models.names import is_built_in
+from augsearch.trainers.workspace.candidate import SELF
 
 TRAINED_BY = (
     *("image_size", "seed", "validation", "limit", "skip_bad_images", "min_per_class", "rare_classes"),
@@ -22,7 +25,11 @@ TRAINED_BY = (
 
 
 def run_command(settings: Settings) -> str:
-    """The command that a run was started with, and that takes it up again."""
+    """The command that a run was started with, and that takes it up again, or the call."""
+    if settings.proxy.own is not None:
+        study = f", study={settings.tracking.study!r}" if settings.tracking.study else ""
+        name = settings.proxy.own.function.partition(":")[2]
+        return f"augsearch.search.run({settings.data.source!r}, train_fold={name}{study}, …)"
     fields = [name for name in FLAT if name not in ("data", "budget")]
     sizes = ""
     if settings.seconds is not None:
@@ -121,3 +128,40 @@ def shell_word(text: str) -> str:
         + "".join(chr(b) if (chr(b).isalnum() and b < 128) or b in b"._-/" else f"\\x{b:02x}" for b in every)
         + "'"
     )
+
+
+_OF_UNLABELED = (
+    *("threshold", "unlabeled_weight", "unlabeled_ratio", "class_cap", "rounds", "first_teacher"),
+)
+_OF_WEIGHTS = ("layer_decay", "backbone_lr_scale")
+_OF_FINAL = (
+    *("final_size", "final_epochs", "patience", "batch_size", "accumulation", "learning_rate"),
+    *("label_smoothing", "warm_up", "ema", "precision", "crop_scale", "processes", "refine"),
+)
+
+
+def without_effect(settings: Settings) -> list[str]:
+    """A line for each reason why settings change nothing; by values, as a file gives the usual ones too."""
+    found = []
+    for names, why in _useless(settings):
+        given = [name for name in names if settings.value(name) != DEFAULTS[name]]
+        if given:
+            flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+            found.append(f"{flags}: without effect, {why}")
+    return found
+
+
+def _useless(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
+    networks = (settings.proxy.model, settings.network)
+    if not settings.unlabeled.wanted:
+        yield _OF_UNLABELED, "as no images without labels are used; give --unlabeled or --semi"
+    if settings.transfer.mode != "search" and not any(map(settings.transfer_of, networks)):
+        yield _OF_WEIGHTS, "as no network starts from weights; name one with --final-model or --proxy-model"
+    if all(map(is_built_in, networks)):
+        yield ("input_size",), "as networks that are built in take images as they are"
+    if not settings.with_teacher:
+        yield ("teacher_view", "teacher_weights"), "as there is no teacher; leave --teacher none out"
+    elif settings.teacher.network == SELF or is_built_in(settings.teacher.network):
+        yield ("teacher_weights",), "as this teacher learns from scratch; name another with --teacher"
+    if not settings.final.train:
+        yield _OF_FINAL, "as no final model is trained; leave --no-final out"

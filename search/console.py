@@ -16,6 +16,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Table
 
 _PLAIN_WIDTH = 110
 
@@ -30,9 +31,21 @@ class Display:
 
     def line(self, text: str) -> None:
         """One line of text."""
-        # Names of files may be of any bytes, which not every terminal takes.
-        shown = text.encode("utf-8", "backslashreplace").decode()
-        self.console.print(escape(shown), soft_wrap=True)
+        self.console.print(escape(self._printable(text)), soft_wrap=True)
+
+    def table(self, drawn: Table) -> None:
+        """A table."""
+        with self.console.capture() as captured:
+            self.console.print(drawn)
+        self.console.out(self._printable(captured.get()), highlight=False, end="")
+
+    def _printable(self, text: str) -> str:
+        """``text`` with what the output can't show by its number: printing must never lose work.
+
+        Names of files may be of any bytes, and a log or an old terminal may know few letters.
+        """
+        encoding = getattr(self.console.file, "encoding", None) or "utf-8"
+        return text.encode(encoding, "backslashreplace").decode(encoding)
 
     @contextmanager
     def bar(self, what: str, total: int, done: int = 0) -> Iterator[Bar]:

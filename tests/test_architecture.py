@@ -30,6 +30,7 @@ RULES: dict[str, tuple[tuple[str, ...], ...]] = {
         ("inputs",),
         ("race", "final", "report", "options"),
         ("pipelines",),
+        ("api",),
         ("commands",),
         ("cli",),
     ),

@@ -13,7 +13,7 @@ PLACE = 42
 """Where the command stands in the list of all."""
 
 
-@click.command("ablate", cls=Command)
+@click.command("ablate", cls=Command, resumes=True)
 @click.argument("study")
 @ablate_options
 def command(study: str, folds: int, trial: int | None, **flags: Any) -> None:

@@ -14,7 +14,7 @@ PLACE = 25
 """Where the command stands in the list of all."""
 
 
-@click.command("check-proxy", cls=Command)
+@click.command("check-proxy", cls=Command, resumes=True)
 @click.argument("data", required=False)
 @check_proxy_options
 def command(config: Path | None, candidates: int, seeds: int, **flags: Any) -> None:

@@ -14,7 +14,7 @@ PLACE = 20
 """Where the command stands in the list of all."""
 
 
-@click.command("compare", cls=Command)
+@click.command("compare", cls=Command, resumes=True)
 @click.argument("data", required=False)
 @compare_options
 def command(config: Path | None, seeds: int, json_file: Path | None, **flags: Any) -> None:

@@ -14,7 +14,7 @@ PLACE = 50
 """Where the command stands in the list of all."""
 
 
-@click.command("train", cls=Command)
+@click.command("train", cls=Command, resumes=True)
 @click.argument("data", required=False)
 @train_options
 def command(policy_file: Path, **flags: Any) -> None:

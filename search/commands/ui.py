@@ -12,20 +12,24 @@ PLACE = 100
 
 
 @click.command("ui", cls=Command)
+@click.argument("study", required=False)
 @click.option(
     "--tracking-uri",
     envvar=TRACKING_VARIABLE,
     help="Where MLflow logged to. [$MLFLOW_TRACKING_URI, or mlruns/mlflow.db]",
 )
 @click.option("--port", type=click.IntRange(1, 65535), help="Port. [5000, or the next that is free]")
-def command(tracking_uri: str | None, port: int | None) -> None:
-    """Open the MLflow UI on the trials of all runs made in this folder.
+@click.option(
+    "--open/--no-open", "opens", default=None, help="Open a browser there. [where a terminal has a screen]"
+)
+def command(study: str | None, tracking_uri: str | None, port: int | None, opens: bool | None) -> None:
+    """Open the MLflow UI on STUDY, or on the last one: its run, and its trials, best first.
 
     \b
     Example:
-      augsearch ui --port 8080
+      augsearch ui photos-1a2b3c --port 8080
     """
     from augsearch.search.pipelines.ui import serve
 
     click.echo("Starting the MLflow UI …", err=True)
-    serve(tracking_uri, port, say=click.echo)
+    serve(tracking_uri, port, click.echo, study, opens)

@@ -89,4 +89,4 @@ class Streak:
             raise UserError(
                 f"{IN_A_ROW} in a row failed alike, the last: {reason_of(error)}; mend that, or run the same "
                 "command again to go on without them"
-            )
+            ) from error

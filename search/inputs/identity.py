@@ -61,6 +61,7 @@ def _named_where_set(settings: Settings, data: Data) -> dict[str, str]:
         "rare classes": _rare_in_words(settings),
         "class balance": settings.space.class_balance,
         "baselines": _baselines_in_words(settings),
+        "trained by": str(settings.proxy.own) if settings.proxy.own else None,
         "groups": _groups_of(data),
         "validation": data.target.fingerprint[:12] if data.target else None,
         # Until there was one for each fold, it was trained once, on the whole training part.

@@ -136,13 +136,14 @@ def _proxy_of(settings: Settings, splits: Splits, classes: int, teacher: str | N
         model=settings.proxy.model,
         weights=settings.weights_of(settings.proxy.model),
         input_size=settings.transfer.input_size,
-        epochs=settings.proxy.epochs or default_epochs(fold_size),
+        epochs=settings.proxy.epochs or (1 if settings.proxy.own else default_epochs(fold_size)),
         fold_size=fold_size,
         seed=settings.seed,
         device=settings.engine.device,
         teacher=teacher,
         teacher_weights=settings.teacher_weights,
         metric=settings.search.metric,
+        own=settings.proxy.own,
     )
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from augsearch.search.tracking.inputs import TrackedData
 from augsearch.trainers.data.dataset import ImageData
 from augsearch.trainers.data.splits import Splits
 from augsearch.trainers.data.target_domain import Target
@@ -17,6 +18,14 @@ MEASURED = 1000
 
 if TYPE_CHECKING:
     from augsearch.trainers.data.unlabeled.dataset import Unlabeled
+
+
+def tracked_data(data: Data, source: str | None) -> TrackedData:
+    """What MLflow is told of ``data``, which was named ``source``."""
+    parts = ("train", "validation", "confirmation", "test", "unlabeled")
+    counts = {part: len(getattr(data.splits, part)) for part in parts}
+    shown = {"classes": len(data.images.classes), "side": int(data.images.images.shape[1]), **counts}
+    return TrackedData(data.images.name, data.images.fingerprint, source or "embedded", shown)
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,10 +42,11 @@ class Option(click.Option):
 class Command(click.Command):
     """A command whose help lists options in groups, and whose errors are one line."""
 
-    def __init__(self, *arguments: Any, **rest: Any) -> None:
+    def __init__(self, *arguments: Any, resumes: bool = False, **rest: Any) -> None:
+        """``resumes``: whether the same command goes on where one before it was stopped."""
         super().__init__(*arguments, **rest)
         if self.callback is not None:
-            self.callback = friendly(self.callback)
+            self.callback = friendly(self.callback, resumes=resumes)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The options, group by group."""
@@ -83,14 +84,21 @@ class Registered(click.ParamType):  # type: ignore[type-arg]  # generic from cli
         return click.Choice(self.choices).convert(value, param, ctx)
 
 
-def friendly(command: Callable[..., None]) -> Callable[..., None]:
-    """Bad input ends a command with one line and status 2; Ctrl-C and SIGTERM with a word on how to go on."""
+def friendly(command: Callable[..., None], *, resumes: bool = False) -> Callable[..., None]:
+    """Bad input ends a command with one line and status 2; Ctrl-C and SIGTERM with a word on how to go on.
+
+    ``resumes``: whether the same command goes on.
+    """
+    stopped = "Stopped."
+    if resumes:
+        stopped = "Stopped; nothing is lost. The same command goes on where it stopped."
 
     @functools.wraps(command)
     def guarded(**options: Any) -> None:
         from augsearch.policies import UserError
 
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+        _never_fail_to_print()
         try:
             command(**options)
         except UserError as error:
@@ -99,7 +107,7 @@ def friendly(command: Callable[..., None]) -> Callable[..., None]:
         except BrokenPipeError:  # the reader has had enough, as `| head` has: click ends in silence
             raise
         except KeyboardInterrupt:
-            click.echo("\nStopped; nothing is lost. The same command goes on where it stopped.", err=True)
+            click.echo(f"\n{stopped}", err=True)
             sys.exit(_INTERRUPTED)
         except Exception as error:
             from augsearch.search.options.faults import in_one_line
@@ -111,3 +119,10 @@ def friendly(command: Callable[..., None]) -> Callable[..., None]:
             sys.exit(1)
 
     return guarded
+
+
+def _never_fail_to_print() -> None:
+    """Have what a terminal or a log can't show be written by its number: printing must never lose work."""
+    for stream in (sys.stdout, sys.stderr):
+        if getattr(stream, "errors", None) == "strict" and hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")

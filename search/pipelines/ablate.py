@@ -91,7 +91,7 @@ def ablate(name: str, trial: int | None, folds: int, said: Settings, display: Di
         if ablation is None:
             raise UserError("no part could be compared on two folds; run the same command again")
         metric = METRICS[settings.search.metric]
-        display.console.print(table(ablation, metric))
+        display.table(table(ablation, metric))
         display.line(sentence(ablation))
         _keep(study, settings, data, ablation, display)
 

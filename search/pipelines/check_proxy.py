@@ -262,7 +262,7 @@ def show(check: ProxyCheck, display: Display) -> None:
         what = one.name if one.baseline else f"{one.name}: {one.words}"
         cells = (_mean(metric, one.proxy), f"{places[0]:g}", _mean(metric, one.final), f"{places[1]:g}")
         drawn.add_row(str(number), escape(what), *cells)
-    display.console.print(drawn)
+    display.table(drawn)
     display.line(belief_in_words(check))
     if (between := seeds_in_words(check)) is not None:
         display.line(between)

@@ -54,7 +54,7 @@ def compare_searches(settings: Settings, seeds: int, json_file: Path | None, dis
         KeyboardInterrupt: stopped; the same call goes on.
     """
     found = compare(settings, seeds, display)
-    display.console.print(table(found))
+    display.table(table(found))
     display.line(sentence(found))
     if json_file is not None:
         text = json.dumps(to_json(found), indent=1, ensure_ascii=False)

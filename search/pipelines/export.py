@@ -84,6 +84,10 @@ def _of_study(name: str, trial: int | None, storage: str | None) -> tuple[Policy
         note = "; not confirmed yet, so its lead may be luck"
     if number not in known:
         raise UserError(f"study {name!r} has no trial {number} with results; it has {_ranges(list(known))}")
+    if verdict is not None and number != verdict["recommended"]:
+        # What was said of another is no evidence for this one.
+        note = f"; the verdict recommends {known[verdict['recommended']].name}"
+        verdict = {"confirmation": [one for one in verdict["confirmation"] if one["number"] == number]}
     entry = refined(study, known[number])
     return policy_file_of(study, entry, verdict), f"{entry.name} ({describe(entry.candidate)}){note}"
 

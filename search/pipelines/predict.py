@@ -99,4 +99,4 @@ def _print_table(answers: Iterator[tuple[Path, Prediction]], total: int, count: 
                 table.add_row("" if rank else name, escape(label), f"{100 * probability:.1f} %")
             bar.advance()
     if table.row_count:
-        display.console.print(table)
+        display.table(table)

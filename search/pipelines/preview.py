@@ -92,6 +92,9 @@ def save_picture(picture: Image.Image, output: Path) -> str:
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         picture.save(output)
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise UserError(f"{output}: can't be written ({error}); give a .png file") from None
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(f"{output}: can't be written ({reason}); give another place for it") from None
     return f"{output}: {picture.width} × {picture.height} pixels"

@@ -24,7 +24,7 @@ from augsearch.search.final.scored import ScoredFinals
 from augsearch.search.final.train import log_final, train_and_test
 from augsearch.search.inputs.identity import identity_of, study_name
 from augsearch.search.inputs.prepare import make_folder, open_data, with_picked_network
-from augsearch.search.inputs.run_data import Data
+from augsearch.search.inputs.run_data import Data, tracked_data
 from augsearch.search.inputs.summary import imbalance_in_words, keep_summary, warnings_of
 from augsearch.search.pipelines.budgeted import Outlook, final_cost, planned, task_of, trained_on_of
 from augsearch.search.pipelines.confirming import Confirming
@@ -48,7 +48,13 @@ from augsearch.search.studies.study import Entry, counted, entries, space_of
 from augsearch.search.tracking.runs import NOT_HEEDED, Tracker
 from augsearch.trainers.evaluation.metrics import METRICS
 from augsearch.trainers.models.names import is_built_in
-from augsearch.trainers.workspace.candidate import Candidate
+from augsearch.trainers.workspace.candidate import Candidate, ProxySettings
+
+_ABOUT = (
+    "augsearch study **{}**. The runs below it are its trials; baselines are trials too, tagged `baseline`. "
+    "Among the artifacts are the report, a preview of the policy, and the policy file."
+)
+"""What MLflow says of a study's run."""
 
 _BESIDE = {"sheet": "preview.png", "report": "report.html"}
 """What lies beside the policy file, and what a person calls it."""
@@ -98,7 +104,7 @@ def run(
         study = study_of(settings, data, name)
         summary, search = keep_summary(study, settings.data.source, data), settings.search
         unequal = imbalance_in_words(summary, search.metric, search.class_balance)
-        for line in filter(None, (*warnings_of(summary), unequal)):
+        for line in filter(None, (*warnings_of(summary), unequal, *commands.without_effect(settings))):
             display.line(line)
         study.set_user_attr("settings", settings.flat())
         study.set_user_attr("output", str(output))
@@ -140,6 +146,11 @@ def next_steps(settings: Settings, outcome: Outcome) -> str:
     return "\n".join([f"policy: {policy}   {beside}", "next:", *(f"  {step}" for step in steps)])
 
 
+def _trained(proxy: ProxySettings) -> str:
+    """How long folds train, or by whom."""
+    return f" × {proxy.epochs} epochs" if proxy.own is None else f", trained by {proxy.own.function}"
+
+
 def _stands_in(settings: Settings) -> bool:
     """Whether the search's network is of another kind than the final one, and its weights are."""
     return settings.final.train and is_built_in(settings.proxy.model) and not is_built_in(settings.network)
@@ -149,12 +160,10 @@ def _track(settings: Settings, data: Data, study: optuna.Study) -> Tracker | Non
     """A tracker; None where everything was tracked already and nothing new is to come."""
     if study.user_attrs.get("tracked") == settings.flat():
         return None
-    description = (
-        f"augsearch study **{study.study_name}**. The runs below it are its trials; "
-        "baselines are trials too, tagged `baseline`."
-    )
+    description = _ABOUT.format(study.study_name)
     key = study.user_attrs["key"]
-    tracker = Tracker(settings.tracking.uri, data.experiment, study.study_name, key, description)
+    tracked = tracked_data(data, settings.data.source)
+    tracker = Tracker(settings.tracking.uri, data.experiment, study.study_name, key, description, tracked)
     tracker.parent(params={**settings.flat(), **identity_of(settings, data)})
     return tracker
 
@@ -215,7 +224,7 @@ class _Run:
         if self._search_is_unfinished():
             self._search(engine)
         if self.tracker:
-            self.tracker.trials(entries(study), _params(study))
+            self.tracker.trials(entries(study), _reasons(study))
         missing = tuple(missing_baselines(study, space_of(study, settings.space)))
         rules, metric = settings.confirmation, METRICS[settings.search.metric]
         source, limits = settings.data.source, settings.engine
@@ -247,7 +256,7 @@ class _Run:
         many = f"about {trials}" if session else f"{trials}"
         self.display.line(
             f"study {study.study_name}: {many} trials{resumed}, up to {search.folds} folds "
-            f"of {proxy.fold_size} images × {proxy.epochs} epochs, {engine.slots} workers"
+            f"of {proxy.fold_size} images{_trained(proxy)}, {engine.slots} workers"
         )
         timing: Session | Outlook | None = session
         if session is None and not known:
@@ -275,7 +284,7 @@ class _Run:
         self.tracker.check()
         if isinstance(event, TrialDone):
             done = [entry for entry in entries(self.study) if entry.number == event.number]
-            self.tracker.trials(done, _params(self.study))
+            self.tracker.trials(done, _reasons(self.study))
 
     def _export(self, verdict: Verdict) -> Path:
         chosen = refined(self.study, by_number(self.study)[verdict.recommended])
@@ -319,6 +328,7 @@ class _Run:
         self.tracker.parent(
             metrics={"confirmed_accuracy": confirmed.accuracy},
             tags={
+                "mlflow.note.content": f"**{verdict.sentence}**\n\n{_ABOUT.format(self.study.study_name)}",
                 "verdict": verdict.sentence,
                 "verdict_kind": verdict.kind,
                 "recommended": chosen.name,
@@ -373,5 +383,7 @@ class _Run:
             self.tracker.artifact(page)
 
 
-def _params(study: optuna.Study) -> dict[int, dict[str, Any]]:
-    return {trial.number: trial.params for trial in study.get_trials(deepcopy=False)}
+def _reasons(study: optuna.Study) -> dict[int, str]:
+    """Why trials were stopped or failed, by number."""
+    trials = study.get_trials(deepcopy=False)
+    return {trial.number: said for trial in trials if (said := trial.user_attrs.get("reason"))}

@@ -19,6 +19,7 @@ from augsearch.search.final.plan import (
 )
 from augsearch.search.final.train import train_and_test
 from augsearch.search.inputs.prepare import make_folder, open_data, with_picked_network
+from augsearch.search.inputs.run_data import tracked_data
 from augsearch.search.settings.settings import Settings
 from augsearch.search.tracking.runs import Tracker
 
@@ -54,7 +55,8 @@ def train_from_file(
     run = output / ".model.run"
     key = run.read_text(encoding="utf-8") if run.exists() else uuid.uuid4().hex
     run.write_text(key, encoding="utf-8")
-    tracker = Tracker(settings.tracking.uri, data.experiment, f"train {policy_file.name}", key, by)
+    name, about = f"train {policy_file.name}", tracked_data(data, settings.data.source)
+    tracker = Tracker(settings.tracking.uri, data.experiment, name, key, by, about)
     with tracker.closing(display.line):
         tracker.parent(params=settings.flat())
         tracker.artifact(effective)

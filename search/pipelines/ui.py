@@ -9,23 +9,33 @@ import socket
 import subprocess
 import sys
 import time
+import webbrowser
 from collections.abc import Callable
 
 from augsearch.policies import UserError
 from augsearch.search.settings.addresses import redacted
 from augsearch.search.settings.sections import TrackingSettings, sqlite_file
 from augsearch.search.tracking.moved import follow_move
+from augsearch.search.tracking.views import Places, places_of
 
 FIRST_PORT = 5000
 PATIENCE = 5.0
 """Seconds that the server has to end by itself."""
 
 
-def serve(tracking_uri: str | None, port: int | None, say: Callable[[str], object]) -> None:
-    """Run the MLflow UI until it is stopped.
+def serve(
+    tracking_uri: str | None,
+    port: int | None,
+    say: Callable[[str], object],
+    study: str | None = None,
+    opens: bool | None = None,
+) -> None:
+    """Run the MLflow UI until it is stopped; say where ``study`` is, or the last that was logged.
+
+    ``opens``: whether a browser is to open there; None: where there is a screen.
 
     Raises:
-        UserError: nothing was logged there yet, or the port is taken.
+        UserError: nothing was logged there yet, or no such study, or the port is taken.
     """
     uri = tracking_uri or TrackingSettings().uri
     file = sqlite_file(uri)
@@ -46,16 +56,35 @@ def serve(tracking_uri: str | None, port: int | None, say: Callable[[str], objec
         start_new_session=True,
     )
     try:
+        places = places_of(uri, study)  # while the server starts
         while server.poll() is None and _is_free(port):  # a link that leads nowhere yet annoys
             time.sleep(0.1)
         if server.returncode is None:
-            say(f"MLflow UI: http://127.0.0.1:{port}  (Ctrl-C stops it)")
+            _say_where(f"http://127.0.0.1:{port}", places, say, opens)
         if server.wait():
             raise UserError(f"the MLflow UI ended with status {server.returncode}; see its messages above")
     except KeyboardInterrupt:  # SIGTERM too
         say("stopped")
     finally:
         _end(server)
+
+
+def _say_where(address: str, places: Places | None, say: Callable[[str], object], opens: bool | None) -> None:
+    """Where a person finds what was logged, and the browser there."""
+    if places is None:
+        say(f"MLflow UI: {address}  (Ctrl-C stops it)")
+    else:
+        say(f"study {places.study}: {address}{places.run}")
+        say(f"its trials, best first: {address}{places.trials}")
+        say(f"all of MLflow: {address}  (Ctrl-C stops it)")
+    if opens or (opens is None and _has_screen()):
+        webbrowser.open(address if places is None else f"{address}{places.trials}")
+
+
+def _has_screen() -> bool:
+    """Whether a browser would open a window; elsewhere one may take the terminal over."""
+    windows = sys.platform in ("win32", "darwin") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
+    return windows and sys.stdout.isatty()
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:

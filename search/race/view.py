@@ -102,7 +102,7 @@ def show_verdict(
             f"{row.ece:.3f}",
             style="bold" if chosen else None,
         )
-    display.console.print(table)
+    display.table(table)
     display.line(verdict.sentence)
     parts = parts_in_words(metric, verdict.parts)
     for line in (parts, *verdict.notes, verdict.budget):

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from optuna.trial import TrialState
 
 from augsearch.search.figures.search import best_so_far
-from augsearch.search.report.facts import Row
+from augsearch.search.report.facts import Facts, Row
 from augsearch.search.report.svg import BASELINE, CANDIDATE, GOOD, GRID, INK, MUTED, SURFACE, Chart, draw
 from augsearch.search.statistics.paired import Difference
 from augsearch.search.studies.study import Entry
@@ -22,6 +22,21 @@ ROW = 22
 """Height of a line of a chart that lists entries."""
 MOST_ROWS = 24
 """Trials that the race shows one by one."""
+
+
+def charts_of(facts: Facts, margin: float | None) -> dict[str, Chart]:
+    """Those that there is something to draw of, by name; ``margin``: the gain that hardly matters."""
+    drawn = {}
+    if facts.entries:
+        drawn["race"] = race(facts.entries, facts.folds, facts.metric)
+        drawn["history"] = history(facts.entries, facts.metric)
+    if facts.importances:
+        drawn["importances"] = importances(facts.importances)
+    if facts.leads:
+        drawn["leads"] = leads(facts.leads, facts.metric, margin)
+    if confirmed := [row for row in facts.rows if row.results]:
+        drawn["calibration"] = calibration(confirmed)
+    return drawn
 
 
 def shown_in_race(entries: Sequence[Entry]) -> list[Entry]:

@@ -24,7 +24,6 @@ from augsearch.search.report import charts as charts
 from augsearch.search.report import sentences as words
 from augsearch.search.report.facts import Facts, changed_settings, gather
 from augsearch.search.report.further import further_charts
-from augsearch.search.report.svg import Chart
 from augsearch.search.settings.sections import TrackingSettings
 from augsearch.search.space.describe import describe
 from augsearch.search.studies.ablation import judged, sentence
@@ -90,7 +89,7 @@ def render(facts: Facts) -> str:
         "sd": spread_of,
         "between_seeds": seeds_in_words,
     }
-    shown = _charts(facts) | further_charts(facts)
+    shown = charts.charts_of(facts, words.margin_of(facts)) | further_charts(facts)
     further = environment.from_string((here / "further.html.jinja").read_text(encoding="utf-8"))
     template = environment.from_string((here / "page.html.jinja").read_text(encoding="utf-8"))
     return template.render(
@@ -108,21 +107,6 @@ def render(facts: Facts) -> str:
         charts=shown,
         most_rows=charts.MOST_ROWS,
     )
-
-
-def _charts(facts: Facts) -> dict[str, Chart]:
-    """Those that there is something to draw of, by name."""
-    drawn = {}
-    if facts.entries:
-        drawn["race"] = charts.race(facts.entries, facts.folds, facts.metric)
-        drawn["history"] = charts.history(facts.entries, facts.metric)
-    if facts.importances:
-        drawn["importances"] = charts.importances(facts.importances)
-    if facts.leads:
-        drawn["leads"] = charts.leads(facts.leads, facts.metric, words.margin_of(facts))
-    if confirmed := [row for row in facts.rows if row.results]:
-        drawn["calibration"] = charts.calibration(confirmed)
-    return drawn
 
 
 def unbroken(sentence: str) -> str:

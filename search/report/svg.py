@@ -9,11 +9,15 @@ import io
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import matplotlib
 from markupsafe import Markup
 from matplotlib.figure import Figure
+
+from augsearch.policies import UserError
+from augsearch.policies.atomic import write_text
 
 WIDTH = 380
 """The width of a chart, in units that are CSS pixels on a small phone."""
@@ -32,6 +36,19 @@ _VARIABLES = {
     GOOD: "good",
 }
 """The stylesheet's variables, by the colours that stand for them while Matplotlib draws."""
+
+_LIGHT = {
+    "ink": "#1b1f24",
+    "muted": "#57606a",
+    "line": "#d5dbe1",
+    "surface": "#ffffff",
+    "candidate": "#1a5fcc",
+    "baseline": "#a84a00",
+    "good": "#187534",
+}
+"""What the stylesheet gives those variables on a light page."""
+_ALONE = 640
+"""The most pixels that a chart takes which stands by itself."""
 
 _STYLE: Any = {
     "svg.fonttype": "none",
@@ -68,6 +85,37 @@ class Chart:
     svg: Markup
     note: str = ""
     """What a reader must know who sees it."""
+
+    @property
+    def alone(self) -> str:
+        """The SVG as a file of its own, or in a notebook: in the report's light colours, on white."""
+        drawn = str(self.svg)
+        for variable, colour in _LIGHT.items():
+            drawn = drawn.replace(f"var(--{variable})", colour)
+        style = f"background:{_LIGHT['surface']};max-width:{_ALONE}px;font-family:system-ui,sans-serif"
+        return drawn.replace('<svg class="chart"', f'<svg class="chart" style="{style}"', 1)
+
+    def save(self, path: str | Path) -> Path:
+        """Write it as an ``.svg`` file; returns the path.
+
+        Raises:
+            UserError: it can't be written there.
+        """
+        where = Path(path)
+        if where.suffix.lower() != ".svg":
+            raise UserError(f"{path}: a chart is written as .svg; give such a name")
+        try:
+            write_text(where, self.alone)
+        except OSError as error:
+            raise UserError(f"{path}: can't be written ({error.strerror}); give another path") from None
+        return where
+
+    def __repr__(self) -> str:
+        return f"<{self.title}: {self.words}>"
+
+    def _repr_html_(self) -> str:
+        note = f"<p><small>{self.note}</small></p>" if self.note else ""
+        return f"<div><b>{self.title}</b></div>{self.alone}{note}"
 
 
 def draw(

@@ -16,8 +16,10 @@ from augsearch.search.settings.durations import duration_flag
 from augsearch.search.settings.settings import FLAT, Settings, in_sections
 
 
-def load_settings(config: Path | None, flags: Mapping[str, Any]) -> Settings:
+def load_settings(config: Path | None, flags: Mapping[str, Any], separator: str = "-") -> Settings:
     """Defaults, then the TOML file, then ``flags`` by flat name; a flag that is None was not given.
+
+    ``separator`` stands between the words of a name in messages: a flag has a hyphen there.
 
     Raises:
         UserError: the file can't be read, or a field is unknown or breaks its rule.
@@ -31,7 +33,7 @@ def load_settings(config: Path | None, flags: Mapping[str, Any]) -> Settings:
     try:
         return Settings.model_validate({**in_sections(fields), **given})
     except ValidationError as error:
-        raise UserError(explain(error, separator="-", names=_flat_where(FLAT))) from None
+        raise UserError(explain(error, separator=separator, names=_flat_where(FLAT))) from None
 
 
 def _flat_where(names: Mapping[str, Any]) -> dict[str, str]:
@@ -41,7 +43,9 @@ def _flat_where(names: Mapping[str, Any]) -> dict[str, str]:
 
 def _read_toml(config: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(config.read_text(encoding="utf-8", errors="surrogateescape"))
+        # Some editors begin a file with a mark of its encoding, which is no part of what is written.
+        text = config.read_text(encoding="utf-8", errors="surrogateescape").removeprefix("\ufeff")
+        return tomllib.loads(text)
     except OSError as error:
         raise UserError(f"{config}: {(error.strerror or str(error)).lower()}; give a TOML file") from None
     except ValueError as error:

@@ -22,6 +22,7 @@ from augsearch.policies.training import ClassBalance
 from augsearch.search.space.space import BASELINE_POLICIES, PHOTO_POLICIES, TECHNIQUES
 from augsearch.trainers.models.names import check_network
 from augsearch.trainers.workspace.candidate import SELF, MetricName
+from augsearch.trainers.workspace.own_training import OwnTraining, own_training
 
 HOME = Path("mlruns")
 """Where everything is kept unless told otherwise, relative to the working directory."""
@@ -194,6 +195,13 @@ class ProxySettings(Section):
     """None: 30, and more for few images."""
     fold_size: int | None = Field(default=None, ge=2)
     """Training images of a fold; None: four fifths of all, at most 1,000 or 20 a class."""
+    own: Annotated[OwnTraining | None, Flat("train_fold")] = None
+    """A function of the user's own that trains them; given in Python alone."""
+
+    @field_validator("own", mode="before")
+    @classmethod
+    def _own_known_again(cls, given: Any) -> Any:
+        return own_training(given) if callable(given) else given
 
     @field_validator("model")
     @classmethod

@@ -32,12 +32,13 @@ from augsearch.search.settings.sections import (
     TransferSettings,
     UnlabeledSettings,
 )
-from augsearch.search.space.space import TECHNIQUES, SemiSpace, Space
+from augsearch.search.space.space import MIXING, TECHNIQUES, SemiSpace, Space
 from augsearch.trainers.evaluation.metrics import METRICS
 from augsearch.trainers.models.names import hub_of, is_built_in, is_model_file
 from augsearch.trainers.models.spec import family_of
 from augsearch.trainers.training.recipe import usual_layer_decay
 from augsearch.trainers.workspace.candidate import SELF
+from augsearch.trainers.workspace.own_training import OwnTraining
 
 PLANNED = ("trials", "folds", "confirm_folds", "epochs", "fold_size", "final_epochs")
 """The sizes that a budget plans, by flat name, where they aren't given."""
@@ -144,6 +145,24 @@ class Settings(Section):
             raise ValueError("workers is the number on all devices; leave it or workers_per_device out")
         return self
 
+    @model_validator(mode="after")
+    def _own_training_alone(self) -> Settings:
+        if self.proxy.own is None:
+            return self
+        useless = {
+            "teacher": self.with_teacher,
+            "final": self.final.train,
+            "refine": self.final.refine,
+            "semi": self.unlabeled.wanted,
+            "transfer": self.transfer.mode is not None,
+            "class_balance": self.search.class_balance != "none",
+            "proxy_model": self.proxy.model != ProxySettings().model,
+            "epochs": self.proxy.epochs not in (None, 1),
+        }
+        if names := [name for name, is_set in useless.items() if is_set]:
+            raise ValueError(f"your own train_fold knows nothing of {', '.join(names)}; leave that out")
+        return self
+
     @property
     def with_teacher(self) -> bool:
         """Whether distillation is searched."""
@@ -205,6 +224,7 @@ class Settings(Section):
             transfer="search" if searched else self.transfer_of(self.proxy.model),
             semi=self._semi_space if self.unlabeled.wanted else None,
             class_balance=None if self.search.class_balance == "none" else self.search.class_balance,
+            left_out=MIXING if self.proxy.own is not None else (),
             given=tuple((one.name, one.policy) for one in self.search.baselines),
         )
 
@@ -282,6 +302,8 @@ class Settings(Section):
         Addresses that were recorded without their password are as by default.
         """
         plain = {name: tuple(value) if isinstance(value, list) else value for name, value in said.items()}
+        if isinstance(own := plain.get("train_fold"), Mapping):
+            plain["train_fold"] = OwnTraining.model_validate(own)
         plain["baseline"] = tuple(map(GivenBaseline.model_validate, plain.get("baseline", ())))
         if said.get("weights", AUTO) is None:
             plain["weights"] = _weights_then(said)

@@ -291,8 +291,5 @@ def dimensions(section: Section, operations: Iterable[str] = ()) -> list[Dimensi
 def policy_dimensions(space: Space, operations: Iterable[str] | None = None) -> list[Dimension]:
     """What ``space`` may choose of a policy, one a switch of ``operations``; None: of those it has."""
     names = space.operations if operations is None else operations
-    return [
-        one
-        for one in dimensions("policy", names)
-        if one.since <= space.edition and (space.photos or not one.photos)
-    ]
+    found = [one for one in dimensions("policy", names) if one.since <= space.edition]
+    return [one for one in found if one.name not in space.left_out and (space.photos or not one.photos)]

@@ -53,6 +53,9 @@ CROPPED_BEFORE = 0.35
 _OF_FIRST = list(BASELINE_POLICIES)[:4]
 """The baselines of the first edition."""
 
+MIXING = ("mixing", "mixing_alpha", "mixing_probability")
+"""The dimensions of mixing, which takes labels that are probabilities."""
+
 BLACK, WHITE, GREY = (0, 0, 0), (255, 255, 255), (128, 128, 128)
 
 _LOADED = load_techniques()
@@ -98,6 +101,8 @@ class Space:
     """Which baselines and dimensions there are."""
     given: tuple[tuple[str, Policy], ...] = ()
     """Policies of the user's own to be measured against, by name."""
+    left_out: tuple[str, ...] = ()
+    """The names of dimensions of a policy that are not searched."""
     mean: tuple[int, int, int] = GREY
     """The mean colour of the data's training images, with which borders may be filled."""
     photos: bool = False

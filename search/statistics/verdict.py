@@ -105,6 +105,9 @@ class Verdict:
     budget: str | None = None
     """What certainty the budget took; None: nothing."""
 
+    def __str__(self) -> str:
+        return self.sentence
+
     @classmethod
     def from_json(cls, document: dict[str, Any], metric: Metric) -> Verdict:
         """What ``to_json`` made, of an older version too; without parts and notes."""

@@ -14,7 +14,7 @@ import math
 import os
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -28,18 +28,20 @@ from optuna.trial import TrialState
 from augsearch.policies import UserError
 from augsearch.search.settings.addresses import redacted
 from augsearch.search.settings.sections import HOME, sqlite_file
+from augsearch.search.space.describe import describe
+from augsearch.search.studies.chosen import chosen
 from augsearch.search.studies.study import Entry
 from augsearch.search.tracking.database import absolute, is_away, make_database, reason_of
+from augsearch.search.tracking.inputs import TrackedData
 from augsearch.search.tracking.models import MODEL, few_retries, save_model_folder
 from augsearch.search.tracking.moved import follow_move
+from augsearch.search.tracking.names import CHILD_TAG, KEY_TAG, STUDY_TAG, TRIAL_TAG
 from augsearch.search.tracking.outbox import Outbox
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
-STUDY_TAG, KEY_TAG, TRIAL_TAG = "augsearch.study", "augsearch.key", "augsearch.trial"
-CHILD_TAG = "augsearch.child"
 SOURCE = {"mlflow.source.name": "augsearch", "mlflow.source.type": "LOCAL"}
 NOT_HEEDED = ("MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_ID", "MLFLOW_EXPERIMENT_NAME")
 """MLflow's variables that say where its own functions log: a study has an experiment and runs of its own."""
@@ -53,8 +55,17 @@ class Tracker:
     complete = False
     """Whether it was left with everything logged."""
 
-    def __init__(self, uri: str, experiment: str, study: str, key: str, description: str) -> None:
-        """``key`` tells the study from others of the same name."""
+    def __init__(
+        self,
+        uri: str,
+        experiment: str,
+        study: str,
+        key: str,
+        description: str,
+        data: TrackedData | None = None,
+    ) -> None:
+        """``key`` tells the study from others of the same name; ``data``: what its runs learn from."""
+        self._data = data
         self._uri, self._experiment, self._study = absolute(uri), experiment, study
         self._key, self._description = key, description
         self._while_open = ExitStack()
@@ -113,6 +124,8 @@ class Tracker:
     def _find_parent(self) -> str:
         for run in self._search(f"tags.`{KEY_TAG}` = '{self._key}'"):
             self._client.update_run(run.info.run_id, status="RUNNING")
+            if not (run.inputs and run.inputs.dataset_inputs):
+                self._log_data(run.info.run_id)
             return str(run.info.run_id)
         tags = {
             STUDY_TAG: self._study,
@@ -121,7 +134,12 @@ class Tracker:
             **SOURCE,
         }
         run = self._client.create_run(self._experiment_id, run_name=self._study, tags=tags)
+        self._log_data(run.info.run_id)
         return str(run.info.run_id)
+
+    def _log_data(self, run_id: str) -> None:
+        if self._data is not None:
+            self._client.log_inputs(run_id, [self._data.as_input("training")])
 
     def _search(self, condition: str) -> list[Any]:
         runs: list[Any] = []
@@ -150,13 +168,13 @@ class Tracker:
                 f"MLflow at {redacted(self._uri)}: {reason_of(error)}; give another --tracking-uri"
             ) from None
 
-    def trials(self, entries: Iterable[Entry], params: dict[int, dict[str, Any]]) -> None:
-        """Log every ended trial that has no child run yet."""
+    def trials(self, entries: Iterable[Entry], reasons: Mapping[int, str]) -> None:
+        """Log every ended trial that has no child run yet; ``reasons``: why some stopped or failed."""
         for entry in entries:
             if entry.state in _STATUS:
-                self._later(self._trial, entry, params.get(entry.number, {}))
+                self._later(self._trial, entry, reasons.get(entry.number, ""))
 
-    def _trial(self, entry: Entry, params: dict[str, Any]) -> None:
+    def _trial(self, entry: Entry, reason: str) -> None:
         if entry.number in self._children or self._is_written(f"tags.`{TRIAL_TAG}` = '{entry.number}'"):
             return
         from mlflow.entities import Metric, Param, RunTag
@@ -177,13 +195,15 @@ class Tracker:
             for name in _FIGURES
             if not math.isnan(getattr(entry.results[0], name))
         }
-        means |= {"folds": len(entry.results), "seconds": seconds}
+        means |= {"score": entry.score, "folds": len(entry.results), "seconds": seconds}
         means |= {"images": sum(result.images for result in own)}
         metrics += [Metric(name, float(value), end, 0) for name, value in means.items()]
         tags = {
             "mlflow.parentRunId": self._parent,
             TRIAL_TAG: str(entry.number),
             "state": entry.state.name.lower(),
+            "mlflow.note.content": f"{describe(entry.candidate)}{f' ({reason})' if reason else ''}",
+            **({"reason": reason} if reason else {}),
         }
         tags |= SOURCE | ({"baseline": entry.baseline} if entry.baseline else {})
         if entry.same_as is not None:
@@ -192,9 +212,10 @@ class Tracker:
         self._client.log_batch(
             run.info.run_id,
             metrics=metrics,
-            params=[Param(name, str(value)) for name, value in params.items()],
+            params=[Param(name, str(value)) for name, value in chosen(entry).items()],
             tags=[RunTag("policy", entry.candidate.model_dump_json())],
         )
+        self._log_data(run.info.run_id)
         self._client.set_terminated(run.info.run_id, status=_STATUS[entry.state], end_time=end)
         self._children[entry.number] = run.info.run_id
 

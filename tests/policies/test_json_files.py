@@ -20,6 +20,12 @@ def test_json_is_read_as_it_is(tmp_path: Path) -> None:
     assert read_json(path, "note") == {"α": [1, 2.5, None, True]}
 
 
+def test_a_mark_of_its_encoding_is_no_part_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text('{"a": 1}', encoding="utf-8-sig")
+    assert read_json(path, "note") == {"a": 1}
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -28,7 +34,10 @@ def test_json_is_read_as_it_is(tmp_path: Path) -> None:
         (b"[NaN]", "NaN is not a number in JSON"),
         (b"[-Infinity]", "-Infinity is not a number in JSON"),
         (b'"\xff"', "not valid JSON"),
-        (b"\xef\xbb\xbf{}", "not valid JSON"),
+        (
+            b'{"a": 1, "b": {"c": 1, "d": 2, "c": 3}}',
+            'the key "c" stands twice in one object; keep one of them',
+        ),
         (b"[" * 100_000, "not valid JSON"),
         (b"1" * 5_000, "not valid JSON"),
         (b"[" + b" " * LARGEST_FILE + b"]", "larger than 16 MiB, so no note"),

@@ -7,7 +7,8 @@ import pytest
 from sklearn.datasets import load_sample_image
 
 from augsearch.policies import Policy
-from augsearch.policies.preview import _CELL, _MARGIN, SHOWN_MAGNITUDES, operations_sheet, sheet
+from augsearch.policies.preview import SHOWN_MAGNITUDES, operations_sheet, sheet
+from augsearch.policies.sheets import CELL, MARGIN
 
 
 def test_shows_each_original_and_its_augmentations() -> None:
@@ -20,10 +21,10 @@ def test_shows_each_original_and_its_augmentations() -> None:
         columns=3,
         title="four inverts",
     )
-    assert picture.width == _MARGIN + 4 * (_CELL + _MARGIN)
+    assert picture.width == MARGIN + 4 * (CELL + MARGIN)
     shown = np.asarray(picture)
-    top = _MARGIN * 2 + 20
-    cells = [shown[top : top + _CELL, _MARGIN + i * (_CELL + _MARGIN) :][:, :_CELL] for i in range(4)]
+    top = MARGIN * 2 + 20
+    cells = [shown[top : top + CELL, MARGIN + i * (CELL + MARGIN) :][:, :CELL] for i in range(4)]
     assert cells[0].std() > 20
     # Four inversions in a row are the original again.
     for cell in cells[1:]:
@@ -33,8 +34,8 @@ def test_shows_each_original_and_its_augmentations() -> None:
 def test_an_odd_number_of_inversions_is_seen() -> None:
     grey = np.full((32, 32, 1), 10, np.uint8)
     picture = np.asarray(sheet(Policy(num_ops=1, operations=("invert",)), [grey], columns=1))
-    assert picture[_MARGIN + 4, _MARGIN + 4].tolist() == [10, 10, 10]
-    assert picture[_MARGIN + 4, _MARGIN * 2 + _CELL + 4].tolist() == [245, 245, 245]
+    assert picture[MARGIN + 4, MARGIN + 4].tolist() == [10, 10, 10]
+    assert picture[MARGIN + 4, MARGIN * 2 + CELL + 4].tolist() == [245, 245, 245]
 
 
 def test_the_operations_sheet_shows_every_operation_and_most_differ_from_the_original() -> None:
@@ -46,7 +47,7 @@ def test_the_operations_sheet_shows_every_operation_and_most_differ_from_the_ori
     begins = np.argwhere((pieces == photo[0, :, 0]).all(axis=-1))
     same = [(row, left) for row, left in begins if (picture[row:, left:][:side, :side] == photo).all()]
     assert len(same) == 1
-    assert picture.shape[1] == 2 * (len(SHOWN_MAGNITUDES) * (side + 6) + 2 * _MARGIN)
+    assert picture.shape[1] == 2 * (len(SHOWN_MAGNITUDES) * (side + 6) + 2 * MARGIN)
 
 
 def test_the_operations_sheet_takes_grey_and_tiny_images() -> None:

@@ -256,6 +256,17 @@ def test_refuses_other_images_in_one_line(what: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_the_advice_for_16_bits_keeps_the_picture() -> None:
+    deep = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1040
+    image = PILImage.fromarray(deep)
+    with pytest.raises(UserError, match="scale its values to 0 to 255 first") as caught:
+        POLICY.transform(seed=0)(image)
+    advice = str(caught.value)[str(caught.value).index("Image.fromarray") :]
+    followed = eval(advice, {"Image": PILImage, "np": np, "image": image})  # as a person would paste it
+    assert len(np.unique(followed)) > 60
+    assert POLICY.transform(seed=0)(followed).mode == "L"
+
+
 @pytest.mark.parametrize(
     ("images", "message"),
     [

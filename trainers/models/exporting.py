@@ -45,6 +45,7 @@ def export_model(model: nn.Module, spec: ModelSpec, output: Path, kind: str | No
     chosen.check()
     try:
         with whole_file(output) as part:
+            part.touch()  # of a place that can't be written exporters speak in words of their own
             with _without_exporters_warnings():
                 # Of two images: a batch of one would be taken for a constant.
                 chosen.write(model.eval(), spec, _random_images(spec, 2), part)
@@ -53,7 +54,9 @@ def export_model(model: nn.Module, spec: ModelSpec, output: Path, kind: str | No
     except UserError as error:
         raise UserError(f"{output}: {error}") from None
     except OSError as error:
-        raise UserError(f"{output}: can't be written ({error.strerror or first_line(error)})") from None
+        raise UserError(
+            f"{output}: can't be written ({error.strerror or first_line(error)}); give another -o"
+        ) from None
     except Exception as error:  # exporters and runtimes raise anything where a network is beyond them
         reason = f"{type(error).__name__}: {first_line(error)}"
         raise UserError(f"{output}: {spec.name} can't be written so ({reason}); try another format") from None

@@ -18,6 +18,7 @@ from augsearch.trainers.semi.pool import Pool, class_shares
 from augsearch.trainers.semi.techniques import technique_of
 from augsearch.trainers.system.devices import one_thread, resolve_device
 from augsearch.trainers.tasks.inputs import labeled, spec_for, unlabeled
+from augsearch.trainers.tasks.own_fold import evaluate_own
 from augsearch.trainers.tasks.teacher import Teacher, fold_teacher
 from augsearch.trainers.training.learner import Learner
 from augsearch.trainers.training.loop import EpochResult
@@ -35,6 +36,8 @@ def evaluate(folder: Path, candidate: Candidate, fold: Fold) -> FoldResult:
         TrainingDivergedError: the loss became no number.
     """
     workspace = open_workspace(folder)
+    if workspace.proxy.own is not None:
+        return evaluate_own(workspace, candidate, fold)
     device = resolve_device(workspace.proxy.device)
     if not len(workspace.unlabeled):
         candidate = candidate.model_copy(update={"semi": None})

@@ -10,6 +10,7 @@ from pydantic_core import PydanticKnownError
 from augsearch.policies import Distillation, Policy, Semi, Training, Transfer
 from augsearch.policies.training import ClassBalance
 from augsearch.trainers.evaluation.metrics import ACCURACY, METRICS
+from augsearch.trainers.workspace.own_training import OwnTraining
 
 
 def _known_metric(name: str) -> str:
@@ -73,3 +74,6 @@ class ProxySettings(BaseModel):
     """What that network starts from: ``none``, ``hub`` or a file."""
     metric: MetricName = ACCURACY.name
     """What candidates are scored by."""
+    own: OwnTraining | None = Field(default=None, exclude_if=lambda value: value is None)
+    """A function of the user's own that trains; it takes nothing of the above but the size and the seed. Not
+    said where there is none, as workspaces of old don't."""

@@ -16,6 +16,7 @@ from optuna.trial import TrialState
 from augsearch.policies import Policy, UserError
 from augsearch.search.studies.study import Entry
 from augsearch.search.tracking.database import absolute
+from augsearch.search.tracking.inputs import TrackedData
 from augsearch.search.tracking.runs import Tracker
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import FoldResult
@@ -32,9 +33,10 @@ def entry(number: int, state: TrialState = TrialState.COMPLETE, baseline: str | 
 
 
 def log(entries: list[Entry], status: str = "FINISHED", key: str = "k1") -> None:
-    tracker = Tracker(URI, "pictures 1234", "study-a", key, "what it is")
+    data = TrackedData("pictures", "1234", "photos/", {"train": 3})
+    tracker = Tracker(URI, "pictures 1234", "study-a", key, "what it is", data)
     tracker.parent(params={"seed": 3})
-    tracker.trials(entries, {one.number: {"num_ops": one.number} for one in entries})
+    tracker.trials(entries, {1: "behind the best so far"})
     assert tracker.close(status) is None
 
 
@@ -57,12 +59,18 @@ def test_a_resumed_study_has_one_parent_and_one_child_a_trial(
     assert {run.info.status for run in runs} == {"FINISHED", "FAILED"}
     assert children["2"].info.status == "FAILED"
     assert children["0"].info.run_name == "none"
-    assert children["0"].data.params == {"num_ops": "0"}
+    assert children["0"].data.params["policy.num_ops"] == "0"
+    assert children["0"].data.params["policy.magnitude"] == "9"
     assert children["0"].data.metrics["accuracy"] == pytest.approx(0.85)
     assert children["0"].data.metrics["seconds"] == pytest.approx(4.0)
     history = client.get_metric_history(children["0"].info.run_id, "fold_accuracy")
     assert [(point.step, point.value) for point in history] == [(0, 0.8), (1, 0.9)]
     assert children["1"].data.tags["state"] == "pruned"
+    assert children["1"].data.tags["reason"] == "behind the best so far"
+    assert "N=1 M=9" in children["1"].data.tags["mlflow.note.content"]
+    for run in runs:
+        (used,) = run.inputs.dataset_inputs
+        assert (used.dataset.name, used.dataset.digest) == ("pictures", "1234")
     # What took over an equal trial's folds says so, and cost nothing.
     assert children["3"].data.tags["same_as"] == "trial 0"
     assert [children["3"].data.metrics[name] for name in ("images", "seconds", "folds")] == [0, 0, 2]
