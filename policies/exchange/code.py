@@ -22,6 +22,13 @@ def template(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
+def overlaid(*texts: str) -> str:
+    """Templates behind one another as one, with the imports of the last that has any."""
+    parts = [text.rpartition(f"{SETTINGS_END}\n") for text in texts]
+    head = [head for head, end, _ in parts if end][-1]
+    return head + f"{SETTINGS_END}\n" + "\n\n".join(body for _, _, body in parts)
+
+
 def assigned(name: str, entries: dict[str, Any] | list[Any]) -> str:
     """``name = …`` as ruff formats it, each entry on a line of its own."""
     written = _broken(entries, "") if entries else literal(entries)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import ValidationError
@@ -34,24 +35,30 @@ def _write(policy: Policy) -> Written:
     # The basic transforms always, so that each setting can be changed in the file.
     used = {*BASIC[:3], *TURNS, *operation_names(policy)}
     source = template(TEMPLATE) + (template(CHOICES_TEMPLATE) if own_choices(policy) else "")
-    text = assembled(source, _settings(policy), FACES | used)
+    text = assembled(source, settings_text(policy), FACES | used)
     changes = "\n".join(f"    {literal(name)}: {name}," for name in OPERATIONS if name in used)
     return Written(f"{text}\n\nCHANGES = {{\n{changes}\n}}\n", notes=_notes(policy))
 
 
 def _notes(policy: Policy) -> tuple[str, ...]:
-    drawn = [name for name in operation_names(policy) if OPERATIONS[name].kind == "warp"]
-    each = max((sum(name in drawn for name in names_in([choice])) for choice in policy.operations), default=0)
-    most = sum(getattr(policy, name) > 0 for name in BASIC) + policy.num_ops * each
+    drawn = any(OPERATIONS[name].kind == "warp" for name in operation_names(policy))
     notes = [TIES] if drawn else []
-    if most > 1 and policy.fuse_warps:
+    if has_warps_in_a_row(policy) and policy.fuse_warps:
         notes.append(WARPS_IN_A_ROW)
     if policy.mixing is not None:
         notes.append("images are mixed with their neighbours in the batch, so the loader must shuffle")
     return tuple(notes)
 
 
-def _settings(policy: Policy) -> str:
+def has_warps_in_a_row(policy: Policy) -> bool:
+    """Whether an image may be warped more than once, basic transforms included."""
+    each = 0
+    for choice in policy.operations:
+        each = max(each, sum(OPERATIONS[name].kind == "warp" for name in names_in([choice])))
+    return sum(getattr(policy, name) > 0 for name in BASIC) + policy.num_ops * each > 1
+
+
+def settings_text(policy: Policy) -> str:
     """The settings as lines of Python, each a plain value."""
     entries = _strengths(policy)
     choices = [_choice(choice) for choice in own_choices(policy)]
@@ -117,6 +124,15 @@ def _recognises(text: str) -> bool:
 
 
 def _read(text: str) -> Read:
+    return read_module(text, _write)
+
+
+def read_module(text: str, write: Callable[[Policy], Written]) -> Read:
+    """The policy of a module that ``write`` wrote, by its settings.
+
+    Raises:
+        UserError: it has others, or such as no policy can have.
+    """
     found = settings_of(text, SETTINGS, OPTIONAL)
     operations, basic = found["OPERATIONS"], found["BASIC"]
     if not isinstance(operations, dict) or not isinstance(basic, dict):
@@ -143,7 +159,7 @@ def _read(text: str) -> Read:
                 f"OPERATIONS: {name} has {entry!r}, and a policy with {policy.ranges} ranges can only have "
                 f"{expected!r}"
             )
-    return Read(policy, notes=_changed(text, policy))
+    return Read(policy, notes=_changed(text, write(policy).text))
 
 
 def _mixing(document: Any) -> Mixing:
@@ -153,9 +169,9 @@ def _mixing(document: Any) -> Mixing:
         raise UserError(f"MIXING: {explain(error)}") from None
 
 
-def _changed(text: str, policy: Policy) -> tuple[str, ...]:
+def _changed(text: str, usual: str) -> tuple[str, ...]:
     """A word where the code is not what is written for these settings today."""
-    if code_of(text, SETTINGS) == code_of(_write(policy).text, SETTINGS):
+    if code_of(text, SETTINGS) == code_of(usual, SETTINGS):
         return ()
     return ("its code is not what this augsearch writes for these settings; only the settings were read",)
 
