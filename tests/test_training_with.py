@@ -23,8 +23,15 @@ NEEDS = {
     "lightning.md": ("lightning",),
     "hugging-face.md": ("transformers", "datasets", "accelerate"),
     "keras.md": ("keras",),
+    "kornia.md": ("kornia",),
 }
 """The packages of a page, beside PyTorch's."""
+EXPORTS = (
+    "policy.timm.txt --format timm --approximate",
+    "augment.py --format torchvision",
+    "augment_batch.py --format kornia",
+)
+"""What the pages say to export first."""
 
 
 def blocks(page: str, language: str) -> list[str]:
@@ -61,7 +68,7 @@ def test_every_example_runs(page: str, number: int, photos: Path) -> None:
     missing = [name for name in NEEDS.get(page, ()) if find_spec(name) is None]
     if missing:
         pytest.skip(f"{', '.join(missing)} is not here; pip install 'augsearch[others]'")
-    for line in ("policy.timm.txt --format timm --approximate", "augment.py --format torchvision"):
+    for line in EXPORTS:
         output, *flags = line.split()
         done = CliRunner().invoke(main, ["export", "policy.json", "-o", output, *flags])
         assert done.exit_code == 0, done.stderr

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from augsearch.policies.choices import in_order
+from augsearch.policies.exchange.albumentations_choices import choice_node, stepped
 from augsearch.policies.exchange.albumentations_nodes import (
     LEFT_OUT,
     NEAR,
@@ -24,7 +26,15 @@ from augsearch.policies.exchange.albumentations_nodes import (
     one_of,
 )
 from augsearch.policies.exchange.albumentations_read import read
-from augsearch.policies.exchange.form import FIELDS, Difference, Form, ImageChange, Written, operation_names
+from augsearch.policies.exchange.form import (
+    FIELDS,
+    Difference,
+    Form,
+    ImageChange,
+    Written,
+    operation_names,
+    own_choices,
+)
 from augsearch.policies.policy import CROP_MAGNITUDE, Policy
 from augsearch.policies.registry import OPERATIONS
 
@@ -44,12 +54,14 @@ def _write(policy: Policy) -> Written:
         for name in dict.fromkeys(used)
         if name in NEAR or name not in NODES
     ]
+    near += stepped(own_choices(policy), policy)
     if policy.mixing is not None:
         near.append(Difference(policy.mixing.kind, "left out; mix batches in the training loop"))
     notes = ["each library warns of arguments that only the other has; both read their own"]
     if any(OPERATIONS[name].kind == "warp" for name in used):
         notes.append("of warps, pixels between two may be the neighbour's, and shifts a pixel more or less")
-    if policy.num_ops > 1 and policy.fuse_warps:
+    many = policy.num_ops > 1 or any(len(in_order(choice)) > 1 for choice in own_choices(policy))
+    if many and policy.fuse_warps:
         notes.append("two warps in a row are done one by one, where augsearch joins them into one")
     return Written(_dumped(whole), tuple(near), tuple(notes))
 
@@ -69,6 +81,10 @@ def _basic(policy: Policy) -> list[Node]:
 
 def _drawn(policy: Policy) -> Node:
     """One operation of the policy's, each as likely."""
+    own = own_choices(policy)
+    if own:
+        heaviest = max(1.0 if isinstance(choice, str) else choice.weight for choice in own)
+        return one_of([choice_node(choice, policy, heaviest) for choice in own])
     return one_of(
         [
             choice_of(name, policy.magnitude, policy.ranges, policy.sampling)
@@ -130,5 +146,6 @@ FORM = Form(
     head=_head,
     recognises=_recognises,
     read=read,
+    says_choices=lambda policy: True,
     stand_in=_stand_in,
 )

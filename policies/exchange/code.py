@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import ast
+import json
+from collections.abc import Set
 from importlib.resources import files
 from typing import Any
 
 from augsearch.policies.errors import UserError
+
+LINE = 110
+"""Characters of a line at most."""
 
 SETTINGS_END = "# End of the settings."
 """What a template has after its settings; they are written anew in their place."""
@@ -17,16 +22,56 @@ def template(name: str) -> str:
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
+def overlaid(*texts: str) -> str:
+    """Templates behind one another as one, with the imports of the last that has any."""
+    parts = [text.rpartition(f"{SETTINGS_END}\n") for text in texts]
+    head = [head for head, end, _ in parts if end][-1]
+    return head + f"{SETTINGS_END}\n" + "\n\n".join(body for _, _, body in parts)
+
+
+def assigned(name: str, entries: dict[str, Any] | list[Any]) -> str:
+    """``name = …`` as ruff formats it, each entry on a line of its own."""
+    written = _broken(entries, "") if entries else literal(entries)
+    return f"{name} = {written}"
+
+
+def literal(value: Any) -> str:
+    """A plain value as Python on one line, with double quotes."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{literal(key)}: {literal(entry)}" for key, entry in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(literal, value)) + "]"
+    if isinstance(value, tuple):
+        return "(" + ", ".join(map(literal, value)) + (",)" if len(value) == 1 else ")")
+    return json.dumps(value) if isinstance(value, str) else repr(value)
+
+
+def _broken(value: Any, indent: str) -> str:
+    """A collection with a line for each entry, and more where an entry has no room on one."""
+    inner, lines = indent + "    ", []
+    pairs = value.items() if isinstance(value, dict) else ((None, entry) for entry in value)
+    for key, entry in pairs:
+        begin = inner if key is None else f"{inner}{literal(key)}: "
+        line = f"{begin}{literal(entry)},"
+        fits = len(line) <= LINE or not isinstance(entry, dict | list | tuple) or not entry
+        lines.append(line if fits else f"{begin}{_broken(entry, inner)},")
+    opening, closing = {dict: "{}", list: "[]", tuple: "()"}[type(value)]
+    return "\n".join([opening, *lines, indent + closing])
+
+
 def assembled(text: str, settings: str, roots: set[str]) -> str:
     """A module: ``settings`` in the place of the template's, and of its functions what ``roots`` need.
 
     Args:
-        text: the template, a module. Its settings are what stands between its imports and ``SETTINGS_END``.
+        text: the template, a module, with ``SETTINGS_END`` after its imports. Where it defines a function
+            twice the later one stands, as in any module, so that templates can be put behind one another.
         settings: the lines of the settings.
         roots: names of functions and classes to keep, with whatever they use.
     """
     head, body = text.split(f"{SETTINGS_END}\n")
     tree = ast.parse(body)
+    last = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef | ast.ClassDef)}
+    tree.body = [node for node in tree.body if last.get(getattr(node, "name", ""), node) is node]
     kept = _needed(tree, ast.parse(settings), roots)
     code = _joined(body, [node for node in tree.body if getattr(node, "name", None) in kept | {None}])
     parts = (_imports(head, settings + "\n" + code), "", settings.strip(), "", "", code, "")
@@ -75,8 +120,13 @@ def _imports(head: str, code: str) -> str:
     return "\n".join(kept)
 
 
-def settings_of(text: str, names: set[str]) -> dict[str, Any]:
+def settings_of(text: str, names: set[str], optional: Set[str] = frozenset()) -> dict[str, Any]:
     """The values of the module's settings, each a literal; the module is parsed, never run.
+
+    Args:
+        text: the module.
+        names: of the settings.
+        optional: which of them need not be there.
 
     Raises:
         UserError: it is no Python, has more or fewer of them, or one that is no literal.
@@ -102,7 +152,7 @@ def settings_of(text: str, names: set[str]) -> dict[str, Any]:
             raise UserError(
                 f"line {node.lineno}: {name} is no plain value; write numbers and names there"
             ) from None
-    missing = sorted(names - found.keys())
+    missing = sorted(names - optional - found.keys())
     if missing:
         raise UserError(f"has no setting {', '.join(missing)}; give a file that augsearch export wrote")
     return found

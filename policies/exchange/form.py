@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from augsearch.policies.errors import UserError
 
 if TYPE_CHECKING:
+    from augsearch.policies.choices import Choice
     from augsearch.policies.document import PolicyFile
     from augsearch.policies.policy import Policy
 
@@ -92,8 +93,8 @@ class Form:
     """``recognises(text)``: whether it may be of this form; None: it can't be read."""
     read: Callable[[str], Read] | None = None
     """``read(text)``. Raises UserError: a line that says what is wrong, without the file's name."""
-    says_more_than_names: bool = False
-    """Whether it can say sequences, and operations with a weight, probability or strength of their own."""
+    says_choices: Callable[[Policy], bool] | None = None
+    """Whether it can say choices that are more than names, or comes near to them; None: to none."""
     stand_in: Callable[[Policy, str, int, bool], ImageChange | None] | None = None
     """``stand_in(policy, operation, magnitude, negative)``: what the library does in that operation's place;
     None where it does nothing comparable. Raises ImportError without the library."""
@@ -126,7 +127,7 @@ def written(file: PolicyFile, form: Form, *, approximate: bool) -> Written:
         raise UserError(
             f"{form.name} can't say the policy's {', '.join(unknown)}; use --format json, or a policy without"
         )
-    if policy.num_ops and not policy.draws_names and not form.says_more_than_names:
+    if own_choices(policy) and not (form.says_choices and form.says_choices(policy)):
         raise UserError(
             f"{form.name} can't say sequences, or operations with a weight, probability or strength of their "
             "own; use --format json, or a policy that draws from names alone"
@@ -139,8 +140,14 @@ def written(file: PolicyFile, form: Form, *, approximate: bool) -> Written:
 
 
 def operation_names(policy: Policy) -> tuple[str, ...]:
-    """What a policy that draws from names alone draws from; nothing where it draws none."""
-    return tuple(choice for choice in policy.operations if isinstance(choice, str)) if policy.num_ops else ()
+    """The operations that a policy draws, those in sequences too, each once; nothing where it draws none."""
+    return policy.names if policy.num_ops else ()
+
+
+def own_choices(policy: Policy) -> tuple[Choice, ...]:
+    """What a policy draws from, where that is more than names alone; else nothing."""
+    plain = not policy.num_ops or all(isinstance(choice, str) for choice in policy.operations)
+    return () if plain else policy.operations
 
 
 def recognised(text: str) -> Form | None:

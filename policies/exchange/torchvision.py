@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from typing import Any
 
 from pydantic import ValidationError
 
+from augsearch.policies.choices import Choice, in_order, names_in
 from augsearch.policies.errors import UserError, explain
-from augsearch.policies.exchange.code import assembled, code_of, settings_of, template
-from augsearch.policies.exchange.form import FIELDS, Form, Read, Written, operation_names
+from augsearch.policies.exchange.code import assembled, assigned, code_of, literal, settings_of, template
+from augsearch.policies.exchange.form import FIELDS, Form, Read, Written, operation_names, own_choices
 from augsearch.policies.mixing import Mixing
 from augsearch.policies.policy import Policy
 from augsearch.policies.registry import OPERATIONS, Operation, Ranges
 
-TEMPLATE = "torchvision_module.txt"
+TEMPLATE, CHOICES_TEMPLATE = "torchvision_module.txt", "choices_module.txt"
 BASIC = ("crop", "flip_horizontal", "flip_vertical", "quarter_turns")
 TURNS = {"rotate_90", "rotate_180", "rotate_270"}
 FACES = {"train_transform", "val_transform", "mixing"}
 PLAIN = ("NUM_OPS", "MAGNITUDE", "RANGES", "INTERPOLATION", "BORDER", "FILL", "MIXING", "FUSE_WARPS")
-SETTINGS = {*PLAIN, "OPERATIONS", "BASIC"}
 REGIONS = {"RESIZED_CROP": "resized_crop", "ERASING": "erasing"}
 """Settings that stand only in files whose policy has them."""
+OPTIONAL = {"CHOICES", *REGIONS}
+"""Not there where a policy draws from names alone, or has no such part."""
+SETTINGS = {*PLAIN, "OPERATIONS", "BASIC", *OPTIONAL}
 
 WARPS_IN_A_ROW = (
     "two warps in a row are done one by one, so what the first moves out of the image is lost; augsearch "
@@ -33,8 +36,9 @@ TIES = "nearest pixels at exact halves, and blends along the border, may be the 
 def _write(policy: Policy) -> Written:
     # The basic transforms always, so that each setting can be changed in the file.
     used = {*BASIC[:3], *TURNS, *operation_names(policy)}
-    text = assembled(_with_regions(policy), _settings(policy), FACES | used)
-    changes = "\n".join(f"    {_value(name)}: {name}," for name in OPERATIONS if name in used)
+    source = _with_regions(policy) + (template(CHOICES_TEMPLATE) if own_choices(policy) else "")
+    text = assembled(source, settings_text(policy), FACES | used)
+    changes = "\n".join(f"    {literal(name)}: {name}," for name in OPERATIONS if name in used)
     return Written(f"{text}\n\nCHANGES = {{\n{changes}\n}}\n", notes=_notes(policy))
 
 
@@ -49,10 +53,9 @@ def _with_regions(policy: Policy) -> str:
 
 
 def _notes(policy: Policy) -> tuple[str, ...]:
-    drawn = [name for name in operation_names(policy) if OPERATIONS[name].kind == "warp"]
-    most = sum(getattr(policy, name) > 0 for name in BASIC) + (policy.num_ops if drawn else 0)
+    drawn = any(OPERATIONS[name].kind == "warp" for name in operation_names(policy))
     notes = [TIES] if drawn else []
-    if most > 1 and policy.fuse_warps:
+    if has_warps_in_a_row(policy) and policy.fuse_warps:
         notes.append(WARPS_IN_A_ROW)
     if policy.resized_crop is not None:
         notes.append("the resized crop is torchvision's own, so train_transform must be given a size")
@@ -61,12 +64,21 @@ def _notes(policy: Policy) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _settings(policy: Policy) -> str:
+def has_warps_in_a_row(policy: Policy) -> bool:
+    """Whether an image may be warped more than once, basic transforms included."""
+    each = 0
+    for choice in policy.operations:
+        each = max(each, sum(OPERATIONS[name].kind == "warp" for name in names_in([choice])))
+    return sum(getattr(policy, name) > 0 for name in BASIC) + policy.num_ops * each > 1
+
+
+def settings_text(policy: Policy) -> str:
     """The settings as lines of Python, each a plain value."""
-    entries = {name: _strength(OPERATIONS[name], policy.ranges) for name in operation_names(policy)}
+    entries = _strengths(policy)
+    choices = [_choice(choice) for choice in own_choices(policy)]
     mixing = policy.mixing and policy.mixing.model_dump(mode="json")
     regions = [
-        f"{name} = {_value(part.model_dump())}"
+        f"{name} = {literal(part.model_dump())}"
         for name, field in REGIONS.items()
         if (part := getattr(policy, field)) is not None
     ]
@@ -74,18 +86,34 @@ def _settings(policy: Policy) -> str:
         (
             "# The settings: change them as you like; augsearch import reads them back.",
             f"NUM_OPS = {policy.num_ops}",
-            f'MAGNITUDE = {_value(policy.magnitude)}  # 0 to 30, or "random"',
-            f"RANGES = {_value(policy.ranges)}  # what OPERATIONS holds, for augsearch import alone",
-            _dict("OPERATIONS", entries),
-            _dict("BASIC", {name: getattr(policy, name) for name in BASIC}),
-            f"MIXING = {_value(mixing)}",
-            f"INTERPOLATION = {_value(policy.interpolation)}",
-            f"BORDER = {_value(policy.border)}",
-            f"FILL = {_value(policy.fill)}",
+            f'MAGNITUDE = {literal(policy.magnitude)}  # 0 to 30, or "random"',
+            f"RANGES = {literal(policy.ranges)}  # what OPERATIONS holds, for augsearch import alone",
+            assigned("OPERATIONS", entries),
+            *([assigned("CHOICES", choices)] if choices else []),
+            assigned("BASIC", {name: getattr(policy, name) for name in BASIC}),
+            f"MIXING = {literal(mixing)}",
+            f"INTERPOLATION = {literal(policy.interpolation)}",
+            f"BORDER = {literal(policy.border)}",
+            f"FILL = {literal(policy.fill)}",
             f"FUSE_WARPS = {policy.fuse_warps}  # for augsearch import alone: warps are done one by one here",
             *regions,
         )
     )
+
+
+def _strengths(policy: Policy) -> dict[str, dict[str, Any]]:
+    """What OPERATIONS says."""
+    entries = {name: _strength(OPERATIONS[name], policy.ranges) for name in operation_names(policy)}
+    for choice in own_choices(policy):
+        for own in in_order(choice):
+            if own.sd is not None and own.value is not None:  # a normal draw ends where own values do
+                entries[own.name]["limits"] = tuple(map(float, own.operation.limits(policy.ranges)))
+    return entries
+
+
+def _choice(choice: Choice) -> Any:
+    """A choice as a policy file has it."""
+    return choice if isinstance(choice, str) else choice.model_dump()
 
 
 def _strength(operation: Operation, ranges: Ranges) -> dict[str, Any]:
@@ -98,22 +126,6 @@ def _strength(operation: Operation, ranges: Ranges) -> dict[str, Any]:
         entry |= {"whole": True} if chosen.whole else {}
     entry |= {"signed": True} if operation.signed else {}
     return entry | ({"noise": operation.noise} if operation.noise else {})
-
-
-def _dict(name: str, entries: dict[str, Any]) -> str:
-    if not entries:
-        return f"{name} = {{}}"
-    lines = "\n".join(f"    {_value(key)}: {_value(entry)}," for key, entry in entries.items())
-    return f"{name} = {{\n{lines}\n}}"
-
-
-def _value(value: Any) -> str:
-    """A plain value as Python, with double quotes."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{_value(key)}: {_value(entry)}" for key, entry in value.items()) + "}"
-    if isinstance(value, tuple):
-        return "(" + ", ".join(map(_value, value)) + ")"
-    return json.dumps(value) if isinstance(value, str) else repr(value)
 
 
 def _head(text: str, lines: list[str]) -> str:
@@ -132,14 +144,24 @@ def _recognises(text: str) -> bool:
 
 
 def _read(text: str) -> Read:
-    found = settings_of(text, SETTINGS | {name for name in REGIONS if f"\n{name} = " in text})
+    return read_module(text, _write)
+
+
+def read_module(text: str, write: Callable[[Policy], Written]) -> Read:
+    """The policy of a module that ``write`` wrote, by its settings.
+
+    Raises:
+        UserError: it has others, or such as no policy can have.
+    """
+    found = settings_of(text, SETTINGS, OPTIONAL)
     operations, basic = found["OPERATIONS"], found["BASIC"]
     if not isinstance(operations, dict) or not isinstance(basic, dict):
         raise UserError("OPERATIONS and BASIC must be dictionaries; give a file that augsearch export wrote")
     strange = sorted(map(str, basic.keys() ^ set(BASIC)))
     if strange:
         raise UserError(f"BASIC must have {', '.join(BASIC)} and nothing else; look at {', '.join(strange)}")
-    document = {name.lower(): found[name] for name in PLAIN} | {"operations": list(operations)} | basic
+    document = {name.lower(): found[name] for name in PLAIN} | basic
+    document["operations"] = found.get("CHOICES", list(operations))
     document |= {field: found[name] for name, field in REGIONS.items() if name in found}
     if document["mixing"] is not None:
         document["mixing"] = _mixing(document["mixing"])
@@ -147,14 +169,18 @@ def _read(text: str) -> Read:
         policy = Policy.model_validate(document)
     except ValidationError as error:
         raise UserError(explain(error)) from None
+    known = _strengths(policy)
+    lacking = sorted(known.keys() ^ operations.keys())
+    if lacking:
+        raise UserError(f"OPERATIONS must have those of CHOICES and no others; look at {', '.join(lacking)}")
     for name, entry in operations.items():
-        expected = _strength(OPERATIONS[name], policy.ranges)
+        expected = known[name]
         if entry != expected:
             raise UserError(
                 f"OPERATIONS: {name} has {entry!r}, and a policy with {policy.ranges} ranges can only have "
                 f"{expected!r}"
             )
-    return Read(policy, notes=_changed(text, policy))
+    return Read(policy, notes=_changed(text, write(policy).text))
 
 
 def _mixing(document: Any) -> Mixing:
@@ -164,10 +190,9 @@ def _mixing(document: Any) -> Mixing:
         raise UserError(f"MIXING: {explain(error)}") from None
 
 
-def _changed(text: str, policy: Policy) -> tuple[str, ...]:
+def _changed(text: str, usual: str) -> tuple[str, ...]:
     """A word where the code is not what is written for these settings today."""
-    names = SETTINGS | REGIONS.keys()
-    if code_of(text, names) == code_of(_write(policy).text, names):
+    if code_of(text, SETTINGS) == code_of(usual, SETTINGS):
         return ()
     return ("its code is not what this augsearch writes for these settings; only the settings were read",)
 
@@ -181,4 +206,5 @@ FORM = Form(
     head=_head,
     recognises=_recognises,
     read=_read,
+    says_choices=lambda policy: True,
 )

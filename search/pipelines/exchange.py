@@ -10,13 +10,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augsearch.policies import OPERATIONS, Policy, PolicyFile, UserError, write_policy
+from augsearch.policies.choices import names_in
 from augsearch.policies.exchange.form import Difference, Form, Read, forms, recognised
 from augsearch.policies.json_files import POLICY_FILE
 from augsearch.policies.planner import DrawnOperation
 from augsearch.search.pipelines.preview import training_images
 
 MEASURED_MAGNITUDES = (6, 15, 24)
-"""Where a policy draws its magnitudes, what stands in for an operation is measured at these."""
+"""Where strengths are drawn, or a choice's own, what stands in for an operation is measured at these."""
 MOST_IMAGES = 16
 SAMPLES = ("china.jpg", "flower.jpg")
 SAMPLE_SIDE = 192
@@ -39,7 +40,8 @@ def in_words(file: PolicyFile, form: Form, differences: Sequence[Difference], da
 def _off(policy: Policy, form: Form, name: str, images: Sequence[NDArray[np.uint8]], where: str) -> str:
     """How far off the form's stand-in for an operation is: the mean of what each pixel differs by."""
     assert form.stand_in is not None
-    magnitudes = MEASURED_MAGNITUDES if policy.magnitude == "random" else (policy.magnitude,)
+    has_own = any(not isinstance(choice, str) and name in names_in([choice]) for choice in policy.operations)
+    magnitudes = MEASURED_MAGNITUDES if policy.magnitude == "random" or has_own else (policy.magnitude,)
     signs = (False, True) if OPERATIONS[name].signed else (False,)
     noise = (0.5,) * OPERATIONS[name].noise
     means: list[float] = []
@@ -105,7 +107,7 @@ def import_policy(source: str, output: Path, *, approximate: bool) -> str:
 def _text_of(source: str) -> tuple[str, str]:
     """The text to read, and what to call it."""
     path = Path(source)
-    if not path.exists() and source.startswith(("rand-", "--")):
+    if not path.exists() and source.startswith(("rand-", "original", "--")):
         return source, "the flags given"
     try:
         with path.open("rb") as file:

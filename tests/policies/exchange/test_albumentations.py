@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -17,7 +18,8 @@ from hypothesis import strategies as st
 from augsearch.policies import OPERATIONS, TRIVIALAUGMENT, Mixing, Policy, UserError
 from augsearch.policies.exchange.albumentations_nodes import LEFT_OUT, NEAR
 from augsearch.policies.exchange.form import Read, forms
-from tests.policies.exchange.drawn import any_policy, assert_policy_or_line, made
+from tests.policies.exchange.drawn import agree, any_policy, assert_policy_or_line, made
+from tests.policies.strategies import lists_of_choices
 
 FORM = forms()["albumentations"]
 MIT = Path(sys.prefix) / "albumentations-2.0.8"
@@ -52,12 +54,29 @@ for ranges in ("standard", "wide"):
 transform = albumentations.load(sys.argv[1])
 image = np.full((4, 4, 3), 100, np.uint8)
 draws = Counter(int(transform(image=image)["image"][0, 0, 0]) for _ in range(2000))
+rich = albumentations.load(sys.argv[3])
+rich.set_random_seed(0)
+rich_draws = Counter(int(rich(image=image)["image"][0, 0, 0]) for _ in range(4000))
 saved = json.dumps(albumentations.to_dict(albumentations.load(sys.argv[2])))
 version = albumentations.__version__
-print(json.dumps({"version": version, "operations": found, "draws": draws, "saved": saved}))
+print(json.dumps(dict(version=version, operations=found, draws=draws, rich=rich_draws, saved=saved)))
 """
 
 DRAWN = Policy(num_ops=1, magnitude=15, operations=("identity", "invert", "brightness_shift", "grey"))
+
+RICH = Policy(
+    num_ops=1,
+    operations=(
+        {"name": "invert", "weight": 3, "probability": 0.75},
+        {"name": "brightness_shift", "weight": 2, "value": (20, 59.99), "signed": True},
+        {
+            "sequence": ("invert", {"name": "brightness_shift", "probability": 0.5, "value": -50}),
+            "weight": 1.5,
+        },
+        {"name": "gamma", "weight": 0.5, "value": (-1, -0.5)},
+        {"name": "brightness_shift", "value": 100, "sd": 20, "signed": False},
+    ),
+)
 
 
 def environment(library: str) -> dict[str, str]:
@@ -70,11 +89,16 @@ def said(library: str, folder: Path) -> dict[str, Any]:
     """What a library that reads the form does; the test skips where it is not there."""
     if library == "2.0.8" and not MIT.exists():
         pytest.skip("Albumentations 2.0.8 is not here; make .venv/albumentations-2.0.8")
-    for name, policy in (("drawn", DRAWN), ("usual", USUAL)):
+    for name, policy in (("drawn", DRAWN), ("usual", USUAL), ("rich", RICH)):
         written = made(policy, FORM, approximate=True)
         (folder / f"{name}.json").write_text(FORM.head(written.text, ["A head."]))
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, str(folder / "drawn.json"), str(folder / "usual.json")],
+        [
+            sys.executable,
+            "-c",
+            PROGRAM,
+            *(str(folder / f"{name}.json") for name in ("drawn", "usual", "rich")),
+        ],
         env=environment(library),
         capture_output=True,
         text=True,
@@ -123,6 +147,28 @@ def test_each_operation_is_drawn_as_often(library: dict[str, Any]) -> None:
     assert draws.keys() == expected.keys()
     for level, share in expected.items():
         assert draws[level] == pytest.approx(share, abs=0.055)  # five standard deviations
+
+
+def test_choices_of_their_own_are_drawn_as_often_and_as_strongly(library: dict[str, Any]) -> None:
+    assert {one.what for one in made(RICH, FORM, approximate=True).differences} == {
+        "gamma of -1 to -0.5",
+        "brightness shift about 100 with sd 20",
+    }
+    theirs = [int(level) for level, count in library["rich"].items() for _ in range(count)]
+    image = np.full((4000, 2, 2, 3), 100, np.uint8)
+    ours = RICH.augment(image, np.random.default_rng(0))[:, 0, 0, 0].tolist()
+    assert agree([level // 8 for level in ours], [level // 8 for level in theirs]) > 1e-5
+    assert agree([level == 155 for level in ours], [level == 155 for level in theirs]) > 1e-5
+
+
+@given(data=st.data(), ranges=st.sampled_from(["standard", "wide"]))
+@settings(max_examples=15, deadline=None)
+def test_any_choices_are_written_with_what_is_not_the_same(data: Any, ranges: Any) -> None:
+    policy = Policy(num_ops=1, ranges=ranges, operations=data.draw(lists_of_choices(ranges)))
+    document = json.loads(made(policy, FORM, approximate=True).text)
+    (drawn,) = document["transform"]["transforms"]
+    assert len(drawn["transforms"]) == len(policy.operations)
+    assert all(0 < one["p"] <= 1 for one in drawn["transforms"])
 
 
 def test_what_the_libraries_save_again_is_read_as_the_same_policy(library: dict[str, Any]) -> None:

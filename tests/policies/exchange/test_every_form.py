@@ -62,7 +62,7 @@ def test_a_field_that_it_knows_nothing_of_is_refused_by_name(form: Form) -> None
 @pytest.mark.parametrize("name", ["autoaugment-imagenet", "3-augment"])
 def test_operations_that_are_more_than_names_are_said_or_refused_in_one_line(form: Form, name: str) -> None:
     file = PolicyFile(policy=Policy.named(name))
-    if form.says_more_than_names:
+    if form.says_choices and form.says_choices(file.policy):
         assert written(file, form, approximate=True).text
         return
     for approximate in (False, True):
@@ -230,7 +230,11 @@ def test_the_file_to_import_is_not_written_over(tmp_path: Path, monkeypatch: pyt
 @pytest.mark.parametrize(
     "form", [one for one in forms().values() if one.suffix == ".py"], ids=lambda one: one.name
 )
-@pytest.mark.parametrize("policy", [Policy(crop=1.0, num_ops=2, operations=("rotate", "invert")), SIMPLE])
+@pytest.mark.parametrize(
+    "policy",
+    [Policy(crop=1.0, operations=("rotate", "invert")), SIMPLE, Policy.named("autoaugment-cifar10")],
+    ids=["usual", "simple", "sequences"],
+)
 def test_exported_modules_pass_ruff(form: Form, policy: Policy, tmp_path: Path) -> None:
     file = PolicyFile(policy=policy)
     made = written(file, form, approximate=True)

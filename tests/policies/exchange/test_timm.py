@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from PIL import Image as PILImage
 
 from augsearch.policies import OPERATIONS, TRIVIALAUGMENT, Mixing, Policy, UserError
+from augsearch.policies.choices import in_order
 from augsearch.policies.exchange.form import Read, forms
-from augsearch.policies.exchange.timm import NAMES, OTHERWISE
+from augsearch.policies.exchange.timm_aa import NAMES, ORIGINALS, OTHERWISE, THREE
 from augsearch.policies.planner import DrawnOperation
 from augsearch.policies.regions import Erasing, ResizedCrop
 from tests.policies.exchange.drawn import DRAWS, agree, assert_policy_or_line, made, mixings, photos
@@ -123,6 +124,108 @@ def test_timms_own_operations_come_back_as_they_were(num_ops: int, level: int) -
     assert {one.what for one in found.differences} == {"SolarizeAdd", *OTHERWISE}
 
 
+def rands(probability: float, level: int, **strength: Any) -> Policy:
+    """timm's operations, each with the same things of its own."""
+    return Policy(
+        num_ops=3,
+        magnitude=3 * level,
+        operations=[
+            {"name": name, "probability": probability}
+            | (strength if OPERATIONS[name].standard is not None else {})
+            for name in NAMES
+        ],
+    )
+
+
+@given(
+    probability=st.integers(0, 100).map(lambda share: share / 100),
+    level=st.integers(0, 10),
+    spread=st.integers(0, 100).map(lambda share: share / 8),
+)
+@settings(max_examples=20, deadline=None)
+def test_probabilities_and_normal_draws_come_back_as_they_were(
+    probability: float, level: int, spread: float
+) -> None:
+    own: dict[str, Any] = {"magnitude": 3 * level, "sd": 3 * spread} if spread else {}
+    policy = rands(probability, level, **own)
+    if probability == 1 and not spread:
+        policy = policy.model_copy(update={"operations": tuple(NAMES)})
+    assert read(made(policy, FORM, approximate=True).text).policy == policy
+
+
+@pytest.mark.parametrize(
+    ("text", "prob", "magnitude", "std"),
+    [
+        ("rand-m9-mstd0.5-inc1", 0.5, 9, 0.5),
+        ("rand-m7-p0.3-mstd101-inc1", 0.3, 7, float("inf")),
+        ("rand-m4-n3-p1-mstd2.25-inc1", 1, 4, 2.25),
+    ],
+)
+def test_what_is_read_of_timms_own_strings_is_the_same_to_timm(
+    text: str, prob: float, magnitude: int, std: float
+) -> None:
+    timm()
+    from timm.data.auto_augment import rand_augment_transform
+
+    again = flags(read(text).policy)["--aa"]
+    for one in (text, again):
+        for operation in rand_augment_transform(one, {}).ops:
+            said = (operation.prob, operation.magnitude, operation.magnitude_std)
+            assert said == pytest.approx((prob, magnitude, std))
+
+
+@pytest.mark.parametrize("name", ORIGINALS)
+def test_timms_autoaugment_is_read_as_it_is(name: str) -> None:
+    timm()
+    from timm.data.auto_augment import auto_augment_transform
+
+    policy = read(f"--aa {name}").policy
+    assert flags(policy)["--aa"] == name
+    theirs = auto_augment_transform(name, {"img_mean": (0, 0, 0)}).policy
+    names = {"Posterize": "posterize", "Solarize": "solarize", "ShearX": "shear_x"}
+    for choice, sub_policy in zip(policy.operations, theirs, strict=True):
+        for own, operation in zip(in_order(choice), sub_policy, strict=True):
+            known = {value: key for key, value in NAMES.items()}
+            short = operation.name.removesuffix("Original").removesuffix("Increasing")
+            assert own.name == known.get(operation.name, names.get(short, short.lower()))
+            assert own.probability == operation.prob
+            values = own.values("standard")
+            if values:
+                (argument,) = operation.level_fn(operation.magnitude, {})
+                around = 1 if short in ("Color", "Contrast", "Sharpness") else 0
+                expected = argument / 255 if short == "Solarize" else argument - around
+                assert abs(values[0]) == pytest.approx(abs(expected))
+                assert own.negated or values[0] == pytest.approx(expected)
+
+
+def test_ready_policies_are_said_by_their_names_with_what_differs() -> None:
+    with pytest.raises(UserError, match=r"magnitudes: in tenths of the range and not in ninths"):
+        made(Policy.named("autoaugment-imagenet"), FORM)
+    assert flags(Policy.named("autoaugment-imagenet"))["--aa"] == "original"
+    three = flags(Policy.named("3-augment"))
+    assert (three["--aa"], three["--color-jitter"]) == (THREE, "0.3")
+    assert read("--aa 3a --color-jitter 0.3").policy.operations == Policy.named("3-augment").operations
+    with pytest.raises(UserError, match=r"timm can't say sequences"):
+        made(Policy.named("autoaugment-svhn"), FORM, approximate=True)
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        {"name": "rotate", "magnitude": (3, 9)},
+        {"name": "rotate", "value": 9},
+        {"name": "rotate", "magnitude": 9, "weight": 2},
+        {"name": "rotate", "magnitude": 9, "sd": 400},
+        {"name": "rotate", "magnitude": 9, "signed": False},
+        {"name": "rotate", "magnitude": 9, "probability": 0.5},
+        {"sequence": ["rotate", "invert"]},
+    ],
+)
+def test_choices_that_timm_has_no_section_for_are_refused(operation: Any) -> None:
+    with pytest.raises(UserError, match=r"timm can't say sequences, or operations with a weight"):
+        made(Policy(operations=[operation, "color"]), FORM, approximate=True)
+
+
 def test_what_it_cannot_say_is_named() -> None:
     with pytest.raises(UserError, match=r"operations identity: never drawn; .*SolarizeAdd; .*--approximate"):
         made(USUAL, FORM)
@@ -135,8 +238,8 @@ def test_what_it_cannot_say_is_named() -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("rand-m9-mstd0.5-inc1", ["mstd0.5", "p0.5"]),
-        ("--aa rand-m9-n3-p1-mstd101-inc1", ["mstd", "m9"]),
+        ("rand-m9-mstd0.5-inc1", []),
+        ("--aa rand-m9-n3-p1-mstd101-inc1", []),
         ("--hflip 0.5 --reprob 0.25", ["--reprob"]),
         ("--scale 0.08 1.0 --ratio 0.75 1.33", []),
         ("--scale 0.08 0.9 --ratio 0.5 2", ["--scale", "--ratio"]),
@@ -153,7 +256,8 @@ def test_what_a_policy_cannot_say_of_flags_is_named(text: str, what: list[str]) 
     ("text", "line"),
     [
         ("--lr 0.1", "--lr is no flag that augsearch import knows"),
-        ("--aa v0", "--aa v0: only rand-"),
+        ("--aa v0", "--aa v0: only rand-…, original, originalr and 3a become policies"),
+        ("--aa original-m3", "m3 is no section of original"),
         ("--aa rand-w9", "w9 is no section of rand"),
         ("--aa rand-m9-m8", "m8 is no section"),
         ("--aa rand-m11", "m must be a whole number from 0 to 10"),
