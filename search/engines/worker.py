@@ -120,7 +120,7 @@ class Worker:
             self._process = self._pool.submit(os.getpid).result()  # it is there and waits
             if self._ended:
                 self.end()
-            future = self._pool.submit(_called, call)
+            future = self._pool.submit(run_pickled, call)
         except RuntimeError as error:  # the pool is broken, or was closed meanwhile
             raise IdleWorkerLostError("a worker died before its task") from error
         self._guard(future, limits)
@@ -241,8 +241,8 @@ def pickled(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[st
     return pickle.dumps((function, args, kwargs))
 
 
-def _called(call: bytes) -> Any:
-    """In the process: what a call returns. Read here, one that can't be read costs its task alone."""
+def run_pickled(call: bytes) -> Any:
+    """What a call returns. Read where it runs, one that can't be read costs its task alone."""
     function, args, kwargs = pickle.loads(call)
     return function(*args, **kwargs)
 

@@ -334,7 +334,7 @@ def engine_options() -> list[Decorator]:
     return [
         option(FIRST, "--workers", type=click.INT, help="Folds at once. [one a core, or at most 4 a GPU]"),
         option(ENGINE, "--engine", type=Registered(engines), help="What runs folds. [local]"),
-        option(ENGINE, "--address", help="Of a Ray cluster, with --engine ray. [Ray on this machine alone]"),
+        option(ENGINE, "--address", help="Of a Ray cluster. [Ray on this machine]"),
         option(ENGINE, "--fold-timeout", type=float, help="Seconds that one fold may take. [3600]"),
         option(ENGINE, "--memory-limit", type=float, help="GiB that one fold may take. [no limit]"),
         option(ENGINE, "--device", help="auto (all GPUs, else the CPU), cpu, cuda or cuda:NUMBER. [auto]"),

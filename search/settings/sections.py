@@ -347,7 +347,7 @@ class EngineSettings(Section):
     name: Annotated[str, Flat("engine")] = "local"
     """A file of ``search/engines``."""
     address: str | None = None
-    """Of a Ray cluster; None: Ray is started on this machine."""
+    """Of a Ray cluster; None: Ray is started on this machine. Of Slurm ``local``: this machine alone."""
     workers: int | None = Field(default=None, ge=1, le=1024)
     """None: one for every core; on a GPU as many as ``workers_per_device``."""
     workers_per_device: int | None = Field(default=None, ge=1, le=1024)

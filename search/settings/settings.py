@@ -134,9 +134,11 @@ class Settings(Section):
         return self
 
     @model_validator(mode="after")
-    def _address_is_of_ray(self) -> Settings:
-        if self.engine.address is not None and self.engine.name != "ray":
-            raise ValueError(f"address {self.engine.address}: only engine ray has one; add --engine ray")
+    def _address_is_of_a_cluster(self) -> Settings:
+        if self.engine.address is not None and self.engine.name not in ("ray", "slurm"):
+            raise ValueError(
+                f"address {self.engine.address}: engine {self.engine.name} has none; add --engine ray"
+            )
         return self
 
     @model_validator(mode="after")

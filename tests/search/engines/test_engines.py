@@ -33,10 +33,16 @@ def on_ray() -> Engine:
     return start_engine(EngineSettings(name="ray", workers=2))
 
 
+def on_submitit() -> Engine:
+    pytest.importorskip("submitit", reason="needs submitit: pip install 'augsearch[slurm]'")
+    return start_engine(EngineSettings(name="slurm", workers=2, address="local"))
+
+
 ENGINES: dict[str, Callable[[], Engine]] = {
     "inline": InlineEngine,
     "local": lambda: LocalEngine(2, Limits(LONG)),
     "ray": on_ray,
+    "slurm": on_submitit,
 }
 
 
@@ -45,8 +51,10 @@ def test_every_engine_keeps_these_contracts() -> None:
 
 
 @pytest.fixture(scope="module", params=ENGINES)
-def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    made = ENGINES[request.param]()
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("engine"))
+        made = ENGINES[request.param]()
     yield made
     made.close()
 
