@@ -83,6 +83,8 @@ class LeftOut:
     """Also in the data set's train, validation or test split: known to the model, or sealed."""
     repeats: int
     """Also among the target's images before them."""
+    grouped: int = 0
+    """Of one group with images of the data set's train, validation or test split."""
 
 
 def open_target(
@@ -93,6 +95,7 @@ def open_target(
     cache: Path,
     seed: int,
     skip_bad_images: bool = False,
+    group_by: str | None = None,
     progress: Progress | None = None,
 ) -> tuple[Target, LeftOut]:
     """Open a target for ``data``: decoded to its side, and divided into two halves, stratified by class.
@@ -106,6 +109,7 @@ def open_target(
         cache: the folder that holds the decoded caches; made if need be.
         seed: decides which image goes into which half.
         skip_bad_images: go on without the images that cannot be read.
+        group_by: as for ``with_groups``: a group is in one half only, and in none if it is in ``splits``.
         progress: called while decoding.
 
     Raises:
@@ -137,11 +141,19 @@ def open_target(
     copies = copies_among(pixels, every, data.images, known)
     first = np.zeros(len(labeled), bool)
     first[np.unique(groups_of_copies(pixels, every), return_index=True)[1]] = True
-    rows = labeled[first & ~copies]
-    _check_counts(source, data, found, rows, int(copies.sum()))
-    validation, confirmation = halves(rows, found.labels, seed=seed)
+    # Here and not above, because a worker that only maps a target need not wait for what finds groups.
+    from augsearch.trainers.data.target_groups import halves_of_groups, target_groups
+
+    groups, leaks = target_groups(found, labeled, pixels, data, known, group_by)
+    rows = labeled[first & ~copies & ~leaks]
+    _check_counts(source, data, found, rows, int((copies | leaks).sum()))
+    if groups is None:
+        validation, confirmation = halves(rows, found.labels, seed=seed)
+    else:
+        validation, confirmation = halves_of_groups(source, found, rows, groups, seed)
     target = Target(source, found, channels, data.classes, validation, confirmation)
-    return target, LeftOut(int(copies.sum()), int((~first & ~copies).sum()))
+    repeats = int((~first & ~copies & ~leaks).sum())
+    return target, LeftOut(int(copies.sum()), repeats, int((leaks & ~copies).sum()))
 
 
 def form_like(source: str, form: Form) -> Form:
