@@ -115,24 +115,8 @@ def open_target(
     Raises:
         UserError: the source is bad, a class is not one of ``data``'s, or has too few images.
     """
-    side, channels = int(data.images.shape[1]), int(data.images.shape[-1])
-    try:
-        found = open_images(
-            source,
-            image_size=side,
-            cache=cache,
-            skip_bad_images=skip_bad_images,
-            form=form_like(source, data.form),
-            progress=progress,
-        )
-    except UserError as error:
-        raise UserError(f"validation images: {error}") from None
-    strangers = [name for name in found.classes if name not in data.classes]
-    if strangers:
-        raise UserError(
-            f"validation images: {source} has classes that {data.name} does not have ({some(strangers, 3)}; "
-            f"it has {some(data.classes, 10)}): give the same names to the same classes, and remove others"
-        )
+    found = _opened(source, data, cache, skip_bad_images, progress)
+    channels = int(data.images.shape[-1])
     labeled = np.flatnonzero((found.labels >= 0) & (found.given != Split.TEST))
     # As the data's pixels are, or a grey image would not be known among coloured ones.
     pixels = Target(source, found, channels, data.classes, labeled, labeled).images(labeled)
@@ -154,6 +138,35 @@ def open_target(
     target = Target(source, found, channels, data.classes, validation, confirmation)
     repeats = int((~first & ~copies & ~leaks).sum())
     return target, LeftOut(int(copies.sum()), repeats, int((leaks & ~copies).sum()))
+
+
+def _opened(
+    source: str, data: ImageData, cache: Path, skip_bad_images: bool, progress: Progress | None
+) -> ImageData:
+    """The images of a target, at the side of ``data``.
+
+    Raises:
+        UserError: the source is bad, or a class is not one of ``data``'s.
+    """
+    side = int(data.images.shape[1])
+    try:
+        found = open_images(
+            source,
+            image_size=side,
+            cache=cache,
+            skip_bad_images=skip_bad_images,
+            form=form_like(source, data.form),
+            progress=progress,
+        )
+    except UserError as error:
+        raise UserError(f"validation images: {error}") from None
+    strangers = [name for name in found.classes if name not in data.classes]
+    if strangers:
+        raise UserError(
+            f"validation images: {source} has classes that {data.name} does not have ({some(strangers, 3)}; "
+            f"it has {some(data.classes, 10)}): give the same names to the same classes, and remove others"
+        )
+    return found
 
 
 def form_like(source: str, form: Form) -> Form:
