@@ -15,7 +15,7 @@ PLACE = 10
 """Where the command stands in the list of all."""
 
 
-@click.command("run", cls=Command, resumes=True)
+@click.command("run", cls=Command)
 @click.argument("data", required=False)
 @run_options
 def command(config: Path | None, show_config: bool, **flags: Any) -> None:
@@ -24,8 +24,9 @@ def command(config: Path | None, show_config: bool, **flags: Any) -> None:
     DATA is a folder of class folders; a folder with train/, val/ and/or test/ inside; a .zip or .tar of
     one; a table of files and labels (.csv, .tsv, .jsonl, .parquet); WebDataset shards; hf:NAME or what
     Hugging Face's datasets saved; an .npz file with images and labels; torchvision:NAME; or nothing, for an
-    embedded part of Fashion-MNIST. docs/data.md has a table. Of an image that is not square only the centre
-    is used, unless --fit says otherwise. Stop it at any time: the same command goes on where it stopped.
+    embedded part of Fashion-MNIST. docs/data.md has them in a table. Of an image that is not square only
+    the centre is used, unless --fit says otherwise. Stop it at any time: the same command goes on where it
+    stopped.
 
     \b
     Example:

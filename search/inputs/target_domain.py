@@ -29,6 +29,7 @@ def find_target(
             cache=HOME / "cache",
             seed=seed,
             skip_bad_images=source.skip_bad_images,
+            group_by=source.group_by,
             progress=bar.reach,
         )
     for skipped in target.data.skipped:
@@ -43,6 +44,8 @@ def _in_words(target: Target, left_out: LeftOut) -> str:
     )
     if left_out.copies:
         words += f"; {left_out.copies:,} left out that are also in train, validation or test"
+    if left_out.grouped:
+        words += f"; {left_out.grouped:,} left out that are of one group with some of those"
     if left_out.repeats:
         words += f"; {left_out.repeats:,} left out that repeat others"
     if target.absent:

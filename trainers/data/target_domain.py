@@ -83,6 +83,8 @@ class LeftOut:
     """Also in the data set's train, validation or test split: known to the model, or sealed."""
     repeats: int
     """Also among the target's images before them."""
+    grouped: int = 0
+    """Of one group with images of the data set's train, validation or test split."""
 
 
 def open_target(
@@ -93,6 +95,7 @@ def open_target(
     cache: Path,
     seed: int,
     skip_bad_images: bool = False,
+    group_by: str | None = None,
     progress: Progress | None = None,
 ) -> tuple[Target, LeftOut]:
     """Open a target for ``data``: decoded to its side, and divided into two halves, stratified by class.
@@ -106,12 +109,46 @@ def open_target(
         cache: the folder that holds the decoded caches; made if need be.
         seed: decides which image goes into which half.
         skip_bad_images: go on without the images that cannot be read.
+        group_by: as for ``with_groups``: a group is in one half only, and in none if it is in ``splits``.
         progress: called while decoding.
 
     Raises:
         UserError: the source is bad, a class is not one of ``data``'s, or has too few images.
     """
-    side, channels = int(data.images.shape[1]), int(data.images.shape[-1])
+    found = _opened(source, data, cache, skip_bad_images, progress)
+    channels = int(data.images.shape[-1])
+    labeled = np.flatnonzero((found.labels >= 0) & (found.given != Split.TEST))
+    # As the data's pixels are, or a grey image would not be known among coloured ones.
+    pixels = Target(source, found, channels, data.classes, labeled, labeled).images(labeled)
+    every = np.arange(len(labeled))
+    known = np.concatenate([splits.train, splits.validation, splits.test])
+    copies = copies_among(pixels, every, data.images, known)
+    first = np.zeros(len(labeled), bool)
+    first[np.unique(groups_of_copies(pixels, every), return_index=True)[1]] = True
+    # Here and not above, because a worker that only maps a target need not wait for what finds groups.
+    from augsearch.trainers.data.target_groups import halves_of_groups, target_groups
+
+    groups, leaks = target_groups(found, labeled, pixels, data, known, group_by)
+    rows = labeled[first & ~copies & ~leaks]
+    _check_counts(source, data, found, rows, int((copies | leaks).sum()))
+    if groups is None:
+        validation, confirmation = halves(rows, found.labels, seed=seed)
+    else:
+        validation, confirmation = halves_of_groups(source, found, rows, groups, seed)
+    target = Target(source, found, channels, data.classes, validation, confirmation)
+    repeats = int((~first & ~copies & ~leaks).sum())
+    return target, LeftOut(int(copies.sum()), repeats, int((leaks & ~copies).sum()))
+
+
+def _opened(
+    source: str, data: ImageData, cache: Path, skip_bad_images: bool, progress: Progress | None
+) -> ImageData:
+    """The images of a target, at the side of ``data``.
+
+    Raises:
+        UserError: the source is bad, or a class is not one of ``data``'s.
+    """
+    side = int(data.images.shape[1])
     try:
         found = open_images(
             source,
@@ -129,19 +166,7 @@ def open_target(
             f"validation images: {source} has classes that {data.name} does not have ({some(strangers, 3)}; "
             f"it has {some(data.classes, 10)}): give the same names to the same classes, and remove others"
         )
-    labeled = np.flatnonzero((found.labels >= 0) & (found.given != Split.TEST))
-    # As the data's pixels are, or a grey image would not be known among coloured ones.
-    pixels = Target(source, found, channels, data.classes, labeled, labeled).images(labeled)
-    every = np.arange(len(labeled))
-    known = np.concatenate([splits.train, splits.validation, splits.test])
-    copies = copies_among(pixels, every, data.images, known)
-    first = np.zeros(len(labeled), bool)
-    first[np.unique(groups_of_copies(pixels, every), return_index=True)[1]] = True
-    rows = labeled[first & ~copies]
-    _check_counts(source, data, found, rows, int(copies.sum()))
-    validation, confirmation = halves(rows, found.labels, seed=seed)
-    target = Target(source, found, channels, data.classes, validation, confirmation)
-    return target, LeftOut(int(copies.sum()), int((~first & ~copies).sum()))
+    return found
 
 
 def form_like(source: str, form: Form) -> Form:

@@ -116,7 +116,8 @@ def load_weights(network: nn.Module, given: Mapping[str, Tensor], *, keep_head: 
     The last layer is fresh, and zero if linear, unless ``keep_head``. ``where`` begins an error's message.
 
     Raises:
-        UserError: too few of the backbone's tensors fit: they are weights for another network.
+        UserError: too few of the backbone's tensors fit, or there are many more: they are weights for
+            another network.
     """
     own = _counting_no_batches(network.state_dict())
     head_name, head_module = head_of(network)
@@ -136,6 +137,12 @@ def load_weights(network: nn.Module, given: Mapping[str, Tensor], *, keep_head: 
             f"{where}: only {found} of the network's {len(backbone)} tensors fit; "
             "these are weights for another network"
         )
+    more = [] if by_order else _of_more_layers(renamed, own, head)
+    if len(more) > (1 - LEAST) * len(backbone):
+        raise UserError(
+            f"{where}: {found} of the network's {len(backbone)} tensors fit, but there are {len(more)} of "
+            f"layers that it lacks ({some(more, 2)}); these are weights for a larger network"
+        )
     network.load_state_dict(chosen, strict=False)
     if not keep_head and isinstance(head_module, nn.Linear):
         # Some networks draw it so large that its first logits swamp what the backbone says; from zeros all
@@ -150,6 +157,13 @@ def load_weights(network: nn.Module, given: Mapping[str, Tensor], *, keep_head: 
         fresh=tuple(name for name in own if name not in chosen),
         unused=() if by_order else tuple(name for name in renamed if name not in chosen),
     )
+
+
+def _of_more_layers(given: Mapping[str, Tensor], own: Mapping[str, Tensor], head: set[str]) -> list[str]:
+    """Names in ``given`` of what the network has no place for, inside containers that it has, as a
+    ResNet-34's ``layer3.5`` is. Beside them, as heads and projectors are, there may be anything."""
+    containers = {name.partition(".")[0] for name in own if name not in head}
+    return [name for name in given if name not in own and name.partition(".")[0] in containers]
 
 
 def _counting_no_batches(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

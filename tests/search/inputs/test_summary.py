@@ -19,6 +19,7 @@ from augsearch.search.inputs.summary import (
     conflict_in_words,
     imbalance_in_words,
     keep_summary,
+    near_in_words,
     overlap_in_words,
     summary_of,
     warnings_of,
@@ -182,3 +183,32 @@ def test_a_summary_of_an_earlier_version_says_nothing_of_contradictions(pets: Pa
     summary = summary_of(str(pets), opened(str(pets)))
     del summary["conflicts"]
     assert warnings_of(summary) == []
+
+
+def test_near_duplicates_between_parts_are_counted_with_the_flag_that_groups_them(workplace: Path) -> None:
+    """Each scene is there three times: as it is, brighter, and brighter still."""
+    for number in range(30):
+        coarse = np.random.default_rng(number).integers(0, 200, (5, 5, 3), dtype=np.uint8)
+        scene = np.asarray(Image.fromarray(coarse).resize((24, 24), Image.Resampling.BICUBIC)).astype(float)
+        for copy in range(3):
+            path = workplace / "signs" / ("stop", "yield")[number % 2] / f"{30 * copy + number}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(np.clip(scene * (1 + 0.08 * copy), 0, 255).astype(np.uint8)).save(path)
+    summary = summary_of("signs", opened("signs"))
+    shared = {
+        one["parts"][1]: one["count"]
+        for one in summary["near"]
+        if one["parts"][0] == "train" and len(one["parts"]) > 1
+    }
+    assert shared["test"] > 9
+    line = near_in_words(summary)
+    assert line is not None
+    assert f"{shared['test']:,} of 18 test images have near-duplicates in train" in line
+    assert "--group-by near-duplicates keeps those together" in line
+    assert line in warnings_of(summary)
+    grouped = summary_of("signs", opened("signs", group_by="near-duplicates"))
+    assert [one for one in grouped["near"] if len(one["parts"]) > 1] == []
+    assert near_in_words(grouped) is None
+    assert (
+        near_in_words({name: value for name, value in summary.items() if name != "near"}) is None
+    )  # of before

@@ -196,3 +196,47 @@ def test_without_a_target_the_datas_own_images_decide(day: World) -> None:
         images, labels = workspace.scored_images(Fold(stage, 0))
         np.testing.assert_array_equal(images, day.data.images[part])
         assert labels.tolist() == day.data.labels[part].tolist()
+
+
+def test_no_group_is_in_both_halves_or_in_what_is_trained_on(tmp_path: Path) -> None:
+    """Patients by the files' names: p0 to p19 by day, p15 to p34 by night."""
+    for folder, patients in (("day", range(20)), ("night", range(15, 35))):
+        for patient in patients:
+            for number, image in enumerate(noise(3, 100 * patient + len(folder), side=16)):
+                path = tmp_path / folder / CLASSES[patient % 3] / f"p{patient}_{number}.png"
+                path.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(image).save(path)
+    data = open_images(str(tmp_path / "day"), image_size=None, cache=tmp_path / "cache")
+    splits = split(data.labels, data.given, classes=CLASSES, seed=5)
+    by_patient = r"(p\d+)_\d+\.png"
+    target, left_out = World(tmp_path, data, splits).opened(tmp_path / "night", group_by=by_patient)
+    patients = [
+        {target.data.files[row].split("_")[0] for row in half}
+        for half in (target.validation, target.confirmation)
+    ]
+    assert not patients[0] & patients[1]
+    known = np.concatenate([splits.train, splits.validation, splits.test])
+    trained = {data.files[row].split("_")[0] for row in known}
+    assert not (patients[0] | patients[1]) & trained
+    assert left_out.grouped >= 3 * 4
+    for half in (target.validation, target.confirmation):
+        assert set(target.data.labels[half]) == {0, 1, 2}
+
+
+def test_what_looks_like_images_that_are_trained_on_is_left_out_of_a_target(tmp_path: Path) -> None:
+    def smooth(seed: int) -> NDArray[np.uint8]:
+        coarse = Image.fromarray(noise(1, seed, side=5)[0])
+        return np.asarray(coarse.resize((32, 32), Image.Resampling.BICUBIC))
+
+    day = np.stack([smooth(number) for number in range(60)])
+    night = np.stack([smooth(number if number < 6 else 900 + number) // 2 + 40 for number in range(30)])
+    np.savez(tmp_path / "day.npz", images=day, labels=np.arange(60) % 3, classes=np.array(CLASSES))
+    np.savez(tmp_path / "night.npz", images=night, labels=np.arange(30) % 3, classes=np.array(CLASSES))
+    data = open_images(str(tmp_path / "day.npz"), image_size=None, cache=tmp_path / "cache")
+    splits = split(data.labels, data.given, classes=CLASSES, seed=0)
+    known = set(np.concatenate([splits.train, splits.validation, splits.test]).tolist())
+    here = World(tmp_path, data, splits)
+    target, left_out = here.opened(tmp_path / "night.npz", group_by="near-duplicates")
+    assert left_out.grouped == len(known & set(range(6)))
+    assert not set(target.used.tolist()) & known & set(range(6))
+    assert here.opened(tmp_path / "night.npz")[1].grouped == 0

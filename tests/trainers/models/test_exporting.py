@@ -116,6 +116,19 @@ def test_torchscript_needs_nothing_but_torch(tmp_path: Path, name: str, file: st
     )
 
 
+OTHERS = [(2, 3, SIDE + 1, SIDE), (2, 3, SIDE, 2 * SIDE), (2, 1, SIDE, SIDE), (3, SIDE, SIDE)]
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit")
+@pytest.mark.parametrize("shape", OTHERS)
+def test_torchscript_refuses_images_of_another_shape(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    export_model(build_model(spec_of(), seed=1), spec_of(), tmp_path / "model.pt")
+    model = torch.jit.load(tmp_path / "model.pt")  # type: ignore[no-untyped-call]
+    assert model(torch.from_numpy(images(3))).shape == (3, 3)
+    with pytest.raises(torch.jit.Error, match="images must "):
+        model(torch.zeros(shape, dtype=torch.uint8))
+
+
 def test_the_weights_of_a_torchvision_network_are_named_as_torchvision_names_them(tmp_path: Path) -> None:
     spec = spec_of("torchvision:resnet18")
     model = build_model(spec, seed=1)

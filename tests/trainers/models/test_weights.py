@@ -409,3 +409,19 @@ def test_a_last_layer_behind_which_zeros_would_learn_nothing_is_drawn() -> None:
     assert torch.equal(copied(model)[head], before)
     model(torch.rand(2, 3, 32, 32)).square().sum().backward()
     assert all(bool(weight.grad.any()) for weight in model.parameters() if weight.grad is not None)
+
+
+@pytest.mark.parametrize(("name", "larger"), [("resnet18", "resnet34")])
+def test_weights_of_a_larger_network_are_refused(name: str, larger: str) -> None:
+    model = get_model(name, num_classes=3)
+    before = copied(model)
+    with pytest.raises(UserError, match="these are weights for a larger network"):
+        loaded(model, dict(get_model(larger, num_classes=3).state_dict()))
+    assert same_tensors(copied(model), before)
+
+
+def test_heads_and_projectors_beside_the_backbone_are_let_be() -> None:
+    model = get_model("resnet18", num_classes=3)
+    given = dict(get_model("resnet18", num_classes=3).state_dict())
+    given |= {f"projector.{number}.weight": torch.zeros(3) for number in range(60)}
+    assert len(loaded(model, given).unused) > 60

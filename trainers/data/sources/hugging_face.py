@@ -232,7 +232,7 @@ def _label_column(given: str, features: Any, asked: str | None, image: str) -> s
 
     if asked is not None:
         return _checked(given, features, asked, "--label-column")
-    found = [name for name, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
+    found: list[str] = [name for name, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
     named = [name for name in LABEL_NAMES if name in (found or features) and name != image]
     if len(found) == 1 or named:
         return found[0] if len(found) == 1 else named[0]

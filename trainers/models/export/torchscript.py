@@ -19,12 +19,15 @@ if TYPE_CHECKING:
 def _write(model: nn.Module, spec: ModelSpec, images: Tensor, path: Path) -> None:
     import torch
 
+    from augsearch.trainers.models.one_shape import OfOneShape
+
     jit: Any = torch.jit  # without types
     # Into memory first, because an archive has the name of its file in it, which is a temporary one here.
     archive = BytesIO()
     with torch.no_grad():
         # Its own check runs the example once more; ours has other batch sizes.
-        jit.save(jit.trace(model, images, check_trace=False), archive, _extra_files=spec.metadata)
+        traced = jit.trace(model, images, check_trace=False)
+        jit.save(jit.script(OfOneShape(traced, images)), archive, _extra_files=spec.metadata)
     path.write_bytes(archive.getvalue())
 
 
@@ -39,7 +42,7 @@ def _read(path: Path, _: ModelSpec) -> Callable[[Tensor], Tensor]:
 FORMAT = Format(
     name="torchscript",
     suffixes=(".pt", ".torchscript"),
-    content="takes uint8 images and normalises them itself",
+    content="takes uint8 images of the size it was trained at and normalises them itself",
     write=_write,
     read=_read,
 )
