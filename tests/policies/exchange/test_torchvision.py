@@ -97,7 +97,7 @@ def test_parts_are_enlarged_and_erased_by_torchvision_itself(fill: tuple[int, in
     assert read(written.text).notes == ()
     assert any("given a size" in note for note in written.notes)
     module = loaded(written.text)
-    crop, _, _, erasing, _ = module.train_transform(size=24).transforms
+    crop, _, _, erasing, *_ = module.train_transform(size=24).transforms
     assert (crop.size, crop.scale, crop.ratio) == ((24, 24), (0.08, 1.0), (3 / 4, 4 / 3))
     assert (erasing.p, erasing.scale) == (1.0, (0.02, 0.3))
     torch.manual_seed(0)
