@@ -19,7 +19,8 @@ _FORMATS: dict[str, tuple[Callable[[float], str], str]] = {
     "octaves": (lambda value: f"{value:.2g}", " octaves"),
     "of the side": (lambda value: f"{100 * value:.2g}", " % of side"),
     "of the shorter side": (lambda value: f"{100 * value:.2g}", " % of side"),
-    "of the area": (lambda value: f"{100 * value:.2g}", " % of area"),
+    "of the area or more": (lambda value: f"≥ {100 * value:.0f}", " %"),
+    "of the area or less": (lambda value: f"≤ {100 * value:.0f}", " %"),
     "times": (lambda value: f"{value:.3g}", " times"),
 }
 """How a value is written and what follows it, by the unit of its operation; any other unit follows as is."""

@@ -373,7 +373,9 @@ def perspective(reach: float, noise: Noise, size: Size) -> Warp:
     return Warp(np.asarray(cv2.getPerspectiveTransform(drawn_at, read_from), dtype=np.float64))
 
 
-@operation("warp", Range(1, 0.08), unit="of the area", noise=REGION_NOISE, identity=1, sets=("basic",))
+@operation(
+    "warp", Range(1, 0.08), unit="of the area or more", noise=REGION_NOISE, identity=1, sets=("basic",)
+)
 def resized_crop(smallest: float, noise: Noise, size: Size) -> Warp | None:
     """Cut out a random part, of that share of the area at least, and enlarge it to the image's size."""
     left, top, across, down = cropped(size.width, size.height, smallest, noise)
@@ -387,7 +389,7 @@ def resized_crop(smallest: float, noise: Noise, size: Size) -> Warp | None:
 @operation(
     "patch",
     Range(0, 1 / 3, farthest=1),
-    unit="of the area",
+    unit="of the area or less",
     noise=REGION_NOISE,
     identity=0,
     sets=("basic",),
