@@ -43,6 +43,7 @@ def test_a_search_gives_its_verdict_policy_tables_figures_and_model(
     assert read_policy(result.save_policy("p.json")).policy == result.policy
     assert 0 <= result.final["test_accuracy"] <= 1
     assert len(result.model.classes) == 3
+    assert repr(result.model) == "<Classifier tiny: 3 classes>"
 
     assert str(result.verdict) in repr(result)
     assert result.policy._repr_html_().startswith("<div><code>Policy(")
