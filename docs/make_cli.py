@@ -28,6 +28,13 @@ HEAD = f"""\
 What `augsearch COMMAND --help` shows. Brackets at the end of a line hold the default. Every option of `run`
 can stand in a TOML file instead: `augsearch run --show-config > settings.toml`, then
 `augsearch run --config settings.toml`.
+
+Exit status: 0 where all went well; 2 where a person can mend what is wrong, which one line says; 130 when it
+was stopped by Ctrl-C or SIGTERM; 1 where the machine failed. `augsearch list` and `show` print JSON with
+`--json`, and so does `operations`.
+
+Completion in bash: `eval "$(_AUGSEARCH_COMPLETE=bash_source augsearch)"`; in zsh it is `zsh_source`, in fish
+`fish_source`.
 """
 
 

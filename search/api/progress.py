@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import time
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
@@ -14,6 +15,9 @@ from typing import Any
 from rich.console import Console
 
 from augsearch.search.console import Bar, Display
+
+# In a notebook without widgets Optuna's tqdm asks for them when it is imported; nothing here shows its bars.
+warnings.filterwarnings("ignore", message="IProgress not found")
 
 PAUSE = 0.3
 """Seconds between two changes of a notebook's bar."""
@@ -40,8 +44,9 @@ class NotebookDisplay(Display):
     """Plain lines, and one bar that changes in its place: no widgets, so that no extension is needed."""
 
     def __init__(self) -> None:
-        # As rich sees it, a notebook is a file: its own way to show lines is an output of HTML for each.
-        super().__init__(Console(highlight=False, force_jupyter=False, force_terminal=False, width=_WIDTH))
+        super().__init__()
+        # As rich sees it, a notebook is no file: it would make each line an output of HTML.
+        self.console = Console(highlight=False, force_jupyter=False, force_terminal=False, width=_WIDTH)
 
     @contextmanager
     def bar(self, what: str, total: int, done: int = 0) -> Iterator[Bar]:

@@ -129,7 +129,10 @@ class Result:
 
     def plot_confirmation(self) -> Chart:
         """The best candidate's lead over every baseline, with its interval."""
-        return self._drawn("leads", "nothing is confirmed yet")
+        otherwise = "nothing is confirmed yet"
+        if "verdict" in self.study.user_attrs:
+            otherwise = "no candidate was confirmed beside the baselines"
+        return self._drawn("leads", otherwise)
 
     def plot_calibration(self) -> Chart:
         """Log-loss and calibration of whatever was confirmed."""

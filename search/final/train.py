@@ -89,7 +89,7 @@ def train_and_test(
         "drawn": [str(path) for path in drawn],
     }
     if tracker is not None:
-        log_final(tracker, data, result)
+        log_final(tracker, data, result, settings.tracking.registered)
     return result
 
 
@@ -109,13 +109,13 @@ def _figures(final: FinalModel, test: Scores) -> dict[str, float]:
     }
 
 
-def log_final(tracker: Tracker, data: Data, final: dict[str, Any]) -> None:
-    """Log the final model, its figures and its scores on the parent run."""
+def log_final(tracker: Tracker, data: Data, final: dict[str, Any], register: str | None = None) -> None:
+    """Log the final model, its figures and scores on the parent run; ``register``: see ``Tracker.model``."""
     tracker.parent(metrics=final["figures"])
     for path in final.get("drawn", []):
         if Path(path).exists():
             tracker.artifact(Path(path), "figures")
-    tracker.model(Path(final["model"]), data.images.images[int(data.splits.train[0])])
+    tracker.model(Path(final["model"]), data.images.images[int(data.splits.train[0])], register)
 
 
 def _job(

@@ -79,6 +79,11 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         _tracking_uri(),
         option(TRACKING, "--output", type=EXISTING, help="Folder of the results. [mlruns/STUDY]"),
         option(
+            TRACKING,
+            "--register",
+            help="NAME[@ALIAS] of the final model in MLflow's registry. [not there; the alias is augsearch]",
+        ),
+        option(
             FIRST,
             "--final-model",
             help=f"Network of the final model: {NETWORKS}. [by the images and the device, or the search's]",

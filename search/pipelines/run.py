@@ -354,7 +354,7 @@ class _Run:
             accuracy = 100 * known["figures"]["test_accuracy"]
             self.display.line(f"final model: test accuracy {accuracy:.1f} %, saved as {known['model']}")
             if self.tracker is not None:  # it may have been killed before all of it was logged
-                log_final(self.tracker, self.data, known)
+                log_final(self.tracker, self.data, known, settings.tracking.registered)
             return known
         by = f"augsearch run, study {study.study_name}"
         final = {

@@ -181,7 +181,7 @@ def _next_steps(facts: Facts) -> list[Step]:
         steps.append(Step("Use the final model", f"augsearch predict {model} IMAGES…"))
     export = commands.export_command(settings or Settings(), facts.study)
     steps.append(Step("Take the policy along", export))
-    if facts.final is None and settings is not None:
+    if facts.final is None and settings is not None and settings.proxy.own is None:
         steps.append(
             Step(
                 "Train the final model, which this run left out",

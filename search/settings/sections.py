@@ -65,6 +65,8 @@ Sampler = Literal["tpe", "random"]
 Pruner = Literal["wilcoxon", "hyperband", "median", "none"]
 """What stops losers."""
 
+_REGISTERED = re.compile(r"[^/:@\s][^/:@]*(@[\w-]+)?")
+
 TRACKED = ("runs:/", "models:/")
 """What begins the address of a model in MLflow."""
 
@@ -376,5 +378,14 @@ class TrackingSettings(Section):
     """None: named after the data and the settings."""
     storage: str = f"{SQLITE}{HOME}/studies.db"
     uri: Annotated[str, Flat("tracking_uri")] = f"{SQLITE}{HOME}/mlflow.db"
+    registered: Annotated[str | None, Flat("register")] = None
+    """``NAME`` or ``NAME@ALIAS`` of the final model in MLflow's registry; None: it stays with its run."""
     output: Path | None = None
     """Folder of the results; None: one named after the study."""
+
+    @field_validator("registered")
+    @classmethod
+    def _name_and_alias(cls, written: str | None) -> str | None:
+        if written is not None and not _REGISTERED.fullmatch(written):
+            raise ValueError(f"must be NAME or NAME@ALIAS, without / and : in it, got {written!r}")
+        return written

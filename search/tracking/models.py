@@ -65,6 +65,35 @@ def save_model_folder(path: Path, example: NDArray[np.uint8], folder: Path, desc
     shutil.copy(path.with_suffix(".json"), folder / "data")
 
 
+ALIAS, CONTENT_TAG = "augsearch", "augsearch.content"
+"""The usual alias of a registered model; the tag of a version that holds the hash of its file."""
+
+
+def register_model(client: Any, run_id: str, register: str, content: str) -> None:
+    """Have the model of a run be the version of a registered model that its alias names.
+
+    Args:
+        client: MLflow's.
+        run_id: the run, which has the model already.
+        register: ``NAME``, or ``NAME@ALIAS``.
+        content: a hash of the model's file: a version that has it already is not made again.
+    """
+    from mlflow.exceptions import MlflowException
+
+    name, _, alias = register.partition("@")
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+    versions = client.search_model_versions(f"name = '{name.replace(chr(39), '')}'")
+    made = next((one for one in versions if one.tags.get(CONTENT_TAG) == content), None)
+    if made is None:
+        source = f"{client.get_run(run_id).info.artifact_uri}/{MODEL}"
+        made = client.create_model_version(name, source, run_id, tags={CONTENT_TAG: content})
+    client.set_registered_model_alias(name, alias or ALIAS, made.version)
+
+
 def fetch_model(uri: str, tracking_uri: str) -> Path:
     """Download a model that augsearch logged; its ``.safetensors`` file, the card beside it.
 

@@ -33,10 +33,11 @@ from augsearch.search.studies.chosen import chosen
 from augsearch.search.studies.study import Entry
 from augsearch.search.tracking.database import absolute, is_away, make_database, reason_of
 from augsearch.search.tracking.inputs import TrackedData
-from augsearch.search.tracking.models import MODEL, few_retries, save_model_folder
+from augsearch.search.tracking.models import MODEL, few_retries, register_model, save_model_folder
 from augsearch.search.tracking.moved import follow_move
 from augsearch.search.tracking.names import CHILD_TAG, KEY_TAG, STUDY_TAG, TRIAL_TAG
 from augsearch.search.tracking.outbox import Outbox
+from augsearch.trainers.system.hashing import content_of
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -294,12 +295,15 @@ class Tracker:
         """Keep a copy of the file at ``path`` with the parent run."""
         self._later(lambda: self._client.log_artifact(self._parent, str(path), folder))
 
-    def model(self, path: Path, example: NDArray[np.uint8]) -> None:
+    def model(self, path: Path, example: NDArray[np.uint8], register: str | None = None) -> None:
         """Keep the model at ``path``, and the card beside it, with the parent run, ready to be served.
 
-        ``example``, (H, W, C), grey or RGB, is the input example that MLflow shows.
+        ``example``, (H, W, C), grey or RGB, is the input example that MLflow shows; ``register``: ``NAME`` or
+        ``NAME@ALIAS`` in the model registry.
         """
         self._later(self._log_model, path, example)
+        if register is not None:
+            self._later(lambda: register_model(self._client, self._parent, register, content_of(str(path))))
 
     def _log_model(self, path: Path, example: NDArray[np.uint8]) -> None:
         from mlflow.models import Model

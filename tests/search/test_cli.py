@@ -204,6 +204,8 @@ COMMANDS = [
         "check-proxy",
         "export",
         "import",
+        "list",
+        "show",
         "report",
         "ablate",
         "train",
@@ -237,7 +239,10 @@ REGISTRIES_NEED = ("numpy", "cv2", "pydantic")
     [
         (("--help",), ()),
         (("--version",), ()),
-        *(((name, "--help"), ()) for name in ("predict", "operations", "import", "export-model", "ui")),
+        *(
+            ((name, "--help"), ())
+            for name in ("predict", "operations", "import", "export-model", "list", "show", "ui")
+        ),
         *(
             ((name, "--help"), REGISTRIES_NEED)
             for name in ("run", "train", "compare", "check-proxy", "ablate", "export")

@@ -83,6 +83,16 @@ def test_the_commands_that_go_on_are_these() -> None:
     assert resumable == {"run", "train", "compare", "check-proxy", "ablate"}
 
 
+def test_a_shell_completes_commands_and_options() -> None:
+    def completed(words: str) -> str:
+        place = str(len(words.split()) - 1)
+        asked = {"_AUGSEARCH_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": place}
+        return CliRunner().invoke(main, [], env=asked, prog_name="augsearch").output
+
+    assert completed("augsearch ex").split() == ["plain,export", "plain,export-model"]
+    assert "plain,--budget" in completed("augsearch run --bu")
+
+
 def _said_when_stopped(command: click.Command) -> str:
     cells = getattr(command.callback, "__closure__", None) or ()
     return " ".join(cell.cell_contents for cell in cells if isinstance(cell.cell_contents, str))

@@ -86,6 +86,9 @@ class Classifier:
         """Names of the classes, in the order of a prediction's probabilities."""
         return self._spec.classes
 
+    def __repr__(self) -> str:
+        return f"<Classifier {self._spec.name}: {len(self.classes)} classes>"
+
     def predict(self, images: Iterable[Picture], batch_size: int = BATCH_SIZE) -> list[Prediction]:
         """Predict every image, read as in training: its shorter side scaled, the centre kept, or padded …
 

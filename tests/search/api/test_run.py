@@ -11,11 +11,13 @@ import pytest
 import augsearch.search as s
 from augsearch.policies import Policy, UserError, read_policy
 from augsearch.search.settings.settings import FLAT
+from augsearch.search.tracking.models import fetch_model
 
 
 def test_a_search_gives_its_verdict_policy_tables_figures_and_model(
     stripes: str, quick: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
+    quick |= {"register": "stripes@best"}
     result = s.run(Path(stripes), **quick)
     said = capsys.readouterr().out
     assert str(result.verdict) in said
@@ -41,11 +43,15 @@ def test_a_search_gives_its_verdict_policy_tables_figures_and_model(
     assert read_policy(result.save_policy("p.json")).policy == result.policy
     assert 0 <= result.final["test_accuracy"] <= 1
     assert len(result.model.classes) == 3
+    assert repr(result.model) == "<Classifier tiny: 3 classes>"
 
     assert str(result.verdict) in repr(result)
     assert result.policy._repr_html_().startswith("<div><code>Policy(")
     html = result._repr_html_()
     assert "Undecided" in html or "as good" in html or "Better" in html
+
+    registered = fetch_model("models:/stripes@best", quick["tracking_uri"])
+    assert registered.read_bytes() == Path(result.folder / "model.safetensors").read_bytes()
 
     again = s.run(stripes, **quick, progress=False)
     assert capsys.readouterr().out == ""
@@ -75,6 +81,8 @@ def test_bad_input_is_one_line_in_the_words_of_python() -> None:
         s.run(budjet="10m")
     with pytest.raises(UserError, match=r"^final_epochs must be ≥ 1, got 0$"):
         s.run(final_epochs=0)
+    with pytest.raises(UserError, match="register: must be NAME or NAME@ALIAS"):
+        s.run(register="a/b")
     with pytest.raises(UserError, match="no file or folder nowhere"):
         s.run("nowhere")
 

@@ -1,0 +1,149 @@
+"""The studies of a database, in a table; and one of them, as its report begins."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import optuna
+from optuna.trial import TrialState
+from rich import box
+from rich.markup import escape
+from rich.table import Table
+
+from augsearch.policies import UserError
+from augsearch.search.console import Display
+from augsearch.search.report.facts import Facts, gather
+from augsearch.search.report.sentences import headline, lead_in_words, score_in_words
+from augsearch.search.settings.sections import TrackingSettings
+from augsearch.search.space.describe import describe
+from augsearch.search.studies.controls import by_number
+from augsearch.search.studies.costs import in_words
+from augsearch.search.studies.study import counted, load_study, open_storage
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A study in a few words."""
+
+    study: str
+    data: str
+    state: str
+    """``searching``, ``searched``, ``confirmed`` or ``trained``."""
+    trials: int
+    """Those that have ended."""
+    verdict: str | None
+    """``better``, ``as good`` or ``undecided``; None: there is none yet."""
+    recommended: str | None
+    last: str | None
+    """When a trial last began or ended, to the minute."""
+
+
+def lines_of(storage: str | None) -> list[Line]:
+    """All studies of augsearch, the one last at work first."""
+    opened = open_storage(storage or TrackingSettings().storage)
+    studies = [load_study(opened, name) for name in optuna.get_all_study_names(opened)]
+    lines = [_line(study) for study in studies if "identity" in study.user_attrs]
+    return sorted(lines, key=lambda line: line.last or "", reverse=True)
+
+
+def _line(study: optuna.Study) -> Line:
+    known, trials = study.user_attrs, counted(study)
+    verdict: dict[str, Any] | None = known.get("verdict")
+    times = [time for one in trials for time in (one.datetime_start, one.datetime_complete) if time]
+    chosen = by_number(study).get(verdict["recommended"]) if verdict else None
+    return Line(
+        study=study.study_name,
+        data=str(known["identity"].get("data", "")).rpartition(" ")[0],
+        state=_state(study, verdict),
+        trials=sum(one.state.is_finished() for one in trials),
+        verdict=(verdict or {}).get("kind"),
+        recommended=chosen.name if chosen else None,
+        last=max(times).isoformat(" ", "minutes") if times else None,
+    )
+
+
+def _state(study: optuna.Study, verdict: dict[str, Any] | None) -> str:
+    if "final" in study.user_attrs:
+        return "trained"
+    if verdict is not None:
+        return "confirmed"
+    waiting = (TrialState.WAITING, TrialState.RUNNING)
+    unfinished = study.get_trials(deepcopy=False, states=waiting) or "search ended" not in study.user_attrs
+    return "searching" if unfinished else "searched"
+
+
+def studies_in_json(storage: str | None) -> str:
+    """``lines_of`` as a JSON list."""
+    return json.dumps([asdict(line) for line in lines_of(storage)], indent=2, ensure_ascii=False)
+
+
+def list_studies(storage: str | None) -> None:
+    """Print ``lines_of`` as a table."""
+    lines, display = lines_of(storage), Display()
+    if not lines:
+        display.line("no studies here yet; augsearch run makes one")
+        return
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("study", "state", "trials", "verdict", "recommended", "last at work"):
+        table.add_column(column, justify="right" if column == "trials" else "left")
+    for one in lines:
+        cells = (one.study, one.state, str(one.trials), one.verdict, one.recommended, one.last)
+        table.add_row(*(escape(cell or "–") for cell in cells))
+    display.table(table)
+
+
+def study_in_json(name: str, storage: str | None) -> str:
+    """What is known of a study: its line, the whole verdict, final figures, settings, identity and cost."""
+    study, facts = _facts(name, storage)
+    known = study.user_attrs
+    return json.dumps(
+        {
+            **asdict(_line(study)),
+            "evidence": known.get("verdict"),
+            "final": (known.get("final") or {}).get("figures"),
+            "settings": known.get("settings"),
+            "made_from": known["identity"],
+            "cost": {stage: asdict(spent) for stage, spent in facts.costs.items()},
+            "folder": known.get("output"),
+        },
+        indent=2,
+        ensure_ascii=False,
+    )
+
+
+def show_study(name: str, storage: str | None) -> None:
+    """Print how a study's report begins."""
+    study, facts = _facts(name, storage)
+    said, display = headline(facts), Display()
+    display.line(f"study {name}: {_state(study, facts.verdict)}")
+    display.line(said.sentence)
+    for line in (*said.how_much, *said.how_sure):
+        display.line(f"  {line}")
+    if facts.rows:
+        display.table(_table(facts))
+    if facts.final is not None:
+        display.line(f"final model: test accuracy {100 * facts.final['figures']['test_accuracy']:.1f} %")
+    display.line(in_words(facts.costs))
+    for step in said.next_steps:
+        display.line(f"{step.purpose}:\n  {step.command}")
+
+
+def _table(facts: Facts) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in ("", "policy", f"confirmed {facts.metric.label}", "over the best baseline", "what it does"):
+        table.add_column(column)
+    for row in facts.rows:
+        lead = "–" if row.lead is None else lead_in_words(facts.metric, row.lead)
+        score = score_in_words(facts.metric, row.mean, row.sd)
+        cells = ("→" if row.recommended else "", row.entry.name, score, lead, describe(row.entry.candidate))
+        table.add_row(*map(escape, cells))
+    return table
+
+
+def _facts(name: str, storage: str | None) -> tuple[optuna.Study, Facts]:
+    study = load_study(open_storage(storage or TrackingSettings().storage), name)
+    if "identity" not in study.user_attrs:
+        raise UserError(f"study {name!r} was not made by augsearch run")
+    return study, gather(study)
