@@ -55,8 +55,8 @@ def _broken(value: Any, indent: str) -> str:
         line = f"{begin}{literal(entry)},"
         fits = len(line) <= LINE or not isinstance(entry, dict | list | tuple) or not entry
         lines.append(line if fits else f"{begin}{_broken(entry, inner)},")
-    opening, closing = {dict: "{}", list: "[]", tuple: "()"}[type(value)]
-    return "\n".join([opening, *lines, indent + closing])
+    brackets = "{}" if isinstance(value, dict) else "[]" if isinstance(value, list) else "()"
+    return "\n".join([brackets[0], *lines, indent + brackets[1]])
 
 
 def assembled(text: str, settings: str, roots: set[str]) -> str:

@@ -56,7 +56,8 @@ def has_warps_in_a_row(policy: Policy) -> bool:
     each = 0
     for choice in policy.operations:
         each = max(each, sum(OPERATIONS[name].kind == "warp" for name in names_in([choice])))
-    return sum(getattr(policy, name) > 0 for name in BASIC) + policy.num_ops * each > 1
+    basic = [name for name in BASIC if getattr(policy, name) > 0]
+    return len(basic) + policy.num_ops * each > 1
 
 
 def settings_text(policy: Policy, *, choices: bool = False) -> str:
