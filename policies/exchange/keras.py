@@ -41,10 +41,12 @@ def _write(policy: Policy) -> Written:
     applied = {KINDS[kind][1] for kind, names in kinds.items() if names}
     text = assembled(template(MODULE), settings_text(policy, choices=True), FACES | used | applied)
     there = [kind for kind, names in kinds.items() if names]
-    parts = [text, "", ""]
+    parts = [text, ""]
     for kind in there:
         parts += [f"{KINDS[kind][0]} = {{", *(f"    {literal(name)}: {name}," for name in kinds[kind]), "}"]
-    parts += ["KINDS = (", *(f"    ({KINDS[kind][0]}, {KINDS[kind][1]})," for kind in there), ")"]
+    pairs = [f"({KINDS[kind][0]}, {KINDS[kind][1]})," for kind in there]
+    many = ["KINDS = (", *(f"    {pair}" for pair in pairs), ")"]
+    parts += many if len(pairs) > 1 else [f"KINDS = ({pairs[0]})"]
     notes = ["it was tried with Keras on torch; colours and kernels may be a grey level off"]
     if any(_kind(name) == "warp" for name in operation_names(policy)):
         notes.append(TIES)
@@ -78,7 +80,7 @@ def _read(text: str) -> Read:
 
 FORM = Form(
     name="keras",
-    suffix=".keras.py",
+    suffix="_keras.py",
     content="a Python module with a layer for Keras 3",
     says=SAYS,
     write=_write,
