@@ -30,6 +30,7 @@ EXPORTS = (
     "policy.timm.txt --format timm --approximate",
     "augment.py --format torchvision",
     "augment_batch.py --format kornia",
+    "augment_layer.py --format keras",
 )
 """What the pages say to export first."""
 

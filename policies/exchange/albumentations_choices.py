@@ -67,7 +67,7 @@ def _strengths(own: OwnOperation, policy: Policy) -> Node:
     low, high = values
     if own.sd is None and low != high and _is_even(own, policy):
         ends = [(low, high), (-high, -low)] if own.negated else [(low, high)]
-        ranges = [_between(_node(own, first, policy), _node(own, last, policy)) for first, last in ends]
+        ranges = [between(_node(own, first, policy), _node(own, last, policy)) for first, last in ends]
         return _any_of(ranges)
     drawn = [low] if own.sd is None and low == high else _steps(own, policy)
     signs = (1, -1) if own.negated else (1,)
@@ -106,10 +106,10 @@ def _any_of(nodes: list[Node]) -> Node:
     return nodes[0] if len(nodes) == 1 else one_of(nodes)
 
 
-def _between(one: Any, other: Any) -> Any:
+def between(one: Any, other: Any) -> Any:
     """Two transforms alike but for their values, each given as from-to, as one that draws between them."""
     if isinstance(one, dict):
-        return {key: _between(one[key], other[key]) for key in one}
+        return {key: between(one[key], other[key]) for key in one}
     if isinstance(one, list) and len(one) == 2:
         return sorted([*one, *other])[:: len(one) + 1]
     return one

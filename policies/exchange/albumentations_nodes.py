@@ -13,7 +13,7 @@ from augsearch.policies.sampling import Border, Interpolation, Sampling
 Node = dict[str, Any]
 """A transform as the JSON has it."""
 
-_BLUR_SIDE = 224
+BLUR_SIDE = 224
 BORDERS: dict[Border, int] = {"fill": 0, "reflect": 4}
 INTERPOLATIONS: dict[Interpolation, int] = {"nearest": 0, "bilinear": 1}
 UNIT = Size(1, 1)
@@ -28,7 +28,7 @@ NEAR = {
     "equalize": "by OpenCV's rule",
     "hue": "turned in HSV instead of YIQ",
     "channel_shuffle": "one time in six the channels stay in order",
-    "gaussian_blur": f"as wide as for images of {_BLUR_SIDE} pixels",
+    "gaussian_blur": f"as wide as for images of {BLUR_SIDE} pixels",
     "cutout": "the rectangle lies wholly inside the image",
     "affine": LEFT_OUT,
     "perspective": LEFT_OUT,
@@ -73,7 +73,7 @@ def _sharpness(change: float) -> Node:
 
 
 def _blur(share: float) -> Node:
-    sigma = share * _BLUR_SIDE
+    sigma = share * BLUR_SIDE
     if sigma == 0:
         return _node("NoOp")
     width = 2 * math.ceil(3 * sigma) + 1

@@ -20,6 +20,7 @@ from augsearch.policies.exchange.albumentations_nodes import (
     node_of,
     one_of,
 )
+from augsearch.policies.exchange.albumentations_values import choice_of_node
 from augsearch.policies.exchange.form import Read
 from augsearch.policies.policy import CROP_MAGNITUDE, Policy
 from augsearch.policies.registry import MAX_MAGNITUDE, Ranges
@@ -160,6 +161,10 @@ def _operations(drawn: list[Node], before: int, sampling: Sampling) -> dict[str,
                     "ranges": ranges,
                     "magnitude": magnitude,
                 }
+    for ranges in RANGES:
+        own = [choice_of_node(node, ranges, sampling, same) for node in choices]
+        if own and None not in own:
+            return {"num_ops": len(drawn), "operations": own, "ranges": ranges}
     unknown = [node for node in choices if not any(_meanings(node, one, sampling) for one in RANGES)]
     if unknown:
         _refuse(unknown[0], before + 1)

@@ -55,8 +55,8 @@ def _broken(value: Any, indent: str) -> str:
         line = f"{begin}{literal(entry)},"
         fits = len(line) <= LINE or not isinstance(entry, dict | list | tuple) or not entry
         lines.append(line if fits else f"{begin}{_broken(entry, inner)},")
-    opening, closing = {dict: "{}", list: "[]", tuple: "()"}[type(value)]
-    return "\n".join([opening, *lines, indent + closing])
+    brackets = "{}" if isinstance(value, dict) else "[]" if isinstance(value, list) else "()"
+    return "\n".join([brackets[0], *lines, indent + brackets[1]])
 
 
 def assembled(text: str, settings: str, roots: set[str]) -> str:
@@ -102,7 +102,16 @@ def _needed(tree: ast.Module, settings: ast.Module, roots: set[str]) -> set[str]
 
 
 def _names(tree: ast.AST) -> set[str]:
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
+    """The names that are used, without those of a function's own arguments and variables."""
+    used = {tree.id} if isinstance(tree, ast.Name) else set[str]()
+    for child in ast.iter_child_nodes(tree):
+        used |= _names(child)
+    if isinstance(tree, ast.FunctionDef | ast.Lambda):
+        inside = list(ast.walk(tree))
+        own = {node.arg for node in inside if isinstance(node, ast.arg)}
+        own |= {node.id for node in inside if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+        return used - own
+    return used
 
 
 def _imports(head: str, code: str) -> str:

@@ -80,7 +80,7 @@ class Form:
     name: str
     """What ``--format`` takes: the name of the file that declares it."""
     suffix: str
-    """How names of such files end."""
+    """How names of such files end; a module's so that it can be imported."""
     content: str
     """What is in such a file, in a few words."""
     says: frozenset[str]

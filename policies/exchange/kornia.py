@@ -73,7 +73,7 @@ def _read(text: str) -> Read:
 
 FORM = Form(
     name="kornia",
-    suffix=".kornia.py",
+    suffix="_kornia.py",
     content="a Python module on kornia, for batches on the device",
     says=SAYS,
     write=_write,

@@ -11,6 +11,7 @@ from augsearch.policies.choices import Choice, in_order, names_in
 from augsearch.policies.errors import UserError, explain
 from augsearch.policies.exchange.code import assembled, assigned, code_of, literal, settings_of, template
 from augsearch.policies.exchange.form import FIELDS, Form, Read, Written, operation_names, own_choices
+from augsearch.policies.exchange.head import plain
 from augsearch.policies.mixing import Mixing
 from augsearch.policies.policy import Policy
 from augsearch.policies.registry import OPERATIONS, Operation, Ranges
@@ -69,13 +70,16 @@ def has_warps_in_a_row(policy: Policy) -> bool:
     each = 0
     for choice in policy.operations:
         each = max(each, sum(OPERATIONS[name].kind == "warp" for name in names_in([choice])))
-    return sum(getattr(policy, name) > 0 for name in BASIC) + policy.num_ops * each > 1
+    basic = [name for name in BASIC if getattr(policy, name) > 0]
+    return len(basic) + policy.num_ops * each > 1
 
 
-def settings_text(policy: Policy) -> str:
-    """The settings as lines of Python, each a plain value."""
+def settings_text(policy: Policy, *, choices: bool = False) -> str:
+    """The settings as lines of Python, each a plain value; always with CHOICES where ``choices``."""
     entries = _strengths(policy)
-    choices = [_choice(choice) for choice in own_choices(policy)]
+    written = [_choice(choice) for choice in own_choices(policy)]
+    if choices and not written:
+        written = list(entries)
     mixing = policy.mixing and policy.mixing.model_dump(mode="json")
     regions = [
         f"{name} = {literal(part.model_dump())}"
@@ -89,7 +93,7 @@ def settings_text(policy: Policy) -> str:
             f'MAGNITUDE = {literal(policy.magnitude)}  # 0 to 30, or "random"',
             f"RANGES = {literal(policy.ranges)}  # what OPERATIONS holds, for augsearch import alone",
             assigned("OPERATIONS", entries),
-            *([assigned("CHOICES", choices)] if choices else []),
+            *([assigned("CHOICES", written)] if written or choices else []),
             assigned("BASIC", {name: getattr(policy, name) for name in BASIC}),
             f"MIXING = {literal(mixing)}",
             f"INTERPOLATION = {literal(policy.interpolation)}",
@@ -157,7 +161,7 @@ def read_module(text: str, write: Callable[[Policy], Written]) -> Read:
     operations, basic = found["OPERATIONS"], found["BASIC"]
     if not isinstance(operations, dict) or not isinstance(basic, dict):
         raise UserError("OPERATIONS and BASIC must be dictionaries; give a file that augsearch export wrote")
-    strange = sorted(map(str, basic.keys() ^ set(BASIC)))
+    strange = sorted(map(plain, basic.keys() ^ set(BASIC)))
     if strange:
         raise UserError(f"BASIC must have {', '.join(BASIC)} and nothing else; look at {', '.join(strange)}")
     document = {name.lower(): found[name] for name in PLAIN} | basic
@@ -170,7 +174,7 @@ def read_module(text: str, write: Callable[[Policy], Written]) -> Read:
     except ValidationError as error:
         raise UserError(explain(error)) from None
     known = _strengths(policy)
-    lacking = sorted(known.keys() ^ operations.keys())
+    lacking = sorted(map(plain, known.keys() ^ operations.keys()))
     if lacking:
         raise UserError(f"OPERATIONS must have those of CHOICES and no others; look at {', '.join(lacking)}")
     for name, entry in operations.items():

@@ -138,7 +138,9 @@ def _summary(policy: Policy) -> str:
         if getattr(policy, name)
     ]
     if policy.num_ops:
-        parts.append(f"{policy.num_ops} of {len(policy.operations)} operations at {policy.magnitude}")
+        plain = all(isinstance(choice, str) for choice in policy.operations)
+        what = f"operations at {policy.magnitude}" if plain else "choices"
+        parts.append(f"{policy.num_ops} of {len(policy.operations)} {what}")
     if policy.mixing is not None:
         parts.append(policy.mixing.kind)
     return ", ".join(parts) or "nothing"

@@ -12,12 +12,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from augsearch.policies import OPERATIONS, TRIVIALAUGMENT, Mixing, Policy, UserError
-from augsearch.policies.exchange.albumentations_nodes import LEFT_OUT, NEAR
+from augsearch.policies.effects import Size
+from augsearch.policies.exchange.albumentations_choices import EVEN
+from augsearch.policies.exchange.albumentations_nodes import LEFT_OUT, NEAR, NODES
 from augsearch.policies.exchange.form import Read, forms
+from tests.policies.draws import drawn
 from tests.policies.exchange.drawn import agree, any_policy, assert_policy_or_line, made
 from tests.policies.strategies import lists_of_choices
 
@@ -169,6 +172,82 @@ def test_any_choices_are_written_with_what_is_not_the_same(data: Any, ranges: An
     (drawn,) = document["transform"]["transforms"]
     assert len(drawn["transforms"]) == len(policy.operations)
     assert all(0 < one["p"] <= 1 for one in drawn["transforms"])
+
+
+def near(text: str) -> Any:
+    """A document whose numbers are rounded."""
+    return json.loads(text, parse_float=lambda number: round(float(number), 6) + 0.0)
+
+
+@st.composite
+def said_exactly(draw: Any) -> dict[str, Any]:
+    """A choice that the transforms can say without steps."""
+    name = draw(st.sampled_from(sorted(set(NODES) - {"affine", "perspective", "crop"})))
+    own: dict[str, Any] = {"name": name, "probability": draw(st.sampled_from([0.0, 0.25, 1.0]))}
+    if OPERATIONS[name].standard is not None:
+        low, high = OPERATIONS[name].limits("standard")
+        numbers = st.floats(low, high).map(lambda end: round(end, 3))
+        # What changes nothing is the same for many operations.
+        numbers = numbers.filter(lambda end: end != OPERATIONS[name].identity)
+        ends = sorted(draw(st.tuples(numbers, numbers)))
+        own["value"] = ends if name in EVEN and draw(st.booleans()) else ends[0]
+        if OPERATIONS[name].signed:
+            own["signed"] = draw(st.booleans())
+    return own
+
+
+@given(
+    choices=st.lists(
+        st.tuples(st.lists(said_exactly(), min_size=1, max_size=3), st.sampled_from([0.5, 1, 3])), min_size=1
+    ),
+    num_ops=st.integers(1, 3),
+)
+@settings(max_examples=30, deadline=None, phases=[Phase.explicit, Phase.generate])
+def test_choices_that_it_says_exactly_come_back(choices: Any, num_ops: int) -> None:
+    operations = [
+        {"sequence": owns, "weight": weight} if len(owns) > 1 else owns[0] | {"weight": weight}
+        for owns, weight in choices
+    ]
+    policy = Policy(num_ops=num_ops, operations=operations)
+    text = made(policy, FORM, approximate=True).text
+    again = read(text).policy
+    assert near(made(again, FORM, approximate=True).text) == near(text)
+    assert (again.num_ops, len(again.operations)) == (num_ops, len(operations))
+
+
+def test_ready_policies_come_back_as_they_draw() -> None:
+    policy = Policy.named("autoaugment-imagenet")
+    again = read(made(policy, FORM, approximate=True).text).policy
+    size = Size(224, 320)
+    theirs, ours = drawn(again, 4000, size), drawn(policy, 4000, size)
+    # A colour moved by nothing is read as a brightness moved by nothing.
+    moved = [
+        [[one for one in each if one[1] or OPERATIONS[one[0]].standard is None] for each in draws]
+        for draws in (theirs, ours)
+    ]
+    rounded = [[tuple((name, round(value, 3)) for name, value in each) for each in draws] for draws in moved]
+    assert agree(*rounded) > 1e-4
+
+
+def test_a_pipeline_of_someone_elses_is_read_where_a_policy_can_say_it() -> None:
+    nodes = [
+        {"__class_fullname__": "HorizontalFlip", "p": 0.5},
+        {
+            "__class_fullname__": "OneOf",
+            "p": 1.0,
+            "transforms": [
+                {"__class_fullname__": "Affine", "p": 0.5, "rotate": [-15, 15], "interpolation": 1}
+                | {"border_mode": 0, "fill": [0, 0, 0]},
+                {"__class_fullname__": "ColorJitter", "p": 1, "brightness": [0.8, 1.2]}
+                | {"contrast": [1, 1], "saturation": [1, 1], "hue": [0, 0]},
+            ],
+        },
+    ]
+    policy = read(json.dumps({"transform": {"__class_fullname__": "Compose", "transforms": nodes}})).policy
+    rotate, brightness = policy.operations
+    assert (policy.flip_horizontal, policy.num_ops, policy.interpolation) == (0.5, 1, "bilinear")
+    assert (rotate.name, rotate.value, rotate.weight) == ("rotate", (-15, 15), 0.5)  # type: ignore[union-attr]
+    assert brightness.value == pytest.approx((-0.2, 0.2))  # type: ignore[union-attr]
 
 
 def test_what_the_libraries_save_again_is_read_as_the_same_policy(library: dict[str, Any]) -> None:

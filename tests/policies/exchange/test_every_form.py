@@ -43,7 +43,7 @@ class Richer(Policy):
 def test_it_is_known_by_the_name_of_its_file(form: Form) -> None:
     folder = Path(exchange_form.__file__).parent
     assert (folder / f"{form.name}.py").is_file()
-    assert form.suffix.startswith(".")
+    assert form.suffix.startswith((".", "_"))
     assert form.content
     assert form.says <= Policy.model_fields.keys()
     words = CliRunner().invoke(main, ["export", "--help"]).stdout
@@ -228,7 +228,7 @@ def test_the_file_to_import_is_not_written_over(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    "form", [one for one in forms().values() if one.suffix == ".py"], ids=lambda one: one.name
+    "form", [one for one in forms().values() if one.suffix.endswith(".py")], ids=lambda one: one.name
 )
 @pytest.mark.parametrize(
     "policy",

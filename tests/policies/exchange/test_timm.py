@@ -278,7 +278,25 @@ def test_what_is_wrong_is_one_line(text: str, line: str) -> None:
 
 
 pieces = st.sampled_from(
-    ["--aa", "rand-", "m9", "-n", "inc1", "--hflip", "--scale", " ", "=", "nan", "1e999", "-", "'"]
+    [
+        "--aa",
+        "rand-",
+        "original",
+        "3a",
+        "-mstd",
+        "-p0.5",
+        "m9",
+        "-n",
+        "inc1",
+        "--hflip",
+        "--scale",
+        " ",
+        "=",
+        "nan",
+        "1e999",
+        "-",
+        "'",
+    ]
 )
 
 
