@@ -40,8 +40,8 @@ def in_words(file: PolicyFile, form: Form, differences: Sequence[Difference], da
 def _off(policy: Policy, form: Form, name: str, images: Sequence[NDArray[np.uint8]], where: str) -> str:
     """How far off the form's stand-in for an operation is: the mean of what each pixel differs by."""
     assert form.stand_in is not None
-    has_own = any(not isinstance(choice, str) and name in names_in([choice]) for choice in policy.operations)
-    magnitudes = MEASURED_MAGNITUDES if policy.magnitude == "random" or has_own else (policy.magnitude,)
+    varied = any(not isinstance(choice, str) and name in names_in([choice]) for choice in policy.operations)
+    magnitudes = MEASURED_MAGNITUDES if policy.magnitude == "random" or varied else (policy.magnitude,)
     signs = (False, True) if OPERATIONS[name].signed else (False,)
     noise = (0.5,) * OPERATIONS[name].noise
     means: list[float] = []
