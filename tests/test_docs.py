@@ -22,7 +22,9 @@ from augsearch.search.cli import main
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("policies", "trainers", "search")
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = ("README.md", "docs/guide.md", "docs/in-your-code.md", "docs/how-it-searches.md")
+"""A story, in this order: what a page's commands make, those of the next may use."""
+STORY = "\n".join((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
 
 QUICK = {
     "run": [
@@ -37,11 +39,11 @@ QUICK = {
     "check-proxy": ["--candidates", "4", "--seeds", "1", "--folds", "1", "--engine", "inline"],
     "train": ["--epochs", "1", "--model", "tiny"],
 }
-"""Added to the README's commands, so that they take seconds."""
+"""Added to the pages' commands, so that they take seconds."""
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", STORY, re.DOTALL)
 
 
 def make_photos(folder: Path, seed: int) -> None:
@@ -53,15 +55,15 @@ def make_photos(folder: Path, seed: int) -> None:
             cv2.imwrite(str(folder / label / f"{index}.jpg"), np.clip(grey + noise, 0, 255).astype(np.uint8))
 
 
-def readme_commands() -> list[str]:
+def told_commands() -> list[str]:
     lines = "\n".join(blocks("sh")).splitlines()
     return [line for line in lines if line.startswith("augsearch ")]
 
 
 def chains() -> list[list[str]]:
-    """The README's commands: the first is one after the other, the others need nothing that it made."""
+    """The pages' commands: the first is one after the other, the others need nothing that it made."""
     story, others = [], []
-    commands = iter(readme_commands())
+    commands = iter(told_commands())
     for command in commands:
         words = shlex.split(command)
         if words[1] not in ("run", "compare") or "--study" in words:
@@ -73,7 +75,7 @@ def chains() -> list[list[str]]:
 
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folders of photos that the README speaks of, in the working directory."""
+    """The folders of photos that the pages speak of, in the working directory."""
     for seed, name in enumerate(("photos", "more-photos", "field-photos")):
         make_photos(tmp_path / name, seed)
     monkeypatch.chdir(tmp_path)
@@ -98,18 +100,18 @@ def run_command(command: str) -> None:
         Path(target).write_text(done.stdout, encoding="utf-8")
 
 
-def test_the_readme_names_every_command() -> None:
-    named = {command.split()[1] for command in readme_commands()}
+def test_the_pages_name_every_command() -> None:
+    named = {command.split()[1] for command in told_commands()}
     assert named == set(main.list_commands(click.Context(main)))
 
 
 @pytest.mark.parametrize("commands", chains()[1:], ids=lambda commands: commands[-1])
-def test_the_readmes_other_runs_run(photos: Path, commands: list[str]) -> None:
+def test_the_other_runs_run(photos: Path, commands: list[str]) -> None:
     for command in commands:
         run_command(command)
 
 
-def test_the_readmes_story_and_examples_run(photos: Path) -> None:
+def test_the_story_and_its_examples_run(photos: Path) -> None:
     for command in chains()[0]:
         run_command(command)
     assert read_policy("policy.json")
@@ -120,7 +122,7 @@ def test_the_readmes_story_and_examples_run(photos: Path) -> None:
         assert done.returncode == 0, done.stderr
 
 
-def test_make_targets_in_the_readme_exist() -> None:
+def test_make_targets_that_are_named_exist() -> None:
     targets = set(re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     named = set(re.findall(r"^make (\w+)", "\n".join(blocks("sh")), re.MULTILINE))
     assert named == {"run", "test"}
