@@ -14,7 +14,7 @@ from augsearch.search.inputs.run_data import Data
 from augsearch.search.inputs.sealed_test import seal_test
 from augsearch.search.settings.sections import AUTO
 from augsearch.search.settings.settings import Settings
-from augsearch.search.space.space import Space
+from augsearch.search.space.space import BASELINE_POLICIES, PHOTO_POLICIES, Space
 from augsearch.search.studies.pruner import pruner_of
 from augsearch.search.studies.study import open_storage, open_study, space_of
 
@@ -97,12 +97,15 @@ def with_its_trials(settings: Settings, data: Data) -> Settings:
         UserError: there are to be fewer trials than baselines.
     """
     study = _known_study(settings, data)
-    space = space_of(study, settings.space) if study else settings.space
+    space = space_of(study, settings.space) if study else space_for(settings, data)
+    more = len(settings.search.baselines)
+    if space.resized:
+        more += len(PHOTO_POLICIES) - len(BASELINE_POLICIES)
     if space.edition == 1 and settings.seconds is None and "trials" not in settings.given:
         settings = settings.changed(trials=TRIALS_OF_FIRST)
-    elif settings.search.baselines and settings.seconds is None and "trials" not in settings.given:
-        # As many candidates as without baselines of one's own.
-        settings = settings.changed(trials=settings.search.trials + len(settings.search.baselines))
+    elif more and settings.seconds is None and "trials" not in settings.given:
+        # As many candidates as without these baselines.
+        settings = settings.changed(trials=settings.search.trials + more)
     trials, needed = settings.search.trials, len(space.baselines)
     if trials < needed:
         raise UserError(f"trials must be at least {needed}, the baselines, got {trials}")

@@ -22,28 +22,24 @@ BASELINE_POLICIES: dict[str, Policy] = {
 }
 """The policies that anyone can have without a search, the simplest first."""
 
-PHOTO_POLICIES: dict[str, Policy] = {
-    "none": Policy.named("none"),
+PHOTO_POLICIES: dict[str, Policy] = BASELINE_POLICIES | {
     "flip + resized crop": Policy.named("flip-resized-crop"),
-    "RandAugment (2, 9)": Policy.named("randaugment(2,9)"),
-    "TrivialAugment": Policy.named("trivialaugment"),
     "RandAugment (2, 9) after flip + resized crop": Policy.named("flip-resized-crop+randaugment(2,9)"),
-    "TrivialAugment after flip + resized crop": Policy.named("flip-resized-crop+trivialaugment"),
 }
-"""The same as people have them who fine-tune a pretrained network on photos."""
+"""These, and what people have who fine-tune a pretrained network on photos."""
 
 USUAL = "RandAugment (2, 9) after flip + crop"
 """The policy of the baselines that stand for a way to learn, and not for a policy."""
 
 USUAL_OF_PHOTOS = "RandAugment (2, 9) after flip + resized crop"
-"""The same, of ``PHOTO_POLICIES``."""
+"""The same where a network is pretrained on photos."""
 
 EDITION = 3
 """What there is to choose from grows. A study keeps what there was when it was made:
 
 1. four baselines, no border and no interpolation;
 2. RandAugment and TrivialAugment after flip + crop too; border and interpolation;
-3. for photos resized crops and erasing too, and baselines with resized crops where a network is pretrained.
+3. for photos resized crops and erasing too, and two more baselines where a network is pretrained.
    Final trainings from photos cropped them before whatever the policy said, see ``CROPPED_BEFORE``.
 """
 
@@ -108,7 +104,7 @@ class Space:
     photos: bool = False
     """Whether the images are photos, of which random parts are enlarged and erased too."""
     resized: bool = False
-    """Whether the baselines crop as people crop photos for a pretrained network, ``PHOTO_POLICIES``."""
+    """Whether there are baselines that crop as people crop photos for a pretrained network."""
 
     @property
     def baselines(self) -> dict[str, Baseline]:

@@ -36,13 +36,13 @@ def test_only_photos_are_cropped_and_erased() -> None:
     assert {one.name for one in policy_dimensions(replace(PHOTOS, edition=2))} == small
 
 
-def test_baselines_of_photos_crop_as_people_crop_photos() -> None:
-    names = list(PHOTOS.baselines)
-    assert names == [name.replace("flip + crop", "flip + resized crop") for name in BASELINE_POLICIES]
+def test_photos_have_baselines_that_crop_as_people_crop_photos_beside_the_usual_ones() -> None:
+    # For the search's small network, from scratch, a resized crop from 8 % on may be a straw man.
+    more = ["flip + resized crop", "RandAugment (2, 9) after flip + resized crop"]
+    assert list(PHOTOS.baselines) == [*BASELINE_POLICIES, *more]
     assert PHOTOS.baselines["flip + resized crop"].policy == Policy(
         num_ops=0, flip_horizontal=0.5, resized_crop=ResizedCrop(smallest=0.08)
     )
-    assert all(not one.policy.crop for one in PHOTOS.baselines.values())
     # Photos for a network from scratch are padded and cropped, as small images.
     assert list(replace(PHOTOS, resized=False).baselines) == list(BASELINE_POLICIES)
 
@@ -95,9 +95,9 @@ def test_the_colour_of_what_is_erased_is_no_matter_of_indifference() -> None:
 
 
 def test_spread_candidates_of_photos_are_cropped_as_their_baselines() -> None:
-    chosen = spread(PHOTOS, 11, seed=0)
-    assert list(chosen)[6:] == [
+    chosen = spread(PHOTOS, 13, seed=0)
+    assert list(chosen)[8:] == [
         *("flip + resized crop, N=1 M=4", "flip + resized crop, N=2 M=15", "flip + resized crop, N=3 M=24"),
         *("flip + resized crop, cutmix", "flip + resized crop, mixup"),
     ]
-    assert all(one.policy.resized_crop for one in list(chosen.values())[6:])
+    assert all(one.policy.resized_crop for one in list(chosen.values())[8:])
