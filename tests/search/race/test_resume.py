@@ -16,7 +16,7 @@ from augsearch.search.inputs.identity import identity_of
 from augsearch.search.inputs.prepare import open_data
 from augsearch.search.race.resume import TRIALS_OF_FIRST, as_begun, space_for, study_of, with_its_trials
 from augsearch.search.settings.settings import Settings
-from augsearch.search.space.space import BASELINE_POLICIES, EDITION
+from augsearch.search.space.space import BASELINE_POLICIES, EDITION, PHOTO_POLICIES
 from augsearch.search.studies.study import open_storage, space_of
 
 
@@ -127,6 +127,9 @@ def test_only_photos_are_cropped_and_erased_and_a_study_remembers(tmp_path: Path
         space = space_for(settings, open_data(settings, Display()))
         assert (space.photos, space.resized) == (cropped, resized), fields
     data = open_data(settings, Display())
+    assert with_its_trials(settings, data).search.trials == len(PHOTO_POLICIES) + 12
+    with pytest.raises(UserError, match="trials must be at least 8, the baselines, got 7"):
+        with_its_trials(settings_of(photos, trials=7, final_model="lite0", image_size=32), data)
     study = study_of(settings, data, "s")
     assert space_of(study, settings.space) == space
     study.set_user_attr("space", {"edition": 2, "mean": [1, 2, 3]})  # as it was written then
