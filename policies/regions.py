@@ -8,6 +8,9 @@ from typing import Annotated, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
+REGION_OPERATIONS = frozenset({"resized_crop", "erase"})
+"""The operations that do what ``ResizedCrop`` and ``Erasing`` say."""
+
 TRIES = 10
 """Parts that are tried before the usual one is taken, as torchvision and timm do."""
 

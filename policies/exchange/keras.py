@@ -14,6 +14,7 @@ from augsearch.policies.exchange.torchvision import (
     settings_text,
 )
 from augsearch.policies.policy import Policy
+from augsearch.policies.regions import REGION_OPERATIONS
 from augsearch.policies.registry import OPERATIONS, Kind
 
 MODULE = "keras_module.txt"
@@ -87,5 +88,6 @@ FORM = Form(
     head=_head,
     recognises=_recognises,
     read=_read,
+    lacks=REGION_OPERATIONS,
     says_choices=lambda policy: True,
 )

@@ -16,6 +16,7 @@ from augsearch.policies.exchange.torchvision import (
     settings_text,
 )
 from augsearch.policies.policy import Policy
+from augsearch.policies.regions import REGION_OPERATIONS
 from augsearch.policies.registry import OPERATIONS
 
 MODULE = "kornia_module.txt"
@@ -80,5 +81,6 @@ FORM = Form(
     head=_head,
     recognises=_recognises,
     read=_read,
+    lacks=REGION_OPERATIONS,
     says_choices=lambda policy: True,
 )

@@ -15,7 +15,7 @@ PLACE = 10
 """Where the command stands in the list of all."""
 
 
-@click.command("run", cls=Command)
+@click.command("run", cls=Command, resumes=True)
 @click.argument("data", required=False)
 @run_options
 def command(config: Path | None, show_config: bool, **flags: Any) -> None:

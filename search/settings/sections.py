@@ -154,7 +154,7 @@ class SearchSettings(Section):
     @field_validator("baselines")
     @classmethod
     def _baselines_told_apart(cls, given: tuple[GivenBaseline, ...]) -> tuple[GivenBaseline, ...]:
-        names = PHOTO_POLICIES
+        names = [*PHOTO_POLICIES]
         for one in given:
             if one.name in names:
                 raise ValueError(f"there is a baseline {one.name!r} already; give the file another name")

@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from optuna.trial import TrialState
 
 from augsearch.policies import UserError
+from augsearch.search.engines.failures import disk_is_full, machine_failed
 from augsearch.search.settings.addresses import redacted
 from augsearch.search.settings.sections import HOME, sqlite_file
 from augsearch.search.space.describe import describe
@@ -165,6 +166,8 @@ class Tracker:
         """
         if self._connected.done() and (error := self._connected.exception()) is not None:
             self._unreachable = True
+            if disk_is_full(error):
+                raise machine_failed(error)
             raise UserError(
                 f"MLflow at {redacted(self._uri)}: {reason_of(error)}; give another --tracking-uri"
             ) from None

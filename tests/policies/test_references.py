@@ -166,7 +166,7 @@ def test_gaussian_blur_is_within_one_of_torchvisions(image: Image, magnitude: in
     effect = effect_of("gaussian_blur", value, Size(*image.shape[:2]))
     result = applied("gaussian_blur", image, value)
     if effect is None:
-        assert value == 0 or shorter == 1
+        assert value * shorter < 0.02 or shorter == 1
         np.testing.assert_array_equal(result, image)
         return
     assert isinstance(effect, Kernel)

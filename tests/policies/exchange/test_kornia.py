@@ -11,27 +11,28 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
 
-from augsearch.policies import OPERATIONS, Mixing, Policy
+from augsearch.policies import OPERATIONS, Mixing, Policy, UserError
 from augsearch.policies.effects import Size
-from augsearch.policies.exchange.form import Read, forms
+from augsearch.policies.exchange.form import Read, forms, operation_names
 from augsearch.policies.planner import DrawnOperation
 from tests.policies.draws import Drawn, drawn
 from tests.policies.exchange.drawn import (
     agree,
-    any_policy,
     assert_policy_or_line,
     loaded,
     made,
     photos,
+    sayable,
 )
 from tests.policies.strategies import lists_of_choices
 
 pytest.importorskip("kornia", reason="kornia is not here; pip install 'augsearch[bench]'")
 
 FORM = forms()["kornia"]
+HAS = [name for name in OPERATIONS if name not in FORM.lacks]
 USUAL = Policy(num_ops=2, magnitude=9, crop=1.0, flip_horizontal=0.5)
 LEAST_P = 1e-4
 
@@ -73,7 +74,7 @@ def compared(policy: Policy, name: str) -> tuple[int, float]:
 
 
 @pytest.mark.parametrize("ranges", ["standard", "wide"])
-@pytest.mark.parametrize("name", OPERATIONS)
+@pytest.mark.parametrize("name", HAS)
 def test_every_operation_does_the_same_to_photos(name: str, ranges: Any) -> None:
     worst, share = compared(Policy(operations=(name,), ranges=ranges, fill=(10, 20, 200)), name)
     if OPERATIONS[name].kind == "warp":
@@ -82,7 +83,7 @@ def test_every_operation_does_the_same_to_photos(name: str, ranges: Any) -> None
         assert worst <= 1
 
 
-@pytest.mark.parametrize("name", [name for name, one in OPERATIONS.items() if one.kind == "warp"])
+@pytest.mark.parametrize("name", [name for name in HAS if OPERATIONS[name].kind == "warp"])
 def test_warps_do_the_same_with_mirrored_borders_and_smooth_ones_inside(name: str) -> None:
     assert compared(Policy(operations=(name,), border="reflect"), name)[1] <= 0.03
     assert compared(Policy(operations=(name,), interpolation="bilinear"), name)[1] <= 0.05
@@ -98,7 +99,7 @@ def test_images_of_a_batch_are_changed_each_by_its_own_value() -> None:
             assert torch.equal(together[row], alone[0])
 
 
-@given(policy=any_policy)
+@given(policy=sayable(FORM))
 @settings(max_examples=8, deadline=None, phases=[Phase.explicit, Phase.generate])
 def test_any_policy_comes_back_and_augments_batches(policy: Policy) -> None:
     text = made(policy, FORM).text
@@ -118,6 +119,7 @@ def test_any_policy_comes_back_and_augments_batches(policy: Policy) -> None:
 @settings(max_examples=8, deadline=None)
 def test_any_choices_come_back(data: Any, ranges: Any) -> None:
     policy = Policy(num_ops=1, ranges=ranges, operations=data.draw(lists_of_choices(ranges)))
+    assume(not FORM.lacks & {*operation_names(policy)})
     assert read(made(policy, FORM).text) == Read(policy, notes=())
 
 
@@ -195,13 +197,20 @@ def test_every_tensor_is_made_where_the_images_are() -> None:
     # Tensors "on" a device that is not here, which raises where devices are mixed.
     from torch._subclasses import FakeTensorMode
 
-    module = module_of(Policy(operations=tuple(OPERATIONS), fill=(1, 2, 3)))
+    module = module_of(Policy(operations=tuple(HAS), fill=(1, 2, 3)))
     with FakeTensorMode(allow_non_fake_inputs=True):
         images = torch.rand(2, 3, 12, 16, device="cuda")
-        for name, operation in OPERATIONS.items():
+        for name in HAS:
             if name != "gaussian_blur":  # it asks for the largest value
-                values, noise = torch.rand(2), torch.rand(2, operation.noise)
+                values, noise = torch.rand(2), torch.rand(2, OPERATIONS[name].noise)
                 assert module.changed(name, images, values, noise).device.type == "cuda", name
+
+
+def test_what_its_module_does_not_have_is_refused_by_name() -> None:
+    with pytest.raises(UserError, match="kornia has nothing for the operations resized_crop, erase"):
+        made(Policy(operations=("rotate", "resized_crop", "erase")), FORM)
+    with pytest.raises(UserError, match="kornia can't say the policy's resized_crop"):
+        made(Policy.named("flip-resized-crop"), FORM)
 
 
 def test_wrong_images_are_refused() -> None:

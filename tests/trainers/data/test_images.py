@@ -169,7 +169,9 @@ def test_an_empty_class_folder_is_named(root: Path) -> None:
 def test_a_source_that_is_nowhere_or_of_no_known_kind_is_refused(tmp_path: Path) -> None:
     assert "there is no file or folder" in refusal(tmp_path / "nowhere")
     (tmp_path / "images.zip").write_bytes(b"PK")
-    assert "cannot tell what" in refusal(tmp_path / "images.zip")
+    assert "images.zip is no archive, or is damaged" in refusal(tmp_path / "images.zip")
+    (tmp_path / "images.xyz").write_bytes(b"PK")
+    assert "cannot tell what" in refusal(tmp_path / "images.xyz")
 
 
 @pytest.mark.parametrize("size", [7, 1025, 0, -3])
