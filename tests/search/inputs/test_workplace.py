@@ -64,8 +64,10 @@ def test_a_workspace_is_read_whole_however_often_it_is_written(stripes: str) -> 
 
     reader = threading.Thread(target=read)
     reader.start()
-    for _ in range(50):
-        write_workspace(workspace.folder, data.images, data.splits, workspace.proxy)
-    stop.set()
-    reader.join()
+    try:
+        for _ in range(50):
+            write_workspace(workspace.folder, data.images, data.splits, workspace.proxy)
+    finally:  # a thread that runs on disturbs how the failure is told
+        stop.set()
+        reader.join()
     assert not failures
