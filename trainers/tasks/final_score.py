@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from augsearch.trainers.data.decode import pillow_without_warnings
 from augsearch.trainers.evaluation.inference import predict
-from augsearch.trainers.evaluation.metrics import ACCURACY, METRICS, score
 from augsearch.trainers.models.saved import load_model
 from augsearch.trainers.system.devices import one_thread, resolve_device
 from augsearch.trainers.tasks.final import FinalModel, train_final
 from augsearch.trainers.tasks.final_job import FinalJob, SelectionSet
+from augsearch.trainers.tasks.scored import scored
 from augsearch.trainers.tasks.self_training import train_students
 from augsearch.trainers.workspace.folder import open_workspace
 from augsearch.trainers.workspace.folds import FoldResult
 
 
-def train_and_score(job: FinalJob, scored: SelectionSet, metric: str) -> FoldResult:
-    """Train as ``job`` says, in one thread, and score its best epoch on ``scored`` by ``metric``.
+def train_and_score(job: FinalJob, held_out: SelectionSet, metric: str) -> FoldResult:
+    """Train as ``job`` says, in one thread, and score its best epoch on ``held_out`` by ``metric``.
 
     A training that was stopped goes on after its last epoch, as ``train_final`` does. The model stays at the
     path of ``job``. The test part is not touched.
@@ -31,21 +29,9 @@ def train_and_score(job: FinalJob, scored: SelectionSet, metric: str) -> FoldRes
         final = _trained(job)
         model, _ = load_model(final.path)
         with pillow_without_warnings():
-            logits = predict(model.to(device), scored.pixels.clean(scored.rows), device)
-    scores, wanted = score(logits, scored.labels), METRICS[metric]
-    return FoldResult(
-        accuracy=scores.accuracy,
-        log_loss=scores.log_loss,
-        ece=scores.ece,
-        seconds=final.seconds,
-        images=final.images,
-        correct=scores.correct,
-        macro_f1=scores.macro_f1,
-        balanced_accuracy=scores.balanced_accuracy,
-        metric=metric,
-        values=None if wanted is ACCURACY else wanted.per_image(logits, scored.labels).astype(np.float16),
-        teacher_images=final.teacher_images,
-    )
+            logits = predict(model.to(device), held_out.pixels.clean(held_out.rows), device)
+    told = {"seconds": final.seconds, "images": final.images, "teacher_images": final.teacher_images}
+    return scored(logits, held_out.labels, metric, **told)
 
 
 def _trained(job: FinalJob) -> FinalModel:

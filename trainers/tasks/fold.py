@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from augsearch.trainers.evaluation.inference import predict
-from augsearch.trainers.evaluation.metrics import ACCURACY, METRICS, score
 from augsearch.trainers.models.build import prepared
 from augsearch.trainers.semi.labeler import Labeler, predict_in_memory
 from augsearch.trainers.semi.learn import learn
@@ -19,6 +18,7 @@ from augsearch.trainers.semi.techniques import technique_of
 from augsearch.trainers.system.devices import one_thread, resolve_device
 from augsearch.trainers.tasks.inputs import labeled, spec_for, unlabeled
 from augsearch.trainers.tasks.own_fold import evaluate_own
+from augsearch.trainers.tasks.scored import mean_of, scored_in
 from augsearch.trainers.tasks.teacher import Teacher, fold_teacher
 from augsearch.trainers.training.learner import Learner
 from augsearch.trainers.training.loop import EpochResult
@@ -58,32 +58,24 @@ def _evaluate(
         passes += more
     images, labels = workspace.scored_images(fold)
     logits = predict(model, images, device)
-    scores, metric = score(logits, labels), METRICS[workspace.proxy.metric]
-    return FoldResult(
-        accuracy=scores.accuracy,
-        log_loss=scores.log_loss,
-        ece=scores.ece,
+    return scored_in(
+        workspace,
+        fold,
+        logits,
+        labels,
         seconds=time.perf_counter() - started,
         images=passes,
-        correct=scores.correct,
-        macro_f1=scores.macro_f1,
-        balanced_accuracy=scores.balanced_accuracy,
-        metric=metric.name,
-        values=None if metric is ACCURACY else metric.per_image(logits, labels).astype(np.float16),
         beside=None if workspace.target is None else _beside(workspace, model, fold, device),
         teacher_images=teacher.images if teacher else 0,
         teacher_seconds=teacher.seconds if teacher else 0.0,
-        pool_share=workspace.pool_share(fold),
-        rows=workspace.scored_rows(fold),
-        groups=workspace.scored_groups(fold),
     )
 
 
 def _beside(workspace: Workspace, model: nn.Module, fold: Fold, device: torch.device) -> float:
     """The score on the data's own images, by the metric of the search."""
-    own, metric = workspace.scored_on(fold), METRICS[workspace.proxy.metric]
+    own = workspace.scored_on(fold)
     logits = predict(model, workspace.data.images[own], device)
-    return float(metric.per_image(logits, workspace.data.labels[own]).mean())
+    return mean_of(logits, workspace.data.labels[own], workspace.proxy.metric)
 
 
 def _trained(

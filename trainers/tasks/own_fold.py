@@ -17,13 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augsearch.policies import UserError
-from augsearch.trainers.evaluation.metrics import (
-    ACCURACY,
-    METRICS,
-    Logits,
-    TrainingDivergedError,
-    score,
-)
+from augsearch.trainers.evaluation.metrics import Logits, TrainingDivergedError
+from augsearch.trainers.tasks.scored import mean_of, scored_in
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folder import Workspace
 from augsearch.trainers.workspace.folds import Fold, FoldResult
@@ -70,27 +65,13 @@ def evaluate_own(workspace: Workspace, candidate: Candidate, fold: Fold) -> Fold
     predict = prediction_of(function(train, candidate.policy, seed))
     images, labels = workspace.scored_images(fold)
     logits = logits_of(predict, images, len(data.classes))
-    scores, metric = score(logits, labels), METRICS[workspace.proxy.metric]
     beside = None
     if workspace.target is not None:
         own = workspace.scored_on(fold)
-        found = metric.per_image(logits_of(predict, data.images[own], len(data.classes)), data.labels[own])
-        beside = float(found.mean())
-    return FoldResult(
-        accuracy=scores.accuracy,
-        log_loss=scores.log_loss,
-        ece=scores.ece,
-        seconds=time.perf_counter() - started,
-        images=len(chosen),
-        correct=scores.correct,
-        macro_f1=scores.macro_f1,
-        balanced_accuracy=scores.balanced_accuracy,
-        metric=metric.name,
-        values=None if metric is ACCURACY else metric.per_image(logits, labels).astype(np.float16),
-        beside=beside,
-        pool_share=workspace.pool_share(fold),
-        rows=workspace.scored_rows(fold),
-    )
+        on_own = logits_of(predict, data.images[own], len(data.classes))
+        beside = mean_of(on_own, data.labels[own], workspace.proxy.metric)
+    seconds = time.perf_counter() - started
+    return scored_in(workspace, fold, logits, labels, seconds=seconds, images=len(chosen), beside=beside)
 
 
 def prediction_of(found: Any) -> Callable[[NDArray[np.uint8]], Any]:

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from torch import nn
 
-from augsearch.policies import UserError
+from augsearch.policies import Policy, UserError
 from augsearch.trainers.evaluation.metrics import TrainingDivergedError
-from augsearch.trainers.tasks.own_fold import AT_ONCE, logits_of, prediction_of
+from augsearch.trainers.tasks.own_fold import AT_ONCE, evaluate_own, logits_of, prediction_of
+from augsearch.trainers.workspace.candidate import Candidate
+from augsearch.trainers.workspace.folds import Fold, Stage
 from augsearch.trainers.workspace.own_training import OwnTraining, function_of, is_importable, own_training
+
+if TYPE_CHECKING:
+    from tests.trainers.conftest import Source
 
 IMAGES = np.zeros((AT_ONCE + 3, 4, 4, 1), np.uint8)
 
@@ -90,3 +97,24 @@ def test_whether_other_processes_find_a_function_is_known() -> None:
     assert function_of(own_training(np.linalg.norm)) is np.linalg.norm
     with pytest.raises(UserError, match="put it into a module"):
         function_of(OwnTraining(function="nowhere.at_all:train", code="0"))
+
+
+def test_images_of_one_group_are_told_of_as_of_our_own_training(source: Source, tmp_path: Path) -> None:
+    plain = source.study(tmp_path)
+    classes = len(plain.data.classes)
+
+    def train_fold(train: Any, policy: Policy, seed: int) -> Any:
+        return lambda images: np.full((len(images), classes), 1 / classes)
+
+    workspace = replace(
+        plain,
+        data=replace(plain.data, groups=np.arange(len(plain.data.labels)) // 2),
+        proxy=plain.proxy.model_copy(update={"own": own_training(train_fold)}),
+    )
+    fold = Fold(Stage.SEARCH, 0)
+    result = evaluate_own(workspace, Candidate(policy=Policy(num_ops=0)), fold)
+    expected = workspace.scored_groups(fold)
+    assert expected is not None
+    assert result.groups is not None
+    assert result.groups.tolist() == expected.tolist()
+    assert len(result.groups) == len(result.correct)
