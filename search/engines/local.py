@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from augsearch.search.engines.worker import Limits, Place, limits_of, pickled
 from augsearch.search.settings.sections import EngineSettings
-from augsearch.trainers.system.gpus import gpus
+from augsearch.trainers.system.gpus import gpus, on_a_gpu
 from augsearch.trainers.system.threads import available_cores
 
 P = ParamSpec("P")
@@ -39,7 +39,7 @@ def default_workers(device: str, devices: Sequence[str] = (), each: int | None =
     if each is not None:
         return each * places
     on_gpu = bool(devices) or device.startswith("cuda")
-    return places * min(max(1, cores // places), 4) if on_gpu else cores
+    return places * on_a_gpu(cores, places) if on_gpu else cores
 
 
 class LocalEngine:

@@ -24,7 +24,7 @@ from augsearch.policies.errors import first_line
 from augsearch.search.engines.engine import EngineFailedError, WorkerLostError
 from augsearch.search.engines.worker import Limits, Place, limits_of, pickled
 from augsearch.search.settings.sections import EngineSettings
-from augsearch.trainers.system.gpus import VISIBLE
+from augsearch.trainers.system.gpus import VISIBLE, on_a_gpu
 from augsearch.trainers.system.threads import available_cores
 
 P = ParamSpec("P")
@@ -34,15 +34,13 @@ QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "
 """Ray reports to its makers unless told not to."""
 WAITED = 10
 """Seconds for an answer from the cluster's address."""
-ON_A_GPU = 4
-"""Folds that share one, where nobody says how many."""
 
 
 def start(settings: EngineSettings) -> RayEngine:
     """The engine, connected to the cluster at ``settings.address``; None: on this machine, started anew.
 
     Raises:
-        UserError: Ray is not installed or does not answer, or a single GPU is asked for.
+        UserError: Ray is not installed or does not answer, or has no such GPUs as are asked for.
     """
     if settings.device.startswith("cuda:"):
         raise UserError(f"device {settings.device}: Ray gives each fold a GPU; use --device cuda, or auto")
@@ -51,13 +49,18 @@ def start(settings: EngineSettings) -> RayEngine:
     with _one_line(address):
         import ray
 
-        if not ray.is_initialized():
+        begins = not ray.is_initialized()
+        if begins:
             _knock(address)
             os.environ.update(QUIET | os.environ)
             cores = settings.workers or settings.workers_per_device or available_cores()
             here = {} if address else {"num_cpus": cores, "include_dashboard": False}
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **here)
-    return RayEngine(limits, settings.device, settings.workers, settings.workers_per_device)
+    if settings.device == "cuda" and not ray.cluster_resources().get("GPU"):
+        raise UserError("device cuda: Ray knows of no GPU; use --device auto or cpu")
+    engine = RayEngine(limits, settings.device, settings.workers, settings.workers_per_device)
+    engine.leaves_ray = begins
+    return engine
 
 
 @contextmanager
@@ -93,6 +96,8 @@ class RayEngine:
 
     def __init__(self, limits: Limits, device: str, workers: int | None, each: int | None) -> None:
         self._limits, self._device, self._workers, self._each = limits, device, workers, each
+        self.leaves_ray = False
+        """Whether closing it leaves the cluster: not where the program around it was there before."""
         self._running: set[Any] = set()
         atexit.register(self.close)  # before Ray's own end, which would wait
 
@@ -116,11 +121,8 @@ class RayEngine:
             resources = ray.cluster_resources()
             share = 1 / self._on_a_gpu(resources) if self._on_gpus(resources) else 0
             reference = _remote().options(num_gpus=share).remote(call, self._limits)
-        except ray.exceptions.RayError as error:
+        except Exception as error:  # what can't be sent, or Ray's own
             future.set_exception(_in_our_words(error))
-            return future
-        except Exception as error:  # what can't be sent
-            future.set_exception(error)
             return future
         self._running.add(reference)
 
@@ -138,22 +140,22 @@ class RayEngine:
         return future
 
     def close(self) -> None:
-        """Stop what still runs, and leave the cluster."""
+        """Stop what still runs, and leave the cluster if this engine came to it."""
         import ray
 
         atexit.unregister(self.close)
         if ray.is_initialized():
             for reference in tuple(self._running):
                 ray.cancel(reference, force=True)
-            ray.shutdown()
+            if self.leaves_ray:
+                ray.shutdown()
 
     def _on_gpus(self, resources: dict[str, float]) -> bool:
         return self._device == "cuda" or (self._device == "auto" and resources.get("GPU", 0) > 0)
 
     def _on_a_gpu(self, resources: dict[str, float]) -> int:
         """How many tasks share one."""
-        cores_each = resources.get("CPU", 0) / max(1, resources.get("GPU", 0))
-        return self._each or max(1, min(int(cores_each), ON_A_GPU))
+        return self._each or on_a_gpu(resources.get("CPU", 0), resources.get("GPU", 0))
 
 
 @cache

@@ -10,6 +10,14 @@ DRIVERS = (Path("/dev/nvidiactl"), Path("/dev/kfd"))
 VISIBLE = "CUDA_VISIBLE_DEVICES"
 """The variable that says which GPUs a process sees; read when torch first asks for one."""
 
+SHARED = 4
+"""Trainings that share a GPU at most, where nobody says how many."""
+
+
+def on_a_gpu(cores: float, gpus: float) -> int:
+    """How many trainings share one of ``gpus``, where nobody says: a core must be there for each."""
+    return max(1, min(int(cores // max(1, gpus)), SHARED))
+
 
 def gpus(device: str) -> tuple[str, ...]:
     """What ``CUDA_VISIBLE_DEVICES`` calls each GPU that ``device`` stands for.

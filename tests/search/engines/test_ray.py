@@ -75,6 +75,14 @@ def test_a_task_keeps_its_limits_and_a_dying_one_costs_itself_alone(cluster: Any
         RayEngine(Limits(LONG), "auto", None, None).submit(os._exit, 3).result(LONG)
 
 
+def test_a_ray_that_was_there_before_stays_as_it_is(engine: RayEngine) -> None:
+    start_engine(EngineSettings(name="ray")).close()
+    assert ray.is_initialized()
+    assert engine.submit(abs, -5).result(LONG) == 5
+    with pytest.raises(UserError, match="device cuda: Ray knows of no GPU"):
+        start_engine(EngineSettings(name="ray", device="cuda"))
+
+
 def test_gpus_are_shared(cluster: Any) -> None:
     """No machine of the tests has any: Ray believes what a node says, and tasks see what Ray gives."""
     cluster.add_node(num_cpus=4, num_gpus=2, include_dashboard=False)
