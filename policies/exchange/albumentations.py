@@ -27,7 +27,7 @@ from augsearch.policies.exchange.albumentations_nodes import (
 )
 from augsearch.policies.exchange.albumentations_read import read
 from augsearch.policies.exchange.form import (
-    FIELDS,
+    USUAL,
     Difference,
     Form,
     ImageChange,
@@ -141,7 +141,7 @@ FORM = Form(
     name="albumentations",
     suffix=".albumentations.json",
     content="JSON for albumentations.load, 2.0.8 or AlbumentationsX",
-    says=FIELDS - {"resized_crop", "erasing"},
+    says=USUAL,
     write=_write,
     head=_head,
     recognises=_recognises,

@@ -22,14 +22,15 @@ if TYPE_CHECKING:
     from augsearch.policies.document import PolicyFile
     from augsearch.policies.policy import Policy
 
-FIELDS = frozenset(
+USUAL = frozenset(
     {
         *("num_ops", "magnitude", "ranges", "operations", "mixing", "interpolation", "border", "fill"),
         *("crop", "flip_horizontal", "flip_vertical", "quarter_turns", "fuse_warps"),
-        *("resized_crop", "erasing"),
     }
 )
-"""What forms know of a policy so far. Spelled out: a field that comes later is not said by itself."""
+"""What every form can say. Spelled out: a field that comes later is not said by itself."""
+FIELDS = USUAL | {"resized_crop", "erasing"}
+"""What forms know of a policy so far."""
 
 ImageChange = Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
 """Changes an image, uint8 (H, W, 3), RGB."""

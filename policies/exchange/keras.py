@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from augsearch.policies.exchange.code import assembled, literal, template
-from augsearch.policies.exchange.form import Form, Read, Written, operation_names
+from augsearch.policies.exchange.form import USUAL, Form, Read, Written, operation_names
 from augsearch.policies.exchange.torchvision import (
     BASIC,
-    TIES,
     TURNS,
-    WARPS_IN_A_ROW,
-    has_warps_in_a_row,
     read_module,
     settings_text,
+    warp_notes,
 )
 from augsearch.policies.policy import Policy
 from augsearch.policies.regions import REGION_OPERATIONS
@@ -19,13 +17,6 @@ from augsearch.policies.registry import OPERATIONS, Kind
 
 MODULE = "keras_module.txt"
 FACES = {"Augment", "Mix"}
-SAYS = frozenset(
-    {
-        *("num_ops", "magnitude", "ranges", "operations", "mixing", "interpolation", "border", "fill"),
-        *("crop", "flip_horizontal", "flip_vertical", "quarter_turns", "fuse_warps"),
-    }
-)
-"""Spelled out: its module knows of nothing else."""
 KINDS: dict[Kind, tuple[str, str]] = {
     "warp": ("WARPS", "warped"),
     "table": ("TABLES", "looked_up"),
@@ -48,12 +39,8 @@ def _write(policy: Policy) -> Written:
     pairs = [f"({KINDS[kind][0]}, {KINDS[kind][1]})," for kind in there]
     many = ["KINDS = (", *(f"    {pair}" for pair in pairs), ")"]
     parts += many if len(pairs) > 1 else [f"KINDS = ({pairs[0]})"]
-    notes = ["it was tried with Keras on torch; colours and kernels may be a grey level off"]
-    if any(_kind(name) == "warp" for name in operation_names(policy)):
-        notes.append(TIES)
-    if has_warps_in_a_row(policy) and policy.fuse_warps:
-        notes.append(WARPS_IN_A_ROW)
-    return Written("\n".join([*parts, ""]), notes=tuple(notes))
+    tried = "it was tried with Keras on torch; colours and kernels may be a grey level off"
+    return Written("\n".join([*parts, ""]), notes=(tried, *warp_notes(policy)))
 
 
 def _kind(name: str) -> Kind:
@@ -83,7 +70,7 @@ FORM = Form(
     name="keras",
     suffix="_keras.py",
     content="a Python module with a layer for Keras 3",
-    says=SAYS,
+    says=USUAL,
     write=_write,
     head=_head,
     recognises=_recognises,

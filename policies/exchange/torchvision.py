@@ -39,8 +39,13 @@ def _write(policy: Policy) -> Written:
     used = {*BASIC[:3], *TURNS, *operation_names(policy)}
     source = _with_regions(policy) + (template(CHOICES_TEMPLATE) if own_choices(policy) else "")
     text = assembled(source, settings_text(policy), FACES | used)
+    return Written(with_changes(text, used), notes=_notes(policy))
+
+
+def with_changes(text: str, used: set[str]) -> str:
+    """A module with the functions of the operations that are ``used``, by name, at its end."""
     changes = "\n".join(f"    {literal(name)}: {name}," for name in OPERATIONS if name in used)
-    return Written(f"{text}\n\nCHANGES = {{\n{changes}\n}}\n", notes=_notes(policy))
+    return f"{text}\n\nCHANGES = {{\n{changes}\n}}\n"
 
 
 def _with_regions(policy: Policy) -> str:
@@ -54,10 +59,7 @@ def _with_regions(policy: Policy) -> str:
 
 
 def _notes(policy: Policy) -> tuple[str, ...]:
-    drawn = any(OPERATIONS[name].kind == "warp" for name in operation_names(policy))
-    notes = [TIES] if drawn else []
-    if has_warps_in_a_row(policy) and policy.fuse_warps:
-        notes.append(WARPS_IN_A_ROW)
+    notes = warp_notes(policy)
     if policy.resized_crop is not None:
         notes.append("the resized crop is torchvision's own, so train_transform must be given a size")
     if policy.mixing is not None:
@@ -65,7 +67,14 @@ def _notes(policy: Policy) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def has_warps_in_a_row(policy: Policy) -> bool:
+def warp_notes(policy: Policy) -> list[str]:
+    """What is to be said of the warps of a module's images."""
+    drawn = any(OPERATIONS[name].kind == "warp" for name in operation_names(policy))
+    in_a_row = _has_warps_in_a_row(policy) and policy.fuse_warps
+    return [*([TIES] if drawn else []), *([WARPS_IN_A_ROW] if in_a_row else [])]
+
+
+def _has_warps_in_a_row(policy: Policy) -> bool:
     """Whether an image may be warped more than once, basic transforms included."""
     each = 0
     for choice in policy.operations:
