@@ -14,12 +14,15 @@ from augsearch.search.settings.settings import DEFAULTS, FLAT, PLANNED, Settings
 from augsearch.trainers.models.names import is_built_in
 from augsearch.trainers.workspace.candidate import SELF
 
+_OF_FINAL = (
+    *("final_size", "final_epochs", "patience", "batch_size", "accumulation", "learning_rate"),
+    *("label_smoothing", "warm_up", "ema", "precision", "clip", "average_flips", "crop_scale", "processes"),
+)
+"""What only a final training is told."""
+
 TRAINED_BY = (
     *("image_size", "seed", "validation", "limit", "skip_bad_images", "min_per_class", "rare_classes"),
-    *("weights", "input_size", "final_size"),
-    *("final_epochs", "patience", "batch_size", "accumulation", "learning_rate"),
-    *("label_smoothing", "warm_up", "ema", "precision", "clip", "average_flips", "crop_scale"),
-    *("processes", "device"),
+    *("weights", "input_size", *_OF_FINAL, "device"),
 )
 """What a run says of its final training beside the network and what the policy file says."""
 
@@ -134,10 +137,6 @@ _OF_UNLABELED = (
     *("threshold", "unlabeled_weight", "unlabeled_ratio", "class_cap", "rounds", "first_teacher"),
 )
 _OF_WEIGHTS = ("layer_decay", "backbone_lr_scale")
-_OF_FINAL = (
-    *("final_size", "final_epochs", "patience", "batch_size", "accumulation", "learning_rate"),
-    *("label_smoothing", "warm_up", "ema", "precision", "crop_scale", "processes", "refine"),
-)
 
 
 def without_effect(settings: Settings) -> list[str]:
@@ -164,4 +163,4 @@ def _useless(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     elif settings.teacher.network == SELF or is_built_in(settings.teacher.network):
         yield ("teacher_weights",), "as this teacher learns from scratch; name another with --teacher"
     if not settings.final.train:
-        yield _OF_FINAL, "as no final model is trained; leave --no-final out"
+        yield (*_OF_FINAL, "refine"), "as no final model is trained; leave --no-final out"

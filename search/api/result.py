@@ -11,13 +11,14 @@ from augsearch.policies import Policy, PolicyFile, UserError, read_policy, write
 from augsearch.search.api.frames import confirmation_frame, trials_frame
 from augsearch.search.api.pictures import result_in_html
 from augsearch.search.report import charts
-from augsearch.search.report.facts import Facts, gather
+from augsearch.search.report.facts import Facts, folder_of, gather
 from augsearch.search.report.page import write_report
 from augsearch.search.report.sentences import headline, margin_of
 from augsearch.search.statistics.verdict import Verdict
 from augsearch.search.studies.controls import by_number
 from augsearch.search.studies.policy_file import policy_file_of
 from augsearch.search.studies.refinement import refined
+from augsearch.search.studies.study import check_own
 
 if TYPE_CHECKING:  # torch is imported when a model is asked for
     from augsearch.search.report.svg import Chart
@@ -29,8 +30,7 @@ class Result:
 
     def __init__(self, study: optuna.Study) -> None:
         """Raises ``UserError`` where another program made the study."""
-        if "identity" not in study.user_attrs:
-            raise UserError(f"study {study.study_name!r} was not made by augsearch run")
+        check_own(study)
         self.study = study
         """Optuna's own: ``optuna.visualization`` works on it."""
 
@@ -47,8 +47,6 @@ class Result:
     @property
     def folder(self) -> Path:
         """Where the run left its files: ``policy.json``, ``report.html``, pictures, the model."""
-        from augsearch.search.report.facts import folder_of
-
         return folder_of(self.study)
 
     @property

@@ -10,7 +10,7 @@ import click
 from augsearch.search.options.command import Command
 from augsearch.search.options.groups import EXISTING
 from augsearch.search.options.registered import policy_form_option
-from augsearch.search.settings.addresses import STORAGE_VARIABLE
+from augsearch.search.options.storage import storage_option
 
 PLACE = 30
 """Where the command stands in the list of all."""
@@ -23,11 +23,7 @@ PLACE = 30
 @click.option("--approximate", is_flag=True, help="Write what comes near where the form can't say the same.")
 @click.option("--data", help="Images to measure on how near that comes, as for run. [two sample photos]")
 @click.option("--trial", type=click.INT, help="A trial's number, instead of what the verdict recommends.")
-@click.option(
-    "--storage",
-    envvar=STORAGE_VARIABLE,
-    help="Database of the studies. [$AUGSEARCH_STORAGE, or mlruns/studies.db]",
-)
+@storage_option
 def command(source: str, output: Path | None, kind: str, **flags: Any) -> None:
     """Write the policy that STUDY recommends, or that of a policy FILE, for augsearch or another library.
 

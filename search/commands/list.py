@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from augsearch.search.options.command import Command
-from augsearch.search.settings.addresses import STORAGE_VARIABLE
+from augsearch.search.options.storage import storage_option
 
 PLACE = 36
 """Where the command stands in the list of all."""
@@ -13,11 +13,7 @@ PLACE = 36
 
 @click.command("list", cls=Command)
 @click.option("--json", "as_json", is_flag=True, help="As JSON, a list of studies.")
-@click.option(
-    "--storage",
-    envvar=STORAGE_VARIABLE,
-    help="Database of the studies. [$AUGSEARCH_STORAGE, or mlruns/studies.db]",
-)
+@storage_option
 def command(as_json: bool, storage: str | None) -> None:
     """List the studies: how far each is, what its verdict is, and when it was last at work.
 

@@ -8,7 +8,7 @@ import click
 
 from augsearch.search.options.command import Command
 from augsearch.search.options.groups import EXISTING
-from augsearch.search.settings.addresses import STORAGE_VARIABLE
+from augsearch.search.options.storage import storage_option
 
 PLACE = 40
 """Where the command stands in the list of all."""
@@ -19,11 +19,7 @@ PLACE = 40
 @click.option(
     "-o", "--output", type=EXISTING, default=Path("report.html"), show_default=True, help="Page to write."
 )
-@click.option(
-    "--storage",
-    envvar=STORAGE_VARIABLE,
-    help="Database of the studies. [$AUGSEARCH_STORAGE, or mlruns/studies.db]",
-)
+@storage_option
 def command(study: str, output: Path, storage: str | None) -> None:
     """Write a page about STUDY: verdict, figures, the race, the data, what it cost, how to make it again.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from augsearch.search.options.command import Command
-from augsearch.search.settings.addresses import STORAGE_VARIABLE
+from augsearch.search.options.storage import storage_option
 
 PLACE = 38
 """Where the command stands in the list of all."""
@@ -14,11 +14,7 @@ PLACE = 38
 @click.command("show", cls=Command)
 @click.argument("study")
 @click.option("--json", "as_json", is_flag=True, help="As JSON: verdict, final figures, settings, cost.")
-@click.option(
-    "--storage",
-    envvar=STORAGE_VARIABLE,
-    help="Database of the studies. [$AUGSEARCH_STORAGE, or mlruns/studies.db]",
-)
+@storage_option
 def command(study: str, as_json: bool, storage: str | None) -> None:
     """Say of STUDY what its report says first: the verdict, how much, how sure, and what to type next.
 

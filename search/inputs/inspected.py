@@ -20,9 +20,12 @@ from augsearch.search.inputs.summary import (
     PARTS,
     UNEQUAL,
     conflict_in_words,
+    conflicts_told,
     imbalance_in_words,
+    in_train,
     near_in_words,
     overlap_in_words,
+    repeats_told,
 )
 from augsearch.search.settings.data import DataSettings
 from augsearch.search.settings.sections import ConfirmationSettings, SearchSettings
@@ -112,12 +115,9 @@ def facts_of(found: Inspected, settings: DataSettings) -> tuple[Facts, dict[str,
         **_shapes(found.sizes),
         "modes": dict(found.modes.most_common()),
         "side": found.side,
-        "duplicates": _counted(found, repeats(found.copies, labeled)),
-        "near": _counted(found, near_repeats),
-        "conflicts": {
-            "count": sum(map(len, torn)),
-            "examples": [_contradiction(found, own) for own in torn[:3]],
-        },
+        "duplicates": repeats_told(repeats(found.copies, labeled), found.files),
+        "near": repeats_told(near_repeats, found.files),
+        "conflicts": conflicts_told(torn, found),
         "group_guess": None if guess is None else _guessed(guess),
         "notes": [*found.notes],
     }
@@ -180,24 +180,6 @@ def _shapes(sizes: Counter[tuple[int, int]]) -> Facts:
         "sides": sides,
         "long": long,
     }
-
-
-def _counted(found: Inspected, repeated: dict[tuple[str, ...], Indices]) -> list[Facts]:
-    """As ``search.inputs.summary`` has it."""
-    return [
-        {
-            "parts": list(parts),
-            "count": len(rows),
-            "examples": [printable(found.files[row]) for row in rows[:3]],
-        }
-        for parts, rows in repeated.items()
-    ]
-
-
-def _contradiction(found: Inspected, own: Indices) -> str:
-    first, other = own[0], own[found.labels[own] != found.labels[own[0]]][0]
-    named = [f"{printable(found.files[row])} ({found.classes[found.labels[row]]})" for row in (first, other)]
-    return " and ".join(named)
 
 
 def _guessed(guess: GroupGuess) -> Facts:
@@ -306,10 +288,6 @@ def _wanted(facts: Facts, given: Iterable[str]) -> dict[str, str]:
 
 def leaked(facts: Facts) -> float:
     """The share of held-out images that have near-duplicates to learn from."""
-    held = {part: sum(counts.values()) for part, counts in facts["counts"].items() if part != "train"}
-    found = {
-        one["parts"][1]: one["count"]
-        for one in facts["near"]
-        if one["parts"][0] == "train" and len(one["parts"]) > 1
-    }
-    return max((found.get(part, 0) / number for part, number in held.items() if number), default=0.0)
+    found = in_train(facts["near"])
+    shares = [one["count"] / sum(facts["counts"][part].values()) for part, one in found.items()]
+    return max(shares, default=0.0)

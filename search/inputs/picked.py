@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from augsearch.search.settings.data import DataSettings
 from augsearch.trainers.data.dataset import LARGEST_SIDE, SMALL_SIDE, ImageData
@@ -72,11 +73,17 @@ def median_side(source: str, form: Form = PLAIN) -> int:
     return find_source(source, form).open().side(LARGEST_SIDE)
 
 
+@lru_cache(maxsize=8)
+def known_median_side(source: str, form: Form, content: str) -> int:
+    """``median_side`` of images whose content is known by its hash: they are listed once for it."""
+    return median_side(source, form)
+
+
 def are_photos(data: DataSettings, images: ImageData) -> bool:
     """Whether ``images``, which were opened as ``data`` says, are photos: large enough to cut parts out."""
     if data.source is None or (data.image_size is None and images.images.shape[1] < SMALL_SIDE):
         return False  # decoded as large as they are
-    return median_side(data.source, images.form) >= PHOTO_SIDE
+    return known_median_side(data.source, images.form, images.fingerprint) >= PHOTO_SIDE
 
 
 def _at_hand() -> Iterator[str]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import optuna
@@ -94,7 +95,7 @@ def warnings_of(summary: dict[str, Any]) -> list[str]:
 
 def overlap_in_words(summary: dict[str, Any]) -> str | None:
     """One line on held-out images that are trained on too; None: there are none."""
-    found = _in_train(summary["duplicates"])
+    found = in_train(summary["duplicates"])
     if not found:
         return None
     *counts, last = [f"{one['count']:,} {part}" for part, one in found.items()]
@@ -109,7 +110,7 @@ def overlap_in_words(summary: dict[str, Any]) -> str | None:
 
 def near_in_words(summary: dict[str, Any]) -> str | None:
     """One line on held-out images that look like some that are trained on; None: there are none."""
-    copies, near = (_in_train(summary.get(name) or []) for name in ("duplicates", "near"))
+    copies, near = (in_train(summary.get(name) or []) for name in ("duplicates", "near"))
     alike = {
         part: one for part, one in near.items() if one["count"] > copies.get(part, {"count": 0})["count"]
     }
@@ -132,7 +133,7 @@ def near_in_words(summary: dict[str, Any]) -> str | None:
     )
 
 
-def _in_train(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+def in_train(found: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
     """By part what it shares with the one trained on."""
     return {one["parts"][1]: one for one in found if len(one["parts"]) > 1 and one["parts"][0] == "train"}
 
@@ -199,7 +200,49 @@ def _conflicts(images: ImageData, copies: NDArray[np.int64]) -> dict[str, Any]:
 
     ``copies``, (N,): a number for each image with a label, one for the same pixels; -1 for the others.
     """
-    torn = contradictions(copies, images.labels)
+    return conflicts_told(contradictions(copies, images.labels), images)
+
+
+def _duplicates(data: Data, groups: NDArray[np.int64]) -> list[dict[str, Any]]:
+    """``parts``: two of them and how many images of the second are in the first; or one, and how many of its
+    images repeat others of it. ``examples``: some of those counted, as a person finds them. ``groups``, (N,):
+    one number for images that are alike."""
+    parts = {part: getattr(data.splits, part) for part in PARTS}
+    return repeats_told(repeats(groups, parts), data.images.files)
+
+
+def repeats_told(
+    found: dict[tuple[str, ...], NDArray[np.int64]], files: Sequence[str]
+) -> list[dict[str, Any]]:
+    """What ``duplicates.repeats`` found as plain values: ``parts``, ``count``, ``examples`` of ``files``."""
+    return [
+        {
+            "parts": list(parts),
+            "count": len(rows),
+            "examples": [printable(files[row]) for row in rows[:EXAMPLES]],
+        }
+        for parts, rows in found.items()
+    ]
+
+
+class Labeled(Protocol):
+    """Images with names and labels."""
+
+    @property
+    def files(self) -> Sequence[str]:
+        """(N,): their paths inside the data set."""
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(N,), -1 where there is none."""
+
+    @property
+    def classes(self) -> Sequence[str]:
+        """The names of the classes."""
+
+
+def conflicts_told(torn: Sequence[NDArray[np.int64]], images: Labeled) -> dict[str, Any]:
+    """What ``duplicates.contradictions`` found as plain values: ``count``, and examples of two such each."""
     examples = []
     for own in torn[:EXAMPLES]:
         first, other = own[0], own[images.labels[own] != images.labels[own[0]]][0]
@@ -208,17 +251,3 @@ def _conflicts(images: ImageData, copies: NDArray[np.int64]) -> dict[str, Any]:
         ]
         examples.append(" and ".join(named))
     return {"count": sum(map(len, torn)), "examples": examples}
-
-
-def _duplicates(data: Data, groups: NDArray[np.int64]) -> list[dict[str, Any]]:
-    """``parts``: two of them and how many images of the second are in the first; or one, and how many of its
-    images repeat others of it. ``examples``: some of those counted, as a person finds them. ``groups``, (N,):
-    one number for images that are alike."""
-    return [
-        {
-            "parts": list(parts),
-            "count": len(rows),
-            "examples": [printable(data.images.files[row]) for row in rows[:EXAMPLES]],
-        }
-        for parts, rows in repeats(groups, {part: getattr(data.splits, part) for part in PARTS}).items()
-    ]

@@ -10,7 +10,7 @@ from augsearch.search.options.command import FINAL, FIRST, SEARCH, TRACKING, Reg
 from augsearch.search.options.groups import engine_options, option
 from augsearch.search.options.lists import training_options, with_options
 from augsearch.search.options.registered import metrics
-from augsearch.search.settings.addresses import STORAGE_VARIABLE
+from augsearch.search.options.storage import STORAGE
 
 
 def ablate_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -27,12 +27,7 @@ def ablate_options(command: Callable[..., None]) -> Callable[..., None]:
             ),
             option(FIRST, "--trial", type=click.INT, help="A trial's number. [what the verdict recommends]"),
             *engine_options(),
-            option(
-                TRACKING,
-                "--storage",
-                envvar=STORAGE_VARIABLE,
-                help="Database of the studies. [$AUGSEARCH_STORAGE, or mlruns/studies.db]",
-            ),
+            option(TRACKING, "--storage", **STORAGE),
         ],
         command,
     )

@@ -43,7 +43,7 @@ from augsearch.search.studies.ablation import (
 )
 from augsearch.search.studies.controls import by_number
 from augsearch.search.studies.lock import only_driver
-from augsearch.search.studies.study import Entry, entries, finished, load_study, open_storage
+from augsearch.search.studies.study import Entry, check_own, entries, finished, load_study, open_storage
 from augsearch.trainers.evaluation.metrics import METRICS, Metric
 from augsearch.trainers.workspace.folds import Fold, FoldResult
 
@@ -71,8 +71,7 @@ def ablate(name: str, trial: int | None, folds: int, said: Settings, display: Di
         KeyboardInterrupt: stopped; the same call goes on.
     """
     study = load_study(open_storage(said.tracking.storage), name)
-    if "identity" not in study.user_attrs:
-        raise UserError(f"study {name!r} was not made by augsearch run")
+    check_own(study)
     entry, why = _chosen(study, trial)
     parts = parts_of(entry.candidate)
     if not parts:

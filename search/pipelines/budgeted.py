@@ -12,7 +12,7 @@ from augsearch.search.budget.words import outlook_in_words, plan_in_words
 from augsearch.search.console import Display
 from augsearch.search.engines.engine import Engine
 from augsearch.search.final.plan import final_epochs, takes_any_side
-from augsearch.search.inputs.picked import median_side
+from augsearch.search.inputs.picked import known_median_side
 from augsearch.search.inputs.prepare import resized
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.pipelines.measure import SCORING, measure, speed_of
@@ -113,7 +113,8 @@ def plan_with_measured(session: Session, engine: Engine, data: Data, settings: S
     if settings.data.source is None or not takes_any_side(settings):
         session.make_plan(measure(engine, data, settings))
         return
-    most = max(MEASURED_AT, min(FINAL_SIDES[0], median_side(settings.data.source, settings.data.form)))
+    whole = known_median_side(settings.data.source, settings.data.form, data.images.fingerprint)
+    most = max(MEASURED_AT, min(FINAL_SIDES[0], whole))
     speed = measure(engine, data, settings.changed(final_size=MEASURED_AT))
     side = largest_side(session.task, speed.final_images, MEASURED_AT, session.left - speed.reserve, most)
     faster = (MEASURED_AT / side) ** 2

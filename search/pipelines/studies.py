@@ -12,15 +12,13 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from augsearch.policies import UserError
 from augsearch.search.console import Display
 from augsearch.search.report.facts import Facts, gather
-from augsearch.search.report.sentences import headline, lead_in_words, score_in_words
+from augsearch.search.report.sentences import compared, headline
 from augsearch.search.settings.sections import TrackingSettings
-from augsearch.search.space.describe import describe
 from augsearch.search.studies.controls import by_number
 from augsearch.search.studies.costs import in_words
-from augsearch.search.studies.study import counted, load_study, open_storage
+from augsearch.search.studies.study import check_own, counted, load_study, open_storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,18 +130,15 @@ def show_study(name: str, storage: str | None) -> None:
 
 def _table(facts: Facts) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in ("", "policy", f"confirmed {facts.metric.label}", "over the best baseline", "what it does"):
+    columns, rows = compared(facts, "→")
+    for column in columns:
         table.add_column(column)
-    for row in facts.rows:
-        lead = "–" if row.lead is None else lead_in_words(facts.metric, row.lead)
-        score = score_in_words(facts.metric, row.mean, row.sd)
-        cells = ("→" if row.recommended else "", row.entry.name, score, lead, describe(row.entry.candidate))
+    for cells in rows:
         table.add_row(*map(escape, cells))
     return table
 
 
 def _facts(name: str, storage: str | None) -> tuple[optuna.Study, Facts]:
     study = load_study(open_storage(storage or TrackingSettings().storage), name)
-    if "identity" not in study.user_attrs:
-        raise UserError(f"study {name!r} was not made by augsearch run")
+    check_own(study)
     return study, gather(study)

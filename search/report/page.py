@@ -30,7 +30,7 @@ from augsearch.search.studies.ablation import judged, sentence
 from augsearch.search.studies.controls import is_control
 from augsearch.search.studies.proxy_check import belief_in_words, seeds_in_words, spread_of
 from augsearch.search.studies.refinement import refinement_in_words
-from augsearch.search.studies.study import load_study, open_storage
+from augsearch.search.studies.study import check_own, load_study, open_storage
 
 WIDEST = 1100
 """Pixels of an embedded picture: what a wide screen shows of it, twice as sharp as a phone needs."""
@@ -53,8 +53,7 @@ def write_report(study: optuna.Study, output: Path, folder: Path | None = None) 
     Raises:
         UserError: the study is not augsearch's, or the page can't be written.
     """
-    if "identity" not in study.user_attrs:
-        raise UserError(f"study {study.study_name!r} was not made by augsearch run")
+    check_own(study)
     # A folder's name may be of any bytes; a page is UTF-8.
     page = render(gather(study, folder)).encode("utf-8", "backslashreplace").decode()
     try:

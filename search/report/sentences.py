@@ -14,7 +14,7 @@ from augsearch.policies import Training
 from augsearch.search import command_lines as commands
 from augsearch.search.report.facts import Facts, Row, difference_of
 from augsearch.search.settings.settings import Settings
-from augsearch.search.space.describe import explain
+from augsearch.search.space.describe import describe, explain
 from augsearch.search.statistics.paired import Difference
 from augsearch.search.statistics.verdict import called, parts_in_words
 from augsearch.trainers.evaluation.metrics import Metric
@@ -292,3 +292,23 @@ def duration(seconds: float) -> str:
 
 def _folds(count: int, what: str = "fold") -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def compared(facts: Facts, mark: str) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """The titles of a table's columns, and a line for each policy that was compared, in words.
+
+    ``mark`` stands before the one that is recommended.
+    """
+    titles: tuple[str, ...]
+    titles = ("", "policy", f"confirmed {facts.metric.label}", "over the best baseline", "what it does")
+    lines: list[tuple[str, ...]] = [
+        (
+            mark if row.recommended else "",
+            row.entry.name,
+            score_in_words(facts.metric, row.mean, row.sd),
+            "–" if row.lead is None else lead_in_words(facts.metric, row.lead),
+            describe(row.entry.candidate),
+        )
+        for row in facts.rows
+    ]
+    return titles, lines

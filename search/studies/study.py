@@ -180,6 +180,16 @@ def load_study(storage: RDBStorage, name: str) -> optuna.Study:
         raise UserError(f"no study {name!r} in this storage; there are: {known}") from None
 
 
+def check_own(study: optuna.Study) -> None:
+    """Check that a search made ``study``.
+
+    Raises:
+        UserError: another program did.
+    """
+    if "identity" not in study.user_attrs:
+        raise UserError(f"study {study.study_name!r} was not made by augsearch run")
+
+
 def take_up(study: optuna.Study, trial: FrozenTrial) -> optuna.trial.Trial:
     """A handle on a trial that was left running when its driver died."""
     return optuna.trial.Trial(study, trial._trial_id)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import tarfile
+from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 
 MOST_NAMES = 40
-"""Of a tar file, that are looked at."""
+"""Of a tar file, or of a folder, that are looked at."""
 LABELS = (".cls", ".json")
 """What stands beside an image in a shard."""
 MARKS = ("dataset_dict.json", "state.json")
@@ -53,8 +55,17 @@ def is_encoded(kind: object) -> bool:
 
 def shards_in(folder: Path) -> list[Path]:
     """The shards in a folder, or in folders of its parts; none if the first tar file is no shard."""
-    found = sorted([*folder.glob("*.tar"), *folder.glob("*/*.tar")])
+    with os.scandir(folder) as children:
+        inner = [folder / child.name for child in children if child.is_dir()]
+    # A folder of a million images is not listed for it: where there are shards there is little else.
+    found = sorted(file for place in (folder, *inner) if _has_tars(place) for file in place.glob("*.tar"))
     return found if found and is_shard(found[0]) else []
+
+
+def _has_tars(folder: Path) -> bool:
+    with suppress(OSError), os.scandir(folder) as children:
+        return any(child.name.endswith(".tar") for child in islice(children, MOST_NAMES))
+    return False
 
 
 def is_shard(path: Path) -> bool:
