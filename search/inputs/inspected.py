@@ -129,6 +129,14 @@ def facts_of(found: Inspected, settings: DataSettings) -> tuple[Facts, dict[str,
     return facts, {name: _sheet(found, groups, parts) for name, groups in rows.items()}
 
 
+def most_and_least(totals: dict[str, int], most: int) -> list[str]:
+    """All names if they are few; else those with the largest and the smallest totals, half each."""
+    if len(totals) <= most:
+        return list(totals)
+    ranked = sorted(totals, key=lambda name: -totals[name])
+    return [*ranked[: most // 2], *ranked[-(most // 2) :]]
+
+
 def _groups(found: Inspected, by: str | None, near: Indices) -> Indices | None:
     """Which images the data, or ``--group-by``, says to belong together; None: neither says any."""
     if by is None and found.groups is None:

@@ -13,7 +13,7 @@ from rich.table import Table
 from augsearch.policies import UserError
 from augsearch.policies.atomic import write_text
 from augsearch.search.console import Display
-from augsearch.search.inputs.inspected import Facts, facts_of
+from augsearch.search.inputs.inspected import Facts, facts_of, most_and_least
 from augsearch.search.report.inspection import page_of, summed_up
 from augsearch.search.settings.data import DataSettings
 from augsearch.trainers.data.inspection import inspect
@@ -55,8 +55,8 @@ def _print(facts: Facts, display: Display) -> None:
     table.add_column(overflow="fold")
     for name, words in summed_up(facts):
         table.add_row(name, escape(words))
-    display.console.print(table)
-    display.console.print(_classes(facts))
+    display.table(table)
+    display.table(_classes(facts))
     for line in (*facts["notes"], *facts["advice"]):
         display.line(f"- {line}")
     display.line(f"next:\n  {facts['command']}")
@@ -68,20 +68,10 @@ def _classes(facts: Facts) -> Table:
     table.add_column("class", overflow="fold")
     for part in (*parts, "all"):
         table.add_column(part, justify="right")
-    rows = [
-        (
-            name,
-            *(facts["counts"][part][name] for part in parts),
-            sum(facts["counts"][part][name] for part in parts),
-        )
-        for name in facts["classes"]
-    ]
-    shown = rows
-    if len(rows) > MOST_CLASSES:
-        ranked = sorted(rows, key=lambda row: -row[-1])
-        shown = [*ranked[: MOST_CLASSES // 2], *ranked[-MOST_CLASSES // 2 :]]
-    for number, (name, *counts) in enumerate(shown):
-        if len(rows) > MOST_CLASSES and number == MOST_CLASSES // 2:
-            table.add_row(f"… {len(rows) - MOST_CLASSES:,} more", *("" for _ in counts))
+    totals = {name: sum(facts["counts"][part][name] for part in parts) for name in facts["classes"]}
+    for number, name in enumerate(most_and_least(totals, MOST_CLASSES)):
+        counts = [*(facts["counts"][part][name] for part in parts), totals[name]]
+        if len(totals) > MOST_CLASSES and number == MOST_CLASSES // 2:
+            table.add_row(f"… {len(totals) - MOST_CLASSES:,} more", *("" for _ in counts))
         table.add_row(escape(name), *(f"{count:,}" for count in counts))
     return table

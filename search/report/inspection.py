@@ -8,14 +8,14 @@ from importlib import resources
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from augsearch.search.inputs.inspected import Facts, Sheet
+from augsearch.search.inputs.inspected import Facts, Sheet, most_and_least
 from augsearch.search.report.charts import ROW, shorten
+from augsearch.search.report.page import environment_of_pages, in_utf8
 from augsearch.search.report.svg import CANDIDATE, Chart, draw
 
 MOST_BARS = 40
@@ -31,9 +31,7 @@ def page_of(facts: Facts, sheets: dict[str, Sheet], pixels: dict[int, NDArray[np
         pixels: those images, (S, S, 1 or 3), by their number.
     """
     here = resources.files("augsearch.search.report")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = environment_of_pages()
     environment.filters["picture"] = lambda row: _picture(pixels[row])
     template = environment.from_string((here / "inspection.html.jinja").read_text(encoding="utf-8"))
     page = template.render(
@@ -44,8 +42,7 @@ def page_of(facts: Facts, sheets: dict[str, Sheet], pixels: dict[int, NDArray[np
         chart=_chart(facts),
         style=Markup((here / "page.css").read_text(encoding="utf-8")),
     )
-    # A folder's name may be of any bytes; a page is UTF-8.
-    return page.encode("utf-8", "backslashreplace").decode()
+    return in_utf8(page)
 
 
 def summed_up(facts: Facts) -> list[tuple[str, str]]:
@@ -124,10 +121,7 @@ def _groups_in_words(facts: Facts) -> str:
 def _chart(facts: Facts) -> Chart | None:
     """Images by class; None where there is one class."""
     totals = {name: sum(part[name] for part in facts["counts"].values()) for name in facts["classes"]}
-    names = list(totals)
-    if len(names) > MOST_BARS:
-        ranked = sorted(names, key=lambda name: -totals[name])
-        names = [*ranked[: MOST_BARS // 2], *ranked[-MOST_BARS // 2 :]]
+    names = most_and_least(totals, MOST_BARS)
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()

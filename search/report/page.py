@@ -54,8 +54,7 @@ def write_report(study: optuna.Study, output: Path, folder: Path | None = None) 
         UserError: the study is not augsearch's, or the page can't be written.
     """
     check_own(study)
-    # A folder's name may be of any bytes; a page is UTF-8.
-    page = render(gather(study, folder)).encode("utf-8", "backslashreplace").decode()
+    page = in_utf8(render(gather(study, folder)))
     try:
         if output.is_file() and output.read_text(encoding="utf-8") == page:
             return False
@@ -69,9 +68,7 @@ def write_report(study: optuna.Study, output: Path, folder: Path | None = None) 
 def render(facts: Facts) -> str:
     """The page."""
     here = resources.files("augsearch.search.report")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
+    environment = environment_of_pages()
     environment.tests["control"] = is_control
     environment.filters |= {
         "score": lambda mean, sd=None: words.score_in_words(facts.metric, mean, sd),
@@ -106,6 +103,16 @@ def render(facts: Facts) -> str:
         charts=shown,
         most_rows=charts.MOST_ROWS,
     )
+
+
+def environment_of_pages() -> Environment:
+    """What renders the templates of pages."""
+    return Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+
+
+def in_utf8(page: str) -> str:
+    """A page that can be written: names of folders, which it tells, may be of any bytes."""
+    return page.encode("utf-8", "backslashreplace").decode()
 
 
 def unbroken(sentence: str) -> str:

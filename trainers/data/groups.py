@@ -8,15 +8,13 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from augsearch.policies import UserError
 from augsearch.policies.atomic import whole_file
 from augsearch.trainers.data.cache import linked, numbered, written_whole
 from augsearch.trainers.data.dataset import CACHE_FORMAT, ImageData, Indices, Split, in_cache, load_cache
 from augsearch.trainers.data.duplicates import groups_of_copies
-from augsearch.trainers.data.near_duplicates import groups_alike, looks_of
+from augsearch.trainers.data.near_duplicates import connected, groups_alike, looks_of
 from augsearch.trainers.system.hashing import cache_key, hex_hash
 from augsearch.trainers.system.names import printable
 
@@ -138,7 +136,6 @@ def together(first: Indices, second: Indices) -> Indices:
     """(N,): one number for images that are together in either."""
     offset = int(first.max(initial=0)) + 1
     nodes = offset + int(second.max(initial=0)) + 1
-    edges = coo_array((np.ones(len(first), np.int8), (first, second + offset)), shape=(nodes, nodes))
-    parts = connected_components(edges, directed=False)[1]
+    parts = connected(nodes, first, second + offset)
     joined: Indices = np.unique(parts[first], return_inverse=True)[1].astype(np.int64)
     return joined

@@ -82,10 +82,14 @@ def looks_of(images: NDArray[np.uint8], rows: Indices) -> Looks:
 def groups_alike(looks: Looks, labels: Indices) -> Indices:
     """(N,): a number for each image, one for all that are near-duplicates, directly or through others."""
     pairs = pairs_alike(looks, labels)
-    total = len(looks.hashes)
-    edges = coo_array((np.ones(len(pairs), np.int8), (pairs[:, 0], pairs[:, 1])), shape=(total, total))
-    groups: Indices = connected_components(edges, directed=False)[1].astype(np.int64)
-    return groups
+    return connected(len(looks.hashes), pairs[:, 0], pairs[:, 1])
+
+
+def connected(nodes: int, one: Indices, other: Indices) -> Indices:
+    """(nodes,): one number for all nodes that edges, from ``one`` to ``other``, (E,) each, lead to."""
+    edges = coo_array((np.ones(len(one), np.int8), (one, other)), shape=(nodes, nodes))
+    numbers: Indices = connected_components(edges, directed=False)[1].astype(np.int64)
+    return numbers
 
 
 def pairs_alike(looks: Looks, labels: Indices) -> Pairs:

@@ -6,6 +6,7 @@ model needs no recipe beside it, and a teacher and its student may differ in siz
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -49,6 +50,13 @@ class Normalise(nn.Module):
         return (floating - cast(Tensor, self.mean)) / cast(Tensor, self.std)
 
 
+def _averaged(network: BuiltIn | Adapted, logits: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """The logits of ``images``; outside of training, where the network is to, averaged over mirror images."""
+    if not network.average_flips or network.training:
+        return logits(images)
+    return (logits(images) + logits(images.flip(-1))) / 2
+
+
 class BuiltIn(nn.Sequential):
     """A built-in network: its layers, behind what makes images fit for it."""
 
@@ -57,11 +65,7 @@ class BuiltIn(nn.Sequential):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, K) of uint8 ``images`` (B, 1 or 3, H, W)."""
-        logits: Tensor = super().forward(images)  # type: ignore[no-untyped-call]
-        if not self.average_flips or self.training:
-            return logits
-        mirrored: Tensor = super().forward(images.flip(-1))  # type: ignore[no-untyped-call]
-        return (logits + mirrored) / 2
+        return _averaged(self, super().forward, images)
 
 
 class Adapted(nn.Module):
@@ -77,9 +81,7 @@ class Adapted(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (B, K) of uint8 ``images`` (B, 1 or 3, H, W)."""
-        if not self.average_flips or self.training:
-            return self._logits(images)
-        return (self._logits(images) + self._logits(images.flip(-1))) / 2
+        return _averaged(self, self._logits, images)
 
     def _logits(self, images: Tensor) -> Tensor:
         normalised = cast(Tensor, self.normalise(images))

@@ -3,7 +3,7 @@
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import islice
 from typing import TypeVar
@@ -68,16 +68,8 @@ def in_order(
     function: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None
 ) -> Iterator[Result]:
     """Yield ``function(item)`` for each item in order, from threads that run only a little ahead."""
-    at_work = threads or available_threads()
-    pending: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(at_work) as pool:
-        try:
-            for item in items:
-                pending.append(pool.submit(function, item))
-                if len(pending) > 4 * at_work:
-                    yield pending.popleft().result()
-            while pending:
-                yield pending.popleft().result()
-        finally:
-            for future in pending:
-                future.cancel()
+    begun = Begun(function, items, threads or available_threads())
+    try:
+        yield from begun
+    finally:
+        begun.close()
