@@ -19,6 +19,7 @@ import yaml
 from augsearch.policies import OPERATIONS, Mixing, Policy, PolicyFile, read_policy, write_policy
 from augsearch.policies.describe import shown_range
 from augsearch.search.cli import main
+from tests.pictures import make_photos
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("policies", "trainers", "search")
@@ -44,15 +45,6 @@ QUICK = {
 
 def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", STORY, re.DOTALL)
-
-
-def make_photos(folder: Path, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    for label, grey in (("cats", 60), ("dogs", 190)):
-        (folder / label).mkdir(parents=True)
-        for index in range(12):
-            noise = rng.integers(-50, 50, (20, 24, 3))
-            cv2.imwrite(str(folder / label / f"{index}.jpg"), np.clip(grey + noise, 0, 255).astype(np.uint8))
 
 
 def told_commands() -> list[str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import pytest
+
+from tests.pictures import make_photos
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 NOTEBOOKS = sorted(path.name for path in EXAMPLES.glob("*.ipynb"))
@@ -22,15 +22,6 @@ QUICK = {
     "epochs=10": "epochs=1",
 }
 """What stands in the notebooks, and what the test has in its place so that they take seconds."""
-
-
-def make_photos(folder: Path) -> None:
-    rng = np.random.default_rng(0)
-    for name, grey in (("cats", 60), ("dogs", 190)):
-        (folder / name).mkdir(parents=True)
-        for index in range(12):
-            noise = rng.integers(-50, 50, (20, 24, 3))
-            cv2.imwrite(str(folder / name / f"{index}.jpg"), np.clip(grey + noise, 0, 255).astype(np.uint8))
 
 
 def test_the_notebooks_are_these_and_small() -> None:

@@ -7,8 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import cv2
-import numpy as np
+from tests.pictures import make_photos
 
 PAGE = Path(__file__).parents[1] / "docs" / "python.md"
 SIZES = 'trials=7, folds=1, epochs=1, confirm_folds=2, final_epochs=1, proxy_model="tiny", final_model="tiny"'
@@ -17,15 +16,6 @@ QUICK = {
     "trials=12": "trials=7, folds=1, confirm_folds=2",
 }
 """What stands in the page, and what the test has in its place so that it takes seconds."""
-
-
-def make_photos(folder: Path) -> None:
-    rng = np.random.default_rng(0)
-    for name, grey in (("cats", 60), ("dogs", 190)):
-        (folder / name).mkdir(parents=True)
-        for index in range(12):
-            noise = rng.integers(-50, 50, (20, 24, 3))
-            cv2.imwrite(str(folder / name / f"{index}.jpg"), np.clip(grey + noise, 0, 255).astype(np.uint8))
 
 
 def test_the_code_of_the_page_runs_as_a_script_without_a_guard(tmp_path: Path) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import signal
 import socket
 import subprocess
@@ -15,11 +13,11 @@ from typing import Any
 
 import pytest
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import WebDriverWait
 
 import augsearch.search as s
+from tests.browsers import open_browser
 
 PATIENCE = 60
 """Seconds until something must be there, on a machine that is busy."""
@@ -28,21 +26,9 @@ SIZES: dict[str, Any] = {"trials": 7, "folds": 1, "epochs": 1, "confirm_folds": 
 
 @pytest.fixture
 def browser() -> Iterator[webdriver.Chrome]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    driver = shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        missing = "no Chromium and chromedriver here; on Debian: apt-get install chromium chromium-driver"
-        if os.environ.get("CI") and shutil.which("apt-get"):
-            pytest.fail(missing)
-        pytest.skip(missing)
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(flag)
-    opened = webdriver.Chrome(options, Service(driver))
-    opened.set_window_size(1600, 1000)
-    yield opened
-    opened.quit()
+    with open_browser() as opened:
+        opened.set_window_size(1600, 1000)
+        yield opened
 
 
 def opened(browser: webdriver.Chrome, address: str) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +12,6 @@ import optuna
 import pytest
 from PIL import Image
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 
 from augsearch.search.report.page import write_report
@@ -25,6 +22,7 @@ from augsearch.search.studies.proxy_check import ATTRIBUTE as CHECK
 from augsearch.search.studies.proxy_check import Checked, ProxyCheck
 from augsearch.search.studies.study import entries
 from augsearch.trainers.workspace.folds import FoldResult
+from tests.browsers import open_browser
 
 MakeStudy = Callable[..., optuna.Study]
 PHONE, DESK = 390, 1280
@@ -72,22 +70,8 @@ return faintest;
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[webdriver.Chrome]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser")
-    driver = shutil.which("chromedriver")
-    if chromium is None or driver is None:
-        missing = "no Chromium and chromedriver here; on Debian: apt-get install chromium chromium-driver"
-        if os.environ.get("CI") and shutil.which("apt-get"):
-            pytest.fail(missing)
-        pytest.skip(missing)
-    options = webdriver.ChromeOptions()
-    options.binary_location = chromium
-    # Chromium's sandbox needs what containers don't give; the page is our own.
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    opened = webdriver.Chrome(options, Service(driver))
-    yield opened
-    opened.quit()
+    with open_browser(loggingPrefs={"browser": "ALL", "performance": "ALL"}) as opened:
+        yield opened
 
 
 @pytest.fixture
