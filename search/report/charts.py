@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import statistics
+import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from optuna.trial import TrialState
 
+from augsearch.search.figures.common import short
 from augsearch.search.figures.search import best_so_far
 from augsearch.search.report.facts import Facts, Row
 from augsearch.search.report.svg import BASELINE, CANDIDATE, GOOD, GRID, INK, MUTED, SURFACE, Chart, draw
@@ -18,8 +21,10 @@ from augsearch.search.statistics.paired import Difference
 from augsearch.search.studies.study import Entry
 from augsearch.trainers.evaluation.metrics import Metric
 
-ROW = 22
-"""Height of a line of a chart that lists entries."""
+ROW, TALL_ROW = 22, 30
+"""Height of a row of a chart that lists entries: with names on one line, and on two."""
+LINE = 24
+"""Characters of a line of a name beside such a row."""
 MOST_ROWS = 24
 """Trials that the race shows one by one."""
 
@@ -50,11 +55,12 @@ def shown_in_race(entries: Sequence[Entry]) -> list[Entry]:
 def race(entries: Sequence[Entry], folds: int, metric: Metric) -> Chart:
     """A line a trial: the score of every fold it ran, their mean, and how many folds it came to run."""
     rows = shown_in_race(entries)
+    names = Names([entry.name for entry in rows])
     scale = _Scale(metric, [result.score for entry in rows for result in entry.results])
 
     def paint(figure: Figure) -> None:
         scores, run = figure.subplots(1, 2, sharey=True, width_ratios=(4, 1))
-        scores.set_yticks(range(len(rows)), [shorten(entry.name) for entry in rows])
+        names.write(scores)
         scores.set(xlim=scale.limits, ylim=(len(rows) - 0.5, -0.5))
         scores.set_title(scale.title, loc="left", fontsize=12, color=MUTED)
         scores.xaxis.set_major_formatter(scale.tick)
@@ -78,8 +84,8 @@ def race(entries: Sequence[Entry], folds: int, metric: Metric) -> Chart:
         run.set(xlim=(0, folds), xticks=[])
         run.spines["bottom"].set_visible(False)
 
-    words, height = _race_in_words(entries, metric), 54 + ROW * len(rows)
-    return draw("race", "The race, trial by trial", words, height, paint, scale.note)
+    words = _race_in_words(entries, metric)
+    return draw("race", "The race, trial by trial", words, 54 + names.height, paint, scale.note)
 
 
 def _race_in_words(entries: Sequence[Entry], metric: Metric) -> str:
@@ -126,7 +132,7 @@ def history(entries: Sequence[Entry], metric: Metric) -> Chart:
 
 def importances(shares: Mapping[str, float]) -> Chart:
     """How much each choice mattered, the most important on top."""
-    names = [name.replace("_", " ") for name in shares]
+    names = Names([name.replace("_", " ") for name in shares])
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
@@ -134,21 +140,22 @@ def importances(shares: Mapping[str, float]) -> Chart:
             range(len(shares)), [100 * share for share in shares.values()], color=CANDIDATE, height=0.6
         )
         axes.bar_label(bars, [f"{100 * share:.0f} %" for share in shares.values()], padding=4, color=MUTED)
-        axes.set_yticks(range(len(shares)), [shorten(name) for name in names])
+        names.write(axes)
         axes.set(ylim=(len(shares) - 0.5, -0.5), xlim=(0, 118 * max(shares.values())), xticks=[])
         axes.spines["bottom"].set_visible(False)
 
     words = ", ".join(
-        f"{name} {100 * share:.0f} %" for name, share in zip(names, shares.values(), strict=True)
+        f"{name} {100 * share:.0f} %" for name, share in zip(names.whole, shares.values(), strict=True)
     )
-    height = 14 + ROW * len(shares)
-    return draw("importances", "Which choices mattered", f"Shares of importance: {words}.", height, paint)
+    title = "Which choices mattered"
+    return draw("importances", title, f"Shares of importance: {words}.", 14 + names.height, paint)
 
 
 def leads(differences: Sequence[Difference], metric: Metric, margin: float | None) -> Chart:
     """The best candidate's lead over every baseline, with its interval; the band is what hardly matters."""
     factor, unit = metric.factor, metric.unit
     better = differences[0].better
+    names = Names([one.worse for one in differences])
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
@@ -159,7 +166,7 @@ def leads(differences: Sequence[Difference], metric: Metric, margin: float | Non
             colour = GOOD if one.low > 0 else CANDIDATE
             axes.plot([factor * one.low, factor * one.high], [row, row], color=colour, linewidth=3)
             axes.plot([factor * one.mean], [row], "o", color=colour, markersize=9, mew=0)
-        axes.set_yticks(range(len(differences)), [shorten(one.worse) for one in differences])
+        names.write(axes)
         axes.set(ylim=(len(differences) - 0.5, -0.5), xlabel=f"← worse · {unit} · better →")
         axes.locator_params(axis="x", nbins=5)
         axes.grid(axis="x", linewidth=0.8)
@@ -168,12 +175,13 @@ def leads(differences: Sequence[Difference], metric: Metric, margin: float | Non
         f"over {one.worse} {metric.shown_difference(one.mean, one.low, one.high)}" for one in differences
     )
     title = f"The lead of {better} over each baseline"
-    return draw("leads", title, f"{better}: {words}.", 58 + 26 * len(differences), paint)
+    return draw("leads", title, f"{better}: {words}.", 58 + names.height, paint)
 
 
 def calibration(rows: Sequence[Row]) -> Chart:
     """A line an entry: log-loss and ECE of every fold, small, and their means; less is better."""
     figures = {"log_loss": "log-loss", "ece": "ECE"}
+    names = Names([row.entry.name for row in rows])
 
     def paint(figure: Figure) -> None:
         panels = figure.subplots(1, len(figures), sharey=True)
@@ -186,7 +194,7 @@ def calibration(rows: Sequence[Row]) -> Chart:
                 )
                 axes.plot([statistics.fmean(values)], [place], markersize=8, **look.style)
             axes.set(ylim=(len(rows) - 0.5, -0.5), xlabel=label)
-            axes.set_yticks(range(len(rows)), [shorten(row.entry.name) for row in rows])
+            names.write(axes)
             axes.locator_params(axis="x", nbins=3)
             axes.grid(axis="x", linewidth=0.8)
 
@@ -194,12 +202,32 @@ def calibration(rows: Sequence[Row]) -> Chart:
         f"Mean {label}: {', '.join(f'{row.entry.name} {row.average(field):.3f}' for row in rows)}."
         for field, label in figures.items()
     )
-    return draw("calibration", "How far their confidence can be trusted", words, 62 + ROW * len(rows), paint)
+    return draw("calibration", "How far their confidence can be trusted", words, 62 + names.height, paint)
 
 
-def shorten(name: str, most: int = 19) -> str:
-    """``name``, without its middle where it is too long for a chart."""
-    return name if len(name) <= most else f"{name[: most // 2]}…{name[len(name) - most // 2 :]}"
+class Names:
+    """What the rows of a chart are called, each on at most two lines."""
+
+    def __init__(self, whole: Sequence[str]) -> None:
+        self.whole = whole
+        self.lines = [_on_two_lines(name) for name in whole]
+
+    @property
+    def height(self) -> int:
+        """Of all the rows."""
+        return len(self.lines) * (TALL_ROW if any("\n" in name for name in self.lines) else ROW)
+
+    def write(self, axes: Axes) -> None:
+        """Beside the rows, the first on top."""
+        axes.set_yticks(range(len(self.lines)), self.lines, linespacing=1.05)
+        for label in axes.get_yticklabels():
+            if "\n" in label.get_text():
+                label.set_fontsize(10)
+
+
+def _on_two_lines(name: str) -> str:
+    first, *rest = textwrap.wrap(name, LINE) or [name]
+    return "\n".join(short(line, LINE) for line in (first, " ".join(rest)) if line)
 
 
 def _folds(count: int) -> str:

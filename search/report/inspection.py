@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from augsearch.search.inputs.inspected import Facts, Sheet, most_and_least
-from augsearch.search.report.charts import ROW, shorten
+from augsearch.search.report.charts import Names
 from augsearch.search.report.page import environment_of_pages, in_utf8
 from augsearch.search.report.svg import CANDIDATE, Chart, draw
 
@@ -122,17 +122,18 @@ def _chart(facts: Facts) -> Chart | None:
     """Images by class; None where there is one class."""
     totals = {name: sum(part[name] for part in facts["counts"].values()) for name in facts["classes"]}
     names = most_and_least(totals, MOST_BARS)
+    rows = Names(names)
 
     def paint(figure: Figure) -> None:
         axes = figure.subplots()
         axes.barh(range(len(names)), [totals[name] for name in names], height=0.6, color=CANDIDATE)
-        axes.set_yticks(range(len(names)), [shorten(name) for name in names])
+        rows.write(axes)
         axes.set(ylim=(len(names) - 0.5, -0.5))
         axes.locator_params(axis="x", nbins=5)
         axes.grid(axis="x", linewidth=0.8)
 
     words = "; ".join(f"{name} {totals[name]:,}" for name in names)
-    return draw("classes", "Images by class", f"Images by class: {words}.", 40 + ROW * len(names), paint)
+    return draw("classes", "Images by class", f"Images by class: {words}.", 40 + rows.height, paint)
 
 
 def _picture(pixels: NDArray[np.uint8]) -> Markup:

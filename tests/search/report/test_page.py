@@ -26,7 +26,7 @@ from augsearch.search.console import Display
 from augsearch.search.figures.search import importance_shares
 from augsearch.search.pipelines import run as pipeline
 from augsearch.search.report import facts as report_facts
-from augsearch.search.report.charts import MOST_ROWS, history, race, shorten, shown_in_race
+from augsearch.search.report.charts import MOST_ROWS, ROW, TALL_ROW, Names, history, race, shown_in_race
 from augsearch.search.report.facts import changed_settings, gather
 from augsearch.search.report.page import WIDEST, data_uri, render, unbroken, write_report
 from augsearch.search.report.sentences import duration, headline, race_in_words, reproduce, score_in_words
@@ -496,5 +496,20 @@ def test_small_words() -> None:
     assert score_in_words(ACCURACY, 0.8532, 0.0077) == "85.3 ± 0.8 %"
     assert score_in_words(LOG_LOSS, -0.4612, 0.02) == "0.461 ± 0.020"
     assert score_in_words(ACCURACY, None) == "–"
-    assert shorten("RandAugment (2, 9), pseudo-labels") == "RandAugme…do-labels"
     assert unbroken("RandAugment (2, 9): +1 [-2, +3]") == "RandAugment (2,\xa09): +1 [-2,\xa0+3]"
+
+
+def test_a_chart_names_its_rows_on_two_lines_and_cuts_only_what_is_longer() -> None:
+    rows = Names(
+        [
+            "RandAugment (2, 9) with the help of trial 7",
+            "$5 and $10 notes",
+            "a_class_with_one_word_for_its_name",
+            "",
+        ]
+    )
+    assert rows.lines[:2] == ["RandAugment (2, 9) with\nthe help of trial 7", r"\$5 and \$10 notes"]
+    assert rows.lines[2].replace("\n", "") == "a_class_with_one_word_for_its_name"
+    assert Names(["a word " * 20]).lines == ["a word a word a word a\nword a word a w…d a word"]
+    assert rows.height == 4 * TALL_ROW
+    assert Names(["none", "flip + crop"]).height == 2 * ROW
