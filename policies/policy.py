@@ -24,6 +24,7 @@ from pydantic import (
 import augsearch.policies.operations  # noqa: F401  (declares them)
 from augsearch.policies.backends.opencv.prepared import Image, Images
 from augsearch.policies.backends.opencv.runner import run, run_draws
+from augsearch.policies.bands import are_channels, by_band
 from augsearch.policies.choices import Choice, Probability, checked_name, in_order, names_in
 from augsearch.policies.describe import shown_value
 from augsearch.policies.drawing import Column, choice_table, draw_fixed, draw_names, draw_with_probability
@@ -204,16 +205,20 @@ class Policy(BaseModel):
         size = Size(*image.shape[:2])
         effects = (effect_of(drawn, self.ranges, size) for drawn in operations)
         steps = fuse((effect for effect in effects if effect is not None), warps=self.fuse_warps)
-        return run(steps, image, self.sampling)
+        return by_band(lambda one: run(steps, one, self.sampling), image)
 
     def augment(self, images: Images, rng: np.random.Generator) -> Images:
-        """A new batch, each image augmented by its own draw; ``images``: uint8 (B, H, W, C), C = 1 or 3."""
+        """A new batch, each image augmented by its own draw; ``images``: uint8 (B, H, W, C), C up to 16.
+
+        C = 1 is grey, C = 3 RGB, and of any other number each channel is a band by itself, see ``bands.py``.
+        """
         fits = isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.ndim == 4
-        if not fits or images.shape[3] not in (1, 3):
-            raise UserError(f"images must be a uint8 array (B, H, W, C), C 1 or 3, got {shown(images)}")
+        if not fits or not are_channels(images.shape[3]):
+            raise UserError(f"images must be a uint8 array (B, H, W, C), C 1 to 16, got {shown(images)}")
         if images.size == 0:
             return images.copy()
-        return run_draws(self.draw(len(images), rng), images, self.ranges, self.sampling)
+        draws = self.draw(len(images), rng)
+        return by_band(lambda one: run_draws(draws, one, self.ranges, self.sampling), images)
 
     @classmethod
     def named(cls, name: str) -> Policy:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from augsearch.policies.bands import seen
 from augsearch.policies.effects import Size
 from augsearch.policies.planner import DrawnOperation, Draws
 
@@ -131,6 +132,7 @@ def put(
 
 def at_cell_size(image: NDArray[np.uint8], cell: int) -> Image.Image:
     """The image at the cell's size: enlarged by a whole factor where small, shrunk where large."""
+    image = seen(image)
     picture = Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0]).convert("RGB")
     longest = max(picture.size)
     if longest > cell:

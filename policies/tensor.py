@@ -14,8 +14,10 @@ from torch.nn.functional import one_hot
 
 from augsearch.policies.backends.torch.kernels import HostToDevice
 from augsearch.policies.backends.torch.runner import run_draws
+from augsearch.policies.bands import COLOURS, are_channels
 from augsearch.policies.errors import UserError, shown
 from augsearch.policies.mixing import Mix, Mixing, check_labels, checked_classes, draw_mix, probabilities
+from augsearch.policies.planner import Draws
 from augsearch.policies.policy import Policy
 from augsearch.policies.streams import RandomStream
 from augsearch.policies.transforms import PolicyLike
@@ -67,7 +69,8 @@ class TensorPolicy(nn.Module):
         first batch is; later, what lies outside is clamped and NaN becomes 0.
 
         Args:
-            images: (B, C, H, W), uint8 or floating in [0, 1], on any device. C = 1 or 3, RGB.
+            images: (B, C, H, W), uint8 or floating in [0, 1], on any device. C = 1, 3 for RGB, or up to 16
+                bands.
 
         Raises:
             UserError: they are something else.
@@ -75,8 +78,8 @@ class TensorPolicy(nn.Module):
         if not self.training:
             return images
         _check_images(images)
-        if images.shape[1] not in (1, 3):
-            raise UserError(f"images must have 1 or 3 channels, got {shown(images)}")
+        if not are_channels(images.shape[1]):
+            raise UserError(f"images must have 1 to 16 channels, got {shown(images)}")
         plain = images.as_subclass(Tensor)
         if images.numel() == 0:
             return plain.clone().as_subclass(type(images))
@@ -87,11 +90,19 @@ class TensorPolicy(nn.Module):
         with self._stream.turn():
             draws = self.policy.draw(len(plain), self._stream.rng)
         levels = plain if plain.dtype == torch.uint8 else _to_levels(plain, checked=on_cpu)
-        result = run_draws(draws, levels, self.policy.ranges, self.policy.sampling)
+        result = self._augmented(levels, draws)
         if plain.is_floating_point():
             precise = torch.float64 if plain.dtype == torch.float64 else torch.float32
             result = result.to(precise).div_(255).to(plain.dtype)
         return result.to(memory_format=_memory_format(plain)).as_subclass(type(images))
+
+    def _augmented(self, levels: Tensor, draws: Draws) -> Tensor:
+        """uint8 (B, C, H, W) after ``draws``: bands one by one, as ``bands.py`` says."""
+        channels = levels.shape[1]
+        parts = [levels] if channels in COLOURS else torch.split(levels, 1, dim=1)
+        ranges, sampling = self.policy.ranges, self.policy.sampling
+        augmented = [run_draws(draws, part, ranges, sampling) for part in parts]
+        return augmented[0] if len(augmented) == 1 else torch.cat(augmented, dim=1)
 
     def extra_repr(self) -> str:
         """What ``repr`` shows between the brackets."""

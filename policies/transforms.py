@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 from augsearch.policies.backends.opencv.runner import Runner, runner_for
+from augsearch.policies.bands import are_channels, by_band
 from augsearch.policies.errors import UserError, shown
 from augsearch.policies.planner import CodedDraw, Draws
 from augsearch.policies.registry import Ranges
@@ -44,7 +45,7 @@ class PolicyLike(Protocol):
         """Draw what happens to each of ``count`` images."""
 
     def augment(self, images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-        """A new batch, each image augmented by its own draw; ``images``: uint8 (B, H, W, C), C = 1 or 3."""
+        """A new batch, each image augmented by its own draw; ``images``: uint8 (B, H, W, C), C up to 16."""
 
 
 class ImageTransform:
@@ -68,7 +69,8 @@ class ImageTransform:
 
         Args:
             sample: an image is a NumPy array, uint8 (H, W) or (H, W, C); a PIL image of mode RGB or L; or a
-                torch tensor on the CPU, uint8 or floating in [0, 1], (C, H, W) or (H, W). C = 1 or 3, RGB.
+                torch tensor on the CPU, uint8 or floating in [0, 1], (C, H, W) or (H, W). C = 1, 3 for
+                RGB, or any other number up to 16 of bands.
                 Where none is marked by its type, as PIL's and tv_tensors' are, it is the first of the others.
 
         Raises:
@@ -111,13 +113,13 @@ class ImageTransform:
 
     def _augment(self, image: NDArray[np.uint8], drawn: CodedDraw) -> NDArray[np.uint8]:
         grey = image.ndim == 2
-        if image.dtype != np.uint8 or not (grey or (image.ndim == 3 and image.shape[2] in (1, 3))):
-            raise UserError(f"an image must be uint8 (H, W) or (H, W, C) with C 1 or 3, got {shown(image)}")
+        if image.dtype != np.uint8 or not (grey or (image.ndim == 3 and are_channels(image.shape[2]))):
+            raise UserError(f"an image must be uint8 (H, W) or (H, W, C) with C 1 to 16, got {shown(image)}")
         if image.size == 0:
             return image.copy()
         if grey:
             image = image[:, :, np.newaxis]
-        result = self._runner(image.shape).augment_image(drawn, image)
+        result = by_band(lambda one: self._runner(one.shape).augment_image(drawn, one), image)
         return result[:, :, 0] if grey else result
 
     def _augment_tensor(self, image: Any, drawn: CodedDraw) -> Any:
@@ -126,8 +128,10 @@ class ImageTransform:
                 f"this transform works on the CPU, the image is on {image.device}; for batches on a device "
                 "there is augsearch.policies.tensor.TensorPolicy"
             )
-        if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[0] not in (1, 3)):
-            raise UserError(f"an image tensor must be (C, H, W) with C 1 or 3, or (H, W), got {shown(image)}")
+        if image.ndim not in (2, 3) or (image.ndim == 3 and not are_channels(image.shape[0])):
+            raise UserError(
+                f"an image tensor must be (C, H, W) with C 1 to 16, or (H, W), got {shown(image)}"
+            )
         torch = sys.modules["torch"]
         floating = image.dtype.is_floating_point
         if not floating and image.dtype != torch.uint8:
@@ -139,7 +143,7 @@ class ImageTransform:
                 f"{float(plain.min()):.3g} to {float(plain.max()):.3g}; augment before normalising"
             )
         levels = (plain * 255).round().to(torch.uint8) if floating else plain
-        colour = image.ndim == 3 and image.shape[0] == 3 and image.numel()
+        colour = image.ndim == 3 and image.shape[0] > 1 and image.numel()
         array = levels.numpy()
         if colour:  # OpenCV puts channels together and takes them apart ten times as fast as a copy does
             augmented = np.stack(cv2.split(self._augment(cv2.merge(list(array)), drawn)))
@@ -161,7 +165,7 @@ class BatchTransform:
         self._stream = RandomStream(seed)
 
     def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """A new batch, uint8 (B, H, W, C) as the one given; C = 1 or 3, RGB.
+        """A new batch, uint8 (B, H, W, C) as the one given; C = 1, 3 for RGB, or up to 16 bands.
 
         Raises:
             UserError: it is no such batch.

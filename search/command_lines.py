@@ -116,7 +116,7 @@ def _data(settings: Settings) -> str:
 
 FORM = (
     *("classes", "root", "image_column", "label_column", "split_column", "group_column", "group_by"),
-    *("fit", "background", "value_range", "max_pixels"),
+    *("fit", "background", "value_range", "bands", "max_pixels"),
 )
 """The flags without which the same data would be read in another way."""
 

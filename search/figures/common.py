@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from augsearch.policies.bands import seen
+
 CLASSES_SHOWN = 20
 """With more classes than these a confusion matrix shows only the most confused."""
 
@@ -36,6 +38,7 @@ def show_grid(axes: Axes, image: NDArray[np.uint8]) -> None:
     axes.axis("on")
     axes.set(xticks=[], yticks=[])
     axes.spines[:].set_visible(False)
+    image = seen(image)
     axes.imshow(image if image.shape[2] == 3 else image[:, :, 0], cmap="gray", vmin=0, vmax=255)
 
 

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from augsearch.policies import UserError
+from augsearch.policies.bands import COLOURS
 from augsearch.policies.errors import some
+from augsearch.policies.registry import OPERATIONS
 from augsearch.search.console import Display
 from augsearch.search.inputs.identity import by_content
 from augsearch.search.inputs.learned_from import GivenModel, honest_parts
@@ -157,7 +159,7 @@ def _counted(data: Data) -> str:
     }
     counts = ", ".join(f"{count} {name}" for name, count in parts.items() if count)
     counts = counts.replace(" test", " test (sealed)")
-    colour = "grey" if channels == 1 else "RGB"
+    colour = {1: "grey", 3: "RGB"}.get(channels, f"of {channels} bands")
     classes = f"{len(images.classes)} classes ({some(images.classes, CLASSES_NAMED)})"
     return f"{images.name}: {classes}, {side} px {colour}; {counts}"
 
@@ -213,6 +215,20 @@ def with_picked_network(settings: Settings, display: Display) -> Settings:
     sized = settings.final.size is not None or settings.seconds is not None  # then the budget decides
     size = settings.final.size if sized else picked.size
     return settings.changed(final_model=picked.network, final_size=size)
+
+
+def without_colours(settings: Settings, data: Data, display: Display) -> Settings:
+    """``settings`` without operations that move colours, which images of bands don't have; says so."""
+    channels = data.images.images.shape[-1]
+    useful = tuple(name for name in settings.search.operations if OPERATIONS[name].kind != "colour")
+    left_out = [name for name in settings.search.operations if name not in useful]
+    if channels in COLOURS or not left_out or not useful:
+        return settings
+    display.line(
+        f"each of {channels} bands is augmented as a grey image by itself: {some(left_out, MOST_NAMED)} "
+        "would do nothing and is not searched; --bands 4,3,2 makes colours of three bands"
+    )
+    return settings.changed(operations=useful)
 
 
 def trained_networks(settings: Settings, *, searched: bool) -> Iterator[tuple[str, str, str]]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from augsearch.policies.bands import COLOURS
 from augsearch.search.tracking.inputs import TrackedData
 from augsearch.trainers.data.dataset import ImageData
 from augsearch.trainers.data.splits import Splits
@@ -52,9 +53,10 @@ class Data:
 
     @property
     def mean_colour(self) -> tuple[int, int, int]:
-        """RGB of the mean of the training images, of some where there are many."""
+        """RGB of the mean of the training images, of some where there are many; of bands the same grey."""
         train = self.splits.train
         some = np.sort(train[:: max(1, len(train) // MEASURED)])
         mean = np.asarray(self.images.images[some]).mean(axis=(0, 1, 2), dtype=np.float64)
+        mean = mean if len(mean) in COLOURS else mean.mean(keepdims=True)
         red, green, blue = np.broadcast_to(np.round(mean).astype(int), 3)
         return int(red), int(green), int(blue)

@@ -97,6 +97,7 @@ def form_options() -> list[Decorator]:
         option(
             DATA, "--value-range", help="LOW,HIGH: black and white in 16-bit or float pixels. [the images']"
         ),
+        option(DATA, "--bands", help="Of satellite and other images: all, or as in 4,3,2. [all but of RGBA]"),
         option(DATA, "--root", type=EXISTING, help="Folder that a table's paths begin at. [the table's]"),
         option(DATA, "--image-column", help="Of a table: names the files. [found]"),
         option(DATA, "--label-column", help="Has the labels; one-hot ones as NAME,NAME,… [found]"),

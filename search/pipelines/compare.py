@@ -14,7 +14,7 @@ from augsearch.search.console import Display
 from augsearch.search.engines.engine import Engine
 from augsearch.search.engines.registry import opened
 from augsearch.search.inputs.identity import study_name
-from augsearch.search.inputs.prepare import open_data
+from augsearch.search.inputs.prepare import open_data, without_colours
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.pipelines.comparison import (
     BASELINES,
@@ -88,7 +88,7 @@ def _of_seeds(settings: Settings, seeds: int) -> Iterator[Settings]:
 
 def _compare(settings: Settings, display: Display) -> Comparison:
     data = open_data(settings, display)
-    settings = with_its_trials(settings, data)
+    settings = with_its_trials(without_colours(settings, data, display), data)
     name = study_name(settings, data)
     with only_driver(name, settings.tracking.storage), opened(settings.engine) as engine:
         comparing = _Comparing(settings, data, name, engine, display)

@@ -52,7 +52,7 @@ def write_model(model: str, output: Path, kind: str | None, tracking_uri: str | 
         raise UserError(f"{output}: is the model itself; give another file to write")
     network, spec = load_model(path)
     difference = export_model(network, spec, output, kind)
-    colour = "grey" if spec.channels == 1 else "RGB"
+    colour = {1: "grey", 3: "RGB"}.get(spec.channels, f"{spec.channels}-band")
     return (
         f"{output}: network {spec.name} for {colour} images of {spec.image_size} × {spec.image_size} pixels; "
         f"its outputs differ from the model's by at most {difference:.1g}"

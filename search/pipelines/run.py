@@ -23,7 +23,7 @@ from augsearch.search.final.plan import final_epochs, final_key, with_transfer
 from augsearch.search.final.scored import ScoredFinals
 from augsearch.search.final.train import log_final, train_and_test
 from augsearch.search.inputs.identity import identity_of, study_name
-from augsearch.search.inputs.prepare import make_folder, open_data, with_picked_network
+from augsearch.search.inputs.prepare import make_folder, open_data, with_picked_network, without_colours
 from augsearch.search.inputs.run_data import Data, tracked_data
 from augsearch.search.inputs.summary import imbalance_in_words, keep_summary, warnings_of
 from augsearch.search.pipelines.budgeted import Outlook, final_cost, planned, task_of, trained_on_of
@@ -93,6 +93,7 @@ def run(
     told = settings
     settings = with_picked_network(as_begun(settings, told), display)
     data = open_data(settings, display)
+    settings = without_colours(settings, data, display)
     settings = with_its_trials(with_usual_budget(settings, data), data)
     picked, settings = settings.network, as_begun(settings, told, data)
     if settings.network != picked:

@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from augsearch.search.settings.sections import Flat, Section, Side
 from augsearch.trainers.data.form import Fit, Form, Layout, Reading
-from augsearch.trainers.data.written import check_expression, colour_of, range_of
+from augsearch.trainers.data.written import bands_of, check_expression, colour_of, range_of
 
 
 class DataSettings(Section):
@@ -46,6 +46,8 @@ class DataSettings(Section):
     """What lies behind transparent pixels."""
     value_range: str | None = None
     """What becomes black and white, of pixels with more than 8 bits; None: found in the images."""
+    bands: str | None = None
+    """Which channels of an image are used, as in ``4,3,2``, or ``all``; None: those of a picture."""
     max_pixels: int | None = Field(default=None, ge=1)
     """How many an image may have; None: 89 million."""
 
@@ -62,6 +64,13 @@ class DataSettings(Section):
             range_of(written)
         return written
 
+    @field_validator("bands")
+    @classmethod
+    def _bands_are_numbers(cls, written: str | None) -> str | None:
+        if written is not None:
+            bands_of(written)
+        return written
+
     @field_validator("group_by")
     @classmethod
     def _expression_is_one(cls, written: str | None) -> str | None:
@@ -76,6 +85,7 @@ class DataSettings(Section):
         reading = Reading(
             background=colour_of(self.background),
             value_range=None if self.value_range is None else range_of(self.value_range),
+            bands=None if self.bands is None else bands_of(self.bands),
             max_pixels=self.max_pixels,
             fit=self.fit,
         )

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from augsearch.policies import UserError
+from augsearch.policies.bands import COLOURS
 from augsearch.search.settings.addresses import redacted
 from augsearch.search.settings.sections import sqlite_file
 from augsearch.search.tracking.database import absolute, reason_of
@@ -50,19 +51,27 @@ def save_model_folder(path: Path, example: NDArray[np.uint8], folder: Path, desc
             ColSpec(Array(DataType.double), "probabilities"),
         ]
     )
-    picture = io.BytesIO()
-    Image.fromarray(example[..., 0] if example.shape[-1] == 1 else example).save(picture, "PNG")
     save_model(
         str(folder),
         mlflow_model=described,
         loader_module="augsearch.search.serving",
         data_path=str(path),
         signature=ModelSignature(inputs, outputs),
-        input_example=DataFrame({"image": [picture.getvalue()]}),
+        input_example=DataFrame({"image": [as_file(example)]}),
         # MLflow would find them out by loading the model in a process of its own.
         pip_requirements=[f"augsearch=={version('augsearch')}"],
     )
     shutil.copy(path.with_suffix(".json"), folder / "data")
+
+
+def as_file(pixels: NDArray[np.uint8]) -> bytes:
+    """An image (H, W, C) as a file that a served model takes: a PNG, or an array where it is one of bands."""
+    written = io.BytesIO()
+    if pixels.shape[-1] in COLOURS:
+        Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(written, "PNG")
+    else:
+        np.save(written, pixels)
+    return written.getvalue()
 
 
 ALIAS, CONTENT_TAG = "augsearch", "augsearch.content"

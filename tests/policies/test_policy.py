@@ -215,7 +215,7 @@ def test_a_bad_field_is_named_with_rule_and_value(settings_: dict[str, object], 
     [
         np.zeros((4, 8, 8, 3), np.float32),
         np.zeros((4, 8, 8), np.uint8),
-        np.zeros((4, 8, 8, 4), np.uint8),
+        np.zeros((4, 3, 32, 32), np.uint8),
     ],
 )
 def test_other_arrays_are_refused_by_name(images: np.ndarray) -> None:

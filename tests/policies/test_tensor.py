@@ -458,8 +458,8 @@ def test_levels_that_nobody_checked_are_clamped() -> None:
             r"images must be a tensor \(B, C, H, W\), uint8, .*, got torch.float32 \(3, 8, 8\)",
         ),
         (torch.zeros(2, 3, 8, 8, dtype=torch.int64), "images must be .* got torch.int64"),
-        (torch.zeros(2, 4, 8, 8), r"images must have 1 or 3 channels, got torch.float32 \(2, 4, 8, 8\)"),
-        (torch.zeros(2, 8, 8, 3), "images must have 1 or 3 channels"),
+        (torch.zeros(2, 17, 8, 8), r"images must have 1 to 16 channels, got torch.float32 \(2, 17, 8, 8\)"),
+        (torch.zeros(2, 32, 32, 3), "images must have 1 to 16 channels"),
         (
             torch.full((2, 3, 8, 8), 200.0),
             r"floating images must lie in \[0, 1\], got 200 to 200; augment before",

@@ -231,7 +231,7 @@ def test_needs_no_torch() -> None:
 
 wrong_images = {
     "a float array": (np.zeros((8, 8, 3)), r"an image must be uint8 .* got float64 \(8, 8, 3\)"),
-    "four channels": (np.zeros((8, 8, 4), np.uint8), r"C 1 or 3, got uint8 \(8, 8, 4\)"),
+    "channels first": (np.zeros((3, 32, 32), np.uint8), r"C 1 to 16, got uint8 \(3, 32, 32\)"),
     "a batch": (np.zeros((2, 8, 8, 3), np.uint8), r"got uint8 \(2, 8, 8, 3\)"),
     "a line": (np.zeros(8, np.uint8), r"got uint8 \(8,\)"),
     "objects": (np.zeros((2, 2), object), r"got object \(2, 2\)"),
@@ -240,7 +240,10 @@ wrong_images = {
     "nothing": (None, "got NoneType"),
     "a palette": (PILImage.new("P", (4, 4)), r'got P; convert it first: image\.convert\("RGB"\)'),
     "transparency": (PILImage.new("RGBA", (4, 4)), "got RGBA"),
-    "a channels-last tensor": (torch.zeros(8, 8, 3), r"must be \(C, H, W\) .* got torch.float32 \(8, 8, 3\)"),
+    "a channels-last tensor": (
+        torch.zeros(32, 32, 3),
+        r"must be \(C, H, W\) .* got torch.float32 \(32, 32, 3\)",
+    ),
     "whole numbers": (torch.zeros(3, 8, 8, dtype=torch.int64), r"must be uint8 or floating, got torch.int64"),
     "a normalised tensor": (torch.full((3, 4, 4), -1.5), "got -1.5 to -1.5; augment before normalising"),
     "not a number": (torch.full((3, 4, 4), torch.nan), r"must lie in \[0, 1\], got nan"),

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 
 from augsearch.policies import UserError
 from augsearch.policies.atomic import sync
+from augsearch.policies.bands import COLOURS
 from augsearch.trainers.data.dataset import CACHE_FORMAT, Indices, Progress, load_cache
-from augsearch.trainers.data.decode import pillow_without_warnings
+from augsearch.trainers.data.decode import BadImageError, pillow_without_warnings
 from augsearch.trainers.data.form import PLAIN, Form
 from augsearch.trainers.data.sources.base import OpenedSource, Sample, check_classes
 from augsearch.trainers.system.hashing import growing_hash, hex_hash
@@ -99,8 +100,8 @@ def _decode(opened: OpenedSource, folder: Path, how: Decoding) -> None:
                 bad.append(sample)
             # After a first bad image the rest are decoded only to count the bad ones among them.
             elif how.skip_bad_images or not bad:
-                pixels.append(sample.pixels)
-                kept.append(replace(sample, pixels=None, header=None))
+                added = _appended(sample, pixels)
+                (bad if added.reason else kept).append(added)
             if how.progress is not None and (done % PROGRESS_EVERY == 0 or done == opened.total):
                 how.progress(done, opened.total)
     if bad and not how.skip_bad_images:
@@ -129,6 +130,15 @@ def _decode(opened: OpenedSource, folder: Path, how: Decoding) -> None:
     (folder / "index.json").write_text(json.dumps(index), "utf-8")
 
 
+def _appended(sample: Sample, pixels: PixelFile) -> Sample:
+    """``sample`` after its pixels were written, or with the reason why they can't stand beside the others."""
+    try:
+        pixels.append(np.asarray(sample.pixels))
+    except BadImageError as error:
+        return replace(sample, pixels=None, reason=str(error))
+    return replace(sample, pixels=None, header=None)
+
+
 def linked(source: Path, target: Path) -> None:
     """The same file in another folder, or a copy where a disk has no such links."""
     try:
@@ -148,7 +158,8 @@ def numbered(groups: Sequence[str]) -> Indices:
 class PixelFile:
     """An ``.npy`` file of ``size`` × ``size`` images that grows by one image at a time.
 
-    It has ``channels``, 1 or 3, but three as soon as a coloured image comes.
+    It has ``channels``, 1 or 3, but three as soon as a coloured image comes; and if its first image has
+    another number of them, bands, as many as that.
 
     It is appended to, not memory-mapped: a full disk is then an error and not the death of the process.
     """
@@ -174,8 +185,16 @@ class PixelFile:
         return self._hash.digest()
 
     def append(self, pixels: NDArray[np.uint8]) -> None:
-        """Add an image, uint8 (S, S, 1) or (S, S, 3)."""
-        channels = pixels.shape[-1]
+        """Add an image, uint8 (S, S, 1) or (S, S, 3), or of as many bands as the first.
+
+        Raises:
+            BadImageError: it has another number of bands.
+        """
+        channels, own = pixels.shape[-1], self._shape[-1]
+        if channels not in COLOURS and not self._shape[0]:
+            self._shape = (*self._shape[:-1], channels)
+        elif channels != own and not {channels, own} <= {*COLOURS}:
+            raise BadImageError(f"has {channels} channels instead of {own}, which the first has")
         self._hash.update(bytes([channels]))
         self._hash.update(np.ascontiguousarray(pixels).data)
         if channels > self._shape[-1]:

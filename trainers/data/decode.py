@@ -6,7 +6,6 @@ import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
+from augsearch.policies.bands import COLOURS
+from augsearch.trainers.data.bands import chosen, read_bands, with_alpha
 from augsearch.trainers.data.form import AS_USUAL, Reading
-from augsearch.trainers.data.header import Header, header_of, is_deep_colour
+from augsearch.trainers.data.header import Header, header_of, header_of_array, is_deep_colour
 from augsearch.trainers.data.image_files import BadImageError as BadImageError
 from augsearch.trainers.data.image_files import read_image
 
 Pixels = NDArray[np.uint8]
-"""An image, (S, S, 1) or (S, S, 3)."""
+"""An image, (S, S, 1) or (S, S, 3); of bands (S, S, C), see ``bands.py``."""
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom, in pixels."""
 
@@ -47,7 +48,8 @@ def decode_file(file: Path | bytes, size: int, reading: Reading = AS_USUAL) -> P
             the centre.
 
     Returns:
-        uint8, (size, size, 1) if all its pixels are grey, else (size, size, 3), RGB.
+        uint8, (size, size, 1) if all its pixels are grey, else (size, size, 3), RGB; of bands
+        (size, size, C).
 
     Raises:
         BadImageError: it is missing, truncated, too large or in no format that Pillow reads.
@@ -61,6 +63,9 @@ def decode_whole(file: Path | bytes, size: int, reading: Reading = AS_USUAL) -> 
     Raises:
         BadImageError: as ``decode_file``.
     """
+    values = read_bands(file, reading)
+    if values is not None:
+        return fit_values(values, size, reading), header_of_array(values)
 
     def decode(image: ImageFile.ImageFile) -> tuple[Pixels, Header]:
         header = header_of(image)
@@ -104,11 +109,14 @@ def decode_shrunk(file: Path, least: int, reading: Reading = AS_USUAL) -> Pixels
     A smaller one stays as it is. Where images are padded or squashed it is the square, of at most that side.
 
     Returns:
-        uint8, (H, W, 1) if all its pixels are grey, else (H, W, 3), RGB.
+        uint8, (H, W, 1) if all its pixels are grey, else (H, W, 3), RGB; of bands (H, W, C).
 
     Raises:
         BadImageError: as ``decode_file``.
     """
+    values = read_bands(file, reading)
+    if values is not None:
+        return _shrunk_values(values, least, reading)
 
     def decode(image: ImageFile.ImageFile) -> Pixels:
         size = _scaled_size(*image.size, least, reading)
@@ -157,6 +165,9 @@ def size_of(file: Path | bytes, reading: Reading = AS_USUAL) -> tuple[int, int]:
     Raises:
         BadImageError: as ``decode_file``.
     """
+    values = read_bands(file, reading)
+    if values is not None:
+        return values.shape[1], values.shape[0]
     return read_image(file, lambda image: image.size, reading)
 
 
@@ -203,16 +214,51 @@ def fit(
     return _grey_if_grey(np.asarray(square))
 
 
-def fit_array(values: NDArray[Any], size: int, reading: Reading = AS_USUAL, box: Box | None = None) -> Pixels:
-    """Do as ``fit`` for an array, (H, W) or (H, W, 1, 3 or 4), of a type that ``to_uint8`` takes."""
-    pixels = to_uint8(values, reading.value_range)
+def fit_array(values: NDArray[Any], size: int, reading: Reading = AS_USUAL) -> Pixels:
+    """Do as ``fit`` for an array, (H, W) or (H, W, C), of a type that ``to_uint8`` takes.
+
+    Raises:
+        BadImageError: its values have no known range, or it lacks a band that is asked for.
+    """
+    return fit_values(chosen(values, reading), size, reading)
+
+
+def fit_values(values: NDArray[Any], size: int, reading: Reading) -> Pixels:
+    """Do as ``fit_array`` with the bands that were chosen."""
+    return fit_pixels(_opaque(values, reading), size, reading)
+
+
+def fit_pixels(pixels: Pixels, size: int, reading: Reading = AS_USUAL, box: Box | None = None) -> Pixels:
+    """Do as ``fit`` for pixels, (H, W) or (H, W, C), with bands one by one."""
+    if pixels.ndim == 3 and pixels.shape[-1] not in COLOURS:
+        bands = [fit_pixels(pixels[..., band], size, reading, box) for band in range(pixels.shape[-1])]
+        return np.concatenate(bands, axis=-1)
     if pixels.ndim == 3 and pixels.shape[-1] == 1:
         pixels = pixels[..., 0]
-    if pixels.ndim == 3 and pixels.shape[-1] == 4:
-        pixels = np.asarray(on_background(Image.fromarray(np.ascontiguousarray(pixels)), reading))
     if pixels.shape[:2] == (size, size) and box is None:
         return _grey_if_grey(pixels)
     return fit(Image.fromarray(np.ascontiguousarray(pixels)), size, box=box, reading=reading)
+
+
+def _opaque(values: NDArray[Any], reading: Reading) -> Pixels:
+    """8-bit pixels, (H, W) or (H, W, C), of which none is transparent."""
+    pixels = to_uint8(values, reading.value_range)
+    if with_alpha(pixels, reading):
+        return np.asarray(on_background(Image.fromarray(np.ascontiguousarray(pixels)), reading))
+    return pixels
+
+
+def _shrunk_values(values: NDArray[Any], least: int, reading: Reading) -> Pixels:
+    """Do as ``decode_shrunk`` for an array, with bands one by one."""
+    pixels = _opaque(values, reading)
+    if pixels.ndim == 3 and pixels.shape[-1] not in COLOURS:
+        bands = [_shrunk_values(pixels[..., band], least, reading) for band in range(pixels.shape[-1])]
+        return np.concatenate(bands, axis=-1)
+    image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels))
+    image = image.resize(
+        _scaled_size(*image.size, least, reading), Image.Resampling.BICUBIC, reducing_gap=3.0
+    )
+    return _grey_if_grey(np.asarray(_padded(image, reading) if reading.fit == "pad" else image))
 
 
 def to_uint8(values: NDArray[Any], value_range: tuple[float, float] | None = None) -> Pixels:
@@ -244,49 +290,15 @@ def to_uint8(values: NDArray[Any], value_range: tuple[float, float] | None = Non
     raise BadImageError(f"pixels must be uint8, uint16, bool or floating point, not {values.dtype}")
 
 
-@dataclass(frozen=True, slots=True)
-class Look:
-    """What was seen of an image that decides how its data set is read."""
-
-    values: tuple[float, float] | None
-    """The least and the largest, where pixels have more than 8 bits and are whole numbers."""
-    transparent: bool
-    """Whether a pixel is transparent."""
-
-
-def look_at(file: Path | bytes) -> Look:
-    """Look at an image file, whose pixels are read only where that matters.
+def with_channels(pixels: Pixels, channels: int) -> Pixels:
+    """(S, S, 1 or 3) with ``channels``, 1 or 3: grey in all three of them, or colours as grey (ITU-R 601).
 
     Raises:
-        BadImageError: as ``decode_file``.
+        BadImageError: it has another number of bands than ``channels``.
     """
-
-    def look(image: ImageFile.ImageFile) -> Look:
-        if is_deep(image) and image.mode != "F":
-            return look_at_array(np.asarray(image))
-        coloured = deep_colour(image, file)
-        if coloured is not None:
-            return look_at_array(coloured)
-        if not has_alpha(image):
-            return Look(None, False)
-        return look_at_array(np.asarray(image.convert("RGBa" if image.mode == "RGBa" else "RGBA")))
-
-    return read_image(file, look)
-
-
-def look_at_array(values: NDArray[Any]) -> Look:
-    """Look at pixels, (H, W) or (H, W, C)."""
-    with_alpha = values.ndim == 3 and values.shape[-1] == 4
-    opaque = np.iinfo(values.dtype).max if values.dtype.kind == "u" else 1
-    transparent = bool(with_alpha and (values[..., 3] < opaque).any())
-    colours = values[..., :3] if with_alpha else values
-    if values.dtype.kind not in "ui" or values.dtype == np.uint8:
-        return Look(None, transparent)
-    return Look((float(colours.min()), float(colours.max())), transparent)
-
-
-def with_channels(pixels: Pixels, channels: int) -> Pixels:
-    """(S, S, 1 or 3) with ``channels``, 1 or 3: grey in all three of them, or colours as grey (ITU-R 601)."""
+    own = pixels.shape[-1]
+    if own != channels and not {own, channels} <= {*COLOURS}:
+        raise BadImageError(f"has {own} channels instead of {channels}")
     if channels == 1 and pixels.shape[-1] == 3:
         return np.asarray(Image.fromarray(pixels).convert("L"))[..., np.newaxis]
     return np.broadcast_to(pixels, (*pixels.shape[:2], channels))

@@ -6,12 +6,15 @@ Free of Pillow, because whoever maps a decoded data set reads this too.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 Fit = Literal["crop", "pad", "squash"]
 """What makes an image square: the middle is kept, the background is put round it, or it is squeezed."""
+
+Bands = Literal["all"] | tuple[Annotated[int, Field(ge=1)], ...]
+"""Which channels of an image are used, counted from 1, in this order: of 4, 3, 2 the first is shown red."""
 
 
 class Reading(BaseModel):
@@ -26,6 +29,8 @@ class Reading(BaseModel):
     max_pixels: int | None = None
     """How many an image may have; None: as many as Pillow allows, 89 million."""
     fit: Fit = "crop"
+    bands: Bands | None = None
+    """None: grey, RGB and RGBA are colours, and of any other image all channels are bands."""
 
 
 class Layout(BaseModel):

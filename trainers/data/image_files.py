@@ -38,7 +38,7 @@ SUFFIXES = frozenset(
     {
         *(".jpg", ".jpeg", ".jpe", ".jfif", ".mpo", ".png", ".apng", ".bmp", ".dib", ".gif", ".webp"),
         *(".tif", ".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".j2k", ".avif", ".tga", ".qoi"),
-        *(".heic", ".heif"),
+        *(".heic", ".heif", ".npy"),
     }
 )
 """What makes a file an image. HEIC needs pillow-heif, and leaving phone photos out unsaid is worse."""
@@ -69,7 +69,7 @@ def read_image(
     """
     try:
         with Image.open(BytesIO(file) if isinstance(file, bytes) else file, formats=_formats()) as image:
-            _check_pixels(image, reading)
+            check_pixels(*image.size, reading)
             return read(image)
     except (BadImageError, MemoryError):
         raise
@@ -103,8 +103,13 @@ def without_text(png: bytes) -> bytes:
     return b"".join(kept)
 
 
-def _check_pixels(image: ImageFile.ImageFile, reading: Reading) -> None:
-    most, pixels = reading.max_pixels or MOST_PIXELS, image.width * image.height
+def check_pixels(width: int, height: int, reading: Reading) -> None:
+    """Check that an image isn't too large.
+
+    Raises:
+        BadImageError: it is.
+    """
+    most, pixels = reading.max_pixels or MOST_PIXELS, width * height
     if pixels > most:
         raise BadImageError(
             f"{pixels:,} pixels, and more than {most:,} may be an attack (a decompression bomb); "
@@ -115,9 +120,9 @@ def _check_pixels(image: ImageFile.ImageFile, reading: Reading) -> None:
 def _unidentified(file: Path | bytes) -> str:
     """Why Pillow does not know a file."""
     try:
-        start = file[:16] if isinstance(file, bytes) else _start_of(file)
-    except OSError as error:
-        return error.strerror or str(error)
+        start = start_of(file)
+    except BadImageError as error:
+        return str(error)
     if not start:
         return "the file is empty"
     if start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS:
@@ -128,16 +133,31 @@ def _unidentified(file: Path | bytes) -> str:
 _HEIF_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"mif1", b"msf1"}
 
 
-def _start_of(path: Path) -> bytes:
-    with path.open("rb") as file:
-        return file.read(16)
+def start_of(file: Path | bytes) -> bytes:
+    """The first 16 bytes.
+
+    Raises:
+        BadImageError: it can't be opened.
+    """
+    if isinstance(file, bytes):
+        return file[:16]
+    try:
+        with file.open("rb") as opened:
+            return opened.read(16)
+    except OSError as error:
+        raise BadImageError(error.strerror or str(error)) from error
+
+
+def is_numpy(start: bytes) -> bool:
+    """Whether a file that begins like this is an array of NumPy, ``.npy``."""
+    return start.startswith(b"\x93NUMPY")
 
 
 def is_image_content(start: bytes) -> bool:
     """Whether a file that begins with these 16 bytes is an image of a common format."""
     boxes = start[4:8] == b"ftyp" and start[8:12] in {*_HEIF_BRANDS, b"avif", b"avis"}
     riff = start[:4] == b"RIFF" and start[8:12] == b"WEBP"
-    return boxes or riff or start.startswith(_BEGINNINGS)
+    return boxes or riff or is_numpy(start) or start.startswith(_BEGINNINGS)
 
 
 _BEGINNINGS = (

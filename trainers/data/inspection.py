@@ -20,6 +20,7 @@ from augsearch.trainers.data.near_duplicates import Looks, look_of
 from augsearch.trainers.data.sources.base import OpenedSource, Sample, find_source
 from augsearch.trainers.data.survey import as_its_pixels_want
 from augsearch.trainers.system.hashing import content_key
+from augsearch.trainers.system.names import printable
 from augsearch.trainers.system.threads import in_order
 
 PROGRESS_EVERY = 64
@@ -91,7 +92,11 @@ def inspect(source: str | None, form: Form, progress: Progress | None = None) ->
             if progress is not None and (done % PROGRESS_EVERY == 0 or done == opened.total):
                 progress(done, opened.total)
     if not gathered.files:
-        raise UserError(f"{found.name}: none of its {len(gathered.bad):,} images can be read")
+        file, reason = gathered.bad[0]
+        raise UserError(
+            f"{found.name}: none of its {len(gathered.bad):,} images can be read, the first is "
+            f"{printable(file)} ({reason})"
+        )
     notes = (*(about() if about is not None else ()), *notes)
     return gathered.whole(found.name, opened, side, notes)
 

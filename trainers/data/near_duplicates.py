@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from augsearch.policies.bands import seen
 from augsearch.trainers.data.dataset import Indices
 from augsearch.trainers.system.threads import in_order
 
@@ -61,10 +62,11 @@ class Looks:
 
 
 def look_of(pixels: NDArray[np.uint8]) -> tuple[int, NDArray[np.uint8]]:
-    """The perceptual hash and the thumbnail, (192,), of an image, (S, S, 1 or 3)."""
+    """The perceptual hash and the thumbnail, (192,), of an image, (S, S, C), as people see it."""
     import imagehash
     from PIL import Image
 
+    pixels = seen(pixels)
     grey = pixels[..., 0] if pixels.shape[-1] == 1 else cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)
     bits = imagehash.phash(Image.fromarray(np.ascontiguousarray(grey))).hash
     small = cv2.resize(np.ascontiguousarray(pixels), (THUMB, THUMB), interpolation=cv2.INTER_AREA)

@@ -21,7 +21,7 @@ from augsearch.trainers.data.decode import (
     BadImageError,
     decode_file,
     decode_shrunk,
-    fit_array,
+    fit_pixels,
     with_channels,
 )
 from augsearch.trainers.data.form import AS_USUAL, Reading
@@ -291,12 +291,12 @@ class OnDisk:
         else:
             photo = decode_shrunk(self.paths[index], least_side(self.side), self.reading)
         if view.smallest is None:
-            return with_channels(fit_array(photo, self.side), self.channels)
+            return with_channels(fit_pixels(photo, self.side), self.channels)
         noise = np.random.default_rng(view.seed).random(REGION_NOISE).tolist()
         height, width = photo.shape[:2]
         left, top, across, down = cropped(width, height, view.smallest, noise, aspect=1.0)
         box = (left, top, left + across, top + down)
-        return with_channels(fit_array(photo, self.side, box=box), self.channels)
+        return with_channels(fit_pixels(photo, self.side, box=box), self.channels)
 
     def _readable(self, portion: Indices) -> tuple[Indices, NDArray[np.uint8]]:
         indices, images = [], []

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 
+from augsearch.policies.bands import MOST_BANDS
+from augsearch.trainers.data.form import Bands
+
 NAMED = {"white": (255, 255, 255), "black": (0, 0, 0), "grey": (128, 128, 128), "gray": (128, 128, 128)}
 
 
@@ -39,6 +42,22 @@ def range_of(written: str) -> tuple[float, float]:
     if not low < high < float("inf") or low == float("-inf"):
         raise ValueError(f"must be LOW,HIGH, two numbers of which the first is less, got {written!r}")
     return low, high
+
+
+def bands_of(written: str) -> Bands:
+    """``all``, or the numbers of ``4,3,2``.
+
+    Raises:
+        ValueError: they are no numbers from 1, or more than 16.
+    """
+    if written.strip().lower() == "all":
+        return "all"
+    parts = [part.strip() for part in written.split(",")]
+    if len(parts) > MOST_BANDS or not all(part.isdecimal() and int(part) >= 1 for part in parts):
+        raise ValueError(
+            f"must be all, or numbers from 1, at most {MOST_BANDS}, as in 4,3,2, got {written!r}"
+        )
+    return tuple(int(part) for part in parts)
 
 
 def check_expression(written: str) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from augsearch.policies import UserError
+from augsearch.trainers.data.bands import are_bands_first
 from augsearch.trainers.data.decode import (
     BadImageError,
     Pixels,
@@ -155,8 +156,8 @@ class Classifier:
 
 
 def _checked(values: NDArray[Any]) -> NDArray[Any]:
-    if values.ndim != 2 and not (values.ndim == 3 and values.shape[-1] in (1, 3, 4)):
-        raise BadImageError(f"an array must be (H, W) or (H, W, 1, 3 or 4), got {values.shape}")
+    if values.ndim not in (2, 3) or (values.ndim == 3 and are_bands_first(values.shape)):
+        raise BadImageError(f"an array must be (H, W) or (H, W, C), got {values.shape}")
     if not values.size:
         raise BadImageError(f"an array of shape {values.shape} has no pixels")
     return values

@@ -18,11 +18,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from augsearch.policies import UserError
+from augsearch.policies.bands import COLOURS
 from augsearch.trainers.models import built_in
 from augsearch.trainers.models.hubs import halvings_to_take_out, native, plain_network, takes
 from augsearch.trainers.models.names import check_network, hub_of, is_built_in, is_model_file
 from augsearch.trainers.models.pretrained import pretrained
 from augsearch.trainers.models.spec import ModelSpec, read_card
+from augsearch.trainers.models.stem import first_convolution, fit_stem, fitted_weights
 from augsearch.trainers.models.weights import Loaded, load_weights, read_weights
 
 
@@ -36,7 +38,7 @@ class Normalise(nn.Module):
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
 
     def forward(self, images: Tensor) -> Tensor:
-        """float32 (B, C, side, side) with mean 0 and deviation 1, of uint8 ``images`` (B, 1 or 3, H, W)."""
+        """float32 (B, C, side, side) with mean 0 and deviation 1, of uint8 ``images`` (B, C, H, W)."""
         floating = images.float()
         if images.shape[-2:] != (self.side, self.side):
             shrinks = max(images.shape[-2:]) > self.side
@@ -64,7 +66,7 @@ class BuiltIn(nn.Sequential):
     """As ``ModelSpec`` has it."""
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (B, K) of uint8 ``images`` (B, 1 or 3, H, W)."""
+        """Logits (B, K) of uint8 ``images`` (B, C, H, W)."""
         return _averaged(self, super().forward, images)
 
 
@@ -80,7 +82,7 @@ class Adapted(nn.Module):
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits (B, K) of uint8 ``images`` (B, 1 or 3, H, W)."""
+        """Logits (B, K) of uint8 ``images`` (B, C, H, W)."""
         return _averaged(self, self._logits, images)
 
     def _logits(self, images: Tensor) -> Tensor:
@@ -115,6 +117,11 @@ def design(
     check_network(name)
     if is_model_file(name):
         known = read_card(Path(name))
+        if known.channels != channels and not {known.channels, channels} <= {*COLOURS}:
+            raise UserError(
+                f"{name} was trained on images of {known.channels} channels, and these have {channels}; "
+                "choose as many with --bands"
+            )
         wanted = {"classes": classes, "image_size": image_size, "input_size": input_size or known.side}
         wanted |= {"average_flips": False}
         return known.model_copy(update=wanted)
@@ -131,19 +138,19 @@ def design(
         )
     known_as = native(name)
     halvings = 0
-    if weights != "none":
+    if weights != "none" and channels in COLOURS:
         mean, std = known_as.mean, known_as.std
-    elif input_size is None and not known_as.fixed_side:
+    if weights == "none" and input_size is None and not known_as.fixed_side:
         halvings = halvings_to_take_out(name, image_size)
     if input_size is None and (known_as.fixed_side or (weights != "none" and image_size < known_as.side)):
         input_size = known_as.side
     return ModelSpec(
         name=name,
-        channels=3,
+        channels=3 if channels in COLOURS else channels,
         image_size=image_size,
         classes=classes,
-        mean=mean * (3 // len(mean)),
-        std=std * (3 // len(std)),
+        mean=mean * 3 if len(mean) == 1 else mean,
+        std=std * 3 if len(std) == 1 else std,
         input_size=input_size,
         stem_halvings=halvings,
     )
@@ -183,6 +190,8 @@ def _adapted(spec: ModelSpec) -> Adapted:
     network = plain_network(spec.name, len(spec.classes), spec.stem_halvings)
     if not takes(network, spec.side):
         raise UserError(f"model {spec.name} takes no images of {spec.side} pixels; give another --input-size")
+    if spec.channels not in COLOURS:
+        fit_stem(network, spec.channels)
     return Adapted(network, Normalise(spec.mean, spec.std, spec.side))
 
 
@@ -202,12 +211,19 @@ def prepared(spec: ModelSpec, weights: str, seed: int) -> tuple[nn.Module, Loade
         if hub_of(spec.name) is None:
             raise UserError(f"model {spec.name} comes from no hub, so no hub has its weights; give a file")
         found = pretrained(spec.name)
-        loaded = load_weights(plain(model), found.tensors, keep_head=False, where=f"weights of {spec.name}")
+        tensors = _fitted(found.tensors, model, spec)
+        loaded = load_weights(plain(model), tensors, keep_head=False, where=f"weights of {spec.name}")
         return model, replace(loaded, source=found.source)
     path = Path(weights)
     keep_head = _classes_on_card(path) == spec.classes
-    loaded = load_weights(plain(model), read_weights(path), keep_head=keep_head, where=f"weights {path}")
+    tensors = _fitted(read_weights(path), model, spec)
+    loaded = load_weights(plain(model), tensors, keep_head=keep_head, where=f"weights {path}")
     return model, replace(loaded, source=str(path))
+
+
+def _fitted(tensors: dict[str, Tensor], model: nn.Module, spec: ModelSpec) -> dict[str, Tensor]:
+    """``tensors`` for a network of as many channels as ``spec`` has."""
+    return tensors if spec.channels in COLOURS else fitted_weights(tensors, first_convolution(model))
 
 
 def _classes_on_card(path: Path) -> tuple[str, ...] | None:

@@ -20,7 +20,7 @@ class ModelSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    channels: int = Field(ge=1, le=4)
+    channels: int = Field(ge=1, le=16)
     image_size: int = Field(ge=1, le=8192)
     """Side in pixels of the images it is trained on."""
     classes: tuple[str, ...] = Field(min_length=1)

@@ -121,12 +121,13 @@ def test_a_range_that_is_given_is_taken(tmp_path: Path) -> None:
     assert data.notes == ()
 
 
-def test_floats_of_any_range_can_be_read_once_the_range_is_said(tmp_path: Path) -> None:
+def test_floats_of_any_range_are_read_by_their_own_or_by_what_is_said(tmp_path: Path) -> None:
     root = folder(tmp_path / "x", [Image.fromarray(one.astype(np.float32)) for one in scans(300)], ".tif")
-    with pytest.raises(UserError, match="say with --value-range LOW,HIGH what is black and white"):
-        opened(root)
-    data = opened(root, Form(reading=Reading(value_range=(0, 300))))
+    data = opened(root)
     assert (data.images.min(), data.images.max()) == (0, 255)
+    assert data.notes[0].endswith("which become 0 to 255; --value-range LOW,HIGH takes others")
+    darker = opened(root, Form(reading=Reading(value_range=(0, 600))))
+    assert darker.images.max() == 128
 
 
 def test_final_trainings_read_files_as_they_were_decoded(tmp_path: Path) -> None:

@@ -188,7 +188,7 @@ def test_a_bad_image_is_named_with_the_reason(model_file: Path, tmp_path: Path) 
         ([str(tmp_path / "text.jpg")], r"text\.jpg: cut off, or not an image that Pillow can read"),
         ([noise(9, 9), b"nonsense"], r"image 1: cut off, or not an image"),
         ([b""], r"image 0: the file is empty"),
-        ([noise(3, 9, 9)], r"image 0: an array must be \(H, W\) or \(H, W, 1, 3 or 4\), got \(3, 9, 9\)"),
+        ([noise(3, 9, 9)], r"image 0: an array must be \(H, W\) or \(H, W, C\), got \(3, 9, 9\)"),
         ([noise(0, 9, 3)], r"image 0: an array of shape \(0, 9, 3\) has no pixels"),
         ([np.zeros((9, 9), np.int64)], r"image 0: pixels must be uint8"),
     ):

@@ -14,10 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augsearch.policies import UserError
+from augsearch.policies.bands import MOST_BANDS
+from augsearch.trainers.data.bands import are_bands_first, chosen
 from augsearch.trainers.data.dataset import Indices, Split
-from augsearch.trainers.data.decode import BadImageError, Look, fit_array, look_at_array
+from augsearch.trainers.data.decode import BadImageError, fit_array
 from augsearch.trainers.data.form import AS_USUAL, PLAIN, Form, Reading
 from augsearch.trainers.data.header import header_of_array
+from augsearch.trainers.data.looks import Look, look_at_array
 from augsearch.trainers.data.sources.base import (
     Sample,
     SourceKind,
@@ -85,7 +88,7 @@ class ArraySource:
             with archive.open("images.npy") as member:
                 shape, _, dtype = _header(member)
             _check_images(self.where, shape, dtype)
-            looked_at = dtype.kind == "u" and (dtype.itemsize > 1 or shape[-1] == 4)
+            looked_at = dtype.kind in "uif" and (dtype.itemsize > 1 or shape[-1] == 4)
             labels, classes = _labels(
                 self.where, _array(archive, "labels"), _array(archive, "classes"), shape[0]
             )
@@ -145,7 +148,7 @@ class OpenedArrays:
         wanted = set(spread(self.total).tolist())
         for index, values in enumerate(self._rows()):
             if index in wanted:
-                yield f"{PREFIX}{index}", look_at_array(values)
+                yield f"{PREFIX}{index}", look_at_array(chosen(values, self.reading), self.reading)
 
     @property
     def total(self) -> int:
@@ -242,13 +245,14 @@ def _array(archive: zipfile.ZipFile, name: str) -> Any:
 
 
 def _check_images(where: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-    if dtype.kind not in "fub" or (dtype.kind == "u" and dtype.itemsize > 2):
-        raise UserError(f"images of {where} must be uint8, uint16, bool or floats in 0..1, got {dtype}")
-    if len(shape) not in {3, 4} or (len(shape) == 4 and shape[3] not in {1, 3, 4}) or 0 in shape:
-        channels_first = len(shape) == 4 and shape[1] in {1, 3, 4}
-        advice = "; move the channels last with images.transpose(0, 2, 3, 1)" if channels_first else ""
+    if (dtype.kind not in "fub" and dtype != np.int16) or (dtype.kind == "u" and dtype.itemsize > 2):
+        raise UserError(f"images of {where} must be uint8, uint16, int16, bool or floats, got {dtype}")
+    first = len(shape) == 4 and are_bands_first(shape[1:])
+    if len(shape) not in {3, 4} or (len(shape) == 4 and shape[3] > MOST_BANDS) or first or 0 in shape:
+        advice = "; move the channels last with images.transpose(0, 2, 3, 1)" if first else ""
         raise UserError(
-            f"images of {where} must have the shape (N, H, W) or (N, H, W, 1, 3 or 4), got {shape}{advice}"
+            f"images of {where} must have the shape (N, H, W) or (N, H, W, C) with C up to {MOST_BANDS}, "
+            f"got {shape}{advice}"
         )
 
 

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from augsearch.policies import UserError
 from augsearch.trainers.data.dataset import Indices
-from augsearch.trainers.data.decode import BadImageError, Look, decode_whole, look_at, shorter_side
+from augsearch.trainers.data.decode import BadImageError, decode_whole, shorter_side
 from augsearch.trainers.data.form import AS_USUAL, PLAIN, Form, Reading
+from augsearch.trainers.data.looks import Look, look_at
 from augsearch.trainers.data.sources.base import Sample, SourceKind, automatic_side, refuse_layout, spread
 from augsearch.trainers.data.sources.folder_layout import Entry, find_unlabeled_folder, found_in
 from augsearch.trainers.data.sources.told_apart import is_saved, shards_in
@@ -128,7 +129,7 @@ class OpenedFolder:
         """Look at 200 images at most."""
         for index in spread(self.total):
             with suppress(BadImageError):
-                yield self.entries[index].file, look_at(self.content(self.entries[index]))
+                yield self.entries[index].file, look_at(self.content(self.entries[index]), self.reading)
 
     def samples(self, size: int) -> Iterator[Sample]:
         """Decode every image, in the order of their paths, split after split."""

@@ -187,8 +187,11 @@ def test_a_training_sees_parts_as_large_as_it_is_told(tmp_path: Path) -> None:
     assert min(spans[1]) < 150
 
 
+_PRINTABLE = st.characters(exclude_categories=("C", "Z")) | st.just(" ")
+
+
 @settings(max_examples=50)
-@given(st.lists(st.text(min_size=1).filter(lambda name: name.isprintable()), min_size=1))
+@given(st.lists(st.text(_PRINTABLE, min_size=1), min_size=1))
 def test_names_are_read_as_they_were_written(
     tmp_path_factory: pytest.TempPathFactory, names: list[str]
 ) -> None:

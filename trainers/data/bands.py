@@ -1,0 +1,126 @@
+"""Images of other than three channels: multi-band TIFFs, arrays in ``.npy`` files, and which bands are used.
+
+Pictures of one, three or four channels are Pillow's, see ``decode.py``, unless bands are asked for.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ImageFile, ImageOps
+
+from augsearch.policies.bands import MOST_BANDS
+from augsearch.trainers.data.form import Reading
+from augsearch.trainers.data.image_files import BadImageError, check_pixels, is_numpy, read_image, start_of
+
+_TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+
+
+def read_bands(file: Path | bytes, reading: Reading) -> NDArray[Any] | None:
+    """The values of an image of bands, (H, W, C) or (H, W), those that are asked for; None: it is a picture.
+
+    Raises:
+        BadImageError: it can't be read, has more than 16 bands, or lacks one that is asked for.
+    """
+    start = start_of(file)
+    if is_numpy(start):
+        values = _array(file)
+    elif start[:4] in _TIFF and (reading.bands is not None or _has_bands(file)):
+        values = _tiff(file)
+    elif reading.bands is not None:
+        values = read_image(file, _values, reading)
+    else:
+        return None
+    check_pixels(values.shape[1], values.shape[0], reading)
+    return chosen(values, reading)
+
+
+def chosen(values: NDArray[Any], reading: Reading) -> NDArray[Any]:
+    """The bands of ``values``, (H, W) or (H, W, C), that ``reading`` asks for.
+
+    Raises:
+        BadImageError: one of them isn't there, or there are more than 16.
+    """
+    count = values.shape[2] if values.ndim == 3 else 1
+    if reading.bands is None or reading.bands == "all":
+        if count > MOST_BANDS:
+            raise BadImageError(
+                f"{count} bands, and at most {MOST_BANDS} are taken; choose with --bands 4,3,2"
+            )
+        return values
+    missing = [band for band in reading.bands if band > count]
+    if missing:
+        raise BadImageError(f"has no band {missing[0]}, only {count}; correct --bands")
+    return values.reshape(*values.shape[:2], count)[:, :, [band - 1 for band in reading.bands]]
+
+
+def with_alpha(values: NDArray[Any], reading: Reading) -> bool:
+    """Whether the fourth of four channels says how opaque pixels are, and is no band."""
+    return values.ndim == 3 and values.shape[-1] == 4 and reading.bands is None
+
+
+def are_bands_first(shape: tuple[int, ...]) -> bool:
+    """Whether an image of this shape, three numbers, is rather (C, H, W) than (H, W, C)."""
+    first, second, third = shape
+    return first <= MOST_BANDS and (third > MOST_BANDS or first < second == third)
+
+
+def _values(image: ImageFile.ImageFile) -> NDArray[Any]:
+    upright = ImageOps.exif_transpose(image)
+    return np.asarray(
+        upright.convert("RGBA" if "transparency" in image.info else "RGB") if image.mode == "P" else upright
+    )
+
+
+def _array(file: Path | bytes) -> NDArray[Any]:
+    try:
+        values = np.load(io.BytesIO(file) if isinstance(file, bytes) else file, allow_pickle=False)
+    except (OSError, ValueError, EOFError, MemoryError) as error:
+        raise BadImageError(f"no array that NumPy can read ({error})") from error
+    if values.ndim not in (2, 3) or not values.size:
+        raise BadImageError(f"an array must be (H, W) or (H, W, C), got {values.shape}")
+    if values.ndim == 3 and are_bands_first(values.shape):
+        raise BadImageError(f"an array must have its bands last, (H, W, C), got {values.shape}")
+    return np.asarray(values)
+
+
+def _has_bands(file: Path | bytes) -> bool:
+    """Whether a TIFF is none of grey, RGB or RGBA of whole numbers, which Pillow reads."""
+    # Of a broken one Pillow says what is wrong.
+    with suppress(BadImageError), _opened(file) as tiff:
+        page = tiff.pages[0]
+        return page.samplesperpixel not in (1, 3, 4) or (page.samplesperpixel > 1 and page.dtype.kind == "f")
+    return False
+
+
+def _tiff(file: Path | bytes) -> NDArray[Any]:
+    """(H, W, C) of its first series: its samples, or as many pages of one size."""
+    with _opened(file) as tiff:
+        series = tiff.series[0]
+        values, axes = np.asarray(series.asarray()), series.axes
+    depth = [place for place, axis in enumerate(axes) if axis not in "YX"]
+    if values.ndim not in (2, 3) or len(depth) != values.ndim - 2:
+        raise BadImageError(
+            f"a TIFF of {values.ndim} dimensions ({axes}); save it as height, width and bands"
+        )
+    return np.moveaxis(values, depth[0], -1) if depth else values
+
+
+@contextmanager
+def _opened(file: Path | bytes) -> Iterator[Any]:
+    """A TIFF; whatever tifffile raises, of broken ones anything, becomes a reason."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(io.BytesIO(file) if isinstance(file, bytes) else file) as tiff:
+            yield tiff
+    except (BadImageError, MemoryError):
+        raise
+    except Exception as error:
+        raise BadImageError(" ".join(str(error).split()) or type(error).__name__) from error
