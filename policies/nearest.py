@@ -46,18 +46,29 @@ def read_rows(matrix: Matrix, size: Size, *, nearest: bool) -> tuple[Row, Row, R
 
 def settled(row: Row, size: Size) -> Row:
     """``row``, rounded for nearest sampling of images of ``size``; rows of whole numbers are so already."""
-    across, down, start = row
-    if across.is_integer() and down.is_integer() and start.is_integer():
-        return row
-    reach = abs(across) * (size.width - 1) + abs(down) * (size.height - 1) + abs(start) + 1
+    bits = settled_bits(*row, size.height, size.width)
+    return row if bits <= 0 else settled_numbers(*row, size.height, size.width, bits)
+
+
+# The compiled core compiles these lines too.
+
+
+def settled_bits(across: float, down: float, start: float, height: int, width: int) -> int:
+    """How many bits after the point a row is rounded to; 0: its numbers are whole; −1: it stays as it is."""
+    if across == math.floor(across) and down == math.floor(down) and start == math.floor(start):
+        return 0
+    reach = abs(across) * (width - 1) + abs(down) * (height - 1) + abs(start) + 1
     bits = MANTISSA - 1 - math.frexp(reach)[1]
-    if bits < FEWEST_BITS:
-        return row
-    step = 2.0**-bits
+    return bits if bits >= FEWEST_BITS else -1
+
+
+def settled_numbers(across: float, down: float, start: float, height: int, width: int, bits: int) -> Row:
+    """A row, rounded to ``bits`` after the point."""
+    step = math.ldexp(1.0, -bits)
     ahead = 0.0
     if across == 0 or down == 0:
         # Of a zoom many lie right between two. Ahead by as much as rounding moves them, all fall alike.
-        ahead = (size.width + size.height - 2) / 2
+        ahead = (width + height - 2) / 2
     return (
         round(across / step) * step,
         round(down / step) * step,

@@ -80,18 +80,32 @@ class Draws:
         values = repeat(None) if self.values is None else map(tuple, self.values.tolist())
         return zip(codes, noise, values, strict=False)
 
+    def chosen(self, indices: NDArray[np.int64]) -> Draws:
+        """The draws of some of the images."""
+        rest = [None if part is None else part[indices] for part in (self.noise, self.values)]
+        return Draws(self.codes[indices], *rest)
+
     def operations(self, index: int) -> tuple[DrawnOperation, ...]:
         """What was drawn for one image, in order, without what leaves it as it is."""
-        drawn = []
-        for position, code in enumerate(self.codes[index].tolist()):
-            name, magnitude, negative = decode(code)
-            if code:
-                noise = () if self.noise is None else self.noise[index, position, : OPERATIONS[name].noise]
-                own = magnitude > MAX_MAGNITUDE and self.values is not None
-                value = float(self.values[index, position]) if own and self.values is not None else None
-                magnitude = 0 if own else magnitude
-                drawn.append(DrawnOperation(name, magnitude, negative, tuple(map(float, noise)), value))
-        return tuple(drawn)
+        return tuple(self.operation(index, place) for place in np.flatnonzero(self.codes[index]).tolist())
+
+    def operation(self, index: int, place: int) -> DrawnOperation:
+        """What was drawn for one image as its operation number ``place``."""
+        name, magnitude, negative = decode(int(self.codes[index, place]))
+        noise = () if self.noise is None else self.noise[index, place, : OPERATIONS[name].noise].tolist()
+        if magnitude > MAX_MAGNITUDE and self.values is not None:
+            return DrawnOperation(name, 0, negative, tuple(noise), float(self.values[index, place]))
+        return DrawnOperation(name, magnitude, negative, tuple(noise))
+
+
+class DrawnImage(NamedTuple):
+    """What was drawn for one of many images."""
+
+    draws: Draws
+    number: int
+    """Which of them."""
+    coded: CodedDraw
+    """The same as plain numbers."""
 
 
 def value_of(drawn: DrawnOperation, ranges: Ranges, size: Size) -> float:

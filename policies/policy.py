@@ -22,8 +22,9 @@ from pydantic import (
 )
 
 import augsearch.policies.operations  # noqa: F401  (declares them)
+from augsearch.policies.backends.engine import run_draws
 from augsearch.policies.backends.opencv.prepared import Image, Images
-from augsearch.policies.backends.opencv.runner import run, run_draws
+from augsearch.policies.backends.opencv.runner import run
 from augsearch.policies.bands import are_channels, by_band
 from augsearch.policies.choices import Choice, Probability, checked_name, in_order, names_in
 from augsearch.policies.describe import shown_value

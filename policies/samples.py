@@ -18,7 +18,7 @@ from PIL import Image as PILImage
 from augsearch.policies.backends.opencv.warps import prepare_warp
 from augsearch.policies.effects import Matrix, Size, Warp
 from augsearch.policies.errors import UserError, shown
-from augsearch.policies.planner import CodedDraw
+from augsearch.policies.planner import CodedDraw, DrawnImage
 from augsearch.policies.sampling import Border, Sampling
 
 Points = NDArray[np.float64]
@@ -86,8 +86,8 @@ class Geometry:
 
 def augment_sample(
     sample: tuple[Any, ...],
-    drawn: CodedDraw,
-    augment_image: Callable[[Any, CodedDraw], Any],
+    drawn: DrawnImage,
+    augment_image: Callable[[Any, DrawnImage], Any],
     runner: Callable[[tuple[int, ...]], KnowsGeometry],
 ) -> tuple[Any, ...]:
     """A new sample: its images by ``augment_image``, what lies in them moved with them, all else as it is.
@@ -121,7 +121,7 @@ def augment_sample(
                 f"{' or '.join(f'{height} × {width}' for height, width in sorted(sizes))}"
             )
         of = runner((*size, 3))
-        return _MOVED[kind](leaf, Geometry(size, of.warps(drawn), of.border))
+        return _MOVED[kind](leaf, Geometry(size, of.warps(drawn.coded), of.border))
 
     return tuple(_mapped(changed, one) for one in sample)
 

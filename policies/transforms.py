@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image as PILImage
 
+from augsearch.policies.backends import engine
 from augsearch.policies.backends.opencv.runner import Runner, runner_for
 from augsearch.policies.bands import are_channels, by_band
 from augsearch.policies.errors import UserError, shown
-from augsearch.policies.planner import CodedDraw, Draws
+from augsearch.policies.pictures import array_of, image_of
+from augsearch.policies.planner import DrawnImage, Draws
 from augsearch.policies.registry import Ranges
 from augsearch.policies.samples import augment_sample, is_tensor, refuse_other_tv_tensors
 from augsearch.policies.sampling import Sampling
@@ -57,7 +59,7 @@ class ImageTransform:
     def __init__(self, policy: PolicyLike, seed: int) -> None:
         self.policy = policy
         self._stream = RandomStream(seed)
-        self._ahead: list[CodedDraw] = []
+        self._ahead: list[DrawnImage] = []
         self._sampling = policy.sampling
 
     def __call__(self, *sample: Any) -> Any:
@@ -83,17 +85,18 @@ class ImageTransform:
         changed = augment_sample(sample, drawn, self._augment_image, self._runner)
         return changed[0] if len(sample) == 1 else changed
 
-    def _draw(self) -> CodedDraw:
+    def _draw(self) -> DrawnImage:
         """What happens to the next image."""
         with self._stream.turn() as is_another:
             if is_another or not self._ahead:
-                self._ahead = list(self.policy.draw(DRAWN_AHEAD, self._stream.rng).coded())[::-1]
+                draws = self.policy.draw(DRAWN_AHEAD, self._stream.rng)
+                self._ahead = [DrawnImage(draws, *one) for one in enumerate(draws.coded())][::-1]
             return self._ahead.pop()
 
     def _runner(self, shape: tuple[int, ...]) -> Runner:
         return runner_for(self.policy.ranges, shape, self._sampling)
 
-    def _augment_image(self, image: Any, drawn: CodedDraw) -> Any:
+    def _augment_image(self, image: Any, drawn: DrawnImage) -> Any:
         if isinstance(image, np.ndarray):
             return self._augment(image, drawn)
         if isinstance(image, PILImage.Image):
@@ -102,7 +105,7 @@ class ImageTransform:
                 wide = image.mode.startswith("I;16") or image.mode in ("I", "F")
                 how = _TO_8_BITS if wide else 'convert it first: image.convert("RGB")'
                 raise UserError(f"a PIL image must be of mode RGB or L, got {image.mode}; {how}")
-            return PILImage.fromarray(self._augment(np.asarray(image), drawn))
+            return image_of(self._augment(array_of(image), drawn))
         if is_tensor(image):
             refuse_other_tv_tensors(image)
             return self._augment_tensor(image, drawn)
@@ -111,7 +114,7 @@ class ImageTransform:
     def __repr__(self) -> str:
         return f"{self.policy!r}.transform(seed={self._stream.seed})"
 
-    def _augment(self, image: NDArray[np.uint8], drawn: CodedDraw) -> NDArray[np.uint8]:
+    def _augment(self, image: NDArray[np.uint8], drawn: DrawnImage) -> NDArray[np.uint8]:
         grey = image.ndim == 2
         if image.dtype != np.uint8 or not (grey or (image.ndim == 3 and are_channels(image.shape[2]))):
             raise UserError(f"an image must be uint8 (H, W) or (H, W, C) with C 1 to 16, got {shown(image)}")
@@ -119,10 +122,11 @@ class ImageTransform:
             return image.copy()
         if grey:
             image = image[:, :, np.newaxis]
-        result = by_band(lambda one: self._runner(one.shape).augment_image(drawn, one), image)
+        ranges, sampling = self.policy.ranges, self._sampling
+        result = by_band(lambda one: engine.augment_image(drawn, one, ranges, sampling), image)
         return result[:, :, 0] if grey else result
 
-    def _augment_tensor(self, image: Any, drawn: CodedDraw) -> Any:
+    def _augment_tensor(self, image: Any, drawn: DrawnImage) -> Any:
         if image.device.type != "cpu":
             raise UserError(
                 f"this transform works on the CPU, the image is on {image.device}; for batches on a device "

@@ -49,6 +49,12 @@ Found = tuple[list["Table"], dict[str, Any]]
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Take the images from this folder instead of making them.",
 )
+@click.option(
+    "--without-avx512",
+    "plain",
+    is_flag=True,
+    help="As on a processor with AVX2 alone, for all that can be told.",
+)
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @click.option(
     "--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write the tables here too."
@@ -71,6 +77,7 @@ class Options:
     rounds: int | None
     seconds: float | None
     photos: Path | None
+    plain: bool
     device: str
     markdown: Path | None
     raw: Path | None
@@ -85,6 +92,10 @@ def measure(options: Options) -> None:
         if options.device == "cuda":
             found = on_gpu(rounds, seconds, progress)
         else:
+            if options.plain:
+                from benchmarks.throughput.timing import leave_avx512
+
+                leave_avx512()
             found = on_one_core(options.parts or PARTS, sides, options.photos, rounds, seconds, progress)
     publish(*found, options.photos, options.markdown, options.raw)
 
@@ -127,24 +138,28 @@ def on_one_core(
 def randaugment(
     pools: Sequence[Images], rounds: int, seconds: float, progress: Progress
 ) -> tuple[list[Table], list[dict[str, Any]]]:
-    """RandAugment (2, 9) in all libraries."""
+    """RandAugment (2, 9) in all libraries, alone and after flip + crop."""
     from benchmarks.throughput import randaugment, report, timing
 
-    by_side = {
-        images.side: timing.compare(
-            randaugment.contestants(images),
-            rounds,
-            seconds,
-            partial(_tell_step, progress, images.side),
-        )
-        for images in pools
-    }
-    figures = [figure for side, timed in by_side.items() for figure in report.plain(timed, side=side)]
-    return [report.randaugment_table(by_side)], figures
+    tables, figures = [], []
+    for cropped, title in ((False, "RandAugment (2, 9)"), (True, "Flip + crop, then RandAugment (2, 9)")):
+        by_side = {
+            images.side: timing.compare(
+                randaugment.contestants(images, cropped=cropped),
+                rounds,
+                seconds,
+                partial(_tell_step, progress, f"{title}, {images.side} px"),
+            )
+            for images in pools
+        }
+        for side, timed in by_side.items():
+            figures += report.plain(timed, side=side, policy=title)
+        tables.append(report.randaugment_table(by_side, title))
+    return tables, figures
 
 
-def _tell_step(progress: Progress, side: int, step: str) -> None:
-    progress(f"RandAugment, {side} px: {step}")
+def _tell_step(progress: Progress, what: str, step: str) -> None:
+    progress(f"{what}: {step}")
 
 
 def operations(

@@ -89,9 +89,7 @@ def _augmentations(device: torch.device, count: int, side: int) -> dict[str, Cal
         jobs[f"kornia, {interpolation}"] = _without_gradients(kornia, floats)
         # One draw for the whole batch: less work than anyone's here.
         jobs[f"torchvision v2, {interpolation}"] = _without_gradients(torchvision, images)
-        ours = our_tensor_policy(interpolation)
-        if ours:
-            jobs[f"augsearch, {interpolation}"] = _without_gradients(ours, images)
+        jobs[f"augsearch, {interpolation}"] = _without_gradients(our_tensor_policy(interpolation), images)
     return jobs
 
 
@@ -124,14 +122,13 @@ def _steps(device: torch.device, count: int, side: int) -> dict[str, Callable[[]
 
     jobs: dict[str, Callable[[], Any]] = {"training step": lambda: step(images)}
     ours = our_tensor_policy("nearest")
-    if ours:
 
-        def augmented_step() -> None:
-            with torch.no_grad():
-                batch = ours(images)
-            step(batch)
+    def augmented_step() -> None:
+        with torch.no_grad():
+            batch = ours(images)
+        step(batch)
 
-        jobs["training step with augsearch, nearest"] = augmented_step
+    jobs["training step with augsearch, nearest"] = augmented_step
     return jobs
 
 

@@ -106,8 +106,14 @@ def ours(job: Job, images: Images) -> list[Contestant]:
     """Ours, image by image and by the batch."""
     size = our_batch_size(images.side)
     return [
-        Contestant("augsearch", job.policy.transform(seed=0), images.arrays, "array"),
-        Contestant("augsearch", job.policy.batch_transform(seed=0), images.batches(size), "batch of arrays"),
+        Contestant("augsearch", job.policy.transform(seed=0), images.arrays, "array", path="numba"),
+        Contestant(
+            "augsearch",
+            job.policy.batch_transform(seed=0),
+            images.batches(size),
+            "batch of arrays",
+            path="numba",
+        ),
     ]
 
 

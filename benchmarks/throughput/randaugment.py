@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import replace
 from typing import Any
 
 import albumentations
 import kornia
+from kornia.augmentation import AugmentationSequential, RandomCrop, RandomHorizontalFlip
 from kornia.augmentation.auto import RandAugment as KorniaRandAugment
 from kornia.augmentation.auto.operations import Invert
 from kornia.augmentation.auto.operations.policy import PolicySequential
@@ -17,7 +17,9 @@ from timm.data.auto_augment import rand_augment_ops
 from torchvision.transforms import v2
 
 from augsearch.policies import RANDAUGMENT, Policy
+from augsearch.policies.backends.engine import Engine
 from augsearch.policies.sampling import Interpolation
+from augsearch.policies.tensor import TensorPolicy
 from benchmarks.images import Images
 from benchmarks.throughput.peers import (
     BILINEAR,
@@ -28,7 +30,13 @@ from benchmarks.throughput.peers import (
     albumentations_transforms,
     one_image,
 )
-from benchmarks.throughput.timing import Contestant
+from benchmarks.throughput.timing import Contestant, Form
+
+OUR_PATHS: tuple[Engine, ...] = ("numba", "opencv")
+ARRAY: Form = "array"
+PICTURE: Form = "PIL image"
+TENSOR: Form = "tensor"
+ARRAYS: Form = "batch of arrays"
 
 
 def peers_batch_size(side: int) -> int:
@@ -45,50 +53,59 @@ def our_batch_size(side: int) -> int:
     return 256 if side < 200 else 64
 
 
-def contestants(images: Images) -> list[Contestant]:
-    """Everyone who has RandAugment, with nearest and with bilinear sampling."""
+def contestants(images: Images, *, cropped: bool = False) -> list[Contestant]:
+    """Everyone who has RandAugment, with nearest and with bilinear sampling.
+
+    ``cropped``: after a crop that was padded by an eighth of the side, and a flip with probability ½.
+    """
     return [
         contestant
         for interpolation in (NEAREST, BILINEAR)
-        for contestant in (*_ours(images, interpolation), *_peers(images, interpolation))
+        for contestant in (*_ours(images, interpolation, cropped), *_peers(images, interpolation, cropped))
     ]
 
 
-def _ours(images: Images, interpolation: Interpolation) -> list[Contestant]:
-    policy = _policy(interpolation)
+def _ours(images: Images, interpolation: Interpolation, cropped: bool) -> list[Contestant]:
+    policy = _policy(interpolation, cropped)
     size = our_batch_size(images.side)
     ours = [
-        Contestant("augsearch", policy.transform(seed=0), images.arrays, "array"),
-        Contestant("augsearch", policy.transform(seed=0), images.pictures, "PIL image"),
-        Contestant("augsearch", policy.transform(seed=0), images.tensors, "tensor"),
-        Contestant("augsearch", policy.batch_transform(seed=0), images.batches(size), "batch of arrays"),
+        Contestant("augsearch", transform, inputs, form, path=path)
+        for path in OUR_PATHS
+        for transform, inputs, form in (
+            (policy.transform(seed=0), images.arrays, ARRAY),
+            (policy.transform(seed=0), images.pictures, PICTURE),
+            (policy.transform(seed=0), images.tensors, TENSOR),
+            (policy.batch_transform(seed=0), images.batches(size), ARRAYS),
+        )
     ]
-    tensor_policy = our_tensor_policy(interpolation)
-    if tensor_policy:
-        tensors = images.tensor_batches(size)
-        ours.append(Contestant("augsearch", tensor_policy, tensors, "batch of tensors"))
+    tensor_policy = our_tensor_policy(interpolation, cropped=cropped)
+    ours.append(Contestant("augsearch", tensor_policy, images.tensor_batches(size), "batch of tensors"))
     return [replace(contestant, interpolation=interpolation) for contestant in ours]
 
 
-def our_tensor_policy(interpolation: Interpolation) -> Way | None:
-    """Ours for batches of tensors on any device; None: this augsearch has none yet."""
-    if not importlib.util.find_spec("augsearch.policies.tensor"):
-        return None
-    from augsearch.policies.tensor import TensorPolicy
-
-    return TensorPolicy(_policy(interpolation), seed=0)
+def our_tensor_policy(interpolation: Interpolation, *, cropped: bool = False) -> Way:
+    """Ours for batches of tensors on any device."""
+    return TensorPolicy(_policy(interpolation, cropped), seed=0)
 
 
-def _policy(interpolation: Interpolation) -> Policy:
-    return Policy(num_ops=2, magnitude=9, interpolation=interpolation)
+def _policy(interpolation: Interpolation, cropped: bool) -> Policy:
+    crop, flip = (1.0, 0.5) if cropped else (0.0, 0.0)
+    return Policy(num_ops=2, magnitude=9, interpolation=interpolation, crop=crop, flip_horizontal=flip)
 
 
-def _peers(images: Images, interpolation: Interpolation) -> list[Contestant]:
+def _peers(images: Images, interpolation: Interpolation, cropped: bool) -> list[Contestant]:
+    side = images.side
     torchvision, timm = torchvision_randaugment(interpolation), timm_randaugment(interpolation)
-    albumentationsx = albumentations_randaugment(Strengths(images.side), interpolation)
-    size = peers_batch_size(images.side)
+    kornia: Any = kornia_randaugment(interpolation)
+    if cropped:
+        before = [v2.RandomCrop(side, padding=side // 8), v2.RandomHorizontalFlip()]
+        torchvision, timm = v2.Compose([*before, torchvision]), v2.Compose([*before, timm])
+        kornia = AugmentationSequential(
+            RandomCrop((side, side), padding=side // 8), RandomHorizontalFlip(), kornia, data_keys=["input"]
+        )
+    albumentationsx = albumentations_randaugment(Strengths(side), interpolation, cropped=cropped)
+    size = peers_batch_size(side)
     tensors, floats = images.tensor_batches(size), images.float_batches(size)
-    kornia = kornia_randaugment(interpolation)
     peers = [
         Contestant("torchvision v2", torchvision, images.pictures, "PIL image"),
         Contestant("torchvision v2", torchvision, images.tensors, "tensor"),
@@ -122,11 +139,20 @@ def timm_randaugment(interpolation: Interpolation) -> Way:
     return way
 
 
-def albumentations_randaugment(strengths: Strengths, interpolation: Interpolation) -> Way:
+def albumentations_randaugment(
+    strengths: Strengths, interpolation: Interpolation, *, cropped: bool = False
+) -> Way:
     """AlbumentationsX has no RandAugment; the same fourteen operations, two of them for each image."""
     transforms = albumentations_transforms(strengths, least=-1, interpolation=interpolation)
     some = albumentations.SomeOf([transforms[name] for name in RANDAUGMENT], n=2, replace=True, p=1)
-    return one_image(albumentations.Compose([some], telemetry=False))
+    side = strengths.side
+    padded = side + 2 * (side // 8)
+    before = [
+        albumentations.PadIfNeeded(padded, padded, border_mode=0, p=1),
+        albumentations.RandomCrop(side, side, p=1),
+        albumentations.HorizontalFlip(p=0.5),
+    ]
+    return one_image(albumentations.Compose([*(before if cropped else ()), some], telemetry=False))
 
 
 KORNIA_POLICY: list[tuple[str, float, float | None]] = [

@@ -17,7 +17,7 @@ SLOWER = "▼"
 BySide = dict[int, list[Timed]]
 
 
-def randaugment_table(by_side: BySide) -> Table:
+def randaugment_table(by_side: BySide, title: str) -> Table:
     """Every contestant's rate at every size; ours with how many times the fastest peer's that is."""
     batches = "; ".join(f"at {side} px {_batch_sizes(timed)}" for side, timed in by_side.items())
     rows = []
@@ -37,9 +37,10 @@ def randaugment_table(by_side: BySide) -> Table:
                 cell += f" (× {one.rate / _fastest_peer(rivals).rate:.2g})"
             cells.append(cell)
         name = f"**{who.library}**" if who.ours else who.library
+        name += ", OpenCV's path" if who.path == "opencv" else ""
         rows.append((name, who.form, who.interpolation, who.draws, *cells))
     return Table(
-        "RandAugment (2, 9)",
+        title,
         ("library", "takes", "sampling", "draws for each", *(f"{side} px" for side in by_side)),
         rows,
         words=4,
@@ -154,6 +155,7 @@ def plain(timed: Sequence[Timed], **more: Any) -> list[dict[str, Any]]:
             "form": one.contestant.form,
             "batch": one.contestant.per_input,
             "interpolation": one.contestant.interpolation,
+            "path": one.contestant.path,
             "draws for each": one.contestant.draws,
             "images per second": round(one.rate, 1),
             "rounds": [round(rate, 1) for rate in one.rounds],

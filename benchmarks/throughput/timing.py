@@ -1,4 +1,4 @@
-"""How contestants are timed: warm, in turns, on one core."""
+"""How contestants are timed: warm, in turns, on one core, in processor time."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from augsearch.policies.backends.engine import Engine
 
 CALLS_BETWEEN_LOOKS = 16
-"""Images between two looks at the clock, which costs about 50 ns."""
+"""Images between two looks at the clock, which costs about half a microsecond."""
 
 
 Form = Literal[
@@ -32,6 +35,8 @@ class Contestant:
     interpolation: str = ""
     draws: Literal["image", "batch"] = "image"
     """Whether every image gets its own draw, or all of a batch the same."""
+    path: Engine | None = None
+    """Of ours: the path through the engine."""
 
     @property
     def batched(self) -> bool:
@@ -65,6 +70,24 @@ class Timed:
     def spread(self) -> float:
         """Half the way from the slowest to the fastest round, as a share of the median."""
         return (max(self.rounds) - min(self.rounds)) / 2 / self.rate
+
+
+WITHOUT_AVX512 = {
+    "ATEN_CPU_CAPABILITY": "avx2",
+    "OPENCV_CPU_DISABLE": "AVX512_SKX,AVX512_ICL",
+    "NUMBA_CPU_NAME": "haswell",
+    "NUMBA_CPU_FEATURES": "+avx,+avx2,+bmi,+bmi2,+fma,+lzcnt,+movbe,+popcnt,+sse4.2,+ssse3",
+}
+"""What keeps torch, OpenCV and numba to AVX2."""
+
+
+def leave_avx512() -> None:
+    """Have this process do as on a processor with AVX2 alone; call it before the libraries are imported."""
+    os.environ.update(WITHOUT_AVX512)
+
+    import stringzilla
+
+    stringzilla.reset_capabilities(("serial", "westmere", "goldmont", "haswell"))
 
 
 def use_one_core() -> None:
@@ -107,9 +130,14 @@ def compare(
 
 def _rate(contestant: Contestant, inputs: Iterator[Any], seconds: float) -> float:
     apply, done, per_input = contestant.apply, 0, contestant.per_input
+    if contestant.path:
+        from augsearch.policies.backends import engine
+
+        engine.use(contestant.path)
     calls = max(1, CALLS_BETWEEN_LOOKS // per_input)
-    start = time.perf_counter()
-    while (elapsed := time.perf_counter() - start) < seconds or not done:
+    # Of this process, of which one thread works: what others do on the machine counts by the caches alone.
+    start = time.process_time()
+    while (elapsed := time.process_time() - start) < seconds or not done:
         for one in itertools.islice(inputs, calls):
             apply(one)
         done += calls * per_input

@@ -1,0 +1,164 @@
+"""Runs what was drawn in the compiled core; what that can't do takes OpenCV's path, to the same pixels."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from augsearch.policies.backends.compiled.core import augment, room_for
+from augsearch.policies.backends.compiled.instructions import (
+    FOREIGN,
+    LINE,
+    LINE_BYTES,
+    Instruction,
+    Kind,
+    instruction_of,
+)
+from augsearch.policies.backends.opencv import runner as opencv
+from augsearch.policies.backends.opencv.prepared import Image, Images
+from augsearch.policies.effects import Size
+from augsearch.policies.planner import DrawnImage, Draws, decode, effect_of
+from augsearch.policies.registry import MAX_MAGNITUDE, OPERATIONS, Ranges
+from augsearch.policies.sampling import Sampling
+
+MOST_REMEMBERED = 4096
+"""Instructions that are kept for images of one size; RandAugment (2, 9) has 25, TrivialAugment 500."""
+
+_CODES = len(OPERATIONS) * 2 * (MAX_MAGNITUDE + 3)
+_UNKNOWN, _ANEW = -1, -2
+"""In place of an instruction: of a code that was not met yet, and of one whose effect each draw decides."""
+
+
+Book = NDArray[np.void]
+"""(N,) of ``instructions.LINE``."""
+
+
+def run_draws(draws: Draws, images: Images, ranges: Ranges, sampling: Sampling) -> Images:
+    """A new batch: ``images``, uint8 (B, H, W, C), each after its own draw."""
+    return runner_for(ranges, images.shape[1:], sampling).augment(draws, images)
+
+
+@lru_cache(maxsize=32)
+def runner_for(ranges: Ranges, shape: tuple[int, ...], sampling: Sampling) -> Runner:
+    """The one runner for images of ``shape`` (H, W, C)."""
+    return Runner(ranges, shape, sampling)
+
+
+class Runner:
+    """Does what was drawn to images of one shape, and remembers the instructions that it wrote."""
+
+    def __init__(self, ranges: Ranges, shape: tuple[int, ...], sampling: Sampling) -> None:
+        self._ranges, self._shape, self._sampling = ranges, shape, sampling
+        self._size = Size(*shape[:2])
+        self._lock = Lock()
+        self._known: dict[tuple[float, ...], int] = {}
+        self._of_code = np.full(_CODES, _UNKNOWN, dtype=np.int64)
+        self._used = 0
+        self._book: Book = np.zeros(64, dtype=LINE)
+        fill = int.from_bytes(bytes(sampling.fill), "little")
+        reflects = sampling.border == "reflect"
+        self._settings = np.array([sampling.fuse_warps, reflects, fill], dtype=np.int64)
+        self._latest: tuple[Draws, NDArray[np.int64], Book] | None = None
+
+    def augment(self, draws: Draws, images: Images) -> Images:
+        """A new batch, each image after its own draw."""
+        results = np.empty(images.shape, dtype=np.uint8)
+        left = self._run(draws, 0, images, results)
+        if left is not None:
+            rest = draws.chosen(left)
+            results[left] = opencv.run_draws(rest, images[left], self._ranges, self._sampling)
+        return results
+
+    def augment_image(self, drawn: DrawnImage, image: Image) -> Image:
+        """A new image, ``image`` (H, W, C) after its draw."""
+        result = np.empty(self._shape, dtype=np.uint8)
+        if self._run(drawn.draws, drawn.number, image[np.newaxis], result[np.newaxis]) is None:
+            return result
+        return opencv.runner_for(self._ranges, self._shape, self._sampling).augment_image(drawn.coded, image)
+
+    def _run(self, draws: Draws, first: int, images: Images, results: Images) -> NDArray[np.intp] | None:
+        """Augment what the core can, from the draw ``first`` on; the indices of the others."""
+        latest = self._latest
+        if latest is None or latest[0] is not draws:
+            latest = self._latest = (draws, *self._instructions(draws))
+        _, drawn, book = latest
+        count, places = len(images), drawn.shape[1]
+        noise = np.empty((*drawn.shape, 0)) if draws.noise is None else draws.noise
+        memory = room_for(count, places, self._shape)
+        pixels = images if images.flags.c_contiguous and images.flags.writeable else images.copy(order="C")
+        lines = book.view(np.uint8).reshape(-1, LINE_BYTES)
+        if not augment(pixels, results, drawn, noise, first, lines, self._settings, memory):
+            return None
+        return np.flatnonzero(memory[-count:])
+
+    def _instructions(self, draws: Draws) -> tuple[NDArray[np.int64], Book]:
+        """The instruction of each draw (B, K), and the book that has them."""
+        with self._lock:
+            drawn = self._of_code[draws.codes]
+            if (drawn == _UNKNOWN).any():
+                for code in np.unique(draws.codes[drawn == _UNKNOWN]).tolist():
+                    self._of_code[code] = self._number_of(code)
+                drawn = self._of_code[draws.codes]
+            own = np.argwhere(drawn == _ANEW)
+            if not len(own):
+                return drawn, self._book
+            return self._with_own(draws, drawn, own)
+
+    def _number_of(self, code: int) -> int:
+        """The instruction of a code, or ``_ANEW``."""
+        name, magnitude, negative = decode(code)
+        operation = OPERATIONS[name]
+        if magnitude > MAX_MAGNITUDE or (operation.noise and name != "crop"):
+            return _ANEW
+        if name == "crop":
+            return self._write(self._shift(magnitude))
+        value = operation.value(magnitude, self._ranges, self._size)
+        effect = operation.effect(-value if negative else value, (), self._size)
+        return self._write(self._instruction(effect))
+
+    def _shift(self, magnitude: int) -> Instruction:
+        """A crop: how many windows there are, and the farthest one, sideways and up and down."""
+        crop = OPERATIONS["crop"]
+        assert crop.cases is not None
+        across, down = crop.cases(crop.value(magnitude, self._ranges, self._size), self._size)
+        return Instruction(Kind.SHIFT, (across, across // 2, down, down // 2))
+
+    def _with_own(
+        self, draws: Draws, drawn: NDArray[np.int64], own: NDArray[np.int64]
+    ) -> tuple[NDArray[np.int64], Book]:
+        """The same for draws of which each place of ``own`` (n, 2) has an effect that comes once."""
+        kept, foreign = self._used, set()
+        book = np.zeros(kept + len(own), dtype=LINE)
+        book[:kept] = self._book[:kept]
+        for number, (image, place) in enumerate(own.tolist(), start=kept):
+            effect = effect_of(draws.operation(image, place), self._ranges, self._size)
+            instruction = self._instruction(effect)
+            _write_line(book, number, instruction)
+            drawn[image, place] = number
+            if instruction is FOREIGN:
+                foreign.add(int(draws.codes[image, place]))
+        for code in foreign:  # so are the others of that code; none is worked out anew
+            self._of_code[code] = self._write(FOREIGN)
+        return drawn, book
+
+    def _instruction(self, effect: Any) -> Instruction:
+        return instruction_of(effect, self._shape[2], nearest=self._sampling.interpolation == "nearest")
+
+    def _write(self, instruction: Instruction) -> int:
+        """Write an instruction into the book, for good; its number."""
+        if self._used == len(self._book):
+            self._book = np.concatenate([self._book, np.zeros(self._used, dtype=LINE)])
+        _write_line(self._book, self._used, instruction)
+        self._used += 1
+        return self._used - 1
+
+
+def _write_line(book: Book, number: int, instruction: Instruction) -> None:
+    book["kind"][number] = instruction.kind
+    book["numbers"][number, : len(instruction.numbers)] = instruction.numbers
+    if instruction.entries is not None:
+        book["entries"][number] = instruction.entries

@@ -1,0 +1,199 @@
+"""Memory as in C, and what LLVM does not find by itself: look-ups in registers, pixels moved in one piece.
+
+The core works on pointers: with arrays, which count who holds them, it took twice as long to compile.
+What they point to is kept by whoever calls it. Look-ups are written in LLVM's instructions, by the processor
+that numba compiles for:
+
+================== ===================================================== ================
+AVX-512 with VBMI  256 entries lie in four registers                     64 bytes a block
+AVX2               sixteen rows of 16, of which one has each byte's entry 32 bytes a block
+else               no blocks
+================== ===================================================== ================
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic as numba_intrinsic
+
+_BYTE, _WORD, _PLACE = ir.IntType(8), ir.IntType(32), ir.IntType(64)
+_B16, _B32, _B64 = (ir.VectorType(_BYTE, count) for count in (16, 32, 64))
+
+
+def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function for compiled code, of whose types and instructions ``function`` tells."""
+    made: Callable[..., Any] = numba_intrinsic(function)
+    return made
+
+
+Typed = tuple[Any, Callable[..., Any]]
+"""A signature, and what writes the instructions."""
+
+
+def _pointer_to(kind: Any) -> Callable[..., Any]:
+    """A function for the core: byte ``at`` of ``memory``, an array or a pointer, as a pointer to ``kind``."""
+
+    @intrinsic
+    def pointer(typing: Any, memory: Any, at: Any) -> Typed:
+        def write(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            begin = values[0]
+            if isinstance(memory, types.Array):
+                begin = context.make_array(memory)(context, builder, begin).data
+            begin = builder.bitcast(begin, _BYTE.as_pointer())
+            found = builder.gep(begin, [values[1]])
+            return builder.bitcast(found, context.get_value_type(types.CPointer(kind)))
+
+        return types.CPointer(kind)(memory, types.int64), write
+
+    return pointer
+
+
+bytes_at, wholes_at, reals_at = (_pointer_to(kind) for kind in (types.uint8, types.int64, types.float64))
+words_at, shorts_at = _pointer_to(types.int32), _pointer_to(types.int16)
+
+
+@intrinsic
+def block_bytes(typing: Any) -> Typed:
+    """``block_bytes()``: how many bytes ``look_up_block`` does; 0: there is none on this processor."""
+
+    def write(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return ir.Constant(_PLACE, 64 if _has_vbmi(context) else 32 if _has_avx2(context) else 0)
+
+    return types.int64(), write
+
+
+@intrinsic
+def has_blocks_of_three(typing: Any) -> Typed:
+    """``has_blocks_of_three()``: whether there is ``look_up_block_of_three`` on this processor."""
+
+    def write(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return ir.Constant(ir.IntType(1), _has_vbmi(context))
+
+    return types.boolean(), write
+
+
+@intrinsic
+def look_up_block(typing: Any, source: Any, target: Any, entries: Any, at: Any) -> Typed:
+    """``look_up_block(source, target, entries, at)``: look ``block_bytes()`` bytes from ``at`` on up."""
+
+    def write(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        read, written, table, _ = values
+        if _has_vbmi(context):
+            halves = _halves(builder, table)
+            found = _in_registers(builder, _load(builder, _B64, read, values[3]), halves)
+            _store(builder, found, written, values[3])
+        elif _has_avx2(context):
+            rows = [_load(builder, _B16, table, ir.Constant(_PLACE, 16 * row)) for row in range(16)]
+            found = _in_rows(builder, _load(builder, _B32, read, values[3]), rows)
+            _store(builder, found, written, values[3])
+        return context.get_dummy_value()
+
+    return types.void(source, target, entries, at), write
+
+
+@intrinsic
+def look_up_block_of_three(typing: Any, source: Any, target: Any, entries: Any, at: Any) -> Typed:
+    """``look_up_block_of_three(source, target, entries, at)``: 64 RGB pixels from byte ``at`` on.
+
+    ``entries`` has those of red, green and blue one after the other, (768,).
+    """
+
+    def write(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        read, written, table, _ = values
+        if _has_vbmi(context):
+            channels = [_halves(builder, _moved(builder, table, 256 * channel)) for channel in range(3)]
+            for begin in (0, 64, 128):
+                place = builder.add(values[3], ir.Constant(_PLACE, begin))
+                levels = _load(builder, _B64, read, place)
+                red, green, blue = (_in_registers(builder, levels, halves) for halves in channels)
+                found = builder.select(_every_third(64, 1 - begin), green, red)
+                found = builder.select(_every_third(64, 2 - begin), blue, found)
+                _store(builder, found, written, place)
+        return context.get_dummy_value()
+
+    return types.void(source, target, entries, at), write
+
+
+@intrinsic
+def copy_pixel(typing: Any, source: Any, read: Any, target: Any, write_to: Any) -> Typed:
+    """``copy_pixel(source, read, target, to)``: four bytes from ``read`` to ``to``, of which three count."""
+
+    def write(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        _store(builder, _load(builder, _WORD, values[0], values[1]), values[2], values[3])
+        return context.get_dummy_value()
+
+    return types.void(source, read, target, write_to), write
+
+
+def _has_vbmi(context: Any) -> bool:
+    return _has(context, "avx512vbmi") and _has(context, "avx512bw")
+
+
+def _has_avx2(context: Any) -> bool:
+    return _has(context, "avx2")
+
+
+def _has(context: Any, feature: str) -> bool:
+    return f"+{feature}" in context.codegen().magic_tuple()[2].split(",")
+
+
+def _moved(builder: Any, pointer: Any, count: int) -> Any:
+    return builder.gep(pointer, [ir.Constant(_PLACE, count)])
+
+
+def _load(builder: Any, kind: Any, pointer: Any, at: Any) -> Any:
+    return builder.load(builder.bitcast(builder.gep(pointer, [at]), kind.as_pointer()), align=1)
+
+
+def _store(builder: Any, value: Any, pointer: Any, at: Any) -> None:
+    builder.store(value, builder.bitcast(builder.gep(pointer, [at]), value.type.as_pointer()), align=1)
+
+
+def _call(builder: Any, name: str, *values: Any) -> Any:
+    """One instruction of the processor, or of LLVM's own, by LLVM's name of it."""
+    kind = values[0].type
+    function = builder.module.globals.get(name)
+    if function is None:
+        function = ir.Function(builder.module, ir.FunctionType(kind, [one.type for one in values]), name)
+    return builder.call(function, values)
+
+
+def _constant(kind: Any, level: int) -> Any:
+    return ir.Constant(kind, [level] * kind.count)
+
+
+def _every_third(count: int, first: int) -> Any:
+    """A mask of the lanes ``first``, ``first`` + 3, …"""
+    flags = ir.VectorType(ir.IntType(1), count)
+    return ir.Constant(flags, [int(lane % 3 == first % 3) for lane in range(count)])
+
+
+def _halves(builder: Any, table: Any) -> list[list[Any]]:
+    """256 entries in registers: the two of the lower half, and of the upper one."""
+    registers = [_load(builder, _B64, table, ir.Constant(_PLACE, 64 * number)) for number in range(4)]
+    return [registers[:2], registers[2:]]
+
+
+def _in_registers(builder: Any, levels: Any, halves: list[list[Any]]) -> Any:
+    lower, upper = (
+        _call(builder, "llvm.x86.avx512.vpermi2var.qi.512", first, levels, second) for first, second in halves
+    )
+    bright = builder.icmp_signed("<", levels, _constant(_B64, 0))
+    return builder.select(bright, upper, lower)
+
+
+def _in_rows(builder: Any, levels: Any, rows: list[Any]) -> Any:
+    """Each row's look-up gives 0 for bytes whose entry lies in another row; all are put together."""
+    twice = ir.Constant(ir.VectorType(_WORD, 32), [*range(16), *range(16)])
+    found = _constant(_B32, 0)
+    for number, row in enumerate(rows):
+        both = builder.shuffle_vector(row, row, twice)
+        own = builder.xor(levels, _constant(_B32, 16 * number))
+        # A place in the row becomes 0x70 to 0x7F; all else has its highest bit set, which means: 0.
+        places = _call(builder, "llvm.uadd.sat.v32i8", own, _constant(_B32, 0x70))
+        found = builder.or_(found, _call(builder, "llvm.x86.avx2.pshuf.b", both, places))
+    return found

@@ -1,0 +1,74 @@
+"""PIL images as arrays and back, through the memory that PIL keeps them in where it shows it.
+
+``np.asarray`` has PIL write all pixels into Python's bytes, and ``Image.fromarray`` read them from there: at
+224 × 224 pixels 24 µs each way, where a policy takes 50. From Pillow 11.2 on an image exports its memory in
+Arrow's form: pixels of four bytes, of which the last one means nothing.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any, cast
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+
+class _Exported(ctypes.Structure):
+    """Arrow's ``struct ArrowArray`` (Arrow's C data interface)."""
+
+
+_Exported._fields_ = [
+    *((name, ctypes.c_int64) for name in ("length", "null_count", "offset", "n_buffers", "n_children")),
+    ("buffers", ctypes.POINTER(ctypes.c_void_p)),
+    ("children", ctypes.POINTER(ctypes.POINTER(_Exported))),
+    *((name, ctypes.c_void_p) for name in ("dictionary", "release", "private_data")),
+]
+
+_pointer_of = ctypes.pythonapi.PyCapsule_GetPointer
+_pointer_of.restype, _pointer_of.argtypes = ctypes.c_void_p, [ctypes.py_object, ctypes.c_char_p]
+_memory_from = ctypes.pythonapi.PyMemoryView_FromMemory
+_memory_from.restype = ctypes.py_object
+_memory_from.argtypes = [ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int]
+_WRITEABLE = 0x200
+"""Python's ``PyBUF_WRITE``."""
+
+
+def array_of(image: Image.Image) -> NDArray[np.uint8]:
+    """The pixels of an image of mode RGB or L: (H, W, 3) or (H, W), a copy of their own where it is RGB."""
+    exported = _exported(image) if image.mode == "RGB" else None
+    if exported is None:
+        return np.asarray(image)
+    copied = cv2.cvtColor(_memory(image, exported), cv2.COLOR_RGBA2RGB)
+    return cast(NDArray[np.uint8], copied)
+
+
+def image_of(pixels: NDArray[np.uint8]) -> Image.Image:
+    """An image of its own from pixels (H, W, 3) or (H, W)."""
+    if pixels.ndim == 3:
+        image = Image.new("RGB", (pixels.shape[1], pixels.shape[0]), None)  # nothing is written into it
+        exported = _exported(image)
+        if exported is not None:
+            cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA, _memory(image, exported))
+            return image
+    return Image.fromarray(pixels)
+
+
+def _exported(image: Image.Image) -> Any:
+    """What keeps the memory of an RGB image in place; None: this Pillow, or this image, doesn't show it."""
+    if not hasattr(image, "__arrow_c_array__") or 0 in image.size:
+        return None
+    try:
+        return image.__arrow_c_array__()[1]
+    except ValueError:  # so large that its rows do not lie one after the other
+        return None
+
+
+def _memory(image: Image.Image, exported: Any) -> NDArray[np.uint8]:
+    """The memory of an RGB image, (H, W, 4), as long as ``exported`` is held."""
+    described = _Exported.from_address(_pointer_of(exported, b"arrow_array"))
+    begin = described.children[0].contents.buffers[1]
+    memory = _memory_from(begin, image.height * image.width * 4, _WRITEABLE)
+    return np.frombuffer(memory, dtype=np.uint8).reshape(image.height, image.width, 4)
