@@ -30,8 +30,11 @@ can stand in a TOML file instead: `augsearch run --show-config > settings.toml`,
 `augsearch run --config settings.toml`.
 
 Exit status: 0 where all went well; 2 where a person can mend what is wrong, which one line says; 130 when it
-was stopped by Ctrl-C or SIGTERM; 1 where the machine failed. `augsearch list` and `show` print JSON with
-`--json`, and so does `operations`.
+was stopped by Ctrl-C or SIGTERM; 1 where the machine failed.
+
+Every command that prints a table prints JSON with `--json`: stdout then has that alone, and stderr what is
+said beside it. `--quiet` shows results alone, `--verbose` every step, and where an error came from. In a terminal
+there is a live bar, in a pipe or a log there are plain lines; `NO_COLOR` is heeded.
 
 Completion in bash: `eval "$(_AUGSEARCH_COMPLETE=bash_source augsearch)"`; in zsh it is `zsh_source`, in fish
 `fish_source`.

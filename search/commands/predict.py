@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from augsearch.search.options.command import Command
+from augsearch.search.options.command import Command, display
 from augsearch.search.options.groups import EXISTING
 from augsearch.search.settings.addresses import TRACKING_VARIABLE
 
@@ -43,4 +43,4 @@ def command(model: str, images: tuple[Path, ...], **options: Any) -> None:
     """
     from augsearch.search.pipelines.predict import print_predictions
 
-    print_predictions(model, images, **options)
+    print_predictions(model, images, display(), **options)

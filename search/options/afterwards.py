@@ -8,6 +8,7 @@ import click
 
 from augsearch.search.options.command import FINAL, FIRST, SEARCH, TRACKING, Registered
 from augsearch.search.options.groups import engine_options, option
+from augsearch.search.options.json_output import json_option
 from augsearch.search.options.lists import training_options, with_options
 from augsearch.search.options.registered import metrics
 from augsearch.search.options.storage import STORAGE
@@ -28,6 +29,7 @@ def ablate_options(command: Callable[..., None]) -> Callable[..., None]:
             option(FIRST, "--trial", type=click.INT, help="A trial's number. [what the verdict recommends]"),
             *engine_options(),
             option(TRACKING, "--storage", **STORAGE),
+            json_option,
         ],
         command,
     )
@@ -63,6 +65,7 @@ def check_proxy_options(command: Callable[..., None]) -> Callable[..., None]:
                 FINAL, "--final-size", type=click.INT, help="Side in pixels of the final training. [run's]"
             ),
             option(FINAL, "--final-epochs", type=click.INT, help="Epochs of the final training. [run's]"),
+            json_option,
         ],
         command,
     )

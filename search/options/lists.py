@@ -12,6 +12,7 @@ from augsearch.search.options.command import (
     ENGINE,
     FINAL,
     FIRST,
+    OTHER,
     SEARCH,
     TEACHER,
     TRACKING,
@@ -34,6 +35,7 @@ from augsearch.search.options.groups import (
     transfer_options,
     unlabeled_options,
 )
+from augsearch.search.options.json_output import json_option
 from augsearch.search.options.registered import metrics
 from augsearch.search.settings.addresses import TRACKING_VARIABLE
 
@@ -106,11 +108,18 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         *recipe_options(),
         option(
-            "Other options",
+            OTHER,
             "--show-config",
             is_flag=True,
             help="Print the resolved settings as TOML and stop.",
         ),
+        option(
+            FIRST,
+            "--dry-run",
+            is_flag=True,
+            help="Say what would be trained, how long it takes and in how much memory, and stop.",
+        ),
+        json_option,
     ]
     return with_options(options, command)
 
@@ -133,7 +142,16 @@ def compare_options(command: Callable[..., None]) -> Callable[..., None]:
             type=click.INT,
             help="Fresh folds on which picks are compared. [16]",
         ),
-        option(TRACKING, "--json", "json_file", type=EXISTING, help="Write every figure here too."),
+        option(
+            OTHER,
+            "--json",
+            "json_file",
+            type=EXISTING,
+            is_flag=False,
+            flag_value="-",
+            metavar="[FILE.json]",
+            help="Print JSON instead, or write it to the file too: every figure.",
+        ),
     ]
     return with_options(options, command)
 
@@ -194,6 +212,7 @@ def train_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         option(ENGINE, "--device", help="auto, cpu, cuda or cuda:NUMBER. [auto]"),
         _tracking_uri(),
+        json_option,
     ]
     return with_options(options, command)
 

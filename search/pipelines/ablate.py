@@ -59,12 +59,12 @@ class _Missing:
     fold: int
 
 
-def ablate(name: str, trial: int | None, folds: int, said: Settings, display: Display) -> None:
+def ablate(name: str, trial: int | None, folds: int, said: Settings, display: Display) -> Ablation | None:
     """Train the winner of study ``name`` without each of its parts, print what that costs, draw and keep it.
 
     The winner is what the verdict recommends, else the best so far; or ``trial``. What is trained already is
     not trained again: the same call goes on where it stopped, and one with more ``folds`` goes on from there.
-    What ``said`` doesn't give is as in the run that made the study.
+    What ``said`` doesn't give is as in the run that made the study. None: there is nothing to remove.
 
     Raises:
         UserError: there is no such study or trial, or its images are not there any more.
@@ -75,8 +75,8 @@ def ablate(name: str, trial: int | None, folds: int, said: Settings, display: Di
     entry, why = _chosen(study, trial)
     parts = parts_of(entry.candidate)
     if not parts:
-        display.line(f"{entry.name} ({why}) has nothing to remove{_instead(study, entry)}")
-        return
+        display.result(f"{entry.name} ({why}) has nothing to remove{_instead(study, entry)}")
+        return None
     settings = as_its_run(study, said)
     with only_driver(name, said.tracking.storage), opened(settings.engine) as engine:
         data = reopen(study, settings, display)
@@ -91,8 +91,9 @@ def ablate(name: str, trial: int | None, folds: int, said: Settings, display: Di
             raise UserError("no part could be compared on two folds; run the same command again")
         metric = METRICS[settings.search.metric]
         display.table(table(ablation, metric))
-        display.line(sentence(ablation))
+        display.result(sentence(ablation))
         _keep(study, settings, data, ablation, display)
+    return ablation
 
 
 def _chosen(study: optuna.Study, trial: int | None) -> tuple[Entry, str]:
@@ -201,7 +202,7 @@ def _keep(study: optuna.Study, settings: Settings, data: Data, ablation: Ablatio
     metric, picture = METRICS[settings.search.metric], folder / PICTURE
     draw_ablation(ablation, metric, picture)
     page = rewrite_report(study, folder, display)
-    display.line(f"picture: {picture}   report: {page}")
+    display.result(f"picture: {picture}   report: {page}")
     children = [_logged(ablation.entry, one) for one in ablation.removals]
     log_afterwards(study, settings, data, Logged(ATTRIBUTE, children, [picture, page]), display)
 

@@ -45,8 +45,7 @@ def export_policy(
     Raises:
         UserError: there is no such study, file or trial, nothing to export yet, or the form can't say it.
     """
-    is_file = Path(source).is_file() or source.endswith(".json") or is_ready(source)
-    file, words = _of_file(source, trial) if is_file else _of_study(source, trial, storage)
+    file, words = policy_of(source, trial, storage)
     if kind == OWN:
         output = output or Path("policy.json")
         write_policy(file, output)
@@ -58,6 +57,20 @@ def export_policy(
     write_text(output, form.head(made.text, head_lines(file, kind, differences, made.notes)))
     approximated = [f"  approximated: {one}" for one in differences]
     return "\n".join([f"{output}: {words}", *approximated, *(f"  {note}" for note in made.notes)])
+
+
+def is_file(source: str) -> bool:
+    """Whether ``source`` names a policy file or a ready policy, and no study."""
+    return Path(source).is_file() or source.endswith(".json") or is_ready(source)
+
+
+def policy_of(source: str, trial: int | None, storage: str | None) -> tuple[PolicyFile, str]:
+    """The policy file of ``source``, as for ``export_policy``, and which it is in words.
+
+    Raises:
+        UserError: there is no such study, file or trial, or nothing has finished yet.
+    """
+    return _of_file(source, trial) if is_file(source) else _of_study(source, trial, storage)
 
 
 def _of_file(source: str, trial: int | None) -> tuple[PolicyFile, str]:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from augsearch.policies import Policy, PolicyFile, UserError, read_policy
 from augsearch.policies.preview import sheet
+from augsearch.search.inputs.workplace import AT_WORK, use
 from augsearch.search.settings.data import DataSettings
 from augsearch.search.settings.sections import HOME
 from augsearch.trainers.data.dataset import ImageData, Split
@@ -42,6 +43,7 @@ def draw_preview(policy_file: Path, given: DataSettings, output: Path, seed: int
         UserError: a file or the data is bad.
     """
     file = read_policy(policy_file)
+    use(AT_WORK)
     opened = open_images(
         given.source,
         image_size=given.image_size,

@@ -120,8 +120,18 @@ def test_the_whole_job(stripes: str, workplace: Path) -> None:
     assert "trial" not in again.split("Confirmed")[0]
     assert again.split("Confirmed")[1].split("final")[0] == output.split("Confirmed")[1].split("final")[0]
     assert len(logged()[1]) == 7
+    told = json.loads(augsearch("run", stripes, "--study", "demo", *QUICK, "--json").stdout)
+    assert (told["study"], told["state"]) == ("demo", "trained")
+    assert told["evidence"]["verdict"] == parent.data.tags["verdict"]
     reads = list((workplace / "mlruns" / "test-reads").glob("*.jsonl"))
     assert [len(path.read_text().splitlines()) for path in reads] == [1]
+
+    orphan = workplace / "mlruns" / "artifacts" / ("0" * 32)
+    orphan.mkdir()
+    os.utime(orphan, (0, 0))
+    removed = json.loads(augsearch("clean", "--yes", "--json").stdout)
+    assert {Path(one["path"]).parent.name for one in removed["items"]} == {"cache", "work", "artifacts"}
+    assert not orphan.exists()
 
     assert "report.html" in succeeded("report", "demo")
     assert Path("report.html").read_text() == (folder / "report.html").read_text()
@@ -206,13 +216,14 @@ COMMANDS = [
         "import",
         "list",
         "show",
+        "diff",
         "report",
         "ablate",
         "train",
         "predict",
         "export-model",
     ),
-    *("preview", "operations", "ui"),
+    *("preview", "operations", "clean", "ui"),
 ]
 
 
@@ -241,7 +252,17 @@ REGISTRIES_NEED = ("numpy", "cv2", "pydantic")
         (("--version",), ()),
         *(
             ((name, "--help"), ())
-            for name in ("predict", "operations", "import", "export-model", "list", "show", "ui")
+            for name in (
+                "predict",
+                "operations",
+                "import",
+                "export-model",
+                "list",
+                "show",
+                "diff",
+                "clean",
+                "ui",
+            )
         ),
         *(
             ((name, "--help"), REGISTRIES_NEED)
