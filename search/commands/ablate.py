@@ -8,13 +8,14 @@ import click
 
 from augsearch.search.options.afterwards import ablate_options
 from augsearch.search.options.command import Command, display
+from augsearch.search.options.completion import studies
 
 PLACE = 42
 """Where the command stands in the list of all."""
 
 
 @click.command("ablate", cls=Command, resumes=True)
-@click.argument("study")
+@click.argument("study", shell_complete=studies)
 @ablate_options
 def command(study: str, folds: int, trial: int | None, as_json: bool, **flags: Any) -> None:
     """Which part of STUDY's winner earned it? Train it without each, and say what that costs.

@@ -9,13 +9,14 @@ import click
 
 from augsearch.search.options.afterwards import check_proxy_options
 from augsearch.search.options.command import Command, display
+from augsearch.search.options.completion import files
 
 PLACE = 25
 """Where the command stands in the list of all."""
 
 
 @click.command("check-proxy", cls=Command, resumes=True)
-@click.argument("data", required=False)
+@click.argument("data", required=False, shell_complete=files)
 @check_proxy_options
 def command(config: Path | None, candidates: int, seeds: int, as_json: bool, **flags: Any) -> None:
     """May the search's short trainings stand in for the final one on DATA?

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from augsearch.search.options.command import Command, display
+from augsearch.search.options.completion import files
 from augsearch.search.options.lists import compare_options
 
 PLACE = 20
@@ -15,7 +16,7 @@ PLACE = 20
 
 
 @click.command("compare", cls=Command, resumes=True)
-@click.argument("data", required=False)
+@click.argument("data", required=False, shell_complete=files)
 @compare_options
 def command(config: Path | None, seeds: int, json_file: Path | None, **flags: Any) -> None:
     """Is the search worth it on DATA? Compare it with random search and with the baselines alone.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from augsearch.search.options.command import Command, display
+from augsearch.search.options.completion import studies_and_policies
 from augsearch.search.options.json_output import json_option
 from augsearch.search.options.storage import storage_option
 
@@ -13,8 +14,8 @@ PLACE = 39
 
 
 @click.command("diff", cls=Command)
-@click.argument("a", metavar="A")
-@click.argument("b", metavar="B")
+@click.argument("a", metavar="A", shell_complete=studies_and_policies)
+@click.argument("b", metavar="B", shell_complete=studies_and_policies)
 @json_option
 @storage_option
 def command(a: str, b: str, as_json: bool, storage: str | None) -> None:

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from augsearch.search.options.command import Command, display
-from augsearch.search.options.groups import EXISTING, form_options
+from augsearch.search.options.command import FIRST, Command, display
+from augsearch.search.options.completion import files
+from augsearch.search.options.groups import EXISTING, form_options, option
 from augsearch.search.options.json_output import json_option
 from augsearch.search.options.lists import with_options
 
@@ -18,8 +19,8 @@ PLACE = 5
 
 
 @click.command("inspect", cls=Command)
-@click.argument("data", required=False)
-@click.option("-o", "--output", type=EXISTING, help="Page to write too: inspect.html, say.")
+@click.argument("data", required=False, shell_complete=files)
+@option(FIRST, "-o", "--output", type=EXISTING, help="Page to write too: inspect.html, say.")
 @json_option
 @partial(with_options, form_options())
 def command(output: Path | None, as_json: bool, **flags: Any) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from augsearch.search.options.command import Command, display
+from augsearch.search.options.completion import files
 from augsearch.search.options.lists import run_options
 
 PLACE = 10
@@ -16,7 +17,7 @@ PLACE = 10
 
 
 @click.command("run", cls=Command, resumes=True)
-@click.argument("data", required=False)
+@click.argument("data", required=False, shell_complete=files)
 @run_options
 def command(config: Path | None, show_config: bool, dry_run: bool, as_json: bool, **flags: Any) -> None:
     """Search a policy for DATA, confirm it, export it and train the final model from it.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from augsearch.search.options.command import Command, display
+from augsearch.search.options.completion import studies
 from augsearch.search.options.json_output import json_option
 from augsearch.search.options.storage import storage_option
 
@@ -13,7 +14,7 @@ PLACE = 38
 
 
 @click.command("show", cls=Command)
-@click.argument("study")
+@click.argument("study", shell_complete=studies)
 @json_option
 @storage_option
 def command(study: str, as_json: bool, storage: str | None) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from augsearch.search.options.command import Command, display
+from augsearch.search.options.completion import files
 from augsearch.search.options.lists import train_options
 
 PLACE = 50
@@ -15,7 +16,7 @@ PLACE = 50
 
 
 @click.command("train", cls=Command, resumes=True)
-@click.argument("data", required=False)
+@click.argument("data", required=False, shell_complete=files)
 @train_options
 def command(policy_file: Path, as_json: bool, **flags: Any) -> None:
     """Train the final model on DATA from a policy file, and test it once.

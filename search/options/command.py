@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
 if TYPE_CHECKING:
     from augsearch.search.console import Display
@@ -136,6 +137,12 @@ class Registered(click.ParamType):  # type: ignore[type-arg]  # generic from cli
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         """``[tpe|gp|…]``, as a choice shows itself."""
         return f"[{'|'.join(self.choices)}]"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The names that begin so."""
+        return [CompletionItem(name) for name in self.choices if name.startswith(incomplete)]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """``value``, if it is one of the names."""

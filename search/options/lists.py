@@ -18,6 +18,7 @@ from augsearch.search.options.command import (
     TRACKING,
     Registered,
 )
+from augsearch.search.options.completion import networks, policies
 from augsearch.search.options.groups import (
     EXISTING,
     NETWORKS,
@@ -88,6 +89,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         option(
             FIRST,
             "--final-model",
+            shell_complete=networks,
             help=f"Network of the final model: {NETWORKS}. [by the images and the device, or the search's]",
         ),
         option(FINAL, "--final/--no-final", default=None, help="Train the final model at the end. [yes]"),
@@ -163,6 +165,7 @@ def train_options(command: Callable[..., None]) -> Callable[..., None]:
             FIRST,
             "--policy",
             "policy_file",
+            shell_complete=policies,
             type=EXISTING,
             required=True,
             help="Policy file to train from, or a ready policy: flip-crop+trivialaugment.",
@@ -172,6 +175,7 @@ def train_options(command: Callable[..., None]) -> Callable[..., None]:
             "--final-model",
             "--model",
             "final_model",
+            shell_complete=networks,
             help=f"Network: {NETWORKS}. [by the images, the device]",
         ),
         option(FIRST, "--output", type=EXISTING, help="Folder for the model. [beside the policy file]"),

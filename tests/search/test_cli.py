@@ -207,24 +207,11 @@ def test_ui_serves_the_runs(workplace: Path) -> None:
 
 
 COMMANDS = [
-    "inspect",
-    *(
-        "run",
-        "compare",
-        "check-proxy",
-        "export",
-        "import",
-        "list",
-        "show",
-        "diff",
-        "report",
-        "ablate",
-        "train",
-        "predict",
-        "export-model",
-    ),
-    *("preview", "operations", "clean", "ui"),
+    *("inspect", "init", "run", "compare", "check-proxy", "export", "import", "list", "show", "diff"),
+    *("report", "ablate", "train", "predict", "export-model", "preview", "operations", "clean", "ui"),
 ]
+LIGHT = ("init", "import", "list", "show", "diff", "predict", "export-model", "operations", "clean", "ui")
+"""The commands whose help needs no registry."""
 
 
 def test_the_commands_are_these() -> None:
@@ -250,20 +237,7 @@ REGISTRIES_NEED = ("numpy", "cv2", "pydantic")
     [
         (("--help",), ()),
         (("--version",), ()),
-        *(
-            ((name, "--help"), ())
-            for name in (
-                "predict",
-                "operations",
-                "import",
-                "export-model",
-                "list",
-                "show",
-                "diff",
-                "clean",
-                "ui",
-            )
-        ),
+        *(((name, "--help"), ()) for name in LIGHT),
         *(
             ((name, "--help"), REGISTRIES_NEED)
             for name in ("run", "train", "compare", "check-proxy", "ablate", "export")
