@@ -27,6 +27,7 @@ from augsearch.search.inputs.prepare import make_folder
 from augsearch.search.inputs.run_data import Data, tracked_data
 from augsearch.search.inputs.summary import imbalance_in_words, keep_summary, warnings_of
 from augsearch.search.pipelines.budgeted import Outlook, final_cost, planned, task_of, trained_on_of
+from augsearch.search.pipelines.changed import changes_in_words
 from augsearch.search.pipelines.confirming import Confirming
 from augsearch.search.pipelines.refine import refine
 from augsearch.search.race.race import Event, FoldDone, Race, TrialDone, TrialStarted
@@ -99,6 +100,8 @@ def run(
         summary, search = keep_summary(study, settings.data.source, data), settings.search
         unequal = imbalance_in_words(summary, search.metric, search.class_balance)
         for line in filter(None, (*warnings_of(summary), unequal, *commands.without_effect(settings))):
+            display.line(line)
+        for line in changes_in_words(study, settings.flat()):
             display.line(line)
         study.set_user_attr("settings", settings.flat())
         study.set_user_attr("output", str(output))
