@@ -41,7 +41,7 @@ from augsearch.search.studies.ablation import (
     keep_ablation,
     sentence,
 )
-from augsearch.search.studies.controls import by_number
+from augsearch.search.studies.controls import by_number, check_known
 from augsearch.search.studies.lock import only_driver
 from augsearch.search.studies.study import Entry, check_own, entries, finished, load_study, open_storage
 from augsearch.trainers.evaluation.metrics import METRICS, Metric
@@ -100,8 +100,7 @@ def _chosen(study: optuna.Study, trial: int | None) -> tuple[Entry, str]:
     """The entry to ablate, and why it is that one."""
     known = by_number(study)
     if trial is not None:
-        if trial not in known:
-            raise UserError(f"study {study.study_name!r} has no trial {trial} with results")
+        check_known(study, trial, known)
         return known[trial], "as asked for"
     verdict = study.user_attrs.get("verdict")
     if verdict is not None:

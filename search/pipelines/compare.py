@@ -10,6 +10,7 @@ from pathlib import Path
 import optuna
 
 from augsearch.policies import UserError
+from augsearch.policies.errors import writing
 from augsearch.search.console import Display, print_json
 from augsearch.search.engines.engine import Engine
 from augsearch.search.engines.registry import opened
@@ -67,7 +68,8 @@ def compare_searches(settings: Settings, seeds: int, json_file: Path | None, dis
         print_json(to_json(found))
     elif json_file is not None:
         text = json.dumps(to_json(found), indent=1, ensure_ascii=False)
-        json_file.write_text(text + "\n", encoding="utf-8")
+        with writing(json_file, "another --json"):
+            json_file.write_text(text + "\n", encoding="utf-8")
 
 
 def compare(settings: Settings, seeds: int, display: Display) -> list[Comparison]:

@@ -8,8 +8,8 @@ from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from augsearch.policies import UserError
 from augsearch.policies.atomic import write_text
+from augsearch.policies.errors import writing
 from augsearch.search.console import Display, print_json
 from augsearch.search.inputs.inspected import Facts, facts_of, most_and_least
 from augsearch.search.report.inspection import page_of, summed_up
@@ -34,10 +34,8 @@ def inspect_data(settings: DataSettings, output: Path | None, *, as_json: bool, 
     if output is not None:
         wanted = sorted({one.row for sheet in sheets.values() for group in sheet for one in group})
         page = page_of(facts, sheets, found.shown(wanted, PICTURE) if wanted else {})
-        try:
+        with writing(output):
             write_text(output, page)
-        except OSError as error:
-            raise UserError(f"{output}: can't be written ({error.strerror}); give another --output") from None
     if as_json:
         print_json(facts)
         return

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from augsearch.policies import Policy, PolicyFile, UserError, read_policy
+from augsearch.policies.errors import writing
 from augsearch.policies.preview import sheet
 from augsearch.search.inputs.workplace import AT_WORK, use
 from augsearch.search.settings.data import DataSettings
@@ -91,12 +92,10 @@ def save_picture(picture: Image.Image, output: Path) -> str:
     Raises:
         UserError: it can't be written there.
     """
-    try:
+    with writing(output):
         output.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(output)
-    except ValueError as error:
-        raise UserError(f"{output}: can't be written ({error}); give a .png file") from None
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UserError(f"{output}: can't be written ({reason}); give another place for it") from None
+        try:
+            picture.save(output)
+        except ValueError as error:
+            raise UserError(f"{output}: can't be written ({error}); give a .png file") from None
     return f"{output}: {picture.width} × {picture.height} pixels"

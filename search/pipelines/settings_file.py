@@ -12,6 +12,7 @@ import click
 
 from augsearch.policies import UserError
 from augsearch.policies.atomic import write_text
+from augsearch.policies.errors import writing
 from augsearch.search.options.lists import run_options
 from augsearch.search.settings.addresses import ADDRESSES
 from augsearch.search.settings.settings import FLAT, Settings
@@ -42,10 +43,8 @@ def write_settings_file(path: Path) -> str:
     """
     if path.exists():
         raise UserError(f"{path}: is there already, and is kept; give another name")
-    try:
+    with writing(path, "another name"):
         write_text(path, settings_file(path.name))
-    except OSError as error:
-        raise UserError(f"{path}: can't be written ({error.strerror}); give another name") from None
     return f"{path}: take the # off what is to be otherwise, then\n  augsearch run --config {path}"
 
 

@@ -186,7 +186,7 @@ def load_study(storage: RDBStorage, name: str) -> optuna.Study:
     try:
         return optuna.load_study(storage=storage, study_name=name)
     except KeyError:
-        known = ", ".join(optuna.get_all_study_names(storage)) or "none"
+        known = ", ".join(optuna.get_all_study_names(storage)) or "none yet; augsearch run makes one"
         raise UserError(f"no study {name!r} in this storage; there are: {known}") from None
 
 

@@ -327,7 +327,7 @@ def test_bad_images_are_skipped_and_listed_on_demand(photos: Path) -> None:
         (("run", "--tracking-uri", "foo://bar"), "MLflow at foo://bar: "),
         (("run", "--storage", "nonsense"), "storage nonsense: can't be opened"),
         (("run", "--config", "gone.toml"), "gone.toml: no such file"),
-        (("export", "nothing"), "no study 'nothing' in this storage; there are: none"),
+        (("export", "nothing"), "no study 'nothing' in this storage; there are: none yet; augsearch run"),
         (("report", "nothing"), "no study 'nothing' in this storage; there are: none"),
         (("train", "--policy", "gone.json"), "gone.json: no such file"),
         (("preview", "gone.json"), "gone.json: no such file"),

@@ -230,7 +230,7 @@ def test_what_cannot_be_ablated_is_said_in_one_line(study: optuna.Study, engine:
         return done.output
 
     assert "no study 'other'" in refused("other")
-    assert "has no trial 99" in refused("mine", "--trial", "99")
+    assert "has no trial 99 with results; it has 0, " in refused("mine", "--trial", "99")
     assert "runs one fold at a time" in refused("mine", "--trial", "1", "--workers", "3")
     images = np.load("stripes.npz")
     np.savez("stripes.npz", images=images["images"][:90], labels=images["labels"][:90])
