@@ -26,14 +26,18 @@ HEAD = f"""\
 <!-- Made by `{AGAIN}`; a test fails when a command says something else. -->
 
 What `augsearch COMMAND --help` shows. Brackets at the end of a line hold the default. Every option of `run`
-can stand in a TOML file instead: `augsearch run --show-config > settings.toml`, then
-`augsearch run --config settings.toml`.
+can stand in a TOML file instead: `augsearch init` writes one with all of them, `augsearch run --show-config`
+one with those of a run; then `augsearch run --config settings.toml`.
 
 Exit status: 0 where all went well; 2 where a person can mend what is wrong, which one line says; 130 when it
-was stopped by Ctrl-C or SIGTERM; 1 where the machine failed. `augsearch list` and `show` print JSON with
-`--json`, and so does `operations`.
+was stopped by Ctrl-C or SIGTERM; 1 where the machine failed.
 
-Completion in bash: `eval "$(_AUGSEARCH_COMPLETE=bash_source augsearch)"`; in zsh it is `zsh_source`, in fish
+Every command that prints a table prints JSON with `--json`: stdout then has that alone, and stderr what is
+said beside it. `--quiet` shows results alone, `--verbose` every step, and where an error came from. In a
+terminal there is a live bar, in a pipe or a log there are plain lines; `NO_COLOR` is heeded.
+
+Completion of commands, options and what they take (studies, ready policies, operations, networks, files) in
+bash: `eval "$(_AUGSEARCH_COMPLETE=bash_source augsearch)"`; in zsh it is `zsh_source`, in fish
 `fish_source`.
 """
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -12,6 +14,20 @@ from pydantic_core import ErrorDetails
 
 class UserError(ValueError):
     """Bad input. Its message is one line for a person; commands print it and exit with status 2."""
+
+
+@contextmanager
+def writing(path: Path, instead: str = "another --output") -> Iterator[None]:
+    """Where the block writes ``path`` and can't, say so of that name, and what to give ``instead``.
+
+    Raises:
+        UserError: the block raised OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UserError(f"{path}: can't be written ({reason}); give {instead}") from None
 
 
 def first_line(error: BaseException) -> str:

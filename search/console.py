@@ -1,9 +1,16 @@
-"""What a person sees while a search runs: a live bar in a terminal, plain lines in a pipe or a log."""
+"""What a person sees while a search runs: a live bar in a terminal, plain lines in a pipe or a log.
+
+And what a program reads instead: one JSON document.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+import math
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.markup import escape
@@ -21,23 +28,47 @@ from rich.table import Table
 _PLAIN_WIDTH = 110
 
 
+Amount = Literal["quiet", "usual", "verbose"]
+"""How much is said: results alone; what is done and heeded too; every step of it."""
+
+
 class Display:
     """Prints to a terminal or a log. The search knows nothing of it; ``run`` tells it what happens."""
 
-    def __init__(self, console: Console | None = None) -> None:
+    def __init__(
+        self, console: Console | None = None, amount: Amount = "usual", *, results: bool = True
+    ) -> None:
+        """``results``: whether tables and other results are shown; not where they are written as JSON."""
         self.console = console or Console(highlight=False)
         if not self.console.is_terminal:
             self.console = Console(highlight=False, width=_PLAIN_WIDTH, file=self.console.file)
+        self._amount, self._results = amount, results
 
     def line(self, text: str) -> None:
-        """One line of text."""
-        self.console.print(escape(self._printable(text)), soft_wrap=True)
+        """One line of text on what is done, or is to be heeded."""
+        if self._amount != "quiet":
+            self._print(text)
+
+    def detail(self, text: str) -> None:
+        """One line of text for who wants to see every step."""
+        if self._amount == "verbose":
+            self._print(text)
+
+    def result(self, text: str) -> None:
+        """A line, or some, of what was asked for."""
+        if self._results:
+            self._print(text)
 
     def table(self, drawn: Table) -> None:
-        """A table."""
+        """A table, which is a result."""
+        if not self._results:
+            return
         with self.console.capture() as captured:
             self.console.print(drawn)
         self.console.out(self._printable(captured.get()), highlight=False, end="")
+
+    def _print(self, text: str) -> None:
+        self.console.print(escape(self._printable(text)), soft_wrap=True)
 
     def _printable(self, text: str) -> str:
         """``text`` with what the output can't show by its number: printing must never lose work.
@@ -60,7 +91,7 @@ class Display:
             TextColumn("{task.fields[note]}"),
             console=self.console,
             transient=True,
-            disable=not self.console.is_terminal,
+            disable=not self.console.is_terminal or self._amount == "quiet",
         )
         with progress:
             yield Bar(progress, progress.add_task(what, total=total, completed=done, note=""))
@@ -81,3 +112,22 @@ class Bar:
     def reach(self, done: int, total: int) -> None:
         """Set how much is done, of how much."""
         self._progress.update(self._task, completed=done, total=total)
+
+
+def print_json(document: Any) -> None:
+    """Write ``document`` to stdout as JSON, in any encoding; a float that is no number is null."""
+    encoding = (getattr(sys.stdout, "encoding", None) or "utf-8").lower()
+    # Elsewhere what can't be shown would be written in Python's way, which is no JSON.
+    plain = not encoding.replace("-", "").startswith("utf")
+    print(json.dumps(_finite(document), indent=2, ensure_ascii=plain, allow_nan=False))
+
+
+def _finite(value: Any) -> Any:
+    """``value`` with null for what JSON has no number for."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {key: _finite(one) for key, one in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_finite(one) for one in value]
+    return value

@@ -25,7 +25,7 @@ def plan_in_words(
     folds = "1 fold" if sizes.folds == 1 else f"{sizes.folds} folds"
     final = f", {sizes.final_epochs} epochs of the final training" if sizes.final_epochs else ""
     lines = [
-        f"{speed.workers} {units}, {_rounded(speed.images)} images/s each: {sizes.trials} trials of up to "
+        f"{speed.workers} {units}, {rounded(speed.images)} images/s each: {sizes.trials} trials of up to "
         f"{folds}, {sizes.confirm_folds} to confirm{final}, about {duration_in_words(seconds)}"
     ]
     least = spent + least_duration(task, speed)
@@ -42,7 +42,7 @@ def outlook_in_words(task: Task, speed: Speed) -> str:
     seconds = duration(task, task.usual, speed)
     said = (
         f"about {duration_in_words(seconds)}, give or take a third, "
-        f"at {speed.workers} × {_rounded(speed.images)} images/s"
+        f"at {speed.workers} × {rounded(speed.images)} images/s"
     )
     if task.usual.final_epochs and not speed.final_images:
         # Nothing is known of how fast its network is.
@@ -87,7 +87,7 @@ def cost_in_words(
     )
 
 
-def _rounded(rate: float) -> str:
+def rounded(rate: float) -> str:
     """``2,300``: to two digits."""
     digits = len(str(max(1, round(rate))))
     return f"{int(round(rate, 2 - digits)):,}" if digits > 2 else f"{rate:.2g}"

@@ -8,16 +8,17 @@ from typing import Any
 import click
 
 from augsearch.search.options.afterwards import check_proxy_options
-from augsearch.search.options.command import Command
+from augsearch.search.options.command import Command, display
+from augsearch.search.options.completion import files
 
 PLACE = 25
 """Where the command stands in the list of all."""
 
 
 @click.command("check-proxy", cls=Command, resumes=True)
-@click.argument("data", required=False)
+@click.argument("data", required=False, shell_complete=files)
 @check_proxy_options
-def command(config: Path | None, candidates: int, seeds: int, **flags: Any) -> None:
+def command(config: Path | None, candidates: int, seeds: int, as_json: bool, **flags: Any) -> None:
     """May the search's short trainings stand in for the final one on DATA?
 
     Some candidates, from no augmentation to a strong one, are trained both ways: as the search trains them,
@@ -30,8 +31,11 @@ def command(config: Path | None, candidates: int, seeds: int, **flags: Any) -> N
     Example:
       augsearch check-proxy photos/ --study demo
     """
-    from augsearch.search.console import Display
+    from augsearch.search.console import print_json
     from augsearch.search.pipelines.check_proxy import check_proxy
     from augsearch.search.settings.files import load_settings
+    from augsearch.search.studies.proxy_check import belief_in_words
 
-    check_proxy(load_settings(config, flags), candidates, seeds, Display())
+    found = check_proxy(load_settings(config, flags), candidates, seeds, display(as_json=as_json))
+    if as_json:
+        print_json(found.to_json() | {"sentence": belief_in_words(found)})

@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from augsearch.search.options.command import Command
+from augsearch.search.options.command import Command, display
+from augsearch.search.options.completion import files
 from augsearch.search.options.lists import compare_options
 
 PLACE = 20
@@ -15,7 +16,7 @@ PLACE = 20
 
 
 @click.command("compare", cls=Command, resumes=True)
-@click.argument("data", required=False)
+@click.argument("data", required=False, shell_complete=files)
 @compare_options
 def command(config: Path | None, seeds: int, json_file: Path | None, **flags: Any) -> None:
     """Is the search worth it on DATA? Compare it with random search and with the baselines alone.
@@ -28,8 +29,7 @@ def command(config: Path | None, seeds: int, json_file: Path | None, **flags: An
     Example:
       augsearch compare photos/ --seeds 3
     """
-    from augsearch.search.console import Display
-    from augsearch.search.pipelines.compare import compare_searches
+    from augsearch.search.pipelines.compare import STDOUT, compare_searches
     from augsearch.search.settings.files import load_settings
 
-    compare_searches(load_settings(config, flags), seeds, json_file, Display())
+    compare_searches(load_settings(config, flags), seeds, json_file, display(as_json=json_file == STDOUT))

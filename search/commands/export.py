@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from augsearch.search.options.command import Command
+from augsearch.search.options.completion import files, studies_and_policies
 from augsearch.search.options.groups import EXISTING
 from augsearch.search.options.registered import policy_form_option
 from augsearch.search.options.storage import storage_option
@@ -17,11 +18,15 @@ PLACE = 30
 
 
 @click.command("export", cls=Command)
-@click.argument("source", metavar="STUDY|FILE")
+@click.argument("source", metavar="STUDY|FILE", shell_complete=studies_and_policies)
 @policy_form_option()
 @click.option("-o", "--output", type=EXISTING, help="File to write. [policy.json, or with the form's suffix]")
 @click.option("--approximate", is_flag=True, help="Write what comes near where the form can't say the same.")
-@click.option("--data", help="Images to measure on how near that comes, as for run. [two sample photos]")
+@click.option(
+    "--data",
+    shell_complete=files,
+    help="Images to measure on how near that comes, as for run. [two sample photos]",
+)
 @click.option("--trial", type=click.INT, help="A trial's number, instead of what the verdict recommends.")
 @storage_option
 def command(source: str, output: Path | None, kind: str, **flags: Any) -> None:

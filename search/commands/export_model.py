@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from augsearch.search.options.command import Command
+from augsearch.search.options.completion import files
 from augsearch.search.options.groups import EXISTING
 from augsearch.search.options.registered import model_format_option
 from augsearch.search.settings.addresses import TRACKING_VARIABLE
@@ -16,7 +17,7 @@ PLACE = 70
 
 
 @click.command("export-model", cls=Command)
-@click.argument("model")
+@click.argument("model", shell_complete=files)
 @click.option("-o", "--output", type=EXISTING, required=True, help="File to write.")
 @model_format_option()
 @click.option(

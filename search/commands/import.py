@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from augsearch.search.options.command import Command
+from augsearch.search.options.completion import files
 from augsearch.search.options.groups import EXISTING
 
 PLACE = 35
@@ -14,7 +15,7 @@ PLACE = 35
 
 
 @click.command("import", cls=Command)
-@click.argument("source", metavar="FILE")
+@click.argument("source", metavar="FILE", shell_complete=files)
 @click.option(
     "-o", "--output", type=EXISTING, default=Path("imported.json"), show_default=True, help="File to write."
 )

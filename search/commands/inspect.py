@@ -8,8 +8,10 @@ from typing import Any
 
 import click
 
-from augsearch.search.options.command import Command
-from augsearch.search.options.groups import EXISTING, form_options
+from augsearch.search.options.command import FIRST, Command, display
+from augsearch.search.options.completion import files
+from augsearch.search.options.groups import EXISTING, form_options, option
+from augsearch.search.options.json_output import json_option
 from augsearch.search.options.lists import with_options
 
 PLACE = 5
@@ -17,9 +19,9 @@ PLACE = 5
 
 
 @click.command("inspect", cls=Command)
-@click.argument("data", required=False)
-@click.option("-o", "--output", type=EXISTING, help="Page to write too: inspect.html, say.")
-@click.option("--json", "as_json", is_flag=True, help="Print everything that was found as JSON.")
+@click.argument("data", required=False, shell_complete=files)
+@option(FIRST, "-o", "--output", type=EXISTING, help="Page to write too: inspect.html, say.")
+@json_option
 @partial(with_options, form_options())
 def command(output: Path | None, as_json: bool, **flags: Any) -> None:
     """Say what is in DATA before anything is trained on it, and how to run on it.
@@ -32,8 +34,8 @@ def command(output: Path | None, as_json: bool, **flags: Any) -> None:
     Example:
       augsearch inspect photos/ -o inspect.html
     """
-    from augsearch.search.console import Display
     from augsearch.search.pipelines.inspect import inspect_data
     from augsearch.search.settings.files import load_settings
 
-    inspect_data(load_settings(None, flags).data, output, as_json=as_json, display=Display())
+    shown = display(as_json=as_json)
+    inspect_data(load_settings(None, flags).data, output, as_json=as_json, display=shown)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from augsearch.search.options.command import Command
+from augsearch.search.options.command import Command, display
+from augsearch.search.options.json_output import json_option
 from augsearch.search.options.storage import storage_option
 
 PLACE = 36
@@ -12,7 +13,7 @@ PLACE = 36
 
 
 @click.command("list", cls=Command)
-@click.option("--json", "as_json", is_flag=True, help="As JSON, a list of studies.")
+@json_option
 @storage_option
 def command(as_json: bool, storage: str | None) -> None:
     """List the studies: how far each is, what its verdict is, and when it was last at work.
@@ -21,9 +22,10 @@ def command(as_json: bool, storage: str | None) -> None:
     Example:
       augsearch list
     """
-    from augsearch.search.pipelines.studies import list_studies, studies_in_json
+    from augsearch.search.console import print_json
+    from augsearch.search.pipelines.studies import list_studies, studies_as_plain
 
     if as_json:
-        click.echo(studies_in_json(storage))
+        print_json(studies_as_plain(storage))
     else:
-        list_studies(storage)
+        list_studies(storage, display())

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import click
 
-from augsearch.search.options.command import Command
+from augsearch.search.options.command import Command, display
 from augsearch.search.options.groups import EXISTING
+from augsearch.search.options.json_output import json_option
 
 PLACE = 90
 """Where the command stands in the list of all."""
 
 
 @click.command("operations", cls=Command)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@json_option
 @click.option("--sheet", type=EXISTING, help="Draw every operation at five magnitudes: picture to write.")
 @click.option("--image", type=EXISTING, help="Image to draw the sheet on. [a sample photo]")
 def command(as_json: bool, sheet: Path | None, image: Path | None) -> None:
@@ -24,11 +25,12 @@ def command(as_json: bool, sheet: Path | None, image: Path | None) -> None:
     Example:
       augsearch operations --sheet operations.png --image cat.jpg
     """
-    from augsearch.search.pipelines.operations import draw_operations, operations_json, print_operations
+    from augsearch.search.console import print_json
+    from augsearch.search.pipelines.operations import draw_operations, operations_as_plain, print_operations
 
     if sheet or image:
         click.echo(draw_operations(sheet, image), err=as_json)
     if as_json:
-        click.echo(operations_json())
+        print_json(operations_as_plain())
     elif not sheet:
-        print_operations()
+        print_operations(display())

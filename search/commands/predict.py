@@ -7,7 +7,8 @@ from typing import Any
 
 import click
 
-from augsearch.search.options.command import Command
+from augsearch.search.options.command import Command, display
+from augsearch.search.options.completion import files
 from augsearch.search.options.groups import EXISTING
 from augsearch.search.settings.addresses import TRACKING_VARIABLE
 
@@ -16,7 +17,7 @@ PLACE = 60
 
 
 @click.command("predict", cls=Command)
-@click.argument("model")
+@click.argument("model", shell_complete=files)
 @click.argument("images", type=EXISTING, nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each image.")
 @click.option("--top", type=click.IntRange(min=1), help="Labels an image. [1, in JSON all]")
@@ -43,4 +44,4 @@ def command(model: str, images: tuple[Path, ...], **options: Any) -> None:
     """
     from augsearch.search.pipelines.predict import print_predictions
 
-    print_predictions(model, images, **options)
+    print_predictions(model, images, display(), **options)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from augsearch.search.options.command import Command
+from augsearch.search.options.completion import studies
 from augsearch.search.options.groups import EXISTING
 from augsearch.search.options.storage import storage_option
 
@@ -15,7 +16,7 @@ PLACE = 40
 
 
 @click.command("report", cls=Command)
-@click.argument("study")
+@click.argument("study", shell_complete=studies)
 @click.option(
     "-o", "--output", type=EXISTING, default=Path("report.html"), show_default=True, help="Page to write."
 )

@@ -8,7 +8,8 @@ from typing import Any
 
 import click
 
-from augsearch.search.options.command import Command
+from augsearch.search.options.command import Command, display
+from augsearch.search.options.completion import files
 from augsearch.search.options.lists import run_options
 
 PLACE = 10
@@ -16,9 +17,9 @@ PLACE = 10
 
 
 @click.command("run", cls=Command, resumes=True)
-@click.argument("data", required=False)
+@click.argument("data", required=False, shell_complete=files)
 @run_options
-def command(config: Path | None, show_config: bool, **flags: Any) -> None:
+def command(config: Path | None, show_config: bool, dry_run: bool, as_json: bool, **flags: Any) -> None:
     """Search a policy for DATA, confirm it, export it and train the final model from it.
 
     DATA is a folder of class folders; a folder with train/, val/ and/or test/ inside; a .zip or .tar of
@@ -31,6 +32,7 @@ def command(config: Path | None, show_config: bool, **flags: Any) -> None:
     \b
     Example:
       augsearch run photos/ --trials 40 --image-size 96
+      augsearch run photos/ --dry-run
     """
     began = time.monotonic()  # importing what follows takes seconds on a busy machine
     from augsearch.search.settings.files import load_settings, show_settings
@@ -39,9 +41,18 @@ def command(config: Path | None, show_config: bool, **flags: Any) -> None:
     if show_config:
         click.echo(show_settings(settings.with_usual_budget()), nl=False)
         return
-    from augsearch.search.console import Display
+    from augsearch.search.console import print_json
+    from augsearch.search.pipelines import dry_run as dry
     from augsearch.search.pipelines.run import next_steps
     from augsearch.search.pipelines.run import run as run_search
+    from augsearch.search.pipelines.studies import study_as_plain
 
-    display = Display()
-    display.line(next_steps(settings, run_search(settings, display, began=began)))
+    shown = display(as_json=as_json)
+    if dry_run:
+        document = dry.dry_run(settings, shown).to_json()
+    else:
+        outcome = run_search(settings, shown, began=began)
+        shown.result(next_steps(settings, outcome))
+        document = study_as_plain(outcome.study, settings.tracking.storage)
+    if as_json:
+        print_json(document)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import click
 
-from augsearch.search.options.command import Command
+from augsearch.search.options.command import Command, display
+from augsearch.search.options.completion import studies
+from augsearch.search.options.json_output import json_option
 from augsearch.search.options.storage import storage_option
 
 PLACE = 38
@@ -12,8 +14,8 @@ PLACE = 38
 
 
 @click.command("show", cls=Command)
-@click.argument("study")
-@click.option("--json", "as_json", is_flag=True, help="As JSON: verdict, final figures, settings, cost.")
+@click.argument("study", shell_complete=studies)
+@json_option
 @storage_option
 def command(study: str, as_json: bool, storage: str | None) -> None:
     """Say of STUDY what its report says first: the verdict, how much, how sure, and what to type next.
@@ -22,9 +24,10 @@ def command(study: str, as_json: bool, storage: str | None) -> None:
     Example:
       augsearch show photos-1a2b3c
     """
-    from augsearch.search.pipelines.studies import show_study, study_in_json
+    from augsearch.search.console import print_json
+    from augsearch.search.pipelines.studies import show_study, study_as_plain
 
     if as_json:
-        click.echo(study_in_json(study, storage))
+        print_json(study_as_plain(study, storage))
     else:
-        show_study(study, storage)
+        show_study(study, storage, display())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from augsearch.search.options.command import Command
+from augsearch.search.options.completion import studies
 from augsearch.search.settings.addresses import TRACKING_VARIABLE
 
 PLACE = 100
@@ -12,7 +13,7 @@ PLACE = 100
 
 
 @click.command("ui", cls=Command)
-@click.argument("study", required=False)
+@click.argument("study", required=False, shell_complete=studies)
 @click.option(
     "--tracking-uri",
     envvar=TRACKING_VARIABLE,

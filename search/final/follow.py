@@ -87,7 +87,9 @@ class Follower:
                 "the gradients are the same"
             )
         self._bar.reach(done, plan.recipe.epochs)
-        self._bar.advance(0, held_out_in_words(epoch.validation, METRICS[plan.metric]))
+        held_out = held_out_in_words(epoch.validation, METRICS[plan.metric])
+        self._bar.advance(0, held_out)
+        self._display.detail(f"epoch {done:3d}  {held_out}")
         if self._tracker is not None:
             # The steps of students follow those of the rounds before them.
             self._tracker.epoch(epoch.round * plan.recipe.epochs + done, _epoch_metrics(epoch))

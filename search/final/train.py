@@ -71,12 +71,12 @@ def train_and_test(
     test = tested.scores
     mirrored = ", mirror images averaged in" if settings.final.average_flips else ""
     seen = f"; this test part had been read {before} times before" if before else ""
-    display.line(
+    display.result(
         f"final model: test accuracy {100 * test.accuracy:.1f} % on {len(data.splits.test)} images "
         f"(macro-F1 {100 * test.macro_f1:.1f} %, log-loss {test.log_loss:.3f}, ECE {test.ece:.3f})"
         f"{mirrored}{seen}"
     )
-    display.line(f"saved as {final.path} (best epoch {final.best_epoch}, {final.seconds:.0f} s)")
+    display.result(f"saved as {final.path} (best epoch {final.best_epoch}, {final.seconds:.0f} s)")
     drawn = draw_test(data, pixels, tested, output)
     if final.teacher is not None and file.training.distillation is not None:
         drawn.append(draw_teacher(data, pixels, final.teacher, file.training.distillation, output))

@@ -23,7 +23,7 @@ from augsearch.search.inputs.unlabeled import (
     unlabeled_in_words,
 )
 from augsearch.search.inputs.weights import have_weights
-from augsearch.search.inputs.workplace import use
+from augsearch.search.inputs.workplace import AT_WORK, use
 from augsearch.search.settings.data import DataSettings
 from augsearch.search.settings.sections import AUTO, HOME, TRACKED
 from augsearch.search.settings.settings import Settings
@@ -60,6 +60,7 @@ def open_data(settings: Settings, display: Display, *, searched: bool = True) ->
         UserError: the data is bad, weights can't be had, or a model that was given has learned from what it
             is scored on.
     """
+    use(AT_WORK)
     have_weights(trained_networks(settings, searched=searched), display)
     images = _opened(settings, display)
     splits = split(

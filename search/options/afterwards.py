@@ -7,7 +7,9 @@ from collections.abc import Callable
 import click
 
 from augsearch.search.options.command import FINAL, FIRST, SEARCH, TRACKING, Registered
+from augsearch.search.options.completion import networks, operations
 from augsearch.search.options.groups import engine_options, option
+from augsearch.search.options.json_output import json_option
 from augsearch.search.options.lists import training_options, with_options
 from augsearch.search.options.registered import metrics
 from augsearch.search.options.storage import STORAGE
@@ -28,6 +30,7 @@ def ablate_options(command: Callable[..., None]) -> Callable[..., None]:
             option(FIRST, "--trial", type=click.INT, help="A trial's number. [what the verdict recommends]"),
             *engine_options(),
             option(TRACKING, "--storage", **STORAGE),
+            json_option,
         ],
         command,
     )
@@ -53,9 +56,19 @@ def check_proxy_options(command: Callable[..., None]) -> Callable[..., None]:
                 show_default=True,
                 help="Final trainings of each.",
             ),
-            option(FIRST, "--final-model", help="Network of the final model. [medium, or the search's]"),
+            option(
+                FIRST,
+                "--final-model",
+                shell_complete=networks,
+                help="Network of the final model. [medium, or the search's]",
+            ),
             *training_options(),
-            option(FIRST, "--operations", help="That candidates may use, as for run. [randaugment]"),
+            option(
+                FIRST,
+                "--operations",
+                shell_complete=operations,
+                help="That candidates may use, as for run. [randaugment]",
+            ),
             option(SEARCH, "--folds", type=click.INT, help="Short trainings of each. [6]"),
             option(SEARCH, "--metric", type=Registered(metrics), help="What ranks them. [accuracy]"),
             option(SEARCH, "--seed", type=click.INT, help="Everything random follows from it. [0]"),
@@ -63,6 +76,7 @@ def check_proxy_options(command: Callable[..., None]) -> Callable[..., None]:
                 FINAL, "--final-size", type=click.INT, help="Side in pixels of the final training. [run's]"
             ),
             option(FINAL, "--final-epochs", type=click.INT, help="Epochs of the final training. [run's]"),
+            json_option,
         ],
         command,
     )

@@ -6,9 +6,13 @@ import functools
 import signal
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
+
+if TYPE_CHECKING:
+    from augsearch.search.console import Display
 
 _USER_ERROR, _INTERRUPTED = 2, 130
 
@@ -45,6 +49,7 @@ class Command(click.Command):
     def __init__(self, *arguments: Any, resumes: bool = False, **rest: Any) -> None:
         """``resumes``: whether the same command goes on where one before it was stopped."""
         super().__init__(*arguments, **rest)
+        self.params += [_amount_option("quiet", "Show results alone."), _amount_option("verbose", _VERBOSE)]
         if self.callback is not None:
             self.callback = friendly(self.callback, resumes=resumes)
 
@@ -59,6 +64,60 @@ class Command(click.Command):
         for name, records in shown.items():
             with formatter.section("Options" if len(shown) == 1 else name):
                 formatter.write_dl(records)
+
+
+_VERBOSE = "Show every step, and where an error came from."
+
+
+def _amount_option(name: str, words: str) -> Option:
+    return Option(
+        [f"-{name[0]}", f"--{name}"], is_flag=True, expose_value=False, callback=_keep_amount, help=words
+    )
+
+
+def _keep_amount(context: click.Context, option: click.Parameter, wanted: bool) -> None:
+    """Have ``display`` know how much is to be said."""
+    if not wanted:
+        return
+    if context.meta.setdefault(_AMOUNT, option.name) != option.name:
+        raise click.UsageError("--quiet and --verbose say the opposite; leave one out", context)
+
+
+_AMOUNT = "augsearch amount"
+"""What a command's context knows that under."""
+
+
+def amount() -> Any:
+    """How much the command at work is to say: ``quiet``, ``usual`` or ``verbose``."""
+    context = click.get_current_context(silent=True)
+    return "usual" if context is None else context.meta.get(_AMOUNT, "usual")
+
+
+def display(*, as_json: bool = False) -> Display:
+    """What the command at work prints on, as ``--quiet`` and ``--verbose`` want it.
+
+    ``as_json``: results are JSON on stdout, and stderr has all else.
+    """
+    from rich.console import Console
+
+    from augsearch.search.console import Display
+
+    console = Console(highlight=False, stderr=as_json)
+    return Display(console, amount(), results=not as_json)
+
+
+def confirmed(question: str) -> bool:
+    """Whether a person says yes; asked on stderr, as stdout may be a program's.
+
+    Raises:
+        UserError: there is nobody to ask.
+    """
+    from augsearch.policies import UserError
+
+    try:
+        return click.confirm(question, err=True)
+    except click.Abort:
+        raise UserError("nothing is done, as there is nobody to ask; --yes does it without asking") from None
 
 
 class Registered(click.ParamType):  # type: ignore[type-arg]  # generic from click 8.4 on
@@ -78,6 +137,12 @@ class Registered(click.ParamType):  # type: ignore[type-arg]  # generic from cli
     def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
         """``[tpe|gp|…]``, as a choice shows itself."""
         return f"[{'|'.join(self.choices)}]"
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """The names that begin so."""
+        return [CompletionItem(name) for name in self.choices if name.startswith(incomplete)]
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """``value``, if it is one of the names."""
@@ -102,6 +167,7 @@ def friendly(command: Callable[..., None], *, resumes: bool = False) -> Callable
         try:
             command(**options)
         except UserError as error:
+            _say_where(error)
             click.echo(f"Error: {error}", err=True)
             sys.exit(_USER_ERROR)
         except BrokenPipeError:  # the reader has had enough, as `| head` has: click ends in silence
@@ -115,10 +181,19 @@ def friendly(command: Callable[..., None], *, resumes: bool = False) -> Callable
             said = in_one_line(error)
             if said is None:  # a mistake of ours: whoever mends it needs all of it
                 raise
+            _say_where(error)
             click.echo(f"Error: {said}", err=True)
             sys.exit(1)
 
     return guarded
+
+
+def _say_where(error: Exception) -> None:
+    """With ``--verbose``, where in the program an error came from."""
+    if amount() == "verbose":
+        import traceback
+
+        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
 
 
 def _never_fail_to_print() -> None:

@@ -23,6 +23,7 @@ from augsearch.search.options.command import (
     Option,
     Registered,
 )
+from augsearch.search.options.completion import networks, operations, policies, studies
 from augsearch.search.options.registered import engines, metrics, techniques
 from augsearch.search.settings.addresses import STORAGE_VARIABLE
 
@@ -119,11 +120,13 @@ def search_options() -> list[Decorator]:
         option(
             FIRST,
             "--operations",
+            shell_complete=operations,
             help="To search over: randaugment, wide, colour, geometry or NAME,NAME,…  [randaugment]",
         ),
         option(
             SEARCH,
             "--baseline",
+            shell_complete=policies,
             type=EXISTING,
             multiple=True,
             callback=lambda context, parameter, files: files or None,
@@ -156,7 +159,12 @@ def balance_options(*more: str) -> list[Decorator]:
 def proxy_options() -> list[Decorator]:
     """The short trainings that score candidates."""
     return [
-        option(PROXY, "--proxy-model", help=f"Network of the search: {NETWORKS}. [small]"),
+        option(
+            PROXY,
+            "--proxy-model",
+            shell_complete=networks,
+            help=f"Network of the search: {NETWORKS}. [small]",
+        ),
         option(PROXY, "--epochs", type=click.INT, help="Epochs of a fold. [30, more for few images]"),
         option(
             PROXY,
@@ -208,6 +216,7 @@ def teacher_options() -> list[Decorator]:
         option(
             TEACHER,
             "--teacher",
+            shell_complete=networks,
             help=f"To distil from: self (like the student), {NETWORKS}, runs:/RUN/model, or none. [self]",
         ),
         option(
@@ -283,6 +292,7 @@ def unlabeled_options(first: str, *, searched: bool) -> list[Decorator]:
         option(
             UNLABELED,
             "--first-teacher",
+            shell_complete=networks,
             help="Network of self-training's first teacher. [that of its students]",
         ),
     ]
@@ -333,7 +343,7 @@ def recipe_options() -> list[Decorator]:
 def engine_options() -> list[Decorator]:
     """Where trainings run."""
     return [
-        option(FIRST, "--workers", type=click.INT, help="Folds at once. [one a core, or at most 4 a GPU]"),
+        option(ENGINE, "--workers", type=click.INT, help="Folds at once. [one a core, or at most 4 a GPU]"),
         option(ENGINE, "--engine", type=Registered(engines), help="What runs folds. [local]"),
         option(ENGINE, "--address", help="Of a Ray cluster. [Ray on this machine]"),
         option(ENGINE, "--fold-timeout", type=float, help="Seconds that one fold may take. [3600]"),
@@ -346,7 +356,7 @@ def engine_options() -> list[Decorator]:
 def study_options() -> list[Decorator]:
     """Where results are kept, and under which name."""
     return [
-        option(FIRST, "--study", help="Name of the study. [from data and settings]"),
+        option(FIRST, "--study", shell_complete=studies, help="Name of the study. [from data and settings]"),
         option(FIRST, "--config", type=EXISTING, help="TOML file with any of these settings."),
         option(
             TRACKING,

@@ -12,11 +12,13 @@ from augsearch.search.options.command import (
     ENGINE,
     FINAL,
     FIRST,
+    OTHER,
     SEARCH,
     TEACHER,
     TRACKING,
     Registered,
 )
+from augsearch.search.options.completion import networks, policies
 from augsearch.search.options.groups import (
     EXISTING,
     NETWORKS,
@@ -34,6 +36,7 @@ from augsearch.search.options.groups import (
     transfer_options,
     unlabeled_options,
 )
+from augsearch.search.options.json_output import json_option
 from augsearch.search.options.registered import metrics
 from augsearch.search.settings.addresses import TRACKING_VARIABLE
 
@@ -86,6 +89,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         option(
             FIRST,
             "--final-model",
+            shell_complete=networks,
             help=f"Network of the final model: {NETWORKS}. [by the images and the device, or the search's]",
         ),
         option(FINAL, "--final/--no-final", default=None, help="Train the final model at the end. [yes]"),
@@ -106,11 +110,18 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         *recipe_options(),
         option(
-            "Other options",
+            OTHER,
             "--show-config",
             is_flag=True,
             help="Print the resolved settings as TOML and stop.",
         ),
+        option(
+            FIRST,
+            "--dry-run",
+            is_flag=True,
+            help="Say what would be trained, how long it takes and in how much memory, and stop.",
+        ),
+        json_option,
     ]
     return with_options(options, command)
 
@@ -133,7 +144,16 @@ def compare_options(command: Callable[..., None]) -> Callable[..., None]:
             type=click.INT,
             help="Fresh folds on which picks are compared. [16]",
         ),
-        option(TRACKING, "--json", "json_file", type=EXISTING, help="Write every figure here too."),
+        option(
+            OTHER,
+            "--json",
+            "json_file",
+            type=EXISTING,
+            is_flag=False,
+            flag_value="-",
+            metavar="[FILE.json]",
+            help="Print JSON instead, or write it to the file too: every figure.",
+        ),
     ]
     return with_options(options, command)
 
@@ -145,6 +165,7 @@ def train_options(command: Callable[..., None]) -> Callable[..., None]:
             FIRST,
             "--policy",
             "policy_file",
+            shell_complete=policies,
             type=EXISTING,
             required=True,
             help="Policy file to train from, or a ready policy: flip-crop+trivialaugment.",
@@ -154,6 +175,7 @@ def train_options(command: Callable[..., None]) -> Callable[..., None]:
             "--final-model",
             "--model",
             "final_model",
+            shell_complete=networks,
             help=f"Network: {NETWORKS}. [by the images, the device]",
         ),
         option(FIRST, "--output", type=EXISTING, help="Folder for the model. [beside the policy file]"),
@@ -194,6 +216,7 @@ def train_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         option(ENGINE, "--device", help="auto, cpu, cuda or cuda:NUMBER. [auto]"),
         _tracking_uri(),
+        json_option,
     ]
     return with_options(options, command)
 

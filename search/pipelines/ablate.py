@@ -41,7 +41,7 @@ from augsearch.search.studies.ablation import (
     keep_ablation,
     sentence,
 )
-from augsearch.search.studies.controls import by_number
+from augsearch.search.studies.controls import by_number, check_known
 from augsearch.search.studies.lock import only_driver
 from augsearch.search.studies.study import Entry, check_own, entries, finished, load_study, open_storage
 from augsearch.trainers.evaluation.metrics import METRICS, Metric
@@ -59,12 +59,12 @@ class _Missing:
     fold: int
 
 
-def ablate(name: str, trial: int | None, folds: int, said: Settings, display: Display) -> None:
+def ablate(name: str, trial: int | None, folds: int, said: Settings, display: Display) -> Ablation | None:
     """Train the winner of study ``name`` without each of its parts, print what that costs, draw and keep it.
 
     The winner is what the verdict recommends, else the best so far; or ``trial``. What is trained already is
     not trained again: the same call goes on where it stopped, and one with more ``folds`` goes on from there.
-    What ``said`` doesn't give is as in the run that made the study.
+    What ``said`` doesn't give is as in the run that made the study. None: there is nothing to remove.
 
     Raises:
         UserError: there is no such study or trial, or its images are not there any more.
@@ -75,8 +75,8 @@ def ablate(name: str, trial: int | None, folds: int, said: Settings, display: Di
     entry, why = _chosen(study, trial)
     parts = parts_of(entry.candidate)
     if not parts:
-        display.line(f"{entry.name} ({why}) has nothing to remove{_instead(study, entry)}")
-        return
+        display.result(f"{entry.name} ({why}) has nothing to remove{_instead(study, entry)}")
+        return None
     settings = as_its_run(study, said)
     with only_driver(name, said.tracking.storage), opened(settings.engine) as engine:
         data = reopen(study, settings, display)
@@ -91,16 +91,16 @@ def ablate(name: str, trial: int | None, folds: int, said: Settings, display: Di
             raise UserError("no part could be compared on two folds; run the same command again")
         metric = METRICS[settings.search.metric]
         display.table(table(ablation, metric))
-        display.line(sentence(ablation))
+        display.result(sentence(ablation))
         _keep(study, settings, data, ablation, display)
+    return ablation
 
 
 def _chosen(study: optuna.Study, trial: int | None) -> tuple[Entry, str]:
     """The entry to ablate, and why it is that one."""
     known = by_number(study)
     if trial is not None:
-        if trial not in known:
-            raise UserError(f"study {study.study_name!r} has no trial {trial} with results")
+        check_known(study, trial, known)
         return known[trial], "as asked for"
     verdict = study.user_attrs.get("verdict")
     if verdict is not None:
@@ -201,7 +201,7 @@ def _keep(study: optuna.Study, settings: Settings, data: Data, ablation: Ablatio
     metric, picture = METRICS[settings.search.metric], folder / PICTURE
     draw_ablation(ablation, metric, picture)
     page = rewrite_report(study, folder, display)
-    display.line(f"picture: {picture}   report: {page}")
+    display.result(f"picture: {picture}   report: {page}")
     children = [_logged(ablation.entry, one) for one in ablation.removals]
     log_afterwards(study, settings, data, Logged(ATTRIBUTE, children, [picture, page]), display)
 

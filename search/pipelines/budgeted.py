@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 from augsearch.policies import Training
-from augsearch.search.budget.plan import FINAL_SIDES, LEAST_FINAL, Sizes, Task, largest_side
+from augsearch.search.budget.plan import FINAL_SIDES, LEAST_FINAL, Sizes, Speed, Task, largest_side
 from augsearch.search.budget.session import Session
 from augsearch.search.budget.words import outlook_in_words, plan_in_words
 from augsearch.search.console import Display
@@ -110,15 +111,27 @@ def plan_with_measured(session: Session, engine: Engine, data: Data, settings: S
     Raises:
         UserError: no training can be measured.
     """
+    session.make_plan(*measured_within(session.task, lambda: session.left, engine, data, settings))
+
+
+def measured_within(
+    task: Task, left: Callable[[], float], engine: Engine, data: Data, settings: Settings
+) -> tuple[Speed, int | None]:
+    """How fast trainings are here, and the final network's side where it takes any.
+
+    ``left``: tells the seconds that there are, when it is asked.
+
+    Raises:
+        UserError: no training can be measured.
+    """
     if settings.data.source is None or not takes_any_side(settings):
-        session.make_plan(measure(engine, data, settings))
-        return
+        return measure(engine, data, settings), None
     whole = known_median_side(settings.data.source, settings.data.form, data.images.fingerprint)
     most = max(MEASURED_AT, min(FINAL_SIDES[0], whole))
     speed = measure(engine, data, settings.changed(final_size=MEASURED_AT))
-    side = largest_side(session.task, speed.final_images, MEASURED_AT, session.left - speed.reserve, most)
+    side = largest_side(task, speed.final_images, MEASURED_AT, left() - speed.reserve, most)
     faster = (MEASURED_AT / side) ** 2
-    session.make_plan(replace(speed, final_images=faster * speed.final_images), side)
+    return replace(speed, final_images=faster * speed.final_images), side
 
 
 def final_cost(training: Training, data: Data) -> float:

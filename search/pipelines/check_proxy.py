@@ -263,9 +263,9 @@ def show(check: ProxyCheck, display: Display) -> None:
         cells = (_mean(metric, one.proxy), f"{places[0]:g}", _mean(metric, one.final), f"{places[1]:g}")
         drawn.add_row(str(number), escape(what), *cells)
     display.table(drawn)
-    display.line(belief_in_words(check))
+    display.result(belief_in_words(check))
     if (between := seeds_in_words(check)) is not None:
-        display.line(between)
+        display.result(between)
 
 
 def _mean(metric: Metric, scores: tuple[float, ...]) -> str:
@@ -288,10 +288,10 @@ def _keep(
     picture = folder / PICTURE
     draw_check(check, picture)
     if run is None:
-        display.line(f"picture: {picture}")
+        display.result(f"picture: {picture}")
         return
     page = rewrite_report(run, folder, display)
-    display.line(f"picture: {picture}   report: {page}")
+    display.result(f"picture: {picture}   report: {page}")
     found = check.agreement
     figures = {
         "proxy_spearman": found.spearman.value,

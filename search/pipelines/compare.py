@@ -10,7 +10,8 @@ from pathlib import Path
 import optuna
 
 from augsearch.policies import UserError
-from augsearch.search.console import Display
+from augsearch.policies.errors import writing
+from augsearch.search.console import Display, print_json
 from augsearch.search.engines.engine import Engine
 from augsearch.search.engines.registry import opened
 from augsearch.search.inputs.identity import study_name
@@ -46,19 +47,29 @@ WITHOUT_END = 100_000
 """Trials of a random search that its budget ends."""
 
 
+STDOUT = Path("-")
+"""Stands for stdout, where a file may be named."""
+
+
 def compare_searches(settings: Settings, seeds: int, json_file: Path | None, display: Display) -> None:
-    """Compare, print the table and a sentence, and write every figure to ``json_file``.
+    """Compare, print the table and a sentence, and write every figure to ``json_file``, or to ``STDOUT``.
 
     Raises:
         UserError: the input is bad; nothing is lost.
         KeyboardInterrupt: stopped; the same call goes on.
     """
+    if json_file is not None and json_file != STDOUT and json_file.suffix != ".json":
+        # What follows --json may have been meant as DATA.
+        raise UserError(f"--json {json_file}: no name of a .json file; DATA stands before the options")
     found = compare(settings, seeds, display)
     display.table(table(found))
-    display.line(sentence(found))
-    if json_file is not None:
+    display.result(sentence(found))
+    if json_file == STDOUT:
+        print_json(to_json(found))
+    elif json_file is not None:
         text = json.dumps(to_json(found), indent=1, ensure_ascii=False)
-        json_file.write_text(text + "\n", encoding="utf-8")
+        with writing(json_file, "another --json"):
+            json_file.write_text(text + "\n", encoding="utf-8")
 
 
 def compare(settings: Settings, seeds: int, display: Display) -> list[Comparison]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from augsearch.policies import OPERATIONS, Policy, PolicyFile, UserError, write_policy
 from augsearch.policies.choices import names_in
+from augsearch.policies.errors import writing
 from augsearch.policies.exchange.form import Difference, Form, Read, forms, recognised
 from augsearch.policies.json_files import POLICY_FILE
 from augsearch.policies.planner import DrawnOperation
@@ -98,7 +99,8 @@ def import_policy(source: str, output: Path, *, approximate: bool) -> str:
         raise UserError(f"{where}: a policy can't say all of it: {listed}; --approximate takes it so")
     if output.exists() and Path(source).exists() and output.samefile(source):
         raise UserError(f"{output}: is the file to import itself; give another --output")
-    write_policy(PolicyFile(policy=found.policy, provenance=_origin(where, form, found)), output)
+    with writing(output):
+        write_policy(PolicyFile(policy=found.policy, provenance=_origin(where, form, found)), output)
     lines = [f"{output}: {form.name} → {_summary(found.policy)}"]
     lines += [f"  approximated: {one}" for one in found.differences]
     return "\n".join([*lines, *(f"  {note}" for note in found.notes)])

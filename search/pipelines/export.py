@@ -6,13 +6,14 @@ from pathlib import Path
 
 from augsearch.policies import PolicyFile, UserError, read_policy, write_policy
 from augsearch.policies.atomic import write_text
+from augsearch.policies.errors import writing
 from augsearch.policies.exchange.form import forms, written
 from augsearch.policies.exchange.head import head_lines
 from augsearch.policies.ready import is_ready
 from augsearch.search.pipelines.exchange import in_words
 from augsearch.search.settings.sections import TrackingSettings
 from augsearch.search.space.describe import describe
-from augsearch.search.studies.controls import by_number
+from augsearch.search.studies.controls import by_number, check_known
 from augsearch.search.studies.policy_file import policy_file_of
 from augsearch.search.studies.refinement import refined
 from augsearch.search.studies.study import finished, load_study, open_storage
@@ -45,19 +46,34 @@ def export_policy(
     Raises:
         UserError: there is no such study, file or trial, nothing to export yet, or the form can't say it.
     """
-    is_file = Path(source).is_file() or source.endswith(".json") or is_ready(source)
-    file, words = _of_file(source, trial) if is_file else _of_study(source, trial, storage)
+    file, words = policy_of(source, trial, storage)
     if kind == OWN:
         output = output or Path("policy.json")
-        write_policy(file, output)
+        with writing(output):
+            write_policy(file, output)
         return f"{output}: {words}"
     form = forms()[kind]
     output = output or Path(f"policy{form.suffix}")
     made = written(file, form, approximate=approximate)
     differences = in_words(file, form, made.differences, data)
-    write_text(output, form.head(made.text, head_lines(file, kind, differences, made.notes)))
+    with writing(output):
+        write_text(output, form.head(made.text, head_lines(file, kind, differences, made.notes)))
     approximated = [f"  approximated: {one}" for one in differences]
     return "\n".join([f"{output}: {words}", *approximated, *(f"  {note}" for note in made.notes)])
+
+
+def is_file(source: str) -> bool:
+    """Whether ``source`` names a policy file or a ready policy, and no study."""
+    return Path(source).is_file() or source.endswith(".json") or is_ready(source)
+
+
+def policy_of(source: str, trial: int | None, storage: str | None) -> tuple[PolicyFile, str]:
+    """The policy file of ``source``, as for ``export_policy``, and which it is in words.
+
+    Raises:
+        UserError: there is no such study, file or trial, or nothing has finished yet.
+    """
+    return _of_file(source, trial) if is_file(source) else _of_study(source, trial, storage)
 
 
 def _of_file(source: str, trial: int | None) -> tuple[PolicyFile, str]:
@@ -82,15 +98,10 @@ def _of_study(name: str, trial: int | None, storage: str | None) -> tuple[Policy
             raise UserError(f"study {name!r} has no finished trial yet; run it on with augsearch run")
         number = max(done, key=lambda entry: entry.score).number
         note = "; not confirmed yet, so its lead may be luck"
-    if number not in known:
-        raise UserError(f"study {name!r} has no trial {number} with results; it has {_ranges(list(known))}")
+    check_known(study, number, known)
     if verdict is not None and number != verdict["recommended"]:
         # What was said of another is no evidence for this one.
         note = f"; the verdict recommends {known[verdict['recommended']].name}"
         verdict = {"confirmation": [one for one in verdict["confirmation"] if one["number"] == number]}
     entry = refined(study, known[number])
     return policy_file_of(study, entry, verdict), f"{entry.name} ({describe(entry.candidate)}){note}"
-
-
-def _ranges(numbers: list[int]) -> str:
-    return ", ".join(map(str, sorted(numbers))) or "none"

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-import click
 from rich import box
 from rich.markup import escape
 from rich.table import Table
 
-from augsearch.policies import UserError
 from augsearch.policies.atomic import write_text
-from augsearch.search.console import Display
+from augsearch.policies.errors import writing
+from augsearch.search.console import Display, print_json
 from augsearch.search.inputs.inspected import Facts, facts_of, most_and_least
 from augsearch.search.report.inspection import page_of, summed_up
 from augsearch.search.settings.data import DataSettings
@@ -36,16 +34,14 @@ def inspect_data(settings: DataSettings, output: Path | None, *, as_json: bool, 
     if output is not None:
         wanted = sorted({one.row for sheet in sheets.values() for group in sheet for one in group})
         page = page_of(facts, sheets, found.shown(wanted, PICTURE) if wanted else {})
-        try:
+        with writing(output):
             write_text(output, page)
-        except OSError as error:
-            raise UserError(f"{output}: can't be written ({error.strerror}); give another --output") from None
     if as_json:
-        click.echo(json.dumps(facts, indent=2))
+        print_json(facts)
         return
     _print(facts, display)
     if output is not None:
-        display.line(f"{output}: {output.stat().st_size / 1000:,.0f} kB, open it in a browser")
+        display.result(f"{output}: {output.stat().st_size / 1000:,.0f} kB, open it in a browser")
 
 
 def _print(facts: Facts, display: Display) -> None:
@@ -58,8 +54,8 @@ def _print(facts: Facts, display: Display) -> None:
     display.table(table)
     display.table(_classes(facts))
     for line in (*facts["notes"], *facts["advice"]):
-        display.line(f"- {line}")
-    display.line(f"next:\n  {facts['command']}")
+        display.result(f"- {line}")
+    display.result(f"next:\n  {facts['command']}")
 
 
 def _classes(facts: Facts) -> Table:

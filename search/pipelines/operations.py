@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 from rich import box
-from rich.console import Console
 from rich.table import Table
 
 from augsearch.policies import OPERATION_SETS, OPERATIONS, UserError
 from augsearch.policies.describe import shown_range
 from augsearch.policies.preview import operations_sheet
 from augsearch.policies.registry import Range
+from augsearch.search.console import Display
 from augsearch.search.pipelines.preview import save_picture
 from augsearch.trainers.data.decode import (
     BadImageError,
@@ -30,7 +29,7 @@ SIDE = 192
 """Pixels to which a larger image is shrunk before operations are shown on it: twice a cell of the sheet."""
 
 
-def print_operations() -> None:
+def print_operations(display: Display) -> None:
     """Print all operations as a table that fits 80 columns."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("operation", "kind", "magnitude 0 to 30", "wide ranges", "sets"):
@@ -39,34 +38,30 @@ def print_operations() -> None:
         standard, wide = shown_range(operation, "standard"), shown_range(operation, "wide")
         sets = " ".join(name[0] for name in operation.sets)
         table.add_row(operation.name, operation.kind, standard, "" if wide == standard else wide, sets)
-    console = Console(highlight=False)
-    console.print(table)
-    console.print(
-        f"±: negated half of the time. Sets, by first letter: {', '.join(OPERATION_SETS)}.\n"
+    display.table(table)
+    display.result(
+        "±: negated half of the time.\n"
+        f"Sets, by first letter: {', '.join(OPERATION_SETS)}.\n"
         "b: basic, a transform with a probability of its own in every policy.\n"
         "Wide ranges are TrivialAugment's. What each does: --json, or --sheet FILE.png."
     )
 
 
-def operations_json() -> str:
-    """All operations as a JSON list."""
-    return json.dumps(
-        [
-            {
-                "name": operation.name,
-                "kind": operation.kind,
-                "standard": _ends(operation.standard),
-                "wide": _ends(operation.wide),
-                "unit": operation.unit or None,
-                "signed": operation.signed,
-                "sets": operation.sets,
-                "summary": operation.summary,
-            }
-            for operation in OPERATIONS.values()
-        ],
-        indent=2,
-        ensure_ascii=False,
-    )
+def operations_as_plain() -> list[dict[str, Any]]:
+    """All operations as plain values."""
+    return [
+        {
+            "name": operation.name,
+            "kind": operation.kind,
+            "standard": _ends(operation.standard),
+            "wide": _ends(operation.wide),
+            "unit": operation.unit or None,
+            "signed": operation.signed,
+            "sets": operation.sets,
+            "summary": operation.summary,
+        }
+        for operation in OPERATIONS.values()
+    ]
 
 
 def _ends(chosen: Range | None) -> dict[str, Any] | None:

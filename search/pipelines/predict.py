@@ -23,6 +23,7 @@ from augsearch.trainers.evaluation.classifier import Classifier, Prediction
 def print_predictions(
     model: str,
     images: Iterable[Path],
+    display: Display,
     *,
     as_json: bool = False,
     top: int | None = None,
@@ -45,7 +46,7 @@ def print_predictions(
         for path, prediction in answers:
             click.echo(_json(path, prediction, top or len(classifier.classes)))
     else:
-        _print_table(answers, len(paths), top or 1)
+        _print_table(answers, len(paths), top or 1, display)
     if bad:
         raise UserError(f"{len(bad)} of {len(paths)} images can't be read")
 
@@ -85,13 +86,14 @@ def _json(path: Path, prediction: Prediction, count: int) -> str:
     )
 
 
-def _print_table(answers: Iterator[tuple[Path, Prediction]], total: int, count: int) -> None:
+def _print_table(
+    answers: Iterator[tuple[Path, Prediction]], total: int, count: int, display: Display
+) -> None:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     # A path that were cut off would be of no use.
     table.add_column("image", overflow="fold")
     table.add_column("label", overflow="fold")
     table.add_column("confidence", justify="right", no_wrap=True)
-    display = Display()
     with display.bar("predicting", total) as bar:
         for path, prediction in answers:
             name = escape(click.format_filename(path))

@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from augsearch.policies import Policy, PolicyFile, UserError, read_policy
+from augsearch.policies.errors import writing
 from augsearch.policies.preview import sheet
+from augsearch.search.inputs.workplace import AT_WORK, use
 from augsearch.search.settings.data import DataSettings
 from augsearch.search.settings.sections import HOME
 from augsearch.trainers.data.dataset import ImageData, Split
@@ -42,6 +44,7 @@ def draw_preview(policy_file: Path, given: DataSettings, output: Path, seed: int
         UserError: a file or the data is bad.
     """
     file = read_policy(policy_file)
+    use(AT_WORK)
     opened = open_images(
         given.source,
         image_size=given.image_size,
@@ -89,12 +92,10 @@ def save_picture(picture: Image.Image, output: Path) -> str:
     Raises:
         UserError: it can't be written there.
     """
-    try:
+    with writing(output):
         output.parent.mkdir(parents=True, exist_ok=True)
-        picture.save(output)
-    except ValueError as error:
-        raise UserError(f"{output}: can't be written ({error}); give a .png file") from None
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise UserError(f"{output}: can't be written ({reason}); give another place for it") from None
+        try:
+            picture.save(output)
+        except ValueError as error:
+            raise UserError(f"{output}: can't be written ({error}); give a .png file") from None
     return f"{output}: {picture.width} × {picture.height} pixels"

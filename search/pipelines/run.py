@@ -23,14 +23,15 @@ from augsearch.search.final.plan import final_epochs, final_key, with_transfer
 from augsearch.search.final.scored import ScoredFinals
 from augsearch.search.final.train import log_final, train_and_test
 from augsearch.search.inputs.identity import identity_of, study_name
-from augsearch.search.inputs.prepare import make_folder, open_data, with_picked_network, without_colours
+from augsearch.search.inputs.prepare import make_folder
 from augsearch.search.inputs.run_data import Data, tracked_data
 from augsearch.search.inputs.summary import imbalance_in_words, keep_summary, warnings_of
 from augsearch.search.pipelines.budgeted import Outlook, final_cost, planned, task_of, trained_on_of
+from augsearch.search.pipelines.changed import changes_in_words
 from augsearch.search.pipelines.confirming import Confirming
 from augsearch.search.pipelines.refine import refine
 from augsearch.search.race.race import Event, FoldDone, Race, TrialDone, TrialStarted
-from augsearch.search.race.resume import as_begun, study_of, with_its_trials, with_usual_budget
+from augsearch.search.race.resume import open_begun, study_of
 from augsearch.search.race.view import RaceView, show_verdict
 from augsearch.search.settings.files import show_settings
 from augsearch.search.settings.sections import HOME
@@ -90,14 +91,7 @@ def run(
         KeyboardInterrupt: stopped; the same command goes on.
     """
     began = clock() if began is None else began
-    told = settings
-    settings = with_picked_network(as_begun(settings, told), display)
-    data = open_data(settings, display)
-    settings = without_colours(settings, data, display)
-    settings = with_its_trials(with_usual_budget(settings, data), data)
-    picked, settings = settings.network, as_begun(settings, told, data)
-    if settings.network != picked:
-        display.line(f"final network: {settings.network}, as this study was begun with it")
+    settings, data = open_begun(settings, display)
     name = study_name(settings, data)
     output = settings.tracking.output or HOME / name
     make_folder(output)
@@ -106,6 +100,8 @@ def run(
         summary, search = keep_summary(study, settings.data.source, data), settings.search
         unequal = imbalance_in_words(summary, search.metric, search.class_balance)
         for line in filter(None, (*warnings_of(summary), unequal, *commands.without_effect(settings))):
+            display.line(line)
+        for line in changes_in_words(study, settings.flat()):
             display.line(line)
         study.set_user_attr("settings", settings.flat())
         study.set_user_attr("output", str(output))
@@ -353,7 +349,7 @@ class _Run:
         known: dict[str, Any] | None = study.user_attrs.get("final")
         if known is not None and known["key"] == key and Path(known["model"]).exists():
             accuracy = 100 * known["figures"]["test_accuracy"]
-            self.display.line(f"final model: test accuracy {accuracy:.1f} %, saved as {known['model']}")
+            self.display.result(f"final model: test accuracy {accuracy:.1f} %, saved as {known['model']}")
             if self.tracker is not None:  # it may have been killed before all of it was logged
                 log_final(self.tracker, self.data, known, settings.tracking.registered)
             return known

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -72,16 +71,16 @@ def _state(study: optuna.Study, verdict: dict[str, Any] | None) -> str:
     return "searching" if unfinished else "searched"
 
 
-def studies_in_json(storage: str | None) -> str:
-    """``lines_of`` as a JSON list."""
-    return json.dumps([asdict(line) for line in lines_of(storage)], indent=2, ensure_ascii=False)
+def studies_as_plain(storage: str | None) -> list[dict[str, Any]]:
+    """``lines_of`` as plain values."""
+    return [asdict(line) for line in lines_of(storage)]
 
 
-def list_studies(storage: str | None) -> None:
+def list_studies(storage: str | None, display: Display) -> None:
     """Print ``lines_of`` as a table."""
-    lines, display = lines_of(storage), Display()
+    lines = lines_of(storage)
     if not lines:
-        display.line("no studies here yet; augsearch run makes one")
+        display.result("no studies here yet; augsearch run makes one")
         return
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     for column in ("study", "state", "trials", "verdict", "recommended", "last at work"):
@@ -92,40 +91,36 @@ def list_studies(storage: str | None) -> None:
     display.table(table)
 
 
-def study_in_json(name: str, storage: str | None) -> str:
+def study_as_plain(name: str, storage: str | None) -> dict[str, Any]:
     """What is known of a study: its line, the whole verdict, final figures, settings, identity and cost."""
     study, facts = _facts(name, storage)
     known = study.user_attrs
-    return json.dumps(
-        {
-            **asdict(_line(study)),
-            "evidence": known.get("verdict"),
-            "final": (known.get("final") or {}).get("figures"),
-            "settings": known.get("settings"),
-            "made_from": known["identity"],
-            "cost": {stage: asdict(spent) for stage, spent in facts.costs.items()},
-            "folder": known.get("output"),
-        },
-        indent=2,
-        ensure_ascii=False,
-    )
+    return {
+        **asdict(_line(study)),
+        "evidence": known.get("verdict"),
+        "final": (known.get("final") or {}).get("figures"),
+        "settings": known.get("settings"),
+        "made_from": known["identity"],
+        "cost": {stage: asdict(spent) for stage, spent in facts.costs.items()},
+        "folder": known.get("output"),
+    }
 
 
-def show_study(name: str, storage: str | None) -> None:
+def show_study(name: str, storage: str | None, display: Display) -> None:
     """Print how a study's report begins."""
     study, facts = _facts(name, storage)
-    said, display = headline(facts), Display()
-    display.line(f"study {name}: {_state(study, facts.verdict)}")
-    display.line(said.sentence)
+    said = headline(facts)
+    display.result(f"study {name}: {_state(study, facts.verdict)}")
+    display.result(said.sentence)
     for line in (*said.how_much, *said.how_sure):
-        display.line(f"  {line}")
+        display.result(f"  {line}")
     if facts.rows:
         display.table(_table(facts))
     if facts.final is not None:
-        display.line(f"final model: test accuracy {100 * facts.final['figures']['test_accuracy']:.1f} %")
-    display.line(in_words(facts.costs))
+        display.result(f"final model: test accuracy {100 * facts.final['figures']['test_accuracy']:.1f} %")
+    display.result(in_words(facts.costs))
     for step in said.next_steps:
-        display.line(f"{step.purpose}:\n  {step.command}")
+        display.result(f"{step.purpose}:\n  {step.command}")
 
 
 def _table(facts: Facts) -> Table:

@@ -8,18 +8,36 @@ from typing import Any
 import optuna
 
 from augsearch.policies import UserError
+from augsearch.search.console import Display
 from augsearch.search.inputs.identity import PLANNED_BY_BUDGET, identity_of, study_name
 from augsearch.search.inputs.picked import are_photos
+from augsearch.search.inputs.prepare import open_data, with_picked_network, without_colours
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.inputs.sealed_test import seal_test
 from augsearch.search.settings.sections import AUTO
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import BASELINE_POLICIES, PHOTO_POLICIES, Space
 from augsearch.search.studies.pruner import pruner_of
-from augsearch.search.studies.study import open_storage, open_study, space_of
+from augsearch.search.studies.study import find_study, open_storage, open_study, space_of
 
 TRIALS_OF_FIRST = 16
 """The default number of trials while there were four baselines."""
+
+
+def open_begun(told: Settings, display: Display) -> tuple[Settings, Data]:
+    """The images of a run, and its settings: as they were ``told``, and where they weren't as it was begun.
+
+    Raises:
+        UserError: the data is bad, weights can't be had, or there are fewer trials than baselines.
+    """
+    settings = with_picked_network(as_begun(told, told), display)
+    data = open_data(settings, display)
+    settings = without_colours(settings, data, display)
+    settings = with_its_trials(with_usual_budget(settings, data), data)
+    picked, settings = settings.network, as_begun(settings, told, data)
+    if settings.network != picked:
+        display.line(f"final network: {settings.network}, as this study was begun with it")
+    return settings, data
 
 
 def study_of(settings: Settings, data: Data, name: str, *, warm_start: bool = True) -> optuna.Study:
@@ -56,7 +74,7 @@ def with_usual_budget(settings: Settings, data: Data) -> Settings:
     if settings.budget is not None or budgeted.seconds is None:
         return budgeted
     without = settings.changed(budget="none")
-    study = _known_study(without, data)
+    study = known_study(without, data)
     known = study.user_attrs.get("identity") if study else None
     if known is not None and known.get("folds") != PLANNED_BY_BUDGET:
         return without
@@ -72,7 +90,7 @@ def as_begun(settings: Settings, told: Settings, data: Data | None = None) -> Se
     """
     if data is None and settings.tracking.study is None:
         return settings
-    study = _known_study(settings, data)
+    study = known_study(settings, data)
     said = study.user_attrs.get("settings") if study else None
     if said is None:
         return settings
@@ -96,7 +114,7 @@ def with_its_trials(settings: Settings, data: Data) -> Settings:
     Raises:
         UserError: there are to be fewer trials than baselines.
     """
-    study = _known_study(settings, data)
+    study = known_study(settings, data)
     space = space_of(study, settings.space) if study else space_for(settings, data)
     more = len(settings.search.baselines)
     if space.resized:
@@ -112,10 +130,7 @@ def with_its_trials(settings: Settings, data: Data) -> Settings:
     return settings
 
 
-def _known_study(settings: Settings, data: Data | None) -> optuna.Study | None:
+def known_study(settings: Settings, data: Data | None) -> optuna.Study | None:
     """The study of these settings and data, where it was made before; without data, the one that is named."""
-    storage = open_storage(settings.tracking.storage)
     name = settings.tracking.study if data is None else study_name(settings, data)
-    if name not in optuna.get_all_study_names(storage):
-        return None
-    return optuna.load_study(storage=storage, study_name=str(name))
+    return find_study(settings.tracking.storage, name)

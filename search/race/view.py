@@ -37,6 +37,8 @@ class RaceView:
         elif isinstance(event, FoldDone):
             self._done[event.number] += 1
             self._bar.advance(1)
+            score, seconds = self._metric.shown(event.result.score), event.result.seconds
+            self._display.detail(f"trial {event.number:3d}  {score:>7s}  fold {event.fold}, {seconds:.1f} s")
         elif isinstance(event, TrialDone):
             self._end(event)
 
@@ -103,11 +105,11 @@ def show_verdict(
             style="bold" if chosen else None,
         )
     display.table(table)
-    display.line(verdict.sentence)
+    display.result(verdict.sentence)
     parts = parts_in_words(metric, verdict.parts)
     for line in (parts, *verdict.notes, verdict.budget):
         if line is not None:
-            display.line(line)
+            display.result(line)
 
     def lead(difference: Difference) -> str:
         return metric.shown_difference(difference.mean, difference.low, difference.high)
@@ -115,9 +117,9 @@ def show_verdict(
     if verdict.more_seeds is not None:
         folds = max(len(row.scores) for row in verdict.confirmed) + verdict.more_seeds
         within = f"--budget {duration_flag(budget)} " if budget is not None else ""
-        display.line(f"The same command with {within}--confirm-folds {folds} goes on from here.")
+        display.result(f"The same command with {within}--confirm-folds {folds} goes on from here.")
     if verdict.gain is not None:
         better = called(verdict.gain.better, begins=True)
-        display.line(f"{better} over no augmentation: {lead(verdict.gain)}.")
+        display.result(f"{better} over no augmentation: {lead(verdict.gain)}.")
     if (beside := verdict.unlabeled_gain) is not None:
-        display.line(f"With unlabeled images over the labels alone ({beside.worse}): {lead(beside)}.")
+        display.result(f"With unlabeled images over the labels alone ({beside.worse}): {lead(beside)}.")

@@ -18,8 +18,8 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
-from augsearch.policies import UserError
 from augsearch.policies.atomic import write_text
+from augsearch.policies.errors import writing
 from augsearch.search.report import charts as charts
 from augsearch.search.report import sentences as words
 from augsearch.search.report.facts import Facts, changed_settings, gather
@@ -55,13 +55,10 @@ def write_report(study: optuna.Study, output: Path, folder: Path | None = None) 
     """
     check_own(study)
     page = in_utf8(render(gather(study, folder)))
-    try:
-        if output.is_file() and output.read_text(encoding="utf-8") == page:
+    with writing(output):
+        if output.is_file() and output.read_bytes() == page.encode("utf-8"):
             return False
         write_text(output, page)
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{output}: can't be written ({reason}); give another --output") from None
     return True
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import optuna
 
@@ -54,6 +55,19 @@ class Ablation:
     def folds(self) -> int:
         """On how many folds they rest; the most, where not all have as many yet."""
         return max(one.cost.folds for one in self.removals)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values; costs in the metric's unit, positive where it is worse without."""
+        return {
+            "trial": self.entry.number,
+            "name": self.entry.name,
+            "folds": self.folds,
+            "parts": [
+                {"part": one.part.name, "cost": asdict(one.cost), "judged": judged(one)}
+                for one in self.removals
+            ],
+            "sentence": sentence(self),
+        }
 
 
 def ablation_results(study: optuna.Study, number: int) -> defaultdict[str, dict[int, FoldResult]]:

@@ -7,13 +7,14 @@ passes without it do.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import optuna
 from optuna.trial import TrialState
 
+from augsearch.policies import UserError
 from augsearch.search.studies.study import Entry, entries
 from augsearch.trainers.workspace.candidate import Candidate
 
@@ -54,6 +55,17 @@ def with_controls(study: optuna.Study) -> list[Entry]:
 def by_number(study: optuna.Study) -> dict[int, Entry]:
     """All that a verdict may recommend, trials and controls, by number."""
     return {entry.number: entry for entry in with_controls(study)}
+
+
+def check_known(study: optuna.Study, number: int, known: Mapping[int, Entry]) -> None:
+    """Check that ``number`` is among those ``known`` of the study.
+
+    Raises:
+        UserError: it has no such trial with results; says which it has.
+    """
+    if number not in known:
+        having = ", ".join(map(str, sorted(known))) or "none"
+        raise UserError(f"study {study.study_name!r} has no trial {number} with results; it has {having}")
 
 
 def controls_for(study: optuna.Study, finalists: Sequence[Entry]) -> list[Control]:

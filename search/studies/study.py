@@ -118,18 +118,28 @@ def open_study(
         study.set_user_attr(_SPACE, made | {"photos": space.photos, "resized": space.resized})
         study.set_user_attr("identity", identity)
         known = identity
-    # A field that a study made before doesn't have was None then.
-    fields = [field for field in identity | known if identity.get(field) != known.get(field)]
-    if fields:
-        differences = "; ".join(
-            f"{field} was {known.get(field)}, is {identity.get(field)}" for field in fields
-        )
-        raise UserError(
-            f"study {name!r} was made from other data or settings: {differences}; use another --study"
-        )
+    check_same(name, known, identity)
     if warm_start:
         _enqueue_baselines(study, space_of(study, space))
     return study
+
+
+def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """The fields in which two studies' identities differ; one that is not there was None then."""
+    fields = [field for field in {**other, **one} if one.get(field) != other.get(field)]
+    return {field: (one.get(field), other.get(field)) for field in fields}
+
+
+def check_same(name: str, known: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
+    """Check that the study ``name``, which was made from ``known``, may go on with ``identity``.
+
+    Raises:
+        UserError: it was made from other data or settings; says what differs.
+    """
+    found = differences(known, identity)
+    if found:
+        said = "; ".join(f"{field} was {was}, is {now}" for field, (was, now) in found.items())
+        raise UserError(f"study {name!r} was made from other data or settings: {said}; use another --study")
 
 
 def _enqueue_baselines(study: optuna.Study, space: Space) -> None:
@@ -176,8 +186,23 @@ def load_study(storage: RDBStorage, name: str) -> optuna.Study:
     try:
         return optuna.load_study(storage=storage, study_name=name)
     except KeyError:
-        known = ", ".join(optuna.get_all_study_names(storage)) or "none"
+        known = ", ".join(optuna.get_all_study_names(storage)) or "none yet; augsearch run makes one"
         raise UserError(f"no study {name!r} in this storage; there are: {known}") from None
+
+
+def find_study(address: str, name: str | None) -> optuna.Study | None:
+    """The study ``name`` in the storage at ``address``; None: there is none, and none is made.
+
+    Raises:
+        UserError: the storage can't be opened.
+    """
+    file = sqlite_file(address)
+    if name is None or (file is not None and not file.exists()):
+        return None
+    storage = open_storage(address)
+    if name not in optuna.get_all_study_names(storage):
+        return None
+    return optuna.load_study(storage=storage, study_name=name)
 
 
 def check_own(study: optuna.Study) -> None:

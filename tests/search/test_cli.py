@@ -120,8 +120,18 @@ def test_the_whole_job(stripes: str, workplace: Path) -> None:
     assert "trial" not in again.split("Confirmed")[0]
     assert again.split("Confirmed")[1].split("final")[0] == output.split("Confirmed")[1].split("final")[0]
     assert len(logged()[1]) == 7
+    told = json.loads(augsearch("run", stripes, "--study", "demo", *QUICK, "--json").stdout)
+    assert (told["study"], told["state"]) == ("demo", "trained")
+    assert told["evidence"]["verdict"] == parent.data.tags["verdict"]
     reads = list((workplace / "mlruns" / "test-reads").glob("*.jsonl"))
     assert [len(path.read_text().splitlines()) for path in reads] == [1]
+
+    orphan = workplace / "mlruns" / "artifacts" / ("0" * 32)
+    orphan.mkdir()
+    os.utime(orphan, (0, 0))
+    removed = json.loads(augsearch("clean", "--yes", "--json").stdout)
+    assert {Path(one["path"]).parent.name for one in removed["items"]} == {"cache", "work", "artifacts"}
+    assert not orphan.exists()
 
     assert "report.html" in succeeded("report", "demo")
     assert Path("report.html").read_text() == (folder / "report.html").read_text()
@@ -197,23 +207,11 @@ def test_ui_serves_the_runs(workplace: Path) -> None:
 
 
 COMMANDS = [
-    "inspect",
-    *(
-        "run",
-        "compare",
-        "check-proxy",
-        "export",
-        "import",
-        "list",
-        "show",
-        "report",
-        "ablate",
-        "train",
-        "predict",
-        "export-model",
-    ),
-    *("preview", "operations", "ui"),
+    *("inspect", "init", "run", "compare", "check-proxy", "export", "import", "list", "show", "diff"),
+    *("report", "ablate", "train", "predict", "export-model", "preview", "operations", "clean", "ui"),
 ]
+LIGHT = ("init", "import", "list", "show", "diff", "predict", "export-model", "operations", "clean", "ui")
+"""The commands whose help needs no registry."""
 
 
 def test_the_commands_are_these() -> None:
@@ -239,10 +237,7 @@ REGISTRIES_NEED = ("numpy", "cv2", "pydantic")
     [
         (("--help",), ()),
         (("--version",), ()),
-        *(
-            ((name, "--help"), ())
-            for name in ("predict", "operations", "import", "export-model", "list", "show", "ui")
-        ),
+        *(((name, "--help"), ()) for name in LIGHT),
         *(
             ((name, "--help"), REGISTRIES_NEED)
             for name in ("run", "train", "compare", "check-proxy", "ablate", "export")
@@ -332,7 +327,7 @@ def test_bad_images_are_skipped_and_listed_on_demand(photos: Path) -> None:
         (("run", "--tracking-uri", "foo://bar"), "MLflow at foo://bar: "),
         (("run", "--storage", "nonsense"), "storage nonsense: can't be opened"),
         (("run", "--config", "gone.toml"), "gone.toml: no such file"),
-        (("export", "nothing"), "no study 'nothing' in this storage; there are: none"),
+        (("export", "nothing"), "no study 'nothing' in this storage; there are: none yet; augsearch run"),
         (("report", "nothing"), "no study 'nothing' in this storage; there are: none"),
         (("train", "--policy", "gone.json"), "gone.json: no such file"),
         (("preview", "gone.json"), "gone.json: no such file"),

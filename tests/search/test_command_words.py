@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import click
@@ -10,7 +16,7 @@ from click.testing import CliRunner
 
 from augsearch.search.cli import main
 from augsearch.search.command_lines import without_effect
-from augsearch.search.options.command import friendly
+from augsearch.search.options.command import FIRST, friendly
 from augsearch.search.settings.files import load_settings
 from augsearch.search.settings.settings import Settings
 
@@ -56,6 +62,15 @@ def test_an_option_with_effect_is_not(given: dict[str, Any]) -> None:
     assert without_effect(Settings.of(**given)) == []
 
 
+@pytest.mark.parametrize("name", main.list_commands(click.Context(main)))
+def test_what_most_people_need_comes_first_and_is_ten_options_at_most(name: str) -> None:
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    first = [one for one in command.params if getattr(one, "group", "") == FIRST]
+    assert len(first) <= 10
+    assert first or len(command.params) <= 12
+
+
 def test_a_file_of_settings_may_begin_with_a_mark_of_its_encoding(tmp_path: Any) -> None:
     config = tmp_path / "a.toml"
     config.write_text("seed = 3\n", encoding="utf-8-sig")
@@ -83,14 +98,54 @@ def test_the_commands_that_go_on_are_these() -> None:
     assert resumable == {"run", "train", "compare", "check-proxy", "ablate"}
 
 
-def test_a_shell_completes_commands_and_options() -> None:
-    def completed(words: str) -> str:
-        place = str(len(words.split()) - 1)
-        asked = {"_AUGSEARCH_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": place}
-        return CliRunner().invoke(main, [], env=asked, prog_name="augsearch").output
+BASH = """
+eval "$(_AUGSEARCH_COMPLETE=bash_source augsearch)"
+while read -ra COMP_WORDS; do
+  COMP_CWORD=$((${#COMP_WORDS[@]} - 1)) COMPREPLY=()
+  _augsearch_completion augsearch 2>> errors
+  echo "${COMPREPLY[@]}"
+done
+"""
+"""Completes the last word of each line that it reads."""
 
-    assert completed("augsearch ex").split() == ["plain,export", "plain,export-model"]
-    assert "plain,--budget" in completed("augsearch run --bu")
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+def test_bash_completes_commands_options_and_what_they_take(make_study: Callable[..., object]) -> None:
+    make_study("searching", name="photos-1a2b3c", trials=6)
+    wanted = {
+        "augsearch ex": "export export-model",
+        "augsearch run --bud": "--budget",
+        "augsearch show ph": "photos-1a2b3c",
+        "augsearch run x --operations rotate,sh": "rotate,shear_x rotate,shear_y rotate,sharpness",
+        "augsearch train --policy autoaugment-s": "autoaugment-svhn",
+        "augsearch run --metric log": "log-loss",
+        "augsearch run --final-model ti": "tiny timm:",
+        "augsearch run nothing-li": "",
+    }
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "--norc", "-c", BASH],
+        input="\n".join(wanted) + "\n",
+        env=os.environ | {"PATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert dict(zip(wanted, done.stdout.split("\n")[: len(wanted)], strict=True)) == wanted
+    assert "compopt" in Path("errors").read_text(encoding="utf-8")  # it asks for files, outside of a line
+    assert "Traceback" not in Path("errors").read_text(encoding="utf-8")
+
+
+def test_every_value_that_has_names_is_completed_and_never_fails_where_nothing_is() -> None:
+    context = click.Context(main)
+    for name in main.list_commands(context):
+        command = main.get_command(context, name)
+        assert command is not None
+        inner = click.Context(command, parent=context)
+        for parameter in command.params:
+            found = parameter.shell_complete(inner, "")
+            if parameter.name in ("study", "source", "a", "b", "data", "policy_file", "model", "operations"):
+                assert found or parameter.name == "study", f"{name} {parameter.name}"
 
 
 def _said_when_stopped(command: click.Command) -> str:

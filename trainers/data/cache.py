@@ -260,9 +260,15 @@ def _take_the_name(partial: Path, target: Path, load: Callable[[Path], object]) 
 
 def _remove_abandoned(cache: Path) -> None:
     """Remove the partial folders of processes that were killed."""
+    for folder in abandoned(cache):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def abandoned(cache: Path) -> Iterator[Path]:
+    """The partial folders in ``cache`` that nobody has written to for a day."""
     for folder in cache.glob(f"{PARTIAL}*"):
         # It may be moved into place or removed by its owner while it is looked at.
         with suppress(OSError):
             touched = max(path.stat().st_mtime for path in (folder, *folder.iterdir()))
             if time.time() - touched > ABANDONED_AFTER:
-                shutil.rmtree(folder, ignore_errors=True)
+                yield folder

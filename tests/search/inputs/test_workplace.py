@@ -7,12 +7,14 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
 import torch
 
+from augsearch.policies import UserError
 from augsearch.search.console import Display
 from augsearch.search.inputs.prepare import open_data
 from augsearch.search.inputs.run_data import Data
-from augsearch.search.inputs.workplace import remove_teachers
+from augsearch.search.inputs.workplace import alone, remove_teachers
 from augsearch.search.settings.settings import Settings
 from augsearch.trainers.tasks.teacher import fold_teacher
 from augsearch.trainers.workspace.folder import open_workspace, write_workspace
@@ -44,8 +46,12 @@ def test_teachers_stay_while_another_driver_may_ask_for_them(stripes: str) -> No
         assert other.poll() is None
     remove_teachers(workspace)
     assert teacher.exists()
+    with pytest.raises(UserError, match=f"process {other.pid} is at work in mlruns"), alone():
+        pass
     other.kill()  # it says no good-bye
     other.communicate()
+    with alone():
+        pass
     remove_teachers(workspace)
     assert not teacher.exists()
 

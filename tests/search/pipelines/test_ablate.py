@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections import Counter
@@ -147,12 +148,15 @@ def test_a_killed_ablation_goes_on_and_more_folds_extend_it(study: optuna.Study,
         assert {fold: more[part][fold].score for fold in results} == {
             fold: result.score for fold, result in results.items()
         }
-    again = ablate("--folds", "3")
+    again = ablate("--folds", "3", "--json")
     assert len(engine.asked) == 9
     ablation = known_ablation(reopened(), entries(study))
     assert ablation is not None
     assert ablation.folds == 3
-    assert sentence(ablation) in " ".join(again.output.split())
+    document = json.loads(again.stdout)["ablation"]
+    assert document == json.loads(json.dumps(ablation.to_json()))
+    assert document["sentence"] == sentence(ablation)
+    assert {one["part"] for one in document["parts"]} == {"random crop", "horizontal flip"}
 
 
 def test_every_removal_is_a_run_in_mlflow(study: optuna.Study, engine: Engine) -> None:
@@ -226,7 +230,7 @@ def test_what_cannot_be_ablated_is_said_in_one_line(study: optuna.Study, engine:
         return done.output
 
     assert "no study 'other'" in refused("other")
-    assert "has no trial 99" in refused("mine", "--trial", "99")
+    assert "has no trial 99 with results; it has 0, " in refused("mine", "--trial", "99")
     assert "runs one fold at a time" in refused("mine", "--trial", "1", "--workers", "3")
     images = np.load("stripes.npz")
     np.savez("stripes.npz", images=images["images"][:90], labels=images["labels"][:90])

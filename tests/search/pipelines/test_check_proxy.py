@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from concurrent.futures import Future
 from pathlib import Path
@@ -131,9 +132,12 @@ def test_a_killed_check_goes_on_and_more_of_anything_extends_it(stripes: str, en
     for one in first.candidates:
         assert by_name[one.name].final[:1] == one.final
         assert by_name[one.name].proxy[:1] == one.proxy
-    again = check(*how, "--candidates", "6", "--seeds", "2", "--folds", "2")
+    again = check(*how, "--candidates", "6", "--seeds", "2", "--folds", "2", "--json")
     assert (len(engine.finals), len(engine.folds)) == (12, 12)
-    assert "24 done before" in again.output
+    assert "24 done before" in again.stderr
+    document = json.loads(again.stdout)
+    assert document.pop("sentence") == belief_in_words(more)
+    assert ProxyCheck.from_json(document) == more
     other = check(stripes, *HOW, *CHECK, "--study", "mine", "--final-epochs", "2")
     assert other.exit_code == 2
     assert "final epochs was 1, is 2" in other.output

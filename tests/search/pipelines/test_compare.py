@@ -224,6 +224,10 @@ def test_the_command_prints_a_table_and_a_sentence_and_writes_all_figures(stripe
         assert words in done.output
     document = json.loads(Path("found.json").read_text())
     assert document["sentence"] in " ".join(done.output.split())
+    again = CliRunner().invoke(main, ["compare", stripes, *FLAGS, "--json"])
+    assert json.loads(again.stdout) == document
+    refused = CliRunner().invoke(main, ["compare", "--json", stripes, *FLAGS])
+    assert (refused.exit_code, "DATA stands before the options" in refused.stderr) == (2, True)
     (one,) = document["comparisons"]
     ledger = one["contestants"][0]["ledger"]
     assert ledger["search"]["images"] > 0
