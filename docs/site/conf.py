@@ -66,7 +66,14 @@ CONTENTS = {
         "docs/api/search",
     ],
     "Results": ["docs/results/README"],
-    "Design": ["docs/how-it-searches", "docs/architecture", "CONTRIBUTING", "SECURITY", "CHANGELOG"],
+    "Design": [
+        "docs/how-it-searches",
+        "docs/architecture",
+        "docs/versions",
+        "CONTRIBUTING",
+        "SECURITY",
+        "CHANGELOG",
+    ],
 }
 """The parts of the site in its margin, with their pages; a page that is in none ends the build."""
 BELOW = {"docs/results/README": "docs/results/*", "docs/training-with/README": "docs/training-with/*"}

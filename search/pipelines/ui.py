@@ -79,7 +79,7 @@ def _say_where(address: str, places: Places | None, say: Callable[[str], object]
 
 def _end(server: subprocess.Popen[bytes]) -> None:
     """End the server and what it started."""
-    if not hasattr(os, "killpg"):
+    if sys.platform == "win32":  # without groups of processes
         server.kill()
         server.wait()
         return
