@@ -42,7 +42,6 @@ def watch(
     page = LivePage(
         study, storage or TrackingSettings().storage, f"augsearch watch {shlex.quote(study)}{flag}"
     )
-    page.look()
     port = port_to_use(port, FIRST_PORT)
     try:
         server = PageServer(page, port)
@@ -53,6 +52,7 @@ def watch(
     follower = threading.Thread(target=page.follow, daemon=True)
     follower.start()
     try:
+        page.wait_for_look()
         address = f"http://{LOOPBACK}:{port}/"
         say(f"study {study}: {address}  (Ctrl-C stops it)")
         open_browser(address, opens)

@@ -48,7 +48,8 @@ class LivePage:
         self._page = self._waiting("This page has not looked yet.")
         self._note = ""
         self._began: float | None = None
-        self._asked, self._ended = threading.Event(), threading.Event()
+        self._asked, self._looked, self._ended = threading.Event(), threading.Event(), threading.Event()
+        self._asked.set()
 
     @property
     def shown(self) -> Shown:
@@ -67,6 +68,10 @@ class LivePage:
                 self._asked.clear()
                 self.look()
                 self._ended.wait(EVERY)
+
+    def wait_for_look(self) -> None:
+        """Until the study has been looked at once; no longer than ``LONG``, for its database may be busy."""
+        self._looked.wait(LONG)
 
     def end(self) -> None:
         """Let ``follow`` return."""
@@ -88,6 +93,7 @@ class LivePage:
             self._unreadable(f"The study can't be read now ({redacted(first_line(error))}).")
         finally:
             self._began = None
+            self._looked.set()
 
     def _opened(self) -> optuna.Study:
         """The study, connected to once."""
