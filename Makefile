@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Compiling at once takes half a minute and saves each later process, of which a run has several, some seconds.
 INSTALL := $(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt
 
-.PHONY: run test lint setup bench-throughput bench-training bench-techniques bench-unlabeled bench-search bench-statistics bench-quality bench-compare clean
+.PHONY: run test lint docs setup bench-throughput bench-training bench-techniques bench-unlabeled bench-search bench-statistics bench-quality bench-compare clean
 
 run: $(VENV)/.installed
 	$(BIN)/augsearch run
@@ -20,6 +20,10 @@ lint: $(VENV)/.tested-with $(VENV)/.benchmarked-with
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# The site, in build/docs; a broken link, a page that is in no part of it or a warning ends the build.
+docs: $(VENV)/.documented-with
+	$(BIN)/sphinx-build -q -W --keep-going --fresh-env -j auto -c docs/site . build/docs
 
 setup: $(VENV)/.tested-with
 
@@ -66,6 +70,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 
 $(VENV)/.tested-with: $(VENV)/.installed
 	$(INSTALL) --editable '.[dev]'
+	touch $@
+
+$(VENV)/.documented-with: $(VENV)/.installed
+	$(INSTALL) --editable '.[docs]'
 	touch $@
 
 $(VENV)/.benchmarked-with: $(VENV)/.installed

@@ -50,7 +50,7 @@ def write_text(path: Path, text: str, *, durable: bool = False) -> None:
 
 def sync(path: Path) -> None:
     """Wait until the content of the file at ``path`` is on disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDWR)  # Windows flushes only what may be written
     try:
         os.fsync(descriptor)
     finally:

@@ -80,7 +80,7 @@ def run_command(command: str) -> None:
     full = [sys.executable, "-m", "augsearch.search.cli", *arguments, *QUICK.get(arguments[0], [])]
     if "--unlabeled" in arguments and arguments[0] == "run":
         full += ["--trials", "10"]  # each technique has a baseline
-    if arguments[0] == "ui":
+    if arguments[0] in ("ui", "watch"):
         with subprocess.Popen(full, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
             assert process.stdout is not None
             assert "http://127.0.0.1:" in process.stdout.readline()

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-import webbrowser
 from collections.abc import Callable
 
 from augsearch.policies import UserError
+from augsearch.search.pipelines.loopback import LOOPBACK, is_free, open_browser, port_to_use
 from augsearch.search.settings.addresses import redacted
 from augsearch.search.settings.sections import TrackingSettings, sqlite_file
 from augsearch.search.tracking.moved import follow_move
@@ -43,11 +42,9 @@ def serve(
         raise UserError(f"{redacted(uri)}: no runs logged there yet; do augsearch run first, in this folder")
     if file is not None:
         follow_move(file)
-    if port is not None and not _is_free(port):
-        raise UserError(f"port {port} is taken; give another --port")
-    port = port or next((p for p in range(FIRST_PORT, FIRST_PORT + 100) if _is_free(p)), FIRST_PORT)
+    port = port_to_use(port, FIRST_PORT)
     # One worker: each takes seconds to start, and there is one person to serve.
-    command = [sys.executable, "-m", "mlflow", "ui", "--host", "127.0.0.1", "--workers", "1"]
+    command = [sys.executable, "-m", "mlflow", "ui", "--host", LOOPBACK, "--workers", "1"]
     server = subprocess.Popen(
         [*command, "--port", str(port)],
         stdout=subprocess.DEVNULL,
@@ -57,10 +54,10 @@ def serve(
     )
     try:
         places = places_of(uri, study)  # while the server starts
-        while server.poll() is None and _is_free(port):  # a link that leads nowhere yet annoys
+        while server.poll() is None and is_free(port):  # a link that leads nowhere yet annoys
             time.sleep(0.1)
         if server.returncode is None:
-            _say_where(f"http://127.0.0.1:{port}", places, say, opens)
+            _say_where(f"http://{LOOPBACK}:{port}", places, say, opens)
         if server.wait():
             raise UserError(f"the MLflow UI ended with status {server.returncode}; see its messages above")
     except KeyboardInterrupt:  # SIGTERM too
@@ -77,19 +74,12 @@ def _say_where(address: str, places: Places | None, say: Callable[[str], object]
         say(f"study {places.study}: {address}{places.run}")
         say(f"its trials, best first: {address}{places.trials}")
         say(f"all of MLflow: {address}  (Ctrl-C stops it)")
-    if opens or (opens is None and _has_screen()):
-        webbrowser.open(address if places is None else f"{address}{places.trials}")
-
-
-def _has_screen() -> bool:
-    """Whether a browser would open a window; elsewhere one may take the terminal over."""
-    windows = sys.platform in ("win32", "darwin") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
-    return windows and sys.stdout.isatty()
+    open_browser(address if places is None else f"{address}{places.trials}", opens)
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:
     """End the server and what it started."""
-    if not hasattr(os, "killpg"):
+    if sys.platform == "win32":  # without groups of processes
         server.kill()
         server.wait()
         return
@@ -99,9 +89,3 @@ def _end(server: subprocess.Popen[bytes]) -> None:
             os.killpg(server.pid, chosen)
         with contextlib.suppress(subprocess.TimeoutExpired):
             server.wait(PATIENCE)
-
-
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        return probe.connect_ex(("127.0.0.1", port)) != 0

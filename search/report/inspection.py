@@ -16,7 +16,7 @@ from PIL import Image
 from augsearch.policies.bands import seen
 from augsearch.search.inputs.inspected import Facts, Sheet, most_and_least
 from augsearch.search.report.charts import Names
-from augsearch.search.report.page import environment_of_pages, in_utf8
+from augsearch.search.report.page import environment_of_pages, in_utf8, style
 from augsearch.search.report.svg import CANDIDATE, Chart, draw
 
 MOST_BARS = 40
@@ -41,7 +41,7 @@ def page_of(facts: Facts, sheets: dict[str, Sheet], pixels: dict[int, NDArray[np
         has_picture=pixels.__contains__,
         summary=summed_up(facts),
         chart=_chart(facts),
-        style=Markup((here / "page.css").read_text(encoding="utf-8")),
+        style=style(),
     )
     return in_utf8(page)
 

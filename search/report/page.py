@@ -62,8 +62,8 @@ def write_report(study: optuna.Study, output: Path, folder: Path | None = None) 
     return True
 
 
-def render(facts: Facts) -> str:
-    """The page."""
+def render(facts: Facts, again: str = "") -> str:
+    """The page; with ``again``, the command that serves it, it follows its study, see ``live.py``."""
     here = resources.files("augsearch.search.report")
     environment = environment_of_pages()
     environment.tests["control"] = is_control
@@ -88,7 +88,9 @@ def render(facts: Facts) -> str:
     return template.render(
         facts=facts,
         further=Markup(further.render(facts=facts, charts=shown, metric=facts.metric.label)),
-        style=Markup((here / "page.css").read_text(encoding="utf-8")),
+        style=style(),
+        again=again,
+        script=live_script(),
         headline=words.headline(facts),
         go_on=words.run_again(facts),
         draw_preview=words.draw_preview(facts),
@@ -100,6 +102,16 @@ def render(facts: Facts) -> str:
         charts=shown,
         most_rows=charts.MOST_ROWS,
     )
+
+
+def style() -> Markup:
+    """The stylesheet of all pages."""
+    return Markup((resources.files("augsearch.search.report") / "page.css").read_text(encoding="utf-8"))
+
+
+def live_script() -> Markup:
+    """The script of a page that follows its study: the only one that there is."""
+    return Markup((resources.files("augsearch.search.report") / "live.js").read_text(encoding="utf-8"))
 
 
 def environment_of_pages() -> Environment:
