@@ -10,6 +10,7 @@ from typing import NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from augsearch.policies.chains import Shares
 from augsearch.policies.effects import Effect, Size, Step, fusable_groups, fuse_group
 from augsearch.policies.registry import MAX_MAGNITUDE, OPERATIONS, Noise, Ranges, into_cases
 
@@ -59,6 +60,27 @@ def decode(code: int) -> tuple[str, int, bool]:
     return list(OPERATIONS)[index], magnitude, bool(negative)
 
 
+class DrawnChain(NamedTuple):
+    """One chain of a mixture, drawn for one image; that of the image itself has no operations."""
+
+    share: float
+    """What it contributes to the mixture, of 1."""
+    operations: tuple[DrawnOperation, ...]
+
+
+Happened = DrawnOperation | DrawnChain
+"""One thing that was drawn for an image; chains that follow one another are one mixture."""
+
+
+class CodedChains(NamedTuple):
+    """The codes of one image that is mixed with what chains make of it."""
+
+    before: CodedDraw
+    chains: tuple[CodedDraw, ...]
+    shares: Shares
+    after: CodedDraw
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Draws:
     """What happens to each of B images: up to K operations in order, as numbers."""
@@ -69,6 +91,8 @@ class Draws:
     """(B, K, n) from [0, 1), for operations that are random beyond their sign; None where none is."""
     values: NDArray[np.float64] | None = None
     """(B, K), where codes have own values instead of magnitudes; None where none has."""
+    chains: DrawnChains | None = None
+    """What happens next, where the policy has chains."""
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -80,8 +104,22 @@ class Draws:
         values = repeat(None) if self.values is None else map(tuple, self.values.tolist())
         return zip(codes, noise, values, strict=False)
 
-    def operations(self, index: int) -> tuple[DrawnOperation, ...]:
+    def coded_with_chains(self) -> Iterator[CodedDraw | CodedChains]:
+        """The same with the chains, where there are any."""
+        if self.chains is None:
+            return self.coded()
+        each = zip(*(chain.coded() for chain in self.chains.each), strict=True)
+        return map(CodedChains, self.coded(), each, self.chains.shares, self.chains.after.coded())
+
+    def operations(self, index: int) -> tuple[Happened, ...]:
         """What was drawn for one image, in order, without what leaves it as it is."""
+        if self.chains is None:
+            return self._operations(index)
+        made = [(), *(chain._operations(index) for chain in self.chains.each)]
+        mixture = map(DrawnChain, self.chains.shares[index].tolist(), made)
+        return (*self._operations(index), *mixture, *self.chains.after._operations(index))
+
+    def _operations(self, index: int) -> tuple[DrawnOperation, ...]:
         drawn = []
         for position, code in enumerate(self.codes[index].tolist()):
             name, magnitude, negative = decode(code)
@@ -92,6 +130,18 @@ class Draws:
                 magnitude = 0 if own else magnitude
                 drawn.append(DrawnOperation(name, magnitude, negative, tuple(map(float, noise)), value))
         return tuple(drawn)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DrawnChains:
+    """How each of B images is mixed with what W chains of operations make of it."""
+
+    shares: Shares
+    """(B, 1 + W)."""
+    each: tuple[Draws, ...]
+    """What every chain does to each image."""
+    after: Draws
+    """What happens to the mixture."""
 
 
 def value_of(drawn: DrawnOperation, ranges: Ranges, size: Size) -> float:

@@ -18,7 +18,7 @@ from PIL import Image as PILImage
 from augsearch.policies.backends.opencv.warps import prepare_warp
 from augsearch.policies.effects import Matrix, Size, Warp
 from augsearch.policies.errors import UserError, shown
-from augsearch.policies.planner import CodedDraw
+from augsearch.policies.planner import CodedChains, CodedDraw
 from augsearch.policies.sampling import Border, Sampling
 
 Points = NDArray[np.float64]
@@ -86,8 +86,8 @@ class Geometry:
 
 def augment_sample(
     sample: tuple[Any, ...],
-    drawn: CodedDraw,
-    augment_image: Callable[[Any, CodedDraw], Any],
+    drawn: CodedDraw | CodedChains,
+    augment_image: Callable[[Any, CodedDraw | CodedChains], Any],
     runner: Callable[[tuple[int, ...]], KnowsGeometry],
 ) -> tuple[Any, ...]:
     """A new sample: its images by ``augment_image``, what lies in them moved with them, all else as it is.
@@ -119,6 +119,10 @@ def augment_sample(
             raise UserError(
                 f"{kind} of {size.height} × {size.width} pixels, but the image has "
                 f"{' or '.join(f'{height} × {width}' for height, width in sorted(sizes))}"
+            )
+        if isinstance(drawn, CodedChains):
+            raise UserError(
+                f"the policy's chains mix an image with copies that were moved, so no {kind} moves with it"
             )
         of = runner((*size, 3))
         return _MOVED[kind](leaf, Geometry(size, of.warps(drawn), of.border))

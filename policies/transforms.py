@@ -13,7 +13,7 @@ from PIL import Image as PILImage
 
 from augsearch.policies.backends.opencv.runner import Runner, runner_for
 from augsearch.policies.errors import UserError, shown
-from augsearch.policies.planner import CodedDraw, Draws
+from augsearch.policies.planner import CodedChains, CodedDraw, Draws
 from augsearch.policies.registry import Ranges
 from augsearch.policies.samples import augment_sample, is_tensor, refuse_other_tv_tensors
 from augsearch.policies.sampling import Sampling
@@ -56,7 +56,7 @@ class ImageTransform:
     def __init__(self, policy: PolicyLike, seed: int) -> None:
         self.policy = policy
         self._stream = RandomStream(seed)
-        self._ahead: list[CodedDraw] = []
+        self._ahead: list[CodedDraw | CodedChains] = []
         self._sampling = policy.sampling
 
     def __call__(self, *sample: Any) -> Any:
@@ -81,17 +81,18 @@ class ImageTransform:
         changed = augment_sample(sample, drawn, self._augment_image, self._runner)
         return changed[0] if len(sample) == 1 else changed
 
-    def _draw(self) -> CodedDraw:
+    def _draw(self) -> CodedDraw | CodedChains:
         """What happens to the next image."""
         with self._stream.turn() as is_another:
             if is_another or not self._ahead:
-                self._ahead = list(self.policy.draw(DRAWN_AHEAD, self._stream.rng).coded())[::-1]
+                draws = self.policy.draw(DRAWN_AHEAD, self._stream.rng)
+                self._ahead = list(draws.coded_with_chains())[::-1]
             return self._ahead.pop()
 
     def _runner(self, shape: tuple[int, ...]) -> Runner:
         return runner_for(self.policy.ranges, shape, self._sampling)
 
-    def _augment_image(self, image: Any, drawn: CodedDraw) -> Any:
+    def _augment_image(self, image: Any, drawn: CodedDraw | CodedChains) -> Any:
         if isinstance(image, np.ndarray):
             return self._augment(image, drawn)
         if isinstance(image, PILImage.Image):
@@ -109,7 +110,7 @@ class ImageTransform:
     def __repr__(self) -> str:
         return f"{self.policy!r}.transform(seed={self._stream.seed})"
 
-    def _augment(self, image: NDArray[np.uint8], drawn: CodedDraw) -> NDArray[np.uint8]:
+    def _augment(self, image: NDArray[np.uint8], drawn: CodedDraw | CodedChains) -> NDArray[np.uint8]:
         grey = image.ndim == 2
         if image.dtype != np.uint8 or not (grey or (image.ndim == 3 and image.shape[2] in (1, 3))):
             raise UserError(f"an image must be uint8 (H, W) or (H, W, C) with C 1 or 3, got {shown(image)}")
@@ -117,10 +118,10 @@ class ImageTransform:
             return image.copy()
         if grey:
             image = image[:, :, np.newaxis]
-        result = self._runner(image.shape).augment_image(drawn, image)
+        result = self._runner(image.shape).augment(drawn, image)
         return result[:, :, 0] if grey else result
 
-    def _augment_tensor(self, image: Any, drawn: CodedDraw) -> Any:
+    def _augment_tensor(self, image: Any, drawn: CodedDraw | CodedChains) -> Any:
         if image.device.type != "cpu":
             raise UserError(
                 f"this transform works on the CPU, the image is on {image.device}; for batches on a device "

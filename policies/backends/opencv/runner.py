@@ -23,8 +23,9 @@ from augsearch.policies.backends.opencv.prepared import (
 )
 from augsearch.policies.backends.opencv.tables import prepare_tables
 from augsearch.policies.backends.opencv.warps import prepare_warp
+from augsearch.policies.chains import mixed
 from augsearch.policies.effects import TRUNCATING_OFFSET, Colour, Kernel, Patch, Size, Step, Tables, Warp
-from augsearch.policies.planner import CodedDraw, Draws, Planner
+from augsearch.policies.planner import CodedChains, CodedDraw, Draws, Planner
 from augsearch.policies.registry import Ranges
 from augsearch.policies.sampling import Sampling
 
@@ -59,9 +60,12 @@ def run_draws(draws: Draws, images: Images, ranges: Ranges, sampling: Sampling) 
     """A new batch: ``images``, uint8 (B, H, W, C), each after its own draw."""
     by_step = len(images) > 1 and images[0].size <= CACHE_BYTES
     runner = runner_for(ranges, images.shape[1:], sampling, by_step)
-    if by_step:
-        return runner.augment_by_step(draws, images)
-    return runner.augment_by_image(draws, images)
+    augment = runner.augment_by_step if by_step else runner.augment_by_image
+    images = augment(draws, images)
+    if draws.chains is None:
+        return images
+    made = (augment(chain, images) for chain in draws.chains.each)
+    return augment(draws.chains.after, mixed((images, *made), draws.chains.shares))
 
 
 @lru_cache(maxsize=32)
@@ -98,6 +102,14 @@ class Runner:
         if not written:
             out[...] = result
         return out
+
+    def augment(self, drawn: CodedDraw | CodedChains, image: Image) -> Image:
+        """A new image, ``image`` (H, W, C) after all that was drawn for it."""
+        if not isinstance(drawn, CodedChains):
+            return self.augment_image(drawn, image)
+        before = self.augment_image(drawn.before, image)
+        made = (self.augment_image(chain, before) for chain in drawn.chains)
+        return self.augment_image(drawn.after, mixed((before, *made), drawn.shares))
 
     def warps(self, drawn: CodedDraw) -> list[Warp]:
         """The geometry of what ``augment_image`` does to an image, in order."""
