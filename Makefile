@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Compiling at once takes half a minute and saves each later process, of which a run has several, some seconds.
 INSTALL := $(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt
 
-.PHONY: run test lint docs setup bench-throughput bench-training bench-techniques bench-unlabeled bench-search bench-statistics bench-quality bench-compare clean
+.PHONY: run test lint docs setup bench-throughput bench-training bench-techniques bench-unlabeled bench-search bench-statistics bench-quality bench-compare bench-exported clean
 
 run: $(VENV)/.installed
 	$(BIN)/augsearch run
@@ -38,6 +38,11 @@ bench-training: $(VENV)/.installed
 # Transfer and distillation beside training without them; needs BENCH_ARGS="--flowers DIR --cifar DIR".
 bench-techniques: $(VENV)/.benchmarked-with
 	$(BIN)/python -m benchmarks.techniques $(BENCH_ARGS)
+
+# One policy in every exported form; needs BENCH_ARGS="--flowers DIR".
+bench-exported: $(VENV)/.benchmarked-with $(VENV)/albumentations-2.0.8
+	$(INSTALL) --editable '.[bench,others]'
+	$(BIN)/python -m benchmarks.exported $(BENCH_ARGS)
 
 # What unlabeled images bring; BENCH_ARGS="--cifar DIR" for CIFAR-10 too, "--cost" for what they cost.
 bench-unlabeled: $(VENV)/.installed

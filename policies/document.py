@@ -22,7 +22,7 @@ class PolicyFile(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: Literal["augsearch-policy"] = "augsearch-policy"
-    version: Literal[1, 2, 3] = 1
+    version: Literal[1, 2, 3, 4] = 1
     """The lowest that can say it, so that plain policies are read by earlier versions of augsearch too."""
     policy: Policy
     training: Training = Training()

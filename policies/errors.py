@@ -75,11 +75,16 @@ def explain(
     # A union reports an error per member; the first says enough of each field.
     first: dict[str, ErrorDetails] = {}
     for detail in details:
-        parts = [str(part) for part in detail["loc"] if not _is_union_tag(part)]
+        parts = [_on_one_line(part) for part in detail["loc"] if not _is_union_tag(part)]
         nested = ".".join(parts[:2])
         field = ".".join([names[nested], *parts[2:]] if nested in names else parts)
         first.setdefault(field.replace("_", separator), detail)
     return "; ".join(_one(field, detail) for field, detail in first.items())
+
+
+def _on_one_line(part: int | str) -> str:
+    """A field's name; that of a stranger's field may have line breaks in it."""
+    return str(part) if str(part).isprintable() else repr(part)
 
 
 def _is_union_tag(part: int | str) -> bool:

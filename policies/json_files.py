@@ -95,5 +95,5 @@ class DocumentFormat:
         return document
 
 
-POLICY_FILE = DocumentFormat("augsearch-policy", 3, "policy file", earliest=1)
+POLICY_FILE = DocumentFormat("augsearch-policy", 4, "policy file", earliest=1)
 """The format of the files that ``document.PolicyFile`` describes in full."""

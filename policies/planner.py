@@ -10,6 +10,7 @@ from typing import NamedTuple, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from augsearch.policies.chains import Shares
 from augsearch.policies.effects import Effect, Size, Step, fusable_groups, fuse_group
 from augsearch.policies.registry import MAX_MAGNITUDE, OPERATIONS, Noise, Ranges, into_cases
 
@@ -59,6 +60,18 @@ def decode(code: int) -> tuple[str, int, bool]:
     return list(OPERATIONS)[index], magnitude, bool(negative)
 
 
+class DrawnChain(NamedTuple):
+    """One chain of a mixture, drawn for one image; that of the image itself has no operations."""
+
+    share: float
+    """What it contributes to the mixture, of 1."""
+    operations: tuple[DrawnOperation, ...]
+
+
+Happened = DrawnOperation | DrawnChain
+"""One thing that was drawn for an image; chains that follow one another are one mixture."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Draws:
     """What happens to each of B images: up to K operations in order, as numbers."""
@@ -69,6 +82,8 @@ class Draws:
     """(B, K, n) from [0, 1), for operations that are random beyond their sign; None where none is."""
     values: NDArray[np.float64] | None = None
     """(B, K), where codes have own values instead of magnitudes; None where none has."""
+    chains: DrawnChains | None = None
+    """What happens next, where the policy has chains."""
 
     def __len__(self) -> int:
         return len(self.codes)
@@ -80,13 +95,29 @@ class Draws:
         values = repeat(None) if self.values is None else map(tuple, self.values.tolist())
         return zip(codes, noise, values, strict=False)
 
+    def images(self) -> Iterator[DrawnImage]:
+        """What was drawn for each image."""
+        plain = (DrawnImage(self, number, coded) for number, coded in enumerate(self.coded()))
+        if self.chains is None:
+            return plain
+        each = zip(*(chain.images() for chain in self.chains.each), strict=True)
+        mixtures = map(Mixture, each, self.chains.shares, self.chains.after.images())
+        return (one._replace(mixture=mixture) for one, mixture in zip(plain, mixtures, strict=True))
+
     def chosen(self, indices: NDArray[np.int64]) -> Draws:
-        """The draws of some of the images."""
+        """The draws of some of the images, without their chains."""
         rest = [None if part is None else part[indices] for part in (self.noise, self.values)]
         return Draws(self.codes[indices], *rest)
 
-    def operations(self, index: int) -> tuple[DrawnOperation, ...]:
+    def operations(self, index: int) -> tuple[Happened, ...]:
         """What was drawn for one image, in order, without what leaves it as it is."""
+        if self.chains is None:
+            return self._operations(index)
+        made = [(), *(chain._operations(index) for chain in self.chains.each)]
+        mixture = map(DrawnChain, self.chains.shares[index].tolist(), made)
+        return (*self._operations(index), *mixture, *self.chains.after._operations(index))
+
+    def _operations(self, index: int) -> tuple[DrawnOperation, ...]:
         return tuple(self.operation(index, place) for place in np.flatnonzero(self.codes[index]).tolist())
 
     def operation(self, index: int, place: int) -> DrawnOperation:
@@ -106,6 +137,30 @@ class DrawnImage(NamedTuple):
     """Which of them."""
     coded: CodedDraw
     """The same as plain numbers."""
+    mixture: Mixture | None = None
+    """What happens next, where the policy has chains."""
+
+
+class Mixture(NamedTuple):
+    """How one image is mixed with what chains make of it."""
+
+    chains: tuple[DrawnImage, ...]
+    shares: Shares
+    """(1 + W,)."""
+    after: DrawnImage
+    """What happens to the mixture."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DrawnChains:
+    """How each of B images is mixed with what W chains of operations make of it."""
+
+    shares: Shares
+    """(B, 1 + W)."""
+    each: tuple[Draws, ...]
+    """What every chain does to each image."""
+    after: Draws
+    """What happens to the mixture."""
 
 
 def value_of(drawn: DrawnOperation, ranges: Ranges, size: Size) -> float:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import numpy as np
 from pydantic import (
@@ -26,6 +28,7 @@ from augsearch.policies.backends.engine import run_draws
 from augsearch.policies.backends.opencv.prepared import Image, Images
 from augsearch.policies.backends.opencv.runner import run
 from augsearch.policies.bands import are_channels, by_band
+from augsearch.policies.chains import Chains, mixed
 from augsearch.policies.choices import Choice, Probability, checked_name, in_order, names_in
 from augsearch.policies.describe import shown_value
 from augsearch.policies.drawing import Column, choice_table, draw_fixed, draw_names, draw_with_probability
@@ -33,7 +36,15 @@ from augsearch.policies.effects import Size, fuse
 from augsearch.policies.errors import UserError, explain, shown
 from augsearch.policies.json_files import POLICY_FILE
 from augsearch.policies.mixing import Mixing
-from augsearch.policies.planner import DrawnOperation, Draws, effect_of, value_of
+from augsearch.policies.planner import (
+    DrawnChain,
+    DrawnChains,
+    DrawnOperation,
+    Draws,
+    Happened,
+    effect_of,
+    value_of,
+)
 from augsearch.policies.ready import is_ready_name, ready_fields
 from augsearch.policies.regions import Erasing, ResizedCrop
 from augsearch.policies.registry import MAX_MAGNITUDE, OPERATION_SETS, OPERATIONS, Ranges
@@ -78,6 +89,8 @@ class Policy(BaseModel):
     """A random part of every image, enlarged; before all else, and of a photo before it is made small."""
     erasing: Erasing | None = None
     """A random rectangle that is filled; after the operations."""
+    chains: Chains | None = None
+    """The operations are chains, each of up to ``num_ops``, whose results are mixed with the image."""
     mixing: Mixing | None = None
     """CutMix or MixUp of whole batches."""
     interpolation: Interpolation = "nearest"
@@ -118,6 +131,10 @@ class Policy(BaseModel):
             if not isinstance(choice, str):
                 for operation in in_order(choice):
                     operation.check_limits(self.ranges)
+        if self.num_ops and self.chains is not None and self.chains.shortest > self.num_ops:
+            raise ValueError(
+                f"chains.shortest must be at most num_ops, got {self.chains.shortest} and {self.num_ops}"
+            )
         return self
 
     @model_serializer(mode="wrap")
@@ -126,7 +143,7 @@ class Policy(BaseModel):
         written: dict[str, Any] = write(self)
         if self.fuse_warps:
             written.pop("fuse_warps", None)  # not there where only what was set is written
-        for name in ("resized_crop", "erasing"):
+        for name in ("resized_crop", "erasing", "chains"):
             if getattr(self, name) is None:
                 written.pop(name, None)
         return written
@@ -138,12 +155,23 @@ class Policy(BaseModel):
 
     def draw(self, count: int, rng: np.random.Generator) -> Draws:
         """Draw what happens to each of ``count`` images."""
-        columns = [
-            *self._draw_cropped(count, rng),
-            *self._draw_basic(count, rng),
-            *self._draw_operations(count, rng),
-            *self._draw_erased(count, rng),
-        ]
+        before = [*self._draw_cropped(count, rng), *self._draw_basic(count, rng)]
+        if self.chains is None or not self.num_ops:
+            operations = [*self._draw_operations(self.num_ops, count, rng), *self._draw_erased(count, rng)]
+            return self._drawn([*before, *operations], count, rng)
+        return replace(
+            self._drawn(before, count, rng),
+            chains=DrawnChains(
+                self.chains.draw_shares(count, rng),
+                tuple(
+                    self._drawn(self._draw_chain(self.chains, count, rng), count, rng)
+                    for _ in range(self.chains.width)
+                ),
+                self._drawn([*self._draw_erased(count, rng)], count, rng),
+            ),
+        )
+
+    def _drawn(self, columns: list[Column], count: int, rng: np.random.Generator) -> Draws:
         if not columns:
             return Draws(np.zeros((count, 0), dtype=np.int64), None)
         codes = np.stack([codes for codes, _ in columns], axis=1)
@@ -173,11 +201,20 @@ class Policy(BaseModel):
             if probability > 0:
                 yield draw_with_probability(names, magnitude, probability, count, rng)
 
-    def _draw_operations(self, count: int, rng: np.random.Generator) -> Iterator[Column]:
+    def _draw_chain(self, chains: Chains, count: int, rng: np.random.Generator) -> list[Column]:
+        """As many operations as the chain of each image has."""
+        lengths = chains.draw_lengths(self.num_ops, count, rng)
+        return [
+            (np.where(place < lengths, codes, 0), None if own is None else np.where(place < lengths, own, 0))
+            for place in range(self.num_ops)
+            for codes, own in self._draw_operations(1, count, rng)
+        ]
+
+    def _draw_operations(self, num_ops: int, count: int, rng: np.random.Generator) -> Iterator[Column]:
         plain = [choice for choice in self.operations if isinstance(choice, str)]
         if len(plain) == len(self.operations):
-            return draw_names(plain, self.num_ops, self.magnitude, count, rng)
-        return choice_table(self.operations, self.ranges).draw(self.num_ops, self.magnitude, count, rng)
+            return draw_names(plain, num_ops, self.magnitude, count, rng)
+        return choice_table(self.operations, self.ranges).draw(num_ops, self.magnitude, count, rng)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -195,14 +232,26 @@ class Policy(BaseModel):
         return all(isinstance(choice, str) for choice in self.operations)
 
     @property
-    def format_version(self) -> Literal[1, 2, 3]:
+    def format_version(self) -> Literal[1, 2, 3, 4]:
         """The first version of policy files that can say it."""
+        if self.chains is not None:
+            return 4
         if self.resized_crop is not None or self.erasing is not None:
             return 3
         return 1 if self.fuse_warps and self.draws_names else 2
 
-    def apply(self, operations: Iterable[DrawnOperation], image: Image) -> Image:
+    def apply(self, operations: Iterable[Happened], image: Image) -> Image:
         """``image``, uint8 (H, W, C), after ``operations`` in turn; the input is never changed."""
+        for are_chains, some in groupby(operations, key=lambda one: isinstance(one, DrawnChain)):
+            if are_chains:
+                chains = cast(list[DrawnChain], list(some))
+                made = [self._applied(chain.operations, image) for chain in chains]
+                image = mixed(made, np.array([chain.share for chain in chains], dtype=np.float32))
+            else:
+                image = self._applied(cast(Iterator[DrawnOperation], some), image)
+        return image
+
+    def _applied(self, operations: Iterable[DrawnOperation], image: Image) -> Image:
         size = Size(*image.shape[:2])
         effects = (effect_of(drawn, self.ranges, size) for drawn in operations)
         steps = fuse((effect for effect in effects if effect is not None), warps=self.fuse_warps)
@@ -259,8 +308,11 @@ class Policy(BaseModel):
         """A function for batches, uint8 (B, H, W, C) in and out, with its own random stream."""
         return BatchTransform(self, seed)
 
-    def describe(self, drawn: DrawnOperation, size: Size) -> str:
-        """``rotate -9°``: an operation and its value for an image of ``size``."""
+    def describe(self, drawn: Happened, size: Size) -> str:
+        """``rotate -9°``: an operation and its value for an image of ``size``; or a chain and its share."""
+        if isinstance(drawn, DrawnChain):
+            told = ", ".join(self.describe(one, size) for one in drawn.operations)
+            return f"{100 * drawn.share:.0f} %: {told or 'as it was'}"
         operation = OPERATIONS[drawn.operation]
         value = value_of(drawn, self.ranges, size)
         negative = drawn.negative != (operation.signed and value < 0)

@@ -13,6 +13,7 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+from augsearch.policies.augmix import LONGEST, MOST_SEVERE, augmix_operations
 from augsearch.policies.autoaugment import CIFAR10, IMAGENET, SVHN
 from augsearch.policies.errors import UserError
 from augsearch.policies.registry import MAX_MAGNITUDE, OPERATIONS
@@ -146,6 +147,20 @@ def _sub_policy(text: str) -> Fields:
     if magnitude:  # of 0 to 9
         own["magnitude"] = int(magnitude[0]) * MAX_MAGNITUDE / 9
     return own
+
+
+@_ready(
+    "augmix(3,3)", "AugMix of a severity and a width (Hendrycks et al. 2020, arXiv:1912.02781)", numbers=2
+)
+def _augmix(severity: int = 3, width: int = 3) -> Fields:
+    if not 1 <= severity <= MOST_SEVERE:
+        raise UserError(f"augmix's severity must be 1 to {MOST_SEVERE}, got {severity}")
+    return {
+        "num_ops": LONGEST,
+        "operations": augmix_operations(severity),
+        "chains": {"width": width},
+        "interpolation": "bilinear",  # as torchvision's is, where nobody says otherwise
+    }
 
 
 @_ready(

@@ -120,6 +120,10 @@ def augment_sample(
                 f"{kind} of {size.height} × {size.width} pixels, but the image has "
                 f"{' or '.join(f'{height} × {width}' for height, width in sorted(sizes))}"
             )
+        if drawn.mixture is not None:
+            raise UserError(
+                f"the policy's chains mix an image with copies that were moved, so no {kind} moves with it"
+            )
         of = runner((*size, 3))
         return _MOVED[kind](leaf, Geometry(size, of.warps(drawn.coded), of.border))
 

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from augsearch.policies.bands import seen
 from augsearch.policies.effects import Size
-from augsearch.policies.planner import DrawnOperation, Draws
+from augsearch.policies.planner import Draws, Happened
 
 CELL = 128
 """Pixels that each picture gets at least; small images are enlarged by whole factors, to show pixels."""
@@ -36,10 +36,10 @@ class Shown(Protocol):
     def draw(self, count: int, rng: np.random.Generator) -> Draws:
         """Draw what happens to each of ``count`` images."""
 
-    def apply(self, operations: Iterable[DrawnOperation], image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def apply(self, operations: Iterable[Happened], image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """``image``, uint8 (H, W, C), after ``operations`` in turn."""
 
-    def describe(self, drawn: DrawnOperation, size: Size) -> str:
+    def describe(self, drawn: Happened, size: Size) -> str:
         """An operation and its value for an image of ``size``."""
 
 

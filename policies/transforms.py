@@ -90,7 +90,7 @@ class ImageTransform:
         with self._stream.turn() as is_another:
             if is_another or not self._ahead:
                 draws = self.policy.draw(DRAWN_AHEAD, self._stream.rng)
-                self._ahead = [DrawnImage(draws, *one) for one in enumerate(draws.coded())][::-1]
+                self._ahead = list(draws.images())[::-1]
             return self._ahead.pop()
 
     def _runner(self, shape: tuple[int, ...]) -> Runner:

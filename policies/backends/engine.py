@@ -14,6 +14,7 @@ from typing import Any, Literal, cast, get_args
 
 from augsearch.policies.backends.opencv import runner as opencv
 from augsearch.policies.backends.opencv.prepared import Image, Images
+from augsearch.policies.chains import mixed
 from augsearch.policies.errors import UserError
 from augsearch.policies.planner import DrawnImage, Draws
 from augsearch.policies.registry import Ranges
@@ -82,12 +83,26 @@ def use(engine: Engine) -> None:
 
 def run_draws(draws: Draws, images: Images, ranges: Ranges, sampling: Sampling) -> Images:
     """A new batch: ``images``, uint8 (B, H, W, C), each after its own draw."""
-    core = _choice.core_for(len(images), images.nbytes)
-    return (core or opencv).run_draws(draws, images, ranges, sampling)  # type: ignore[no-any-return]
+    run = (_choice.core_for(len(images), images.nbytes) or opencv).run_draws
+    augmented: Images = run(draws, images, ranges, sampling)
+    if draws.chains is None:
+        return augmented
+    made = (run(chain, augmented, ranges, sampling) for chain in draws.chains.each)
+    mixture = mixed((augmented, *made), draws.chains.shares)
+    return run(draws.chains.after, mixture, ranges, sampling)  # type: ignore[no-any-return]
 
 
 def augment_image(drawn: DrawnImage, image: Image, ranges: Ranges, sampling: Sampling) -> Image:
     """A new image: ``image``, uint8 (H, W, C), after its draw."""
+    augmented = _augmented(drawn, image, ranges, sampling)
+    if drawn.mixture is None:
+        return augmented
+    chains, shares, after = drawn.mixture
+    made = (_augmented(chain, augmented, ranges, sampling) for chain in chains)
+    return _augmented(after, mixed((augmented, *made), shares), ranges, sampling)
+
+
+def _augmented(drawn: DrawnImage, image: Image, ranges: Ranges, sampling: Sampling) -> Image:
     core = _choice.core_for(1, image.nbytes)
     if core is None:
         return opencv.runner_for(ranges, image.shape, sampling).augment_image(drawn.coded, image)

@@ -98,6 +98,8 @@ class Form:
     """Operations that it has nothing for."""
     says_choices: Callable[[Policy], bool] | None = None
     """Whether it can say choices that are more than names, or comes near to them; None: to none."""
+    says_chains: Callable[[Policy], bool] | None = None
+    """Whether it can say the chains of a policy, where ``chains`` is among the fields that it says."""
     stand_in: Callable[[Policy, str, int, bool], ImageChange | None] | None = None
     """``stand_in(policy, operation, magnitude, negative)``: what the library does in that operation's place;
     None where it does nothing comparable. Raises ImportError without the library."""
@@ -129,6 +131,11 @@ def written(file: PolicyFile, form: Form, *, approximate: bool) -> Written:
     if unknown:
         raise UserError(
             f"{form.name} can't say the policy's {', '.join(unknown)}; use --format json, or a policy without"
+        )
+    if policy.chains is not None and form.says_chains and not form.says_chains(policy):
+        raise UserError(
+            f"{form.name} can say chains as AugMix alone, with its operations and a filled border; use "
+            "--format json, or a policy as augmix(3,3) has it"
         )
     lacking = [name for name in operation_names(policy) if name in form.lacks]
     if lacking:

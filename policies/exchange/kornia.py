@@ -24,8 +24,16 @@ ROUNDED = "grey levels are rounded after each operation, where augsearch and PIL
 
 def _write(policy: Policy) -> Written:
     used = {*BASIC[:3], *TURNS, *operation_names(policy)}
-    text = assembled(overlaid(*_templates(policy)), settings_text(policy), FACES | used)
-    return Written(with_changes(text, used), notes=(ROUNDED, *warp_notes(policy)))
+    source, notes = overlaid(*_templates(policy)), [ROUNDED, *warp_notes(policy)]
+    if policy.resized_crop is not None:
+        source = source.replace("def train_transform(mean", "def train_transform(size: int, mean")
+        source = source.replace("Sequential(Augment(), ", "Sequential(enlarged(size), Augment(), ")
+        notes.append(
+            "the resized crop is kornia's own, so train_transform must be given a size; of long images, "
+            "where no part fits, it takes any and not the middle one"
+        )
+    text = assembled(source, settings_text(policy), FACES | used)
+    return Written(with_changes(text, used), notes=tuple(notes))
 
 
 def _templates(policy: Policy) -> list[str]:
@@ -38,11 +46,12 @@ def _templates(policy: Policy) -> list[str]:
 
 
 def _head(text: str, lines: list[str]) -> str:
+    size = "size=224" if "def train_transform(size" in text else ""
     usage = [
         "",
         "    from FILE import mixing, train_transform, val_transform",
         "",
-        "    augment, mix = train_transform().to(device), mixing(num_classes=10)",
+        f"    augment, mix = train_transform({size}).to(device), mixing(num_classes=10)",
         "    images, probabilities = mix(augment(images.to(device)), labels.to(device))",
     ]
     body = "\n".join([*lines, *usage])
@@ -61,7 +70,7 @@ FORM = Form(
     name="kornia",
     suffix="_kornia.py",
     content="a Python module on kornia, for batches on the device",
-    says=USUAL,
+    says=USUAL | {"resized_crop"},
     write=_write,
     head=_head,
     recognises=_recognises,

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from augsearch.policies.choices import Choice, in_order, names_in
 from augsearch.policies.errors import UserError, explain
+from augsearch.policies.exchange.augmix import augmix_arguments, with_augmix
 from augsearch.policies.exchange.code import assembled, assigned, code_of, literal, settings_of, template
 from augsearch.policies.exchange.form import FIELDS, Form, Read, Written, operation_names, own_choices
 from augsearch.policies.exchange.head import plain
@@ -23,7 +24,7 @@ FACES = {"train_transform", "val_transform", "mixing"}
 PLAIN = ("NUM_OPS", "MAGNITUDE", "RANGES", "INTERPOLATION", "BORDER", "FILL", "MIXING", "FUSE_WARPS")
 REGIONS = {"RESIZED_CROP": "resized_crop", "ERASING": "erasing"}
 """Settings that stand only in files whose policy has them."""
-OPTIONAL = {"CHOICES", *REGIONS}
+OPTIONAL = {"CHOICES", "AUGMIX", *REGIONS}
 """Not there where a policy draws from names alone, or has no such part."""
 SETTINGS = {*PLAIN, "OPERATIONS", "BASIC", *OPTIONAL}
 
@@ -35,11 +36,17 @@ TIES = "nearest pixels at exact halves, and blends along the border, may be the 
 
 
 def _write(policy: Policy) -> Written:
+    source, settings, notes = _with_regions(policy), "", _notes(policy)
+    if policy.chains is not None:
+        # AugMix has its operations by itself; the rest of the policy comes before and after it.
+        source = source.replace("Augment(), ", "Augment(), augmix(), ")
+        settings = f"\nAUGMIX = {literal(augmix_arguments(policy))}"
+        policy = policy.model_copy(update={"num_ops": 0, "operations": (), "chains": None})
     # The basic transforms always, so that each setting can be changed in the file.
     used = {*BASIC[:3], *TURNS, *operation_names(policy)}
-    source = _with_regions(policy) + (template(CHOICES_TEMPLATE) if own_choices(policy) else "")
-    text = assembled(source, settings_text(policy), FACES | used)
-    return Written(with_changes(text, used), notes=_notes(policy))
+    source += template(CHOICES_TEMPLATE) if own_choices(policy) else ""
+    text = assembled(source, settings_text(policy) + settings, FACES | used)
+    return Written(with_changes(text, used), notes=notes)
 
 
 def with_changes(text: str, used: set[str]) -> str:
@@ -193,6 +200,8 @@ def read_module(text: str, write: Callable[[Policy], Written]) -> Read:
                 f"OPERATIONS: {name} has {entry!r}, and a policy with {policy.ranges} ranges can only have "
                 f"{expected!r}"
             )
+    if "AUGMIX" in found:
+        policy = with_augmix(policy, found["AUGMIX"])
     return Read(policy, notes=_changed(text, write(policy).text))
 
 
@@ -214,10 +223,11 @@ FORM = Form(
     name="torchvision",
     suffix=".py",
     content="a Python module on torchvision.transforms.v2",
-    says=FIELDS,
+    says=FIELDS | {"chains"},
     write=_write,
     head=_head,
     recognises=_recognises,
     read=_read,
     says_choices=lambda policy: True,
+    says_chains=lambda policy: augmix_arguments(policy) is not None,
 )

@@ -54,6 +54,7 @@ def identity_of(settings: Settings, data: Data) -> dict[str, Any]:
 def _named_where_set(settings: Settings, data: Data) -> dict[str, str]:
     """Fields that studies of old don't have: left out where they say nothing, or those got other names."""
     fields = {
+        "space": settings.search.space if settings.search.space != "randaugment" else None,
         "metric": settings.search.metric if settings.search.metric != "accuracy" else None,
         "sampler": settings.search.sampler if settings.search.sampler != "tpe" else None,
         "pruner": settings.search.pruner if settings.search.pruner != "wilcoxon" else None,

@@ -15,7 +15,7 @@ from augsearch.search.inputs.prepare import open_data, resized
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.settings.settings import FLAT, Settings
 
-_SEARCH_ALONE = {"folds", "sampler", "pruner", "operations"}
+_SEARCH_ALONE = {"folds", "sampler", "pruner", "operations", "space"}
 """What of a study's identity decides which candidates it tried, and not how one is scored."""
 
 

@@ -29,6 +29,7 @@ from augsearch.search.settings.addresses import STORAGE_VARIABLE
 
 EXISTING = click.Path(path_type=Path)
 SAMPLERS = ("tpe", "random")
+SPACES = ("randaugment", "per-operation")
 PRUNERS = ("wilcoxon", "hyperband", "median", "none")
 CLASS_BALANCES = ("loss", "sampling", "logit-adjustment")
 NETWORKS = "tiny, small, medium, wide, lite0, torchvision:NAME, timm:NAME or a .safetensors file"
@@ -122,6 +123,13 @@ def search_options() -> list[Decorator]:
             "--operations",
             shell_complete=operations,
             help="To search over: randaugment, wide, colour, geometry or NAME,NAME,…  [randaugment]",
+        ),
+        option(
+            SEARCH,
+            "--space",
+            type=click.Choice(SPACES),
+            help="What is searched of the operations: one magnitude, or a weight and a range each. "
+            "[randaugment]",
         ),
         option(
             SEARCH,

@@ -82,7 +82,7 @@ def diff(a: str, b: str, storage: str | None) -> Diff:
         UserError: there is no such study or file.
     """
     sides = _side(a, storage), _side(b, storage)
-    found = []
+    found: list[Difference] = []
     for section in SECTIONS:
         first, second = (side.sections.get(section) for side in sides)
         if first is None or second is None:
@@ -154,7 +154,7 @@ def _of_file(file: PolicyFile) -> dict[str, Fields]:
         "policy": _flat(file.policy.model_dump(mode="json")),
         "training": _flat(file.training.model_dump(mode="json")),
     }
-    if (made := file.provenance.get("made_from")) is not None:
+    if isinstance(made := file.provenance.get("made_from"), dict):
         found["made from"] = made
     if "verdict" in file.evidence:
         found["verdict"] = _verdict(file.evidence)

@@ -142,7 +142,8 @@ def _summary(policy: Policy) -> str:
     if policy.num_ops:
         plain = all(isinstance(choice, str) for choice in policy.operations)
         what = f"operations at {policy.magnitude}" if plain else "choices"
-        parts.append(f"{policy.num_ops} of {len(policy.operations)} {what}")
+        chains = f" in {policy.chains.width} chains" if policy.chains else ""
+        parts.append(f"{policy.num_ops} of {len(policy.operations)} {what}{chains}")
     if policy.mixing is not None:
         parts.append(policy.mixing.kind)
     return ", ".join(parts) or "nothing"

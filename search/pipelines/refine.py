@@ -52,6 +52,9 @@ def refine(study: optuna.Study, entry: Entry, finals: ScoredFinals, display: Dis
     if not policy.num_ops:
         display.line(f"{entry.name} has no operations, so there are no N and M to refine")
         return
+    if not policy.draws_names:
+        display.line(f"{entry.name} has operations with strengths of their own, so there is no M to refine")
+        return
     job = _Refining(study, entry, finals, display)
     winner: Place = (policy.num_ops, policy.magnitude)
     places = around(winner)

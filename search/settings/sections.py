@@ -19,7 +19,7 @@ from augsearch.policies import (
     read_policy,
 )
 from augsearch.policies.training import ClassBalance
-from augsearch.search.space.space import BASELINE_POLICIES, PHOTO_POLICIES, TECHNIQUES
+from augsearch.search.space.space import BASELINE_POLICIES, PHOTO_POLICIES, TECHNIQUES, SpaceName
 from augsearch.trainers.models.names import check_network
 from augsearch.trainers.workspace.candidate import SELF, MetricName
 from augsearch.trainers.workspace.own_training import OwnTraining, own_training
@@ -135,6 +135,8 @@ class SearchSettings(Section):
     pruner: Pruner = "wilcoxon"
     operations: tuple[str, ...] = RANDAUGMENT
     """Those that are searched over: names, and names of sets."""
+    space: SpaceName = "randaugment"
+    """How much of each operation is searched."""
     class_balance: Literal["none", ClassBalance, "search"] = "none"
     """What is done for rare classes."""
     baselines: Annotated[tuple[GivenBaseline, ...], Flat("baseline")] = ()

@@ -222,6 +222,7 @@ class Settings(Section):
         searched = self.transfer.mode == "search"
         return Space(
             operations=self.search.operations,
+            name=self.search.space,
             teacher_view=self.teacher.view if self.with_teacher else None,
             transfer="search" if searched else self.transfer_of(self.proxy.model),
             semi=self._semi_space if self.unlabeled.wanted else None,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from augsearch.search.space.ranges import Range, Real, shown_value
+from augsearch.search.space.space import SpaceName
 from augsearch.search.space.steps import Step
 
 if TYPE_CHECKING:
@@ -110,6 +111,8 @@ class Dimension:
     """Whether a neighbour draws it after the dimensions that are declared later."""
     since: int = 1
     """The first edition of the space that has it."""
+    space: SpaceName | None = None
+    """The space that alone has it; None: all have it."""
     photos: bool = False
     """Whether it is searched for photos alone."""
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterable
 from typing import Literal
 
 from augsearch.policies import MAX_MAGNITUDE, Distillation, Policy, Transfer
+from augsearch.policies.choices import names_in
 from augsearch.search.space.balance import CLASS_BALANCE
 from augsearch.search.space.borders import BORDERS, MEANING, border_of, border_words, written
 from augsearch.search.space.dimension import (
@@ -28,6 +29,7 @@ from augsearch.search.space.dimension import (
     silent,
     told_by,
 )
+from augsearch.search.space.per_operation import RANGES, strongest, weakest, weight
 from augsearch.search.space.photos import PHOTO_DIMENSIONS
 from augsearch.search.space.policy_words import (
     mixing_full,
@@ -38,15 +40,15 @@ from augsearch.search.space.policy_words import (
     sampling_words,
 )
 from augsearch.search.space.ranges import SWITCH, Choice, Integer, Real
-from augsearch.search.space.space import ON, Space
+from augsearch.search.space.space import ON, RANDAUGMENT_SPACE, Space
 from augsearch.search.space.steps import Flip, Normal, Redraw, Stay, Toss, Whole
 from augsearch.search.space.unlabeled import UNLABELED
 
 Section = Literal["policy", "distillation", "transfer", "semi", "balance"]
 """The settings that a dimension is a field of."""
 
-Declared = Dimension | Callable[[str], Dimension]
-"""A dimension, or what makes one for each operation."""
+Declared = Dimension | Callable[[str], Dimension | None]
+"""A dimension, or what makes one for each operation that it means something for."""
 
 _NUM_OPS = Integer(0, 4)
 
@@ -68,8 +70,8 @@ def operation(name: str) -> Dimension:
         when=_OPERATIONS,
         lands=Landing(
             ("operations",),
-            lambda on: {f"operations.{name}": on},
-            lambda policy: name in policy.operations,
+            lambda on: {f"operations.{name}.on": on},
+            lambda policy: name in names_in(policy.operations),
         ),
         words=told_by("num_ops", "whether the operation is among those drawn from"),
     )
@@ -114,6 +116,7 @@ _POLICY: list[Declared] = [
             lambda policy: "random" if policy.magnitude == "random" else "fixed",
         ),
         words=told_by("num_ops", "one magnitude for all, or each time another"),
+        space=RANDAUGMENT_SPACE,
     ),
     Dimension(
         "magnitude",
@@ -122,6 +125,7 @@ _POLICY: list[Declared] = [
         step=Whole(6, least=1),
         when=Given("magnitudes", ("fixed",)),
         words=told_by("num_ops", "how strong the operations are, M"),
+        space=RANDAUGMENT_SPACE,
     ),
     operation,
     transform("crop", "crop", "a random crop", chance=0.1, on=1.0),
@@ -178,6 +182,10 @@ _POLICY: list[Declared] = [
         since=2,
     ),
     *PHOTO_DIMENSIONS,
+    RANGES,
+    weight,
+    strongest,
+    weakest,
 ]
 
 
@@ -284,7 +292,8 @@ def dimensions(section: Section, operations: Iterable[str] = ()) -> list[Dimensi
     """The dimensions of a section in the order of their declaration, one a switch of ``operations``."""
     found: list[Dimension] = []
     for declared in DIMENSIONS[section]:
-        found += [declared] if isinstance(declared, Dimension) else map(declared, operations)
+        made = [declared] if isinstance(declared, Dimension) else map(declared, operations)
+        found += [one for one in made if one is not None]
     return found
 
 
@@ -292,4 +301,5 @@ def policy_dimensions(space: Space, operations: Iterable[str] | None = None) -> 
     """What ``space`` may choose of a policy, one a switch of ``operations``; None: of those it has."""
     names = space.operations if operations is None else operations
     found = [one for one in dimensions("policy", names) if one.since <= space.edition]
+    found = [one for one in found if one.space in (None, space.name)]
     return [one for one in found if one.name not in space.left_out and (space.photos or not one.photos)]

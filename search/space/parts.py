@@ -81,6 +81,8 @@ def _other_fields(policy: Policy) -> Iterator[Change]:
     for field, name in _BASIC.items():
         if getattr(policy, field):
             yield name, {field: 0.0}
+    if policy.chains is not None and policy.num_ops:
+        yield "chains", {"chains": None}
     if policy.resized_crop is not None:
         yield "resized crop", {"resized_crop": None}
     if policy.erasing is not None:

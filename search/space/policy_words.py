@@ -9,10 +9,17 @@ def num_ops_short(policy: Policy) -> str:
     """The drawn operations in a few words."""
     if not policy.num_ops:
         return ""
-    if not all(isinstance(choice, str) for choice in policy.operations):
-        return f"N={policy.num_ops} of {len(policy.operations)} {_choices(policy)}"
+    chains = f"{policy.chains.width} chains of " if policy.chains else ""
+    if not policy.draws_names:
+        return f"{chains}N={_how_many(policy)} of {len(policy.operations)} {_choices(policy)}"
     strength = "random" if policy.magnitude == "random" else f"M={policy.magnitude}"
-    return f"N={policy.num_ops} {strength} of {len(policy.operations)} ops"
+    return f"{chains}N={_how_many(policy)} {strength} of {len(policy.operations)} ops"
+
+
+def _how_many(policy: Policy) -> str:
+    """N, or from what to what it is drawn."""
+    least = policy.chains.shortest if policy.chains else policy.num_ops
+    return f"{policy.num_ops}" if least == policy.num_ops else f"{least}–{policy.num_ops}"
 
 
 def _choices(policy: Policy) -> str:
@@ -25,16 +32,17 @@ def num_ops_full(policy: Policy) -> str:
     """The same for a person who does not know what N and M are."""
     if not policy.num_ops:
         return ""
-    if not all(isinstance(choice, str) for choice in policy.operations):
-        return (
-            f"{policy.num_ops} of {len(policy.operations)} {_choices(policy)} on every image, "
-            "at strengths of their own"
-        )
-    some = f"{policy.num_ops} random operation{'s' if policy.num_ops > 1 else ''}"
+    where = "on every image"
+    if policy.chains:
+        where = f"in each of {policy.chains.width} chains that are mixed with the image"
+    many = _how_many(policy)
+    if not policy.draws_names:
+        return f"{many} of {len(policy.operations)} {_choices(policy)} {where}, at strengths of their own"
+    some = f"{many} random operation{'s' if policy.num_ops > 1 else ''}"
     strength = f"strength {policy.magnitude} of {MAX_MAGNITUDE}"
     if policy.magnitude == "random":
         strength = "a random strength"
-    return f"{some} of {len(policy.operations)} on every image, at {strength}"
+    return f"{some} of {len(policy.operations)} {where}, at {strength}"
 
 
 def mixing_short(policy: Policy) -> str:

@@ -26,6 +26,8 @@ def _policy(policy: Policy) -> Policy:
     # The order of choices of which some have more than a name is left as it is written.
     choices = policy.operations if drawn and not policy.draws_names else tuple(drawn)
     updates: dict[str, Any] = {"operations": choices or _PLAIN.operations}
+    if not drawn:
+        updates["chains"] = None
     if all(OPERATIONS[name].standard is None for name in drawn):
         updates |= {"magnitude": _PLAIN.magnitude, "ranges": _PLAIN.ranges}
     if "warp" not in kinds:

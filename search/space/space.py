@@ -49,6 +49,12 @@ CROPPED_BEFORE = 0.35
 _OF_FIRST = list(BASELINE_POLICIES)[:4]
 """The baselines of the first edition."""
 
+SpaceName = Literal["randaugment", "per-operation"]
+"""How much of each operation is searched: whether it is drawn, or how often and how strongly too."""
+
+RANDAUGMENT_SPACE: SpaceName = "randaugment"
+PER_OPERATION: SpaceName = "per-operation"
+
 MIXING = ("mixing", "mixing_alpha", "mixing_probability")
 """The dimensions of mixing, which takes labels that are probabilities."""
 
@@ -101,6 +107,8 @@ class Space:
     """The names of dimensions of a policy that are not searched."""
     mean: tuple[int, int, int] = GREY
     """The mean colour of the data's training images, with which borders may be filled."""
+    name: SpaceName = RANDAUGMENT_SPACE
+    """How much of each operation is searched."""
     photos: bool = False
     """Whether the images are photos, of which random parts are enlarged and erased too."""
     resized: bool = False

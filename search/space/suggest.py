@@ -12,6 +12,7 @@ from augsearch.policies.training import ClassBalance
 from augsearch.search.space.borders import DATA_MEAN
 from augsearch.search.space.dimension import Dimension
 from augsearch.search.space.dimensions import dimensions, policy_dimensions
+from augsearch.search.space.per_operation import operation_fields
 from augsearch.search.space.ranges import Choice
 from augsearch.search.space.space import SemiSpace, Space, fields_of
 
@@ -31,7 +32,7 @@ def suggest(trial: BaseTrial, space: Space) -> Candidate:
 
     operations = space.operations
     baseline = space.baselines.get(trial.user_attrs.get("baseline", ""))
-    if baseline is not None and not set(baseline.policy.operations) <= set(operations):
+    if baseline is not None and not set(baseline.policy.names) <= set(operations):
         # Not a policy that this search could propose: the sampler must not take its score for that of the
         # few operations which are searched, so the trial gets no parameters for them.
         operations = ()
@@ -92,7 +93,8 @@ def _suggest_policy(trial: BaseTrial, space: Space, operations: tuple[str, ...],
         chosen["num_ops"] = 0
     fields = _fields(declared, chosen)
     if "operations" in fields:
-        fields["operations"] = tuple(name for name, is_on in fields["operations"].items() if is_on)
+        chosen_of = {name: own for name, own in fields["operations"].items() if own.pop("on", False)}
+        fields |= operation_fields(chosen_of)
     if fields.get("fill") == DATA_MEAN:
         fields["fill"] = space.mean
     return Policy(**fields)

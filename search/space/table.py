@@ -67,6 +67,7 @@ def _cells(dimension: Dimension, section: Section) -> list[str]:
 def _condition(dimension: Dimension, section: Section) -> str:
     if section != "semi":
         asked = str(dimension.when or "always")
+        asked += f", with `--space {dimension.space}`" if dimension.space else ""
         return f"{asked}, for photos" if dimension.photos else asked
     users = [name for name in TECHNIQUES if dimension.landing.names[0] in fields_of(name)]
     return "always" if len(users) == len(TECHNIQUES) else f"`semi` is {' or '.join(users)}"

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from augsearch.policies import Policy
 from augsearch.policies.effects import Size
-from augsearch.policies.planner import value_of
+from augsearch.policies.planner import DrawnChain, DrawnOperation, Happened, value_of
+
+
+def in_a_row(happened: Iterable[Happened]) -> Iterator[DrawnOperation]:
+    """Operations in order, those of chains one chain after the other."""
+    for one in happened:
+        yield from one.operations if isinstance(one, DrawnChain) else (one,)
+
 
 Drawn = tuple[tuple[str, float], ...]
 
@@ -19,7 +27,7 @@ def drawn(policy: Policy, count: int, size: Size, seed: int = 0) -> list[Drawn]:
     result = []
     for index in range(count):
         happened = []
-        for one in draws.operations(index):
+        for one in in_a_row(draws.operations(index)):
             value = value_of(one, policy.ranges, size)
             value = -value if one.negative else value
             happened.append(

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from augsearch.policies import Policy, PolicyFile, UserError, read_policy
@@ -74,6 +74,7 @@ IN_ONE_FOLDER = settings(
 
 
 @given(path=st.sampled_from(places(WHOLE)), value=anything)
+@example(path=("training",), value={"a line\rand another": None})
 @IN_ONE_FOLDER
 def test_a_file_with_anything_in_any_place(path: tuple[Any, ...], value: Any, tmp_path: Path) -> None:
     assert_policy_or_line(tmp_path / "policy.json", json.dumps(with_instead(path, value)))

@@ -226,7 +226,7 @@ def test_a_file_of_each_version_is_read_and_written_as_it_was(path: Path, tmp_pa
 
 
 def test_there_is_a_file_of_each_version_and_the_second_says_all_that_can_be_said() -> None:
-    assert sorted(path.stem for path in FORMATS.glob("*.json")) == ["version-1", "version-2"]
+    assert sorted(path.stem for path in FORMATS.glob("*.json")) == [f"version-{n}" for n in (1, 2, 3, 4)]
     written = json.loads((FORMATS / "version-2.json").read_text())["policy"]["operations"]
     said = {key for choice in written if isinstance(choice, dict) for key in choice}
     assert said == {"name", "weight", "probability", "magnitude", "value", "sd", "signed", "sequence"}
@@ -358,8 +358,8 @@ def test_choices_in_words() -> None:
 
 def test_an_unknown_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "policy.json"
-    path.write_text('{"format": "augsearch-policy", "version": 4, "policy": {}}')
-    with pytest.raises(UserError, match="format version 4; this augsearch reads versions 1 to 3"):
+    path.write_text('{"format": "augsearch-policy", "version": 5, "policy": {}}')
+    with pytest.raises(UserError, match="format version 5; this augsearch reads versions 1 to 4"):
         read_policy(path)
 
 

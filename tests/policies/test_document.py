@@ -73,7 +73,7 @@ def test_a_transfer_needs_its_mode_alone(tmp_path: Path) -> None:
         ("", "not valid JSON"),
         ("[]", "not a policy file"),
         ('{"num_ops": 2}', "not a policy file"),
-        (json.dumps({**document(), "version": 4}), "format version 4; this augsearch reads versions 1 to 3"),
+        (json.dumps({**document(), "version": 5}), "format version 5; this augsearch reads versions 1 to 4"),
         (json.dumps({**document(), "version": True}), "format version True"),
         (json.dumps(document(operations=["spin"])), "policy.operations: unknown operation 'spin'"),
         (json.dumps(document(magnitude=45)), "policy.magnitude: must be a whole number from 0 to 30"),

@@ -176,7 +176,7 @@ def test_a_policy_is_loaded_from_its_file(tmp_path: Any) -> None:
         ({"policy": {"magnitude": 45}}, "policy.magnitude: must be a whole number from 0 to 30"),
         ({"policy": None}, "policy must be an object, got None"),
         ({"format": "onnx"}, "not a policy file"),
-        ({"version": 4}, "format version 4"),
+        ({"version": 5}, "format version 5"),
     ],
 )
 def test_a_policy_that_is_not_valid_is_not_loaded(tmp_path: Any, change: Any, message: str) -> None:

@@ -28,6 +28,9 @@ from augsearch.policies.sampling import Sampling
 MOST_REMEMBERED = 4096
 """Instructions that are kept for images of one size; RandAugment (2, 9) has 25, TrivialAugment 500."""
 
+MOST_DRAWS = 12
+"""Draws whose instructions are kept: a policy has 10 at most, before its chains, of each, and after them."""
+
 _CODES = len(OPERATIONS) * 2 * (MAX_MAGNITUDE + 3)
 _UNKNOWN, _ANEW = -1, -2
 """In place of an instruction: of a code that was not met yet, and of one whose effect each draw decides."""
@@ -62,7 +65,7 @@ class Runner:
         fill = int.from_bytes(bytes(sampling.fill), "little")
         reflects = sampling.border == "reflect"
         self._settings = np.array([sampling.fuse_warps, reflects, fill], dtype=np.int64)
-        self._latest: tuple[Draws, NDArray[np.int64], Book] | None = None
+        self._latest: dict[Draws, tuple[NDArray[np.int64], Book]] = {}
 
     def augment(self, draws: Draws, images: Images) -> Images:
         """A new batch, each image after its own draw."""
@@ -82,10 +85,7 @@ class Runner:
 
     def _run(self, draws: Draws, first: int, images: Images, results: Images) -> NDArray[np.intp] | None:
         """Augment what the core can, from the draw ``first`` on; the indices of the others."""
-        latest = self._latest
-        if latest is None or latest[0] is not draws:
-            latest = self._latest = (draws, *self._instructions(draws))
-        _, drawn, book = latest
+        drawn, book = self._latest.get(draws) or self._remembered(draws)
         count, places = len(images), drawn.shape[1]
         noise = np.empty((*drawn.shape, 0)) if draws.noise is None else draws.noise
         memory = room_for(count, places, self._shape)
@@ -94,6 +94,14 @@ class Runner:
         if not augment(pixels, results, drawn, noise, first, lines, self._settings, memory):
             return None
         return np.flatnonzero(memory[-count:])
+
+    def _remembered(self, draws: Draws) -> tuple[NDArray[np.int64], Book]:
+        """What ``draws`` want, kept while its images come one by one; so are its chains'."""
+        instructions = self._instructions(draws)
+        if len(self._latest) >= MOST_DRAWS:
+            self._latest = {}
+        self._latest[draws] = instructions
+        return instructions
 
     def _instructions(self, draws: Draws) -> tuple[NDArray[np.int64], Book]:
         """The instruction of each draw (B, K), and the book that has them."""

@@ -17,12 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import grid_sample
 
-from augsearch.policies.effects import TRUNCATING_OFFSET, Colour, Kernel, Patch, Size, Tables, Warp
+from augsearch.policies.chains import OFFSET_BEFORE_TRUNCATION
+from augsearch.policies.effects import Colour, Kernel, Patch, Size, Tables, Warp
 from augsearch.policies.nearest import read_rows
 from augsearch.policies.sampling import Sampling
-
-OFFSET_BEFORE_TRUNCATION = 0.5 + TRUNCATING_OFFSET
-"""What to add before a number is truncated, where OpenCV adds ``TRUNCATING_OFFSET`` and rounds."""
 
 WHOLE_IN_FLOAT32 = 2**24
 """Up to this, float32 holds every whole number."""

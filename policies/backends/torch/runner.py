@@ -25,8 +25,9 @@ from augsearch.policies.backends.torch.kernels import (
     recolour,
 )
 from augsearch.policies.backends.torch.tables import TableStore, needs_histogram, rank
+from augsearch.policies.chains import OFFSET_BEFORE_TRUNCATION
 from augsearch.policies.effects import Colour, Kernel, Size, Step, Tables, Warp
-from augsearch.policies.planner import Draws, Planner
+from augsearch.policies.planner import DrawnChains, Draws, Planner
 from augsearch.policies.registry import Ranges
 from augsearch.policies.sampling import Sampling
 
@@ -34,7 +35,23 @@ from augsearch.policies.sampling import Sampling
 def run_draws(draws: Draws, images: Tensor, ranges: Ranges, sampling: Sampling) -> Tensor:
     """A new batch: ``images``, uint8 (B, C, H, W), each after its own draw."""
     _, channels, height, width = images.shape
-    return _runner(ranges, Size(height, width), channels, sampling, images.device).run(draws, images)
+    runner = _runner(ranges, Size(height, width), channels, sampling, images.device)
+    images = runner.run(draws, images)
+    if draws.chains is None:
+        return images
+    return runner.run(draws.chains.after, _mixed(runner, draws.chains, images))
+
+
+def _mixed(runner: _Runner, chains: DrawnChains, images: Tensor) -> Tensor:
+    """The sum of ``images`` and what each chain makes of them, by their shares, truncated."""
+    copies = HostToDevice()
+    copies.add(chains.shares.T)
+    (shares,) = copies.send(images.device)
+    own, *others = shares[..., None, None, None]
+    total: Tensor = images * own
+    for chain, share in zip(chains.each, others, strict=True):
+        total += runner.run(chain, images) * share
+    return total.add_(OFFSET_BEFORE_TRUNCATION).to(torch.uint8)
 
 
 @lru_cache(maxsize=8)

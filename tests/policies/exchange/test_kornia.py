@@ -13,11 +13,14 @@ import pytest
 import torch
 from hypothesis import Phase, assume, given, settings
 from hypothesis import strategies as st
+from scipy.stats import ks_2samp
+from torchvision.transforms.v2 import functional
 
 from augsearch.policies import OPERATIONS, Mixing, Policy, UserError
 from augsearch.policies.effects import Size
 from augsearch.policies.exchange.form import Read, forms, operation_names
 from augsearch.policies.planner import DrawnOperation
+from augsearch.policies.regions import REGION_NOISE, Erasing, cropped
 from tests.policies.draws import Drawn, drawn
 from tests.policies.exchange.drawn import (
     agree,
@@ -226,3 +229,40 @@ def test_any_text_is_a_policy_or_one_line(text: str, place: int) -> None:
 
 
 WHOLE = made(USUAL, FORM).text
+
+
+def test_parts_are_enlarged_by_kornia_itself_as_often_the_same_ones() -> None:
+    policy = Policy.named("flip-resized-crop+randaugment(2,9)")
+    written = made(policy, FORM)
+    assert read(written.text) == Read(policy, notes=())
+    assert any("must be given a size" in note for note in written.notes)
+    assert "train_transform(size=224).to(device)" in FORM.head(written.text, [])
+    module = loaded(written.text)
+    photo = torch.from_numpy(np.stack([photos()[0]] * 3)).permute(0, 3, 1, 2)
+    assert module.train_transform(size=24)(photo).shape == (3, 3, 24, 24)
+    *_, crop = module.enlarged(24)
+    torch.manual_seed(0)
+    corners = crop.forward_parameters(torch.Size((3000, 3, 75, 100)))["src"]
+    sides = corners[:, 2] - corners[:, 0] + 1
+    rng = np.random.default_rng(0)
+    noise = rng.random((3000, REGION_NOISE)).tolist()
+    own = np.array([cropped(100, 75, 0.08, one, aspect=1.0) for one in noise], float)
+    for theirs, ours in zip(torch.cat((corners[:, 0], sides), dim=1).T, own.T, strict=True):
+        assert ks_2samp(theirs.numpy(), ours).pvalue > LEAST_P
+
+
+def test_an_enlarged_part_has_the_pixels_that_torchvision_gives_it() -> None:
+    *_, crop = module_of(Policy.named("flip-resized-crop")).enlarged(40)
+    images = batch(photos()[0])
+    torch.manual_seed(3)
+    params = crop.forward_parameters(images.shape)
+    (left, top), (right, bottom) = params["src"][0, 0].long().tolist(), params["src"][0, 2].long().tolist()
+    part = functional.resized_crop(
+        images, top, left, bottom - top + 1, right - left + 1, [40, 40], antialias=False
+    )
+    assert float((crop(images, params=params) - part).abs().max()) < 1 / 255
+
+
+def test_kornias_own_erasing_is_another_so_it_is_refused() -> None:
+    with pytest.raises(UserError, match="kornia can't say the policy's erasing"):
+        made(Policy(erasing=Erasing()), FORM)

@@ -34,6 +34,7 @@ SPACES: dict[str, Space] = {
     "everything": Space(RANDAUGMENT, "same", "search"),
     "full": Space(RANDAUGMENT, transfer=FULL),
     "balance": Space(RANDAUGMENT, class_balance="search"),
+    "per operation": Space(RANDAUGMENT, name="per-operation"),
     "head": Space(RANDAUGMENT, "same", HEAD),
 }
 
