@@ -106,8 +106,8 @@ class Draws:
 
     def chosen(self, indices: NDArray[np.int64]) -> Draws:
         """The draws of some of the images, without their chains."""
-        rest = [None if part is None else part[indices] for part in (self.noise, self.values)]
-        return Draws(self.codes[indices], *rest)
+        noise, values = (None if part is None else part[indices] for part in (self.noise, self.values))
+        return Draws(self.codes[indices], noise, values)
 
     def operations(self, index: int) -> tuple[Happened, ...]:
         """What was drawn for one image, in order, without what leaves it as it is."""

@@ -22,3 +22,14 @@ def test_the_quickstart_tells_commands_that_the_tests_of_the_story_run() -> None
     ]
     assert len(commands) > 5
     assert set(commands) <= set(STORY.splitlines())
+
+
+def test_every_picture_is_shown_and_small() -> None:
+    pages = "".join(page.read_text(encoding="utf-8") for page in (ROOT / "docs").glob("*.md"))
+    pictures = [path for folder in ("pictures", "drawings") for path in (ROOT / "docs" / folder).iterdir()]
+    assert len(pictures) > 5
+    for picture in pictures:
+        assert f"({picture.parent.name}/{picture.name})" in pages
+        assert picture.stat().st_size < 150_000
+        drawn = picture.read_text(encoding="utf-8") if picture.suffix == ".svg" else ""
+        assert not re.search(r"(url\(|href=|src=)[\"']?https?:", drawn), "loads from another host"
