@@ -24,6 +24,8 @@ NEEDS = {
     "hugging-face.md": ("transformers", "datasets", "accelerate"),
     "keras.md": ("keras",),
     "kornia.md": ("kornia",),
+    "fastai.md": ("fastai",),
+    "ultralytics.md": ("ultralytics",),
 }
 """The packages of a page, beside PyTorch's."""
 EXPORTS = (
@@ -99,5 +101,5 @@ def test_every_command_of_a_page_runs(page: str, photos: Path) -> None:
 def test_every_page_is_listed() -> None:
     index = (PAGES / "README.md").read_text(encoding="utf-8")
     assert {path.name for path in PAGES.glob("*.md")} - {"README.md"} == set(
-        re.findall(r"\]\((.*?)\)", index)
+        re.findall(r"\]\(([^/()]*)\)", index)
     )
