@@ -78,7 +78,7 @@ def importances(study: optuna.Study, path: Path) -> bool:
 
 
 def importance_shares(study: optuna.Study) -> dict[str, float]:
-    """The share of each choice that every trial makes, the largest first, ``MOST_IMPORTANCES`` of them.
+    """The share of each choice that trials made differently, the largest first, ``MOST_IMPORTANCES`` of them.
 
     Empty where too few trials say anything. PED-ANOVA (Watanabe, Bansal and Hutter 2023, arXiv:2304.10255).
     """
@@ -87,10 +87,14 @@ def importance_shares(study: optuna.Study) -> dict[str, float]:
     trials = [trial for trial in trials if "num_ops" in trial.params]
     # Choices that only some trials make (the α of CutMix, say) rest on too few of them to be shown.
     common = set.intersection(*(set(trial.params) for trial in trials)) if trials else set()
+    # PED-ANOVA gives a share to those too that are alike in all trials.
+    varied = [name for name in sorted(common) if len({trial.params[name] for trial in trials}) > 1]
+    if not varied:
+        return {}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # few trials make it uncertain, which is said beside it
-            shares = optuna.importance.get_param_importances(study, params=sorted(common))
+            shares = optuna.importance.get_param_importances(study, params=varied)
     except (RuntimeError, ValueError):
         return {}
     return dict(list(shares.items())[:MOST_IMPORTANCES])

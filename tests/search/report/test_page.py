@@ -392,6 +392,9 @@ def test_importances_are_those_of_the_figure(make_study: MakeStudy) -> None:
     shares = importance_shares(study)
     assert shares
     assert gather(study).importances == shares
+    # A choice that all trials made alike tells none from another.
+    varied = {name: {trial.params.get(name) for trial in study.trials} for name in shares}
+    assert all(len(values) > 1 for values in varied.values())
 
 
 def test_pictures_of_the_run_are_in_the_page_small_enough_to_mail(make_study: MakeStudy) -> None:
