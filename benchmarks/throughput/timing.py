@@ -135,7 +135,7 @@ def _rate(contestant: Contestant, inputs: Iterator[Any], seconds: float) -> floa
 
         engine.use(contestant.path)
     calls = max(1, CALLS_BETWEEN_LOOKS // per_input)
-    # Of this process, of which one thread works: what others do on the machine counts through the caches alone.
+    # Of this process, of which one thread works: what others do on the machine counts by the caches alone.
     start = time.process_time()
     while (elapsed := time.process_time() - start) < seconds or not done:
         for one in itertools.islice(inputs, calls):
