@@ -1,9 +1,9 @@
 """How fast is augsearch beside the libraries that people would use instead, and what memory does it take?
 
 On one core, on the same images, in turns with its peers: RandAugment (2, 9), then operation by operation,
-then the memory that a batch takes. A quarter of an hour on one core of a server processor (AMD EPYC, Zen 5),
-a minute and a half with ``--quick``; let nothing else run beside it. With ``--device cuda`` instead:
-RandAugment on the GPU and beside a training step, two minutes.
+then the memory that a batch takes, first calls and threads. Half an hour on one core of a server processor
+(AMD EPYC, Zen 4), three minutes with ``--quick``. With ``--device cuda`` instead: RandAugment on the GPU and
+beside a training step, two minutes.
 
     make bench-throughput BENCH_ARGS="--quick --markdown page.md"
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from benchmarks.tables import Table
 
 SIDES = (32, 96, 224)
-PARTS = ("randaugment", "operations", "memory")
+PARTS = ("randaugment", "operations", "memory", "starting")
 
 Found = tuple[list["Table"], dict[str, Any]]
 """Tables, and the raw figures behind them."""
@@ -132,6 +132,9 @@ def on_one_core(
     if "memory" in parts:
         found, figures["memory"] = memory(progress)
         tables += found
+    if "starting" in parts:
+        found, figures["starting"] = starting(progress)
+        tables += found
     return tables, figures
 
 
@@ -188,6 +191,18 @@ def memory(progress: Progress) -> tuple[list[Table], list[dict[str, Any]]]:
     progress("memory")
     peaks = memory.peaks()
     return [report.memory_table(peaks)], memory.as_json(peaks)
+
+
+def starting(progress: Progress) -> tuple[list[Table], dict[str, Any]]:
+    """First calls, and a second thread."""
+    from benchmarks.throughput import report, starting
+
+    progress("first calls")
+    first = starting.first_calls()
+    progress("two threads")
+    threads = starting.second_threads()
+    plain = {"first": starting.as_json(first), "threads": starting.as_json(threads)}
+    return report.starting_tables(first, threads), plain
 
 
 def on_gpu(rounds: int, seconds: float, progress: Progress) -> Found:

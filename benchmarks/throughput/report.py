@@ -11,6 +11,7 @@ from benchmarks.throughput.timing import Timed
 
 if TYPE_CHECKING:
     from benchmarks.throughput.cuda import Measured
+    from benchmarks.throughput.starting import First, Threads
 
 SLOWER = "▼"
 
@@ -98,6 +99,35 @@ def memory_table(peaks: Sequence[Peak]) -> Table:
         notes="The highest point during `batch_transform`, above the memory with the batch in place, in "
         "units of that batch. The augmented batch itself is 1.",
     )
+
+
+def starting_tables(first: Sequence[First], threads: Sequence[Threads]) -> list[Table]:
+    """What a process pays once, and what a second thread brings."""
+    return [
+        Table(
+            "First call",
+            ("path", "seconds by the clock", "seconds of the processor"),
+            [(one.path, f"{one.wall:.2f}", f"{one.processor:.2f}") for one in first],
+            words=1,
+            notes="From after `import augsearch.policies` until the first batch is augmented, in a fresh "
+            "process. The core is compiled once on a machine and kept on disk.",
+        ),
+        Table(
+            "Two threads",
+            ("path", "side", "times the images of one"),
+            [
+                (
+                    one.path,
+                    f"{one.side} px",
+                    f"{one.ratio:.2f} ({min(one.ratios):.2f} to {max(one.ratios):.2f})",
+                )
+                for one in threads
+            ],
+            words=2,
+            notes="Each on batches of its own, in turns with one thread: the median of the rounds and their "
+            "range.",
+        ),
+    ]
 
 
 def gpu_tables(measured: Sequence[Measured], device: str) -> list[Table]:

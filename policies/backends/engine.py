@@ -1,6 +1,6 @@
 """Which path augments arrays: OpenCV's, or the compiled core where numba is. Both give the same pixels.
 
-Loading the core takes half a second, and some seconds once on a machine, when it is compiled. So a process
+Loading the core takes a second or two, and up to ten once on a machine, when it is compiled. So a process
 takes OpenCV's path until the core is worth that; ``AUGSEARCH_ENGINE=opencv`` leaves it there, and
 ``AUGSEARCH_ENGINE=numba`` takes the core from the first image on.
 """

@@ -13,7 +13,7 @@ import numpy as np
 
 from augsearch.policies.backends.compiled.colours import copy
 from augsearch.policies.backends.compiled.jit import compiled
-from augsearch.policies.backends.compiled.vectors import bytes_at, copy_pixel
+from augsearch.policies.backends.compiled.vectors import bytes_at, copy_mirrored, copy_pixel
 from augsearch.policies.nearest import settled_bits, settled_numbers
 
 Bytes = Any
@@ -90,6 +90,10 @@ def read_row(image: Bytes, written: Bytes, shape: Any, line: Any, fill: Bytes, p
         first = ((y >> PLACES) * width + (x >> PLACES)) * channels
         copy(bytes_at(image, first), bytes_at(written, begin * channels), (end - begin) * channels)
         return
+    if across_y == 0 and across_x == -_ONE and channels == 3:
+        last = ((y >> PLACES) * width + (x >> PLACES)) * 3
+        _read_mirrored(image, last, bytes_at(written, begin * 3), end - begin)
+        return
     row = np.int32(width * channels)
     for at in range(end - begin):
         read_y, read_x = np.int32((y + across_y * at) >> PLACES), np.int32((x + across_x * at) >> PLACES)
@@ -103,6 +107,19 @@ def read_row(image: Bytes, written: Bytes, shape: Any, line: Any, fill: Bytes, p
     for at in range(wide, end - begin):
         for channel in range(channels):
             row_from[at * channels + channel] = image[places[at] + channel]
+
+
+@compiled
+def _read_mirrored(image: Bytes, last: int, written: Bytes, count: int) -> None:
+    """RGB pixels from the one at byte ``last`` backwards."""
+    at = 0
+    while at + 16 <= count:
+        copy_mirrored(image, last - 3 * (at + 15), written, 3 * at)
+        at += 16
+    while at < count:
+        for channel in range(3):
+            written[3 * at + channel] = image[last - 3 * at + channel]
+        at += 1
 
 
 @compiled

@@ -25,9 +25,6 @@ from augsearch.policies.planner import DrawnImage, Draws, decode, effect_of
 from augsearch.policies.registry import MAX_MAGNITUDE, OPERATIONS, Ranges
 from augsearch.policies.sampling import Sampling
 
-MOST_REMEMBERED = 4096
-"""Instructions that are kept for images of one size; RandAugment (2, 9) has 25, TrivialAugment 500."""
-
 MOST_DRAWS = 12
 """Draws whose instructions are kept: a policy has 10 at most, before its chains, of each, and after them."""
 
@@ -52,13 +49,12 @@ def runner_for(ranges: Ranges, shape: tuple[int, ...], sampling: Sampling) -> Ru
 
 
 class Runner:
-    """Does what was drawn to images of one shape, and remembers the instructions that it wrote."""
+    """Does what was drawn to images of one shape, and remembers the instruction of every code."""
 
     def __init__(self, ranges: Ranges, shape: tuple[int, ...], sampling: Sampling) -> None:
         self._ranges, self._shape, self._sampling = ranges, shape, sampling
         self._size = Size(*shape[:2])
         self._lock = Lock()
-        self._known: dict[tuple[float, ...], int] = {}
         self._of_code = np.full(_CODES, _UNKNOWN, dtype=np.int64)
         self._used = 0
         self._book: Book = np.zeros(64, dtype=LINE)

@@ -21,7 +21,7 @@ from numba import types
 from numba.extending import intrinsic as numba_intrinsic
 
 _BYTE, _WORD, _PLACE = ir.IntType(8), ir.IntType(32), ir.IntType(64)
-_B16, _B32, _B64 = (ir.VectorType(_BYTE, count) for count in (16, 32, 64))
+_B16, _B32, _B48, _B64 = (ir.VectorType(_BYTE, count) for count in (16, 32, 48, 64))
 
 
 def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -124,6 +124,20 @@ def copy_pixel(typing: Any, source: Any, read: Any, target: Any, write_to: Any) 
 
     def write(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         _store(builder, _load(builder, _WORD, values[0], values[1]), values[2], values[3])
+        return context.get_dummy_value()
+
+    return types.void(source, read, target, write_to), write
+
+
+@intrinsic
+def copy_mirrored(typing: Any, source: Any, read: Any, target: Any, write_to: Any) -> Typed:
+    """``copy_mirrored(source, read, target, to)``: 16 RGB pixels from ``read`` to ``to``, last one first."""
+
+    def write(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        pixels = _load(builder, _B48, values[0], values[1])
+        backwards = [3 * (15 - pixel) + channel for pixel in range(16) for channel in range(3)]
+        places = ir.Constant(ir.VectorType(_WORD, 48), backwards)
+        _store(builder, builder.shuffle_vector(pixels, pixels, places), values[2], values[3])
         return context.get_dummy_value()
 
     return types.void(source, read, target, write_to), write
