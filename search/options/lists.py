@@ -109,6 +109,14 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
             help="Tune N and M around the winner on the final network first. [no]",
         ),
         *recipe_options(),
+        *_instead_of_running(),
+        json_option,
+    ]
+    return with_options(options, command)
+
+
+def _instead_of_running() -> list[Decorator]:
+    return [
         option(
             OTHER,
             "--show-config",
@@ -121,9 +129,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
             is_flag=True,
             help="Say what would be trained, how long it takes and in how much memory, and stop.",
         ),
-        json_option,
     ]
-    return with_options(options, command)
 
 
 def compare_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -209,10 +215,7 @@ def train_options(command: Callable[..., None]) -> Callable[..., None]:
         *recipe_options(),
         *balance_options(),
         option(
-            FINAL,
-            "--mixing",
-            type=click.Choice(["none", "cutmix", "mixup"]),
-            help="Instead of the policy's.",
+            FINAL, "--mixing", type=click.Choice(["none", "cutmix", "mixup"]), help="Instead of the policy's."
         ),
         option(ENGINE, "--device", help="auto, cpu, cuda or cuda:NUMBER. [auto]"),
         _tracking_uri(),

@@ -154,8 +154,8 @@ def _of_file(file: PolicyFile) -> dict[str, Fields]:
         "policy": _flat(file.policy.model_dump(mode="json")),
         "training": _flat(file.training.model_dump(mode="json")),
     }
-    if isinstance(made := file.provenance.get("made_from"), dict):
-        found["made from"] = made
+    if isinstance(made := file.provenance.get("made_from"), dict):  # anybody may have written it
+        found["made from"] = dict(made)
     if "verdict" in file.evidence:
         found["verdict"] = _verdict(file.evidence)
     return found
@@ -163,11 +163,11 @@ def _of_file(file: PolicyFile) -> dict[str, Fields]:
 
 def _verdict(evidence: Mapping[str, Any]) -> Fields:
     """The sentence, and what was confirmed of the one that it recommends."""
-    rows = {row["number"]: row for row in evidence.get("confirmation", [])}
-    row = rows.get(evidence.get("recommended"))
     found = {"verdict": evidence["verdict"], "kind": evidence.get("kind")}
-    if row is not None:
-        found["recommended"] = row["name"]
+    rows, number = evidence.get("confirmation"), evidence.get("recommended")
+    known = [row for row in rows if isinstance(row, dict)] if isinstance(rows, list) else []
+    for row in (one for one in known if one.get("number") == number):
+        found["recommended"] = row.get("name")
         found |= {f"its {name}": row.get(name) for name in ("accuracy", "log_loss", "ece", "n")}
     return found
 

@@ -18,6 +18,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 from PIL import Image
 
+from augsearch.policies import UserError
 from augsearch.policies.atomic import write_text
 from augsearch.policies.errors import writing
 from augsearch.search.report import charts as charts
@@ -56,8 +57,13 @@ def write_report(study: optuna.Study, output: Path, folder: Path | None = None) 
     check_own(study)
     page = in_utf8(render(gather(study, folder)))
     with writing(output):
-        if output.is_file() and output.read_bytes() == page.encode("utf-8"):
-            return False
+        try:
+            if output.is_file() and output.read_text(encoding="utf-8") == page:
+                return False
+        except UnicodeDecodeError:
+            raise UserError(
+                f"{output}: can't be written (no page is there now); give another --output"
+            ) from None
         write_text(output, page)
     return True
 

@@ -131,7 +131,10 @@ def test_a_ready_policy_is_exported_by_its_name(tmp_path: Path, monkeypatch: pyt
     assert read_policy("ready.json").policy == Policy.named("flip-crop+trivialaugment")
     done = CliRunner().invoke(main, ["export", "no-such-study"])
     assert done.exit_code
-    assert done.stderr == "Error: no study 'no-such-study' in this storage; there are: none\n"
+    assert (
+        done.stderr
+        == "Error: no study 'no-such-study' in this storage; there are: none yet; augsearch run makes one\n"
+    )
 
 
 def test_a_policy_and_its_forms_load_no_other_library() -> None:

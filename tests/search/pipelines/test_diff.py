@@ -59,6 +59,9 @@ def test_a_study_is_compared_with_policies_and_an_unfinished_one_with_what_it_ha
     assert "are the same in made from, verdict, policy, training" in " ".join(same.output.split())
     write_policy(PolicyFile(policy=Policy(num_ops=1, magnitude=6)), "own.json")
     assert differing("out.json", "own.json") == {("policy", "magnitude"): (5, 6)}
+    odd = {"verdict": 3, "confirmation": "?", "recommended": []}
+    write_policy(PolicyFile(policy=Policy(), evidence=odd, provenance={"made_from": "?"}), "odd.json")
+    assert differing("demo", "odd.json")["verdict", "verdict"][1] == 3
     assert differing("demo", "flip-crop")["policy", "flip_horizontal"] == (0.0, 0.5)
     make_study("searching", name="begun", folds=2)
     assert "none yet; the best so far is" in differing("begun", "demo")["verdict", "verdict"][0]

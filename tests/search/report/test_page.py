@@ -306,7 +306,7 @@ def test_the_command_of_a_run_says_the_same_settings_again(settings: Settings) -
     command = main.get_command(click.Context(main), "run")
     assert command is not None
     flags = command.make_context("run", arguments).params
-    del flags["config"], flags["show_config"]
+    del flags["config"], flags["show_config"], flags["dry_run"], flags["as_json"]
     # That there is no budget is said aloud where there would be one.
     assert load_settings(None, flags).changed(budget=settings.budget) == settings
 
@@ -436,7 +436,7 @@ def test_the_command_writes_the_page_and_refuses_in_one_line(make_study: MakeStu
     assert Path("report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
     refused = CliRunner().invoke(main, ["report", "demo", "-o", "mlruns"])
     assert refused.exit_code == 2
-    assert refused.output == "Error: mlruns: can't be written (Is a directory); give another --output\n"
+    assert refused.output == "Error: mlruns: can't be written (is a directory); give another --output\n"
     optuna.create_study(storage=open_storage(Settings().tracking.storage), study_name="foreign")
     foreign = CliRunner().invoke(main, ["report", "foreign"])
     assert foreign.output == "Error: study 'foreign' was not made by augsearch run\n"
