@@ -44,7 +44,7 @@ from augsearch.search.studies.lock import only_driver
 from augsearch.search.studies.policy_file import policy_file_of
 from augsearch.search.studies.pruner import pruner_of
 from augsearch.search.studies.refinement import refined
-from augsearch.search.studies.study import Entry, counted, entries, space_of
+from augsearch.search.studies.study import Entry, counted, entries, entry_of, space_of
 from augsearch.search.tracking.runs import NOT_HEEDED, Tracker
 from augsearch.trainers.evaluation.metrics import METRICS
 from augsearch.trainers.models.names import is_built_in
@@ -100,8 +100,8 @@ def run(
     name = study_name(settings, data)
     output = settings.tracking.output or HOME / name
     make_folder(output)
-    with only_driver(name, settings.tracking.storage):
-        study = study_of(settings, data, name)
+    with only_driver(name, settings.tracking.storage) as renew:
+        study = study_of(settings, data, name, renew=renew)
         summary, search = keep_summary(study, settings.data.source, data), settings.search
         unequal = imbalance_in_words(summary, search.metric, search.class_balance)
         for line in filter(None, (*warnings_of(summary), unequal, *commands.without_effect(settings))):
@@ -283,8 +283,8 @@ class _Run:
             return
         self.tracker.check()
         if isinstance(event, TrialDone):
-            done = [entry for entry in entries(self.study) if entry.number == event.number]
-            self.tracker.trials(done, _reasons(self.study))
+            done = entry_of(self.study, event.number)
+            self.tracker.trials([done] if done else [], {event.number: event.reason})
 
     def _export(self, verdict: Verdict) -> Path:
         chosen = refined(self.study, by_number(self.study)[verdict.recommended])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -15,6 +16,7 @@ from augsearch.search.inputs.sealed_test import seal_test
 from augsearch.search.settings.sections import AUTO
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import BASELINE_POLICIES, PHOTO_POLICIES, Space
+from augsearch.search.studies.driver_storage import driver_storage
 from augsearch.search.studies.pruner import pruner_of
 from augsearch.search.studies.study import open_storage, open_study, space_of
 
@@ -22,16 +24,23 @@ TRIALS_OF_FIRST = 16
 """The default number of trials while there were four baselines."""
 
 
-def study_of(settings: Settings, data: Data, name: str, *, warm_start: bool = True) -> optuna.Study:
-    """The study ``name`` of these settings and data, made now or taken up where it stands.
+def study_of(
+    settings: Settings,
+    data: Data,
+    name: str,
+    *,
+    warm_start: bool = True,
+    renew: Callable[[], None] | None = None,
+) -> optuna.Study:
+    """The study ``name`` of these settings and data, made now or taken up where it stands; for its driver.
 
-    ``warm_start``: it begins with the baselines.
+    ``warm_start``: it begins with the baselines. ``renew``: see ``studies.lock``.
 
     Raises:
         UserError: it was made from other data or settings.
     """
     pruner = pruner_of(settings.search.pruner, settings.search.folds)
-    storage = open_storage(settings.tracking.storage)
+    storage = driver_storage(open_storage(settings.tracking.storage), name, renew)
     identity = identity_of(settings, data)
     space = space_for(settings, data)
     study = open_study(storage, name, identity, space, pruner, warm_start=warm_start)

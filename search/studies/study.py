@@ -16,7 +16,7 @@ from typing import Any
 
 import optuna
 from optuna.pruners import BasePruner
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from augsearch.policies import UserError
@@ -25,6 +25,7 @@ from augsearch.search.settings.addresses import redacted
 from augsearch.search.settings.sections import sqlite_file
 from augsearch.search.space.params import baseline_params
 from augsearch.search.space.space import Space
+from augsearch.search.studies.driver_storage import together
 from augsearch.search.studies.pruner import PairedPruner
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
@@ -91,7 +92,7 @@ def open_storage(url: str) -> RDBStorage:
 
 
 def open_study(
-    storage: RDBStorage,
+    storage: BaseStorage,
     name: str,
     identity: dict[str, Any],
     space: Space,
@@ -113,10 +114,11 @@ def open_study(
     )
     known = study.user_attrs.get("identity")
     if known is None:
-        study.set_user_attr("key", uuid.uuid4().hex)  # a study of this name may have been before it
-        made = {"edition": space.edition, "mean": list(space.mean)}
-        study.set_user_attr(_SPACE, made | {"photos": space.photos, "resized": space.resized})
-        study.set_user_attr("identity", identity)
+        with together(study):
+            study.set_user_attr("key", uuid.uuid4().hex)  # a study of this name may have been before it
+            made = {"edition": space.edition, "mean": list(space.mean)}
+            study.set_user_attr(_SPACE, made | {"photos": space.photos, "resized": space.resized})
+            study.set_user_attr("identity", identity)
         known = identity
     # A field that a study made before doesn't have was None then.
     fields = [field for field in identity | known if identity.get(field) != known.get(field)]
@@ -128,7 +130,8 @@ def open_study(
             f"study {name!r} was made from other data or settings: {differences}; use another --study"
         )
     if warm_start:
-        _enqueue_baselines(study, space_of(study, space))
+        with together(study):
+            _enqueue_baselines(study, space_of(study, space))
     return study
 
 
@@ -233,15 +236,24 @@ def in_order(results: Mapping[int, FoldResult]) -> list[FoldResult]:
 
 def entries(study: optuna.Study) -> list[Entry]:
     """All trials with at least one fold run, oldest first."""
-    found = []
-    for trial in study.get_trials(deepcopy=False):
-        results = in_order(fold_results(trial))
-        if results:
-            candidate = Candidate.model_validate(trial.user_attrs["candidate"])
-            baseline = trial.user_attrs.get("baseline")
-            same = trial.user_attrs.get(SAME_AS)
-            found.append(Entry(trial.number, baseline, trial.state, candidate, tuple(results), same))
-    return found
+    found = (_entry(trial) for trial in study.get_trials(deepcopy=False))
+    return [entry for entry in found if entry is not None]
+
+
+def entry_of(study: optuna.Study, number: int) -> Entry | None:
+    """The trial of this number; None: it has no fold run."""
+    return _entry(study.get_trials(deepcopy=False)[number])
+
+
+def _entry(trial: FrozenTrial) -> Entry | None:
+    results = in_order(fold_results(trial))
+    if not results:
+        return None
+    candidate = Candidate.model_validate(trial.user_attrs["candidate"])
+    known = trial.user_attrs
+    return Entry(
+        trial.number, known.get("baseline"), trial.state, candidate, tuple(results), known.get(SAME_AS)
+    )
 
 
 def finished(study: optuna.Study) -> list[Entry]:
