@@ -29,6 +29,7 @@ from augsearch.search.inputs.summary import imbalance_in_words, keep_summary, wa
 from augsearch.search.pipelines.budgeted import Outlook, final_cost, planned, task_of, trained_on_of
 from augsearch.search.pipelines.confirming import Confirming
 from augsearch.search.pipelines.refine import refine
+from augsearch.search.pipelines.sync import ABOUT, log_verdict
 from augsearch.search.race.race import Event, FoldDone, Race, TrialDone, TrialStarted
 from augsearch.search.race.resume import as_begun, study_of, with_its_trials, with_usual_budget
 from augsearch.search.race.view import RaceView, show_verdict
@@ -44,17 +45,11 @@ from augsearch.search.studies.lock import only_driver
 from augsearch.search.studies.policy_file import policy_file_of
 from augsearch.search.studies.pruner import pruner_of
 from augsearch.search.studies.refinement import refined
-from augsearch.search.studies.study import Entry, counted, entries, entry_of, space_of
+from augsearch.search.studies.study import Entry, counted, entries, entry_of, reasons, space_of
 from augsearch.search.tracking.runs import NOT_HEEDED, Tracker
 from augsearch.trainers.evaluation.metrics import METRICS
 from augsearch.trainers.models.names import is_built_in
 from augsearch.trainers.workspace.candidate import Candidate, ProxySettings
-
-_ABOUT = (
-    "augsearch study **{}**. The runs below it are its trials; baselines are trials too, tagged `baseline`. "
-    "Among the artifacts are the report, a preview of the policy, and the policy file."
-)
-"""What MLflow says of a study's run."""
 
 _BESIDE = {"sheet": "preview.png", "report": "report.html"}
 """What lies beside the policy file, and what a person calls it."""
@@ -160,7 +155,7 @@ def _track(settings: Settings, data: Data, study: optuna.Study) -> Tracker | Non
     """A tracker; None where everything was tracked already and nothing new is to come."""
     if study.user_attrs.get("tracked") == settings.flat():
         return None
-    description = _ABOUT.format(study.study_name)
+    description = ABOUT.format(study.study_name)
     key = study.user_attrs["key"]
     tracked = tracked_data(data, settings.data.source)
     tracker = Tracker(settings.tracking.uri, data.experiment, study.study_name, key, description, tracked)
@@ -224,7 +219,7 @@ class _Run:
         if self._search_is_unfinished():
             self._search(engine)
         if self.tracker:
-            self.tracker.trials(entries(study), _reasons(study))
+            self.tracker.trials(entries(study), reasons(study))
         missing = tuple(missing_baselines(study, space_of(study, settings.space)))
         rules, metric = settings.confirmation, METRICS[settings.search.metric]
         source, limits = settings.data.source, settings.engine
@@ -296,7 +291,7 @@ class _Run:
         if self.tracker is not None:
             for file in (path, *drawn):
                 self.tracker.artifact(file)
-            self._log_verdict(verdict, chosen)
+            log_verdict(self.tracker, self.study.study_name, verdict, chosen)
         return path
 
     def _draw(self, chosen: Entry, known: list[Entry]) -> list[Path]:
@@ -321,20 +316,6 @@ class _Run:
         if figures.importances(self.study, self.output / "importances.png"):
             made.append(self.output / "importances.png")
         return made
-
-    def _log_verdict(self, verdict: Verdict, chosen: Entry) -> None:
-        assert self.tracker is not None
-        (confirmed,) = [one for one in verdict.confirmed if one.number == chosen.number]
-        self.tracker.parent(
-            metrics={"confirmed_accuracy": confirmed.accuracy},
-            tags={
-                "mlflow.note.content": f"**{verdict.sentence}**\n\n{_ABOUT.format(self.study.study_name)}",
-                "verdict": verdict.sentence,
-                "verdict_kind": verdict.kind,
-                "recommended": chosen.name,
-                "best_confirmed": verdict.confirmed[0].name,
-            },
-        )
 
     def _final_settings(self, policy_file: Path) -> Settings:
         """The settings of the final training, with as many epochs as the budget leaves time for."""
@@ -381,9 +362,3 @@ class _Run:
             return
         if self.tracker is not None:
             self.tracker.artifact(page)
-
-
-def _reasons(study: optuna.Study) -> dict[int, str]:
-    """Why trials were stopped or failed, by number."""
-    trials = study.get_trials(deepcopy=False)
-    return {trial.number: said for trial in trials if (said := trial.user_attrs.get("reason"))}

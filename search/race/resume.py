@@ -40,7 +40,8 @@ def study_of(
         UserError: it was made from other data or settings.
     """
     pruner = pruner_of(settings.search.pruner, settings.search.folds)
-    storage = driver_storage(open_storage(settings.tracking.storage), name, renew)
+    remote = open_storage(settings.tracking.storage, pre_ping=False)
+    storage = driver_storage(remote, name, renew)
     identity = identity_of(settings, data)
     space = space_for(settings, data)
     study = open_study(storage, name, identity, space, pruner, warm_start=warm_start)

@@ -70,8 +70,11 @@ class Entry:
         return self.baseline or f"trial {self.number}"
 
 
-def open_storage(url: str) -> RDBStorage:
+def open_storage(url: str, *, pre_ping: bool = True) -> RDBStorage:
     """Connect to ``url``, an SQLAlchemy database URL.
+
+    ``pre_ping``: whether a server is asked before each use of a connection if it is still there; it may
+    have been restarted. Needless where whoever uses it tries again, as the driver does.
 
     Raises:
         UserError: it can't be opened.
@@ -80,9 +83,8 @@ def open_storage(url: str) -> RDBStorage:
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
     try:
-        # Several drivers of different studies may share one SQLite file: wait for each other's writes. A
-        # server may have been restarted since the last statement: ask before each whether it is still there.
-        how = {"connect_args": {"timeout": 60}} if file is not None else {"pool_pre_ping": True}
+        # Several drivers of different studies may share one SQLite file: wait for each other's writes.
+        how = {"connect_args": {"timeout": 60}} if file is not None else {"pool_pre_ping": pre_ping}
         return RDBStorage(url, engine_kwargs=how)
     except Exception as error:
         raise UserError(
@@ -243,6 +245,12 @@ def entries(study: optuna.Study) -> list[Entry]:
 def entry_of(study: optuna.Study, number: int) -> Entry | None:
     """The trial of this number; None: it has no fold run."""
     return _entry(study.get_trials(deepcopy=False)[number])
+
+
+def reasons(study: optuna.Study) -> dict[int, str]:
+    """Why trials were stopped or failed, by number."""
+    trials = study.get_trials(deepcopy=False)
+    return {trial.number: said for trial in trials if (said := trial.user_attrs.get("reason"))}
 
 
 def _entry(trial: FrozenTrial) -> Entry | None:

@@ -39,7 +39,7 @@ def none_stays_connected() -> Iterator[None]:
 
 
 def opened(address: str) -> RDBStorage:
-    _opened.append(open_storage(address))
+    _opened.append(open_storage(address, pre_ping=False))
     return _opened[-1]
 
 
