@@ -27,8 +27,8 @@ class Instant:
     slots = 1
 
     def __init__(self) -> None:
-        self.began: list[float] = []
-        """Seconds on a clock of its own, of each trial that was trained."""
+        self.began: list[tuple[float, float]] = []
+        """Of each trial that was trained: seconds by the clock, and of its thread's processor."""
 
     def submit(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Future[Any]:
         """The result of a fold, and the time."""
@@ -36,7 +36,7 @@ class Instant:
         if fold.stage is not Stage.SEARCH:
             raise SearchIsOverError
         if fold.index == 0:
-            self.began.append(time.perf_counter())
+            self.began.append((time.perf_counter(), time.thread_time()))
         future: Future[Any] = Future()
         future.set_result(result_of(candidate, fold))
         return future
