@@ -1,9 +1,9 @@
 """What does a trial cost the driver, where its folds cost nothing?
 
 The real command's search: ask, suggest, candidates, reports, the pruner, tell, and MLflow's log, with the
-study in SQLite, in a PostgreSQL server of its own, and in one that is 20 ms away; and with --many also late in
-a long study, then without MLflow. Only the folds are no trainings, but results that follow from the candidate. There
-is one worker, so nothing is beside anything.
+study in SQLite, in a PostgreSQL server of its own, and in one that is 20 ms away; and with --many also late
+in a long study, then without MLflow. Only the folds are no trainings, but results that follow from the
+candidate. There is one worker, so nothing is beside anything.
 
     make bench-driver BENCH_ARGS="--markdown page.md"
 
