@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Compiling at once takes half a minute and saves each later process, of which a run has several, some seconds.
 INSTALL := $(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt
 
-.PHONY: run test lint docs setup bench-throughput bench-training bench-techniques bench-unlabeled bench-search bench-statistics bench-quality bench-compare bench-exported clean
+.PHONY: run test lint docs setup bench-throughput bench-training bench-techniques bench-unlabeled bench-search bench-statistics bench-quality bench-compare bench-exported bench-driver chaos clean
 
 run: $(VENV)/.installed
 	$(BIN)/augsearch run
@@ -63,6 +63,14 @@ bench-search: $(VENV)/.installed
 # How often the verdict is right, simulated from recorded fold noise: ten minutes, or BENCH_ARGS=--quick.
 bench-statistics: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.statistics $(BENCH_ARGS)
+
+# What a trial costs the driver, in SQLite and PostgreSQL: BENCH_ARGS="--markdown PAGE", "--many 5000" for a long study.
+bench-driver: $(VENV)/.tested-with
+	$(BIN)/python -m benchmarks.driver $(BENCH_ARGS)
+
+# Everything that a search needs is killed, fifty times, and it comes to the same: CHAOS_ARGS="--kills 5" for a short form.
+chaos: $(VENV)/.tested-with
+	$(BIN)/python -m benchmarks.chaos $(CHAOS_ARGS)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "augsearch needs Python 3.11 or newer, and $(PYTHON) is %d.%d; try: make PYTHON=python3.12" % v[:2])'

@@ -30,6 +30,7 @@ from augsearch.search.pipelines.budgeted import Outlook, final_cost, planned, ta
 from augsearch.search.pipelines.changed import changes_in_words
 from augsearch.search.pipelines.confirming import Confirming
 from augsearch.search.pipelines.refine import refine
+from augsearch.search.pipelines.sync import ABOUT, log_verdict
 from augsearch.search.race.race import Event, FoldDone, Race, TrialDone, TrialStarted
 from augsearch.search.race.resume import open_begun, study_of
 from augsearch.search.race.view import RaceView, show_verdict
@@ -45,17 +46,11 @@ from augsearch.search.studies.lock import only_driver
 from augsearch.search.studies.policy_file import policy_file_of
 from augsearch.search.studies.pruner import pruner_of
 from augsearch.search.studies.refinement import refined
-from augsearch.search.studies.study import Entry, counted, entries, space_of
+from augsearch.search.studies.study import Entry, counted, entries, entry_of, reasons, space_of
 from augsearch.search.tracking.runs import NOT_HEEDED, Tracker
 from augsearch.trainers.evaluation.metrics import METRICS
 from augsearch.trainers.models.names import is_built_in
 from augsearch.trainers.workspace.candidate import Candidate, ProxySettings
-
-_ABOUT = (
-    "augsearch study **{}**. The runs below it are its trials; baselines are trials too, tagged `baseline`. "
-    "Among the artifacts are the report, a preview of the policy, and the policy file."
-)
-"""What MLflow says of a study's run."""
 
 _BESIDE = {"sheet": "preview.png", "report": "report.html"}
 """What lies beside the policy file, and what a person calls it."""
@@ -95,8 +90,8 @@ def run(
     name = study_name(settings, data)
     output = settings.tracking.output or HOME / name
     make_folder(output)
-    with only_driver(name, settings.tracking.storage):
-        study = study_of(settings, data, name)
+    with only_driver(name, settings.tracking.storage) as renew:
+        study = study_of(settings, data, name, renew=renew)
         summary, search = keep_summary(study, settings.data.source, data), settings.search
         unequal = imbalance_in_words(summary, search.metric, search.class_balance)
         for line in filter(None, (*warnings_of(summary), unequal, *commands.without_effect(settings))):
@@ -157,7 +152,7 @@ def _track(settings: Settings, data: Data, study: optuna.Study) -> Tracker | Non
     """A tracker; None where everything was tracked already and nothing new is to come."""
     if study.user_attrs.get("tracked") == settings.flat():
         return None
-    description = _ABOUT.format(study.study_name)
+    description = ABOUT.format(study.study_name)
     key = study.user_attrs["key"]
     tracked = tracked_data(data, settings.data.source)
     tracker = Tracker(settings.tracking.uri, data.experiment, study.study_name, key, description, tracked)
@@ -221,7 +216,7 @@ class _Run:
         if self._search_is_unfinished():
             self._search(engine)
         if self.tracker:
-            self.tracker.trials(entries(study), _reasons(study))
+            self.tracker.trials(entries(study), reasons(study))
         missing = tuple(missing_baselines(study, space_of(study, settings.space)))
         rules, metric = settings.confirmation, METRICS[settings.search.metric]
         source, limits = settings.data.source, settings.engine
@@ -280,8 +275,8 @@ class _Run:
             return
         self.tracker.check()
         if isinstance(event, TrialDone):
-            done = [entry for entry in entries(self.study) if entry.number == event.number]
-            self.tracker.trials(done, _reasons(self.study))
+            done = entry_of(self.study, event.number)
+            self.tracker.trials([done] if done else [], {event.number: event.reason})
 
     def _export(self, verdict: Verdict) -> Path:
         chosen = refined(self.study, by_number(self.study)[verdict.recommended])
@@ -293,7 +288,7 @@ class _Run:
         if self.tracker is not None:
             for file in (path, *drawn):
                 self.tracker.artifact(file)
-            self._log_verdict(verdict, chosen)
+            log_verdict(self.tracker, self.study.study_name, verdict, chosen)
         return path
 
     def _draw(self, chosen: Entry, known: list[Entry]) -> list[Path]:
@@ -318,20 +313,6 @@ class _Run:
         if figures.importances(self.study, self.output / "importances.png"):
             made.append(self.output / "importances.png")
         return made
-
-    def _log_verdict(self, verdict: Verdict, chosen: Entry) -> None:
-        assert self.tracker is not None
-        (confirmed,) = [one for one in verdict.confirmed if one.number == chosen.number]
-        self.tracker.parent(
-            metrics={"confirmed_accuracy": confirmed.accuracy},
-            tags={
-                "mlflow.note.content": f"**{verdict.sentence}**\n\n{_ABOUT.format(self.study.study_name)}",
-                "verdict": verdict.sentence,
-                "verdict_kind": verdict.kind,
-                "recommended": chosen.name,
-                "best_confirmed": verdict.confirmed[0].name,
-            },
-        )
 
     def _final_settings(self, policy_file: Path) -> Settings:
         """The settings of the final training, with as many epochs as the budget leaves time for."""
@@ -378,9 +359,3 @@ class _Run:
             return
         if self.tracker is not None:
             self.tracker.artifact(page)
-
-
-def _reasons(study: optuna.Study) -> dict[int, str]:
-    """Why trials were stopped or failed, by number."""
-    trials = study.get_trials(deepcopy=False)
-    return {trial.number: said for trial in trials if (said := trial.user_attrs.get("reason"))}

@@ -7,12 +7,13 @@ kept the moment it is known, so a driver that is killed goes on where it stopped
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import optuna
 from optuna.trial import TrialState
 
+from augsearch.policies import UserError
 from augsearch.search.engines.engine import Engine
 from augsearch.search.engines.failures import Streak, reason_of
 from augsearch.search.race.folds import FoldRunner, Known
@@ -20,6 +21,7 @@ from augsearch.search.race.proposals import Proposals
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.suggest import suggest
 from augsearch.search.studies.costs import searched
+from augsearch.search.studies.driver_storage import together
 from augsearch.search.studies.pruner import BESIDE
 from augsearch.search.studies.study import (
     SAME_AS,
@@ -157,23 +159,41 @@ class Race:
             yield from self._fill_slots()
             if self._folds.is_idle:
                 return
-            for contender, fold, result in self._folds.wait():
-                contender.running.discard(fold.index)
-                if isinstance(result, FoldResult):
-                    self._streak.went_well()
-                    contender.keep(fold.index, result)
-                    yield FoldDone(contender.trial.number, contender.baseline, fold.index, result)
-                else:
-                    contender.failure = contender.failure or result
-                yield from self._judge(contender)
+            yield from self._written(self._take_in(self._folds.wait()))
+
+    def _written(self, events: Iterable[Event]) -> Iterator[Event]:
+        """What happens, once all of it is in the study, in one go; then what stops the search."""
+        happened, stop = [], None
+        with together(self._study):
+            try:
+                for event in events:
+                    happened.append(event)
+            except UserError as error:
+                stop = error
+        yield from happened
+        if stop is not None:
+            raise stop
+
+    def _take_in(
+        self, ended: Iterable[tuple[_Contender, Fold, FoldResult | BaseException]]
+    ) -> Iterator[Event]:
+        for contender, fold, result in ended:
+            contender.running.discard(fold.index)
+            if isinstance(result, FoldResult):
+                self._streak.went_well()
+                contender.keep(fold.index, result)
+                yield FoldDone(contender.trial.number, contender.baseline, fold.index, result)
+            else:
+                contender.failure = contender.failure or result
+            yield from self._judge(contender)
 
     def _fill_slots(self) -> Iterator[Event]:
         while not self._folds.is_full:
             contender = self._next()
             if contender is None:
-                contender = self._begin()
-                if contender is not None:
-                    yield from self._enter(contender)
+                begun = [*self._written(self._begin_and_enter())]
+                if begun:
+                    yield from begun
                     continue
                 contender = self._next(beside=0)
             if contender is None:
@@ -215,6 +235,11 @@ class Race:
         return _Contender(
             trial, candidate, trial.user_attrs.get("baseline"), results, min(steps, known), steps > known
         )
+
+    def _begin_and_enter(self) -> Iterator[Event]:
+        contender = self._begin()
+        if contender is not None:
+            yield from self._enter(contender)
 
     def _is_over(self) -> bool:
         """Whether no more trials are to begin."""

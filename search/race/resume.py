@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ from augsearch.search.inputs.sealed_test import seal_test
 from augsearch.search.settings.sections import AUTO
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import BASELINE_POLICIES, PHOTO_POLICIES, Space
+from augsearch.search.studies.driver_storage import driver_storage
 from augsearch.search.studies.pruner import pruner_of
 from augsearch.search.studies.study import find_study, open_storage, open_study, space_of
 
@@ -40,16 +42,24 @@ def open_begun(told: Settings, display: Display) -> tuple[Settings, Data]:
     return settings, data
 
 
-def study_of(settings: Settings, data: Data, name: str, *, warm_start: bool = True) -> optuna.Study:
-    """The study ``name`` of these settings and data, made now or taken up where it stands.
+def study_of(
+    settings: Settings,
+    data: Data,
+    name: str,
+    *,
+    warm_start: bool = True,
+    renew: Callable[[], None] | None = None,
+) -> optuna.Study:
+    """The study ``name`` of these settings and data, made now or taken up where it stands; for its driver.
 
-    ``warm_start``: it begins with the baselines.
+    ``warm_start``: it begins with the baselines. ``renew``: see ``studies.lock``.
 
     Raises:
         UserError: it was made from other data or settings.
     """
     pruner = pruner_of(settings.search.pruner, settings.search.folds)
-    storage = open_storage(settings.tracking.storage)
+    remote = open_storage(settings.tracking.storage, pre_ping=False)
+    storage = driver_storage(remote, name, renew)
     identity = identity_of(settings, data)
     space = space_for(settings, data)
     study = open_study(storage, name, identity, space, pruner, warm_start=warm_start)

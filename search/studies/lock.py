@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import filelock
@@ -20,8 +20,12 @@ _TAKE = {
 """What takes a lock of a database server, by dialect: it goes when the connection does."""
 
 
+Renew = Callable[[], None]
+"""Takes a lock again that a server may have lost; a UserError where another process has it meanwhile."""
+
+
 @contextmanager
-def only_driver(study: str, storage: str | None = None) -> Iterator[None]:
+def only_driver(study: str, storage: str | None = None) -> Iterator[Renew]:
     """Two drivers of one study would write over each other. The lock goes when the process does.
 
     ``storage``: the address of the study's database; None: the default. The lock of an SQLite file stands
@@ -31,8 +35,8 @@ def only_driver(study: str, storage: str | None = None) -> Iterator[None]:
         UserError: another process has it.
     """
     file = sqlite_file(storage) if storage else HOME / "studies.db"
-    with _locked_file(file, study) if file is not None else _locked_row(storage or "", study):
-        yield
+    with _locked_file(file, study) if file is not None else _locked_row(storage or "", study) as renew:
+        yield renew
 
 
 def _taken(study: str) -> UserError:
@@ -40,7 +44,7 @@ def _taken(study: str) -> UserError:
 
 
 @contextmanager
-def _locked_file(database: Path, study: str) -> Iterator[None]:
+def _locked_file(database: Path, study: str) -> Iterator[Renew]:
     folder = database.resolve().parent / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     # The default database's locks keep the names that they had: an older version may be at work.
@@ -51,22 +55,37 @@ def _locked_file(database: Path, study: str) -> Iterator[None]:
     except filelock.Timeout:
         raise _taken(study) from None
     try:
-        yield
+        yield lambda: None  # a file's lock is not lost
     finally:
         lock.release()
 
 
 @contextmanager
-def _locked_row(storage: str, study: str) -> Iterator[None]:
+def _locked_row(storage: str, study: str) -> Iterator[Renew]:
     import sqlalchemy
 
     engine = sqlalchemy.create_engine(storage, poolclass=sqlalchemy.pool.NullPool)
     statement = _TAKE.get(engine.dialect.name)
     if statement is None:  # a database of which we know no locks
-        yield
+        yield lambda: None
         return
-    number = int(digest(study)[:15], 16)
-    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+    number, held = int(digest(study)[:15], 16), ExitStack()
+
+    def take() -> sqlalchemy.Connection:
+        connection = engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        held.enter_context(connection)
         if not connection.execute(sqlalchemy.text(statement), {"number": number}).scalar():
             raise _taken(study)
-        yield
+        return connection
+
+    with held:
+        connection = take()
+
+        def renew() -> None:
+            nonlocal connection
+            try:
+                connection.execute(sqlalchemy.text("SELECT 1"))
+            except sqlalchemy.exc.SQLAlchemyError:  # the server has let go of it and its lock
+                connection = take()
+
+        yield renew

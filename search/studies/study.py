@@ -16,7 +16,7 @@ from typing import Any
 
 import optuna
 from optuna.pruners import BasePruner
-from optuna.storages import RDBStorage
+from optuna.storages import BaseStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from augsearch.policies import UserError
@@ -25,6 +25,7 @@ from augsearch.search.settings.addresses import redacted
 from augsearch.search.settings.sections import sqlite_file
 from augsearch.search.space.params import baseline_params
 from augsearch.search.space.space import Space
+from augsearch.search.studies.driver_storage import together
 from augsearch.search.studies.pruner import PairedPruner
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
@@ -69,8 +70,11 @@ class Entry:
         return self.baseline or f"trial {self.number}"
 
 
-def open_storage(url: str) -> RDBStorage:
+def open_storage(url: str, *, pre_ping: bool = True) -> RDBStorage:
     """Connect to ``url``, an SQLAlchemy database URL.
+
+    ``pre_ping``: whether a server is asked before each use of a connection if it is still there; it may
+    have been restarted. Needless where whoever uses it tries again, as the driver does.
 
     Raises:
         UserError: it can't be opened.
@@ -79,9 +83,8 @@ def open_storage(url: str) -> RDBStorage:
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
     try:
-        # Several drivers of different studies may share one SQLite file: wait for each other's writes. A
-        # server may have been restarted since the last statement: ask before each whether it is still there.
-        how = {"connect_args": {"timeout": 60}} if file is not None else {"pool_pre_ping": True}
+        # Several drivers of different studies may share one SQLite file: wait for each other's writes.
+        how = {"connect_args": {"timeout": 60}} if file is not None else {"pool_pre_ping": pre_ping}
         return RDBStorage(url, engine_kwargs=how)
     except Exception as error:
         raise UserError(
@@ -91,7 +94,7 @@ def open_storage(url: str) -> RDBStorage:
 
 
 def open_study(
-    storage: RDBStorage,
+    storage: BaseStorage,
     name: str,
     identity: dict[str, Any],
     space: Space,
@@ -113,14 +116,16 @@ def open_study(
     )
     known = study.user_attrs.get("identity")
     if known is None:
-        study.set_user_attr("key", uuid.uuid4().hex)  # a study of this name may have been before it
-        made = {"edition": space.edition, "mean": list(space.mean)}
-        study.set_user_attr(_SPACE, made | {"photos": space.photos, "resized": space.resized})
-        study.set_user_attr("identity", identity)
+        with together(study):
+            study.set_user_attr("key", uuid.uuid4().hex)  # a study of this name may have been before it
+            made = {"edition": space.edition, "mean": list(space.mean)}
+            study.set_user_attr(_SPACE, made | {"photos": space.photos, "resized": space.resized})
+            study.set_user_attr("identity", identity)
         known = identity
     check_same(name, known, identity)
     if warm_start:
-        _enqueue_baselines(study, space_of(study, space))
+        with together(study):
+            _enqueue_baselines(study, space_of(study, space))
     return study
 
 
@@ -258,15 +263,30 @@ def in_order(results: Mapping[int, FoldResult]) -> list[FoldResult]:
 
 def entries(study: optuna.Study) -> list[Entry]:
     """All trials with at least one fold run, oldest first."""
-    found = []
-    for trial in study.get_trials(deepcopy=False):
-        results = in_order(fold_results(trial))
-        if results:
-            candidate = Candidate.model_validate(trial.user_attrs["candidate"])
-            baseline = trial.user_attrs.get("baseline")
-            same = trial.user_attrs.get(SAME_AS)
-            found.append(Entry(trial.number, baseline, trial.state, candidate, tuple(results), same))
-    return found
+    found = (_entry(trial) for trial in study.get_trials(deepcopy=False))
+    return [entry for entry in found if entry is not None]
+
+
+def entry_of(study: optuna.Study, number: int) -> Entry | None:
+    """The trial of this number; None: it has no fold run."""
+    return _entry(study.get_trials(deepcopy=False)[number])
+
+
+def reasons(study: optuna.Study) -> dict[int, str]:
+    """Why trials were stopped or failed, by number."""
+    trials = study.get_trials(deepcopy=False)
+    return {trial.number: said for trial in trials if (said := trial.user_attrs.get("reason"))}
+
+
+def _entry(trial: FrozenTrial) -> Entry | None:
+    results = in_order(fold_results(trial))
+    if not results:
+        return None
+    candidate = Candidate.model_validate(trial.user_attrs["candidate"])
+    known = trial.user_attrs
+    return Entry(
+        trial.number, known.get("baseline"), trial.state, candidate, tuple(results), known.get(SAME_AS)
+    )
 
 
 def finished(study: optuna.Study) -> list[Entry]:

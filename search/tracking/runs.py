@@ -15,7 +15,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
@@ -172,6 +172,15 @@ class Tracker:
                 f"MLflow at {redacted(self._uri)}: {reason_of(error)}; give another --tracking-uri"
             ) from None
 
+    def wait(self) -> None:
+        """Wait until MLflow is known to be there.
+
+        Raises:
+            UserError: it is not.
+        """
+        wait([self._connected])
+        self.check()
+
     def trials(self, entries: Iterable[Entry], reasons: Mapping[int, str]) -> None:
         """Log every ended trial that has no child run yet; ``reasons``: why some stopped or failed."""
         for entry in entries:
@@ -237,7 +246,7 @@ class Tracker:
         params: dict[str, Any] | None = None,
         tags: dict[str, str] | None = None,
     ) -> None:
-        """Log on the parent run; a parameter that is there already stays."""
+        """Log on the parent run; what is there already stays: parameters, and figures that are the same."""
         self._later(self._log_parent, _now(), metrics or {}, params or {}, tags or {})
 
     def _log_parent(
@@ -245,11 +254,15 @@ class Tracker:
     ) -> None:
         from mlflow.entities import Metric, Param, RunTag
 
-        known = self._client.get_run(self._parent).data.params if params else {}
+        known = self._client.get_run(self._parent).data
         self._client.log_batch(
             self._parent,
-            metrics=[Metric(name, float(value), at, 0) for name, value in metrics.items()],
-            params=[Param(name, str(value)) for name, value in params.items() if name not in known],
+            metrics=[
+                Metric(name, float(value), at, 0)
+                for name, value in metrics.items()
+                if known.metrics.get(name) != float(value)
+            ],
+            params=[Param(name, str(value)) for name, value in params.items() if name not in known.params],
             tags=[RunTag(name, value) for name, value in tags.items()],
         )
 

@@ -24,6 +24,7 @@ from augsearch.search.studies.study import keep_confirmation, open_storage
 from augsearch.trainers.evaluation.metrics import METRICS
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
+from benchmarks.servers import Postgres, postgres_programs
 
 
 @pytest.fixture(autouse=True)
@@ -63,6 +64,18 @@ def stripes_made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def stripes(stripes_made: Path, tmp_path: Path) -> str:
     """The stripes, in the test's own folder."""
     return str(shutil.copyfile(stripes_made, tmp_path / "stripes.npz"))
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """A real PostgreSQL server."""
+    pytest.importorskip("psycopg", reason="needs psycopg: uv pip install 'psycopg[binary]'")
+    programs = postgres_programs()
+    if programs is None:
+        pytest.skip("needs root and PostgreSQL: apt-get install postgresql")
+    server = Postgres(programs)
+    yield server
+    server.remove()
 
 
 MakeStudy = Callable[..., optuna.Study]

@@ -95,7 +95,7 @@ def test_the_commands_that_go_on_are_these() -> None:
         for name, command in texts.items()
         if command and "The same command" in _said_when_stopped(command)
     }
-    assert resumable == {"run", "train", "compare", "check-proxy", "ablate"}
+    assert resumable == {"run", "train", "compare", "check-proxy", "ablate", "sync"}
 
 
 BASH = """

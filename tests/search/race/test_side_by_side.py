@@ -24,7 +24,7 @@ from augsearch.search.space.params import baseline_params
 from augsearch.search.space.space import BASELINE_POLICIES, Baseline
 from augsearch.search.studies.costs import ledger, searched
 from augsearch.search.studies.ending import missing_baselines, why_none_finished
-from augsearch.search.studies.study import entries, open_study
+from augsearch.search.studies.study import entries, fold_results, open_study
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folder import Workspace
 from augsearch.trainers.workspace.folds import Fold, FoldResult
@@ -180,12 +180,15 @@ def test_a_driver_of_many_workers_that_is_killed_loses_no_fold_that_came_out_of_
 ) -> None:
     settings = quick(trials=14)
     first = LastFirst(8)
-    known = [
+    told = [
         (event.number, event.fold)
         for event in itertools.islice(events(opened(settings), first, settings), stop_after)
         if isinstance(event, FoldDone)
     ]
     study = opened(settings)
+    # What ended together is kept together, before any of it is told.
+    known = [(trial.number, fold) for trial in study.trials for fold in fold_results(trial)]
+    assert set(told) <= set(known)
     second = LastFirst(1)
     again = [
         (event.number, event.fold) for event in events(study, second, settings) if isinstance(event, FoldDone)

@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import optuna
@@ -17,6 +12,7 @@ import pytest
 from augsearch.policies import UserError
 from augsearch.search.studies.lock import only_driver
 from augsearch.search.studies.study import open_storage
+from benchmarks.servers import Postgres
 
 HOLD = """
 import sys
@@ -25,52 +21,6 @@ with only_driver(sys.argv[1], sys.argv[2]):
     print("here", flush=True)
     sys.stdin.readline()
 """
-
-
-class Postgres:
-    """A real server, run by a user who is not root, as it wants."""
-
-    def __init__(self, programs: Path) -> None:
-        self._programs = programs
-        self._folder = Path(tempfile.mkdtemp(prefix="augsearch-pg-"))
-        shutil.chown(self._folder, "postgres")
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = int(probe.getsockname()[1])
-        self._run("initdb", "-A", "trust", "-E", "UTF8", "--no-sync")
-        self.start()
-
-    @property
-    def address(self) -> str:
-        return f"postgresql+psycopg://postgres@127.0.0.1:{self._port}/postgres"
-
-    def _run(self, program: str, *arguments: str) -> None:
-        command = [str(self._programs / program), "-D", str(self._folder / "data"), *arguments]
-        subprocess.run(
-            ["runuser", "-u", "postgres", "--", *command], check=True, cwd="/", stdout=subprocess.DEVNULL
-        )
-
-    def start(self) -> None:
-        how = f"-p {self._port} -k {self._folder} -c fsync=off -c listen_addresses=127.0.0.1"
-        self._run("pg_ctl", "-w", "-t", "600", "-l", str(self._folder / "log"), "-o", how, "start")
-
-    def stop(self) -> None:
-        self._run("pg_ctl", "-w", "-t", "600", "-m", "immediate", "stop")
-
-    def remove(self) -> None:
-        self.stop()
-        shutil.rmtree(self._folder)
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Postgres]:
-    pytest.importorskip("psycopg", reason="needs psycopg: uv pip install 'psycopg[binary]'")
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
-    if not found or os.geteuid() != 0:
-        pytest.skip("needs root and PostgreSQL: apt-get install postgresql")
-    server = Postgres(found[-1].parent)
-    yield server
-    server.remove()
 
 
 def held_elsewhere(study: str, storage: str, folder: Path) -> subprocess.Popen[str]:

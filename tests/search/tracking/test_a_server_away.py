@@ -3,14 +3,8 @@
 from __future__ import annotations
 
 import os
-import signal
-import socket
-import subprocess
-import sys
 import time
-import urllib.request
 from collections.abc import Iterator
-from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -24,57 +18,12 @@ from augsearch.search.tracking import outbox
 from augsearch.search.tracking.runs import TRIAL_TAG, Tracker
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import FoldResult
-
-
-class Server:
-    """An MLflow server on a database of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._port = int(probe.getsockname()[1])
-        self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-
-    @property
-    def uri(self) -> str:
-        return f"http://127.0.0.1:{self._port}"
-
-    def start(self) -> None:
-        stores = ("--backend-store-uri", f"sqlite:///{self._folder}/s.db")
-        files = ("--artifacts-destination", str(self._folder / "files"), "--port", str(self._port))
-        with (self._folder / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "mlflow", "server", "--workers", "1", *stores, *files],
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
-                start_new_session=True,
-            )
-        until = time.monotonic() + 600
-        while not self._answers():
-            assert self._process.poll() is None
-            assert time.monotonic() < until
-            time.sleep(0.2)
-
-    def _answers(self) -> bool:
-        try:
-            with urllib.request.urlopen(f"{self.uri}/health", timeout=60) as response:
-                return bool(response.status == 200)
-        except OSError:
-            return False
-
-    def kill(self) -> None:
-        if self._process is not None:
-            with suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)
-            self._process.wait()
-            self._process = None
+from benchmarks.servers import MlflowServer
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[Server]:
-    one = Server(tmp_path)
+def server(tmp_path: Path) -> Iterator[MlflowServer]:
+    one = MlflowServer(tmp_path)
     yield one
     one.kill()
 
@@ -84,11 +33,11 @@ def entry(number: int) -> Entry:
     return Entry(number, None, TrialState.COMPLETE, Candidate(policy=Policy(num_ops=1)), (result,))
 
 
-def tracker_to(server: Server) -> Tracker:
+def tracker_to(server: MlflowServer) -> Tracker:
     return Tracker(server.uri, "pictures", "study", "key", "what it is")
 
 
-def logged(server: Server) -> list[tuple[str, str]]:
+def logged(server: MlflowServer) -> list[tuple[str, str]]:
     client = MlflowClient(server.uri)
     (experiment,) = (one for one in client.search_experiments() if one.name == "pictures")
     runs = client.search_runs([experiment.experiment_id], order_by=["attributes.start_time"])
@@ -96,7 +45,7 @@ def logged(server: Server) -> list[tuple[str, str]]:
 
 
 def test_what_was_logged_while_it_was_away_is_there_once_it_is_back(
-    server: Server, monkeypatch: pytest.MonkeyPatch
+    server: MlflowServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(outbox, "FIRST_PAUSE", 0.1)
     monkeypatch.setattr(outbox, "LONGEST_PAUSE", 0.1)
@@ -130,7 +79,7 @@ def test_what_was_logged_while_it_was_away_is_there_once_it_is_back(
     assert logged(server) == [(str(number), "FINISHED") for number in range(5)]
 
 
-def test_one_that_is_away_from_the_beginning_is_told_without_its_password(server: Server) -> None:
+def test_one_that_is_away_from_the_beginning_is_told_without_its_password(server: MlflowServer) -> None:
     address = server.uri.replace("//", "//me:secret@")
     tracker = Tracker(address, "pictures", "study", "key", "what it is")
     problem = tracker.close("FINISHED")
