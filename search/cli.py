@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib import import_module
 
 import click
@@ -27,6 +28,18 @@ class Commands(click.Group):
             return None
         command: click.Command = import_module(f"{_ROOM}.{name}").command
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Each with what its help says first, as far as it says one thing; click would cut it off."""
+        commands = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
+        rows = [(name, _first_words(command.help or "")) for name, command in commands if command is not None]
+        with formatter.section("Commands"):
+            formatter.write_dl(rows)
+
+
+def _first_words(text: str) -> str:
+    found = re.match(r".+?(\?|(?=[.:;,](\s|$)))", " ".join(text.split()))
+    return found[0] if found else text
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:

@@ -151,3 +151,10 @@ def test_every_value_that_has_names_is_completed_and_never_fails_where_nothing_i
 def _said_when_stopped(command: click.Command) -> str:
     cells = getattr(command.callback, "__closure__", None) or ()
     return " ".join(cell.cell_contents for cell in cells if isinstance(cell.cell_contents, str))
+
+
+def test_the_list_of_commands_says_of_each_a_whole_thing() -> None:
+    printed = CliRunner().invoke(main, ["--help"], terminal_width=80).output
+    listed = printed[printed.index("Commands:") :]
+    assert "..." not in listed
+    assert "show          Say of STUDY what its report says first\n" in listed
