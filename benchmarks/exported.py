@@ -20,7 +20,6 @@ import os
 import shlex
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,9 +32,10 @@ from numpy.typing import NDArray
 
 from augsearch.policies import Policy, PolicyFile, UserError
 from augsearch.policies.exchange.form import Written, forms, written
-from augsearch.trainers import LabeledImages, Learner, Recipe, predict, prepared, score, train
+from augsearch.trainers import LabeledImages, Learner, Recipe, prepared, train
 from augsearch.trainers.training.setup import TrainingSetup
 from benchmarks.comparisons import Comparison, Outcome, Row, report, trained
+from benchmarks.options import results_options
 from benchmarks.progress import progress_on_stderr
 from benchmarks.results import Page, ResultsFile, publish
 from benchmarks.techniques import runs
@@ -211,19 +211,7 @@ def outcome_of(job: Job, data: runs.Data, change: Change) -> Outcome:
     learner = Learner.prepare(model, recipe, None, runs.CPU)
     learned = Augmented(images, labels, len(data.classes), change=change)
     setup = TrainingSetup(learned, job.policy, recipe, seed=job.seed, device=runs.CPU)
-    start, cpu_start = time.perf_counter(), time.process_time()
-    passes = sum(epoch.images for epoch in train(learner, setup))
-    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
-    on = data.pools["test"]
-    scores = score(predict(learner.best, data.images[on], runs.CPU, 64), data.labels[on])
-    return Outcome(
-        accuracy=scores.accuracy,
-        log_loss=round(scores.log_loss, 5),
-        tested=len(on),
-        passes=passes,
-        seconds=round(seconds, 2),
-        cpu_seconds=round(cpu_seconds, 2),
-    )
+    return runs.outcome_of(learner, train(learner, setup), data, data.pools["test"])
 
 
 def comparison_of(data: str, names: list[str], sizes: tuple[int, int, int], notes: str) -> Comparison[Job]:
@@ -271,13 +259,7 @@ def changes_and_notes(folder: Path) -> tuple[dict[str, Change], str]:
     type=click.Path(exists=True, file_okay=False, path_type=Path),
     help="Folder of flower_photos with train/ and val/.",
 )
-@click.option("--quick", is_flag=True, help="A short form, for a look: nothing follows from its figures.")
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help=f"Raw results, read first if it exists.  [default: {OUTPUT}; quick: none]",
-)
-@click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write the page here too.")
+@results_options(OUTPUT)
 def main(flowers: Path, quick: bool, output: Path | None, markdown: Path | None) -> None:
     """Train with our transform, and with each exported form of the same policy."""
     import torch

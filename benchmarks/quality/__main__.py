@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from augsearch.policies import PolicyFile, UserError
+from benchmarks.options import results_options
 from benchmarks.progress import Progress, progress_on_stderr
 
 if TYPE_CHECKING:
@@ -63,13 +64,7 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
 @click.option(
     "--minutes", type=click.FloatRange(0), help="Begin nothing new after so long; 0: only the tables."
 )
-@click.option("--quick", is_flag=True, help="A short form, for a look: nothing follows from its figures.")
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help=f"Raw results, read first if it exists.  [default: {OUTPUT}; quick: none]",
-)
-@click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write the page here too.")
+@results_options(OUTPUT)
 @click.option(
     "--work",
     type=click.Path(file_okay=False, path_type=Path),

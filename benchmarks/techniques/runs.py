@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -32,6 +32,7 @@ from augsearch.trainers import (
 from augsearch.trainers.data.dataset import Split
 from augsearch.trainers.data.sources.folders import read_folder
 from augsearch.trainers.models.build import channel_statistics
+from augsearch.trainers.training.loop import EpochResult
 from augsearch.trainers.training.setup import TrainingSetup
 from benchmarks.comparisons import Outcome
 from benchmarks.progress import Progress
@@ -89,6 +90,22 @@ class Data:
         """As many images of each class as the job says, by its seed."""
         rng = np.random.default_rng([job.seed, job.images_per_class])
         return stratified(self.pools[job.pool], self.labels, job.images_per_class, rng)
+
+
+def outcome_of(learner: Learner, epochs: Iterator[EpochResult], data: Data, on: Indices) -> Outcome:
+    """What a training comes to on the images ``on``, and what it costs; it is trained by this."""
+    start, cpu_start = time.perf_counter(), time.process_time()
+    passes = sum(epoch.images for epoch in epochs)
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
+    scores = score(predict(learner.best, data.images[on], CPU, 64), data.labels[on])
+    return Outcome(
+        accuracy=scores.accuracy,
+        log_loss=round(scores.log_loss, 5),
+        tested=len(on),
+        passes=passes,
+        seconds=round(seconds, 2),
+        cpu_seconds=round(cpu_seconds, 2),
+    )
 
 
 def read_data(name: str, folder: Path, side: int, tested: int, of_search: tuple[int, int] = (0, 0)) -> Data:
@@ -178,19 +195,7 @@ class Trainer:
                 teacher=teacher,
             ),
         )
-        start, cpu_start = time.perf_counter(), time.process_time()
-        passes = sum(epoch.images for epoch in epochs)
-        seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - cpu_start
-        on = self.data.pools[job.tested_on]
-        scores = score(predict(learner.best, self.data.images[on], CPU, 64), self.data.labels[on])
-        outcome = Outcome(
-            accuracy=scores.accuracy,
-            log_loss=round(scores.log_loss, 5),
-            tested=len(on),
-            passes=passes,
-            seconds=round(seconds, 2),
-            cpu_seconds=round(cpu_seconds, 2),
-        )
+        outcome = outcome_of(learner, epochs, self.data, self.data.pools[job.tested_on])
         if job.teacher is None and job.transfer is None and job.distillation is None:
             save_model(learner.best, spec, self._file(job), {})
         self.known[job.key] = outcome

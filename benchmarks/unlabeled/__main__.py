@@ -33,6 +33,7 @@ import click
 
 from augsearch.policies import UserError
 from benchmarks import environment
+from benchmarks.options import results_options
 from benchmarks.progress import Progress, progress_on_stderr
 
 if TYPE_CHECKING:
@@ -65,13 +66,7 @@ Device = Literal["cpu", "cuda"]
     "--minutes", type=click.FloatRange(0), help="Begin no training after so long; 0: only the tables."
 )
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
-@click.option("--quick", is_flag=True, help="A short form, for a look: nothing follows from its figures.")
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    help=f"Raw results, read first if it exists.  [default: {OUTPUT}; quick: none]",
-)
-@click.option("--markdown", type=click.Path(dir_okay=False, path_type=Path), help="Write the page here too.")
+@results_options(OUTPUT)
 @click.option(
     "--models",
     type=click.Path(file_okay=False, path_type=Path),

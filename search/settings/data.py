@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from augsearch.search.settings.sections import Flat, Section, Side
 from augsearch.trainers.data.form import Fit, Form, Layout, Reading
 from augsearch.trainers.data.written import bands_of, check_expression, colour_of, range_of
+
+_WRITTEN: dict[str, Callable[[str], object]] = {
+    "background": colour_of,
+    "value_range": range_of,
+    "bands": bands_of,
+    "group_by": check_expression,
+}
+"""Settings that are text which has to mean something, and what reads it."""
 
 
 class DataSettings(Section):
@@ -51,31 +60,11 @@ class DataSettings(Section):
     max_pixels: int | None = Field(default=None, ge=1)
     """How many an image may have; None: 89 million."""
 
-    @field_validator("background")
+    @field_validator(*_WRITTEN)
     @classmethod
-    def _background_is_a_colour(cls, written: str) -> str:
-        colour_of(written)
-        return written
-
-    @field_validator("value_range")
-    @classmethod
-    def _range_has_two_ends(cls, written: str | None) -> str | None:
-        if written is not None:
-            range_of(written)
-        return written
-
-    @field_validator("bands")
-    @classmethod
-    def _bands_are_numbers(cls, written: str | None) -> str | None:
-        if written is not None:
-            bands_of(written)
-        return written
-
-    @field_validator("group_by")
-    @classmethod
-    def _expression_is_one(cls, written: str | None) -> str | None:
-        if written is not None:
-            check_expression(written)
+    def _can_be_read(cls, written: str | None, about: ValidationInfo) -> str | None:
+        if written is not None and about.field_name is not None:
+            _WRITTEN[about.field_name](written)
         return written
 
     @property
