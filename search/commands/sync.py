@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import click
 
-from augsearch.search.options.command import Command
+from augsearch.search.options.command import Command, display
+from augsearch.search.options.completion import studies
 from augsearch.search.options.storage import storage_option
 from augsearch.search.settings.addresses import TRACKING_VARIABLE
 
@@ -13,7 +14,7 @@ PLACE = 44
 
 
 @click.command("sync", cls=Command, resumes=True)
-@click.argument("study")
+@click.argument("study", shell_complete=studies)
 @storage_option
 @click.option("--tracking-uri", envvar=TRACKING_VARIABLE, help="MLflow. [the run's own]")
 def command(study: str, storage: str | None, tracking_uri: str | None) -> None:
@@ -26,7 +27,6 @@ def command(study: str, storage: str | None, tracking_uri: str | None) -> None:
     Example:
       augsearch sync photos-1a2b3c --tracking-uri http://mlflow.example.org
     """
-    from augsearch.search.console import Display
     from augsearch.search.pipelines.sync import sync
 
-    sync(study, storage, tracking_uri, Display())
+    sync(study, storage, tracking_uri, display())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from augsearch.search.options.command import Command
+from augsearch.search.options.completion import studies
 from augsearch.search.options.storage import storage_option
 
 PLACE = 39
@@ -12,7 +13,7 @@ PLACE = 39
 
 
 @click.command("watch", cls=Command)
-@click.argument("study")
+@click.argument("study", shell_complete=studies)
 @storage_option
 @click.option("--port", type=click.IntRange(1, 65535), help="Port. [5200, or the next that is free]")
 @click.option(

@@ -59,7 +59,7 @@ def sync(name: str, storage: str | None, tracking: str | None, display: Display)
     if not tracker.complete:
         raise UserError(f"MLflow at {redacted(uri)} did not take everything; the same command goes on")
     ended = sum(one.state.is_finished() for one in known)
-    display.line(f"study {name}: MLflow at {redacted(uri)} has its {ended} trials and what came of them")
+    display.result(f"study {name}: MLflow at {redacted(uri)} has its {ended} trials and what came of them")
 
 
 def log_verdict(tracker: Tracker, study: str, verdict: Verdict, chosen: Entry) -> None:

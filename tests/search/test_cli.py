@@ -208,9 +208,34 @@ def test_ui_serves_the_runs(workplace: Path) -> None:
 
 COMMANDS = [
     *("inspect", "init", "run", "compare", "check-proxy", "export", "import", "list", "show", "diff"),
-    *("report", "ablate", "train", "predict", "export-model", "preview", "operations", "clean", "ui"),
+    *(
+        "watch",
+        "report",
+        "ablate",
+        "sync",
+        "train",
+        "predict",
+        "export-model",
+        "preview",
+        "operations",
+        "clean",
+        "ui",
+    ),
 ]
-LIGHT = ("init", "import", "list", "show", "diff", "predict", "export-model", "operations", "clean", "ui")
+LIGHT = (
+    "init",
+    "import",
+    "list",
+    "show",
+    "diff",
+    "watch",
+    "sync",
+    "predict",
+    "export-model",
+    "operations",
+    "clean",
+    "ui",
+)
 """The commands whose help needs no registry."""
 
 
