@@ -41,6 +41,7 @@ from augsearch.search.space.describe import describe
 from augsearch.search.statistics.verdict import Verdict
 from augsearch.search.studies.controls import by_number, with_controls
 from augsearch.search.studies.costs import FINAL, in_words, ledger
+from augsearch.search.studies.dashboard import keep_note
 from augsearch.search.studies.ending import keep_end, missing_baselines, time_was_up
 from augsearch.search.studies.lock import only_driver
 from augsearch.search.studies.policy_file import policy_file_of
@@ -282,6 +283,7 @@ class _Run:
         chosen = refined(self.study, by_number(self.study)[verdict.recommended])
         path = self.output / "policy.json"
         write_policy(policy_file_of(self.study, chosen, verdict.to_json()), path)
+        keep_note(self.study, verdict.sentence, chosen.name)
         if self.tracker is None and (self.output / "preview.png").exists():
             return path
         drawn = self._draw(chosen, entries(self.study))
