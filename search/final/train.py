@@ -70,7 +70,8 @@ def train_and_test(
     tested = test_final(data.workspace, data.splits, final, pixels)
     test = tested.scores
     mirrored = ", mirror images averaged in" if settings.final.average_flips else ""
-    seen = f"; this test part had been read {before} times before" if before else ""
+    often = "once" if before == 1 else f"{before} times"
+    seen = f"; this test part had been read {often} before" if before else ""
     display.result(
         f"final model: test accuracy {100 * test.accuracy:.1f} % on {len(data.splits.test)} images "
         f"(macro-F1 {100 * test.macro_f1:.1f} %, log-loss {test.log_loss:.3f}, ECE {test.ece:.3f})"

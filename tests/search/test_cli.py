@@ -144,7 +144,7 @@ def test_the_whole_job(stripes: str, workplace: Path) -> None:
     trained = succeeded(
         "train", stripes, "--policy", "three.json", "--output", "own", "--model", "tiny", "--epochs", "2"
     )
-    assert "this test part had been read 1 times before" in trained
+    assert "this test part had been read once before" in trained
     assert load_model(Path("own/model.safetensors"))[1].name == "tiny"
 
 

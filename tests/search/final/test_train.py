@@ -552,7 +552,7 @@ def test_a_model_is_trained_tested_and_drawn(stripes: str) -> None:
         "reliability.png",
     ]
     assert all(Path(drawn).exists() for drawn in result["drawn"])
-    assert "this test part had been read 1 times before" in run(quick(stripes))[1]
+    assert "this test part had been read once before" in run(quick(stripes))[1]
 
 
 @pytest.mark.parametrize("view", ["same", "clean"])
