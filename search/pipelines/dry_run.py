@@ -34,11 +34,11 @@ from augsearch.search.command_lines import run_command, without_effect
 from augsearch.search.console import Display
 from augsearch.search.engines.engine import Engine
 from augsearch.search.engines.registry import opened
-from augsearch.search.engines.weighed import WeighedEngine, Weight
 from augsearch.search.inputs.identity import identity_of, study_name
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.pipelines.budgeted import measured_within, task_of, trained_on_of
 from augsearch.search.pipelines.measure import measure
+from augsearch.search.pipelines.weighed import WeighedEngine, Weight
 from augsearch.search.race.resume import known_study, open_begun, space_for
 from augsearch.search.settings.durations import duration_in_words
 from augsearch.search.settings.sections import HOME

@@ -212,8 +212,6 @@ def test_every_tensor_is_made_where_the_images_are() -> None:
 def test_what_its_module_does_not_have_is_refused_by_name() -> None:
     with pytest.raises(UserError, match="kornia has nothing for the operations resized_crop, erase"):
         made(Policy(operations=("rotate", "resized_crop", "erase")), FORM)
-    with pytest.raises(UserError, match="kornia can't say the policy's resized_crop"):
-        made(Policy.named("flip-resized-crop"), FORM)
 
 
 def test_wrong_images_are_refused() -> None:

@@ -15,8 +15,8 @@ from click.testing import CliRunner, Result
 from augsearch.search.cli import main
 from augsearch.search.console import Display
 from augsearch.search.engines.inline import InlineEngine
-from augsearch.search.engines.weighed import WeighedEngine
 from augsearch.search.inputs.prepare import open_data
+from augsearch.search.pipelines.weighed import WeighedEngine
 from augsearch.search.race.resume import study_of
 from augsearch.search.settings.settings import Settings
 
