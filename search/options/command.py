@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import signal
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -162,10 +163,10 @@ def friendly(command: Callable[..., None], *, resumes: bool = False) -> Callable
     def guarded(**options: Any) -> None:
         from augsearch.policies import UserError
 
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
         _never_fail_to_print()
         try:
-            command(**options)
+            with _ended_like_ctrl_c():
+                command(**options)
         except UserError as error:
             _say_where(error)
             click.echo(f"Error: {error}", err=True)
@@ -186,6 +187,16 @@ def friendly(command: Callable[..., None], *, resumes: bool = False) -> Callable
             sys.exit(1)
 
     return guarded
+
+
+@contextmanager
+def _ended_like_ctrl_c() -> Iterator[None]:
+    """SIGTERM is a KeyboardInterrupt, but not any more for whoever called the command in a program."""
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL if before is None else before)
 
 
 def _say_where(error: Exception) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -158,3 +159,11 @@ def test_the_list_of_commands_says_of_each_a_whole_thing() -> None:
     listed = printed[printed.index("Commands:") :]
     assert "..." not in listed
     assert "show          Say of STUDY what its report says first\n" in listed
+
+
+def test_a_command_that_a_program_calls_leaves_its_signals_as_they_were() -> None:
+    # A forked child of the program that kept the handler may swallow what is to end it.
+    before = signal.getsignal(signal.SIGTERM)
+    assert CliRunner().invoke(main, ["operations"]).exit_code == 0
+    assert CliRunner().invoke(main, ["show", "nowhere"]).exit_code == 2
+    assert signal.getsignal(signal.SIGTERM) is before
