@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -45,12 +46,18 @@ def run(*command: str | Path, cwd: Path) -> str:
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """The wheel from the sdist, and the one from the tree."""
+    # A copy, as setuptools leaves in a tree what it built there, and packs it again when its source is gone.
+    tree = tmp_path_factory.mktemp("tree")
+    for name in run("git", "ls-files", "-co", "--exclude-standard", cwd=ROOT).splitlines():
+        if (ROOT / name).is_file():
+            (tree / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(ROOT / name, tree / name)
     folders = {"from the sdist": (), "from the tree": ("--wheel",)}
     wheels = {}
     for name, flags in folders.items():
         folder = tmp_path_factory.mktemp("dist")
         build = (sys.executable, "-m", "uv", "build", "--quiet", "--offline", "--no-build-isolation")
-        run(*build, "--python", sys.executable, *flags, "--out-dir", folder, ROOT, cwd=folder)
+        run(*build, "--python", sys.executable, *flags, "--out-dir", folder, tree, cwd=folder)
         (wheels[name],) = folder.glob("*.whl")
     return wheels
 
