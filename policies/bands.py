@@ -26,6 +26,11 @@ def are_channels(count: int) -> bool:
     return 1 <= count <= MOST_BANDS
 
 
+def may_become(own: int, channels: int) -> bool:
+    """Whether an image of ``own`` channels can have ``channels``: grey and colours become each other."""
+    return own == channels or {own, channels} <= {*COLOURS}
+
+
 def by_band(augment: Callable[[Images], Images], images: Images) -> Images:
     """What ``augment`` makes of grey images and colours; of others, (…, C), band by band."""
     if images.shape[-1] in COLOURS:

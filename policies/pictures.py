@@ -46,7 +46,9 @@ def array_of(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def image_of(pixels: NDArray[np.uint8]) -> Image.Image:
-    """An image of its own from pixels (H, W, 3) or (H, W)."""
+    """An image of its own from pixels (H, W, 3), (H, W, 1) or (H, W)."""
+    if pixels.shape[2:] == (1,):
+        pixels = pixels[:, :, 0]
     if pixels.ndim == 3:
         image = Image.new("RGB", (pixels.shape[1], pixels.shape[0]), None)  # nothing is written into it
         exported = _exported(image)

@@ -18,6 +18,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from augsearch.policies.bands import seen
 from augsearch.policies.effects import Size
+from augsearch.policies.pictures import image_of
 from augsearch.policies.planner import Draws, Happened
 
 CELL = 128
@@ -133,7 +134,7 @@ def put(
 def at_cell_size(image: NDArray[np.uint8], cell: int) -> Image.Image:
     """The image at the cell's size: enlarged by a whole factor where small, shrunk where large."""
     image = seen(image)
-    picture = Image.fromarray(image if image.shape[2] == 3 else image[:, :, 0]).convert("RGB")
+    picture = image_of(image).convert("RGB")
     longest = max(picture.size)
     if longest > cell:
         picture.thumbnail((cell, cell), Image.Resampling.LANCZOS)

@@ -10,9 +10,11 @@ import math
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal
 
 from rich.console import Console
+from rich.filesize import decimal
 from rich.markup import escape
 from rich.progress import (
     BarColumn,
@@ -112,6 +114,16 @@ class Bar:
     def reach(self, done: int, total: int) -> None:
         """Set how much is done, of how much."""
         self._progress.update(self._task, completed=done, total=total)
+
+
+def how_often(count: int) -> str:
+    """``once``, ``3 times``."""
+    return "once" if count == 1 else f"{count} times"
+
+
+def page_written(page: Path) -> str:
+    """The line that says where a page is."""
+    return f"{page}: {decimal(page.stat().st_size)}, open it in a browser"
 
 
 def print_json(document: Any) -> None:

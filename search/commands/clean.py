@@ -29,6 +29,8 @@ def command(everything: bool, dry_run: bool, yes: bool, as_json: bool, storage: 
     Example:
       augsearch clean --dry-run
     """
+    from rich.filesize import decimal
+
     from augsearch.search.console import print_json
     from augsearch.search.pipelines import clean
 
@@ -37,6 +39,6 @@ def command(everything: bool, dry_run: bool, yes: bool, as_json: bool, storage: 
     clean.show(found, shown)
     if found.items and not dry_run and (yes or confirmed("Remove all of this?")):
         freed = clean.remove(found, storage, everything=everything)
-        shown.result(f"freed {clean.in_words(freed)}")
+        shown.result(f"freed {decimal(freed)}")
     if as_json:
         print_json(clean.to_json(found, freed))

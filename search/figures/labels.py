@@ -17,9 +17,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
-from PIL import Image
 
 from augsearch.policies.bands import seen
+from augsearch.policies.pictures import image_of
 from augsearch.search.figures.common import CLASSES_SHOWN, Images, save_figure, short, show_image
 from augsearch.trainers.semi.labeler import rightly_labeled
 
@@ -267,7 +267,7 @@ def _draw(axes: Axes, row: _Row, top: float, width: float, images: Images) -> No
 def _draw_picture(axes: Axes, picture: _Picture, x: float, y: float, images: Images) -> None:
     """In a square of ``_SIDE`` at (x, y), as wide or as high as that."""
     pixels = seen(show_image(images, picture.index))
-    drawn = Image.fromarray(np.ascontiguousarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0]))
+    drawn = image_of(pixels)
     # Of two hundred large photos Matplotlib would hold every pixel, as floats.
     drawn.thumbnail((200, 200))
     height, width = (_SIDE * side / max(pixels.shape[:2]) for side in pixels.shape[:2])

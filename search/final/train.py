@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from augsearch.policies import PolicyFile, UserError, read_policy
-from augsearch.search.console import Display
+from augsearch.search.console import Display, how_often
 from augsearch.search.final.drawings import draw_labels, draw_teacher, draw_test
 from augsearch.search.final.follow import Follower
 from augsearch.search.final.plan import (
@@ -70,8 +70,7 @@ def train_and_test(
     tested = test_final(data.workspace, data.splits, final, pixels)
     test = tested.scores
     mirrored = ", mirror images averaged in" if settings.final.average_flips else ""
-    often = "once" if before == 1 else f"{before} times"
-    seen = f"; this test part had been read {often} before" if before else ""
+    seen = f"; this test part had been read {how_often(before)} before" if before else ""
     display.result(
         f"final model: test accuracy {100 * test.accuracy:.1f} % on {len(data.splits.test)} images "
         f"(macro-F1 {100 * test.macro_f1:.1f} %, log-loss {test.log_loss:.3f}, ECE {test.ece:.3f})"

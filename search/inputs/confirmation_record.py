@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import optuna
 
+from augsearch.search.console import how_often
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.inputs.sealed_test import hash_of_test
 from augsearch.search.settings.sections import HOME
@@ -51,8 +52,7 @@ def record_in_words(before: int) -> str | None:
     """What a person is told of it; None: nothing was."""
     if not before:
         return None
-    times = "once" if before == 1 else f"{before} times"
     return (
-        f"Candidates had been confirmed on the same images {times} before: who looks often finds something, "
-        f"so the chance of a wrong claim is divided by {before + 1}."
+        f"Candidates had been confirmed on the same images {how_often(before)} before: who looks often finds "
+        f"something, so the chance of a wrong claim is divided by {before + 1}."
     )

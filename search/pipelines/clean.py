@@ -19,6 +19,7 @@ from typing import Any
 
 import optuna
 from rich import box
+from rich.filesize import decimal
 from rich.markup import escape
 from rich.table import Table
 
@@ -228,10 +229,10 @@ def show(found: Found, display: Display) -> None:
     for kind in (CACHES, WORKSPACES, HALF, ORPHANS, JOBS):
         sizes = [one.size for one in found.items if one.kind == kind]
         if sizes:
-            table.add_row(escape(kind), f"{len(sizes):,}", in_words(sum(sizes)))
+            table.add_row(escape(kind), f"{len(sizes):,}", decimal(sum(sizes)))
     display.table(table)
     for one in found.items:
-        display.detail(f"{one.path}  {in_words(one.size)}")
+        display.detail(f"{one.path}  {decimal(one.size)}")
 
 
 def to_json(found: Found, freed: int | None) -> dict[str, Any]:
@@ -239,11 +240,3 @@ def to_json(found: Found, freed: int | None) -> dict[str, Any]:
     items = [{"path": str(one.path), "what": one.kind, "bytes": one.size} for one in found.items]
     total = sum(one.size for one in found.items)
     return {"items": items, "bytes": total, "kept_for": list(found.kept_for), "freed": freed}
-
-
-def in_words(size: int) -> str:
-    """``1.2 GB``."""
-    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= factor:
-            return f"{size / factor:.1f} {unit}"
-    return f"{size} bytes"

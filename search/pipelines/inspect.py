@@ -10,7 +10,7 @@ from rich.table import Table
 
 from augsearch.policies.atomic import write_text
 from augsearch.policies.errors import writing
-from augsearch.search.console import Display, print_json
+from augsearch.search.console import Display, page_written, print_json
 from augsearch.search.inputs.inspected import Facts, facts_of, most_and_least
 from augsearch.search.report.inspection import page_of, summed_up
 from augsearch.search.settings.data import DataSettings
@@ -41,7 +41,7 @@ def inspect_data(settings: DataSettings, output: Path | None, *, as_json: bool, 
         return
     _print(facts, display)
     if output is not None:
-        display.result(f"{output}: {output.stat().st_size / 1000:,.0f} kB, open it in a browser")
+        display.result(page_written(output))
 
 
 def _print(facts: Facts, display: Display) -> None:

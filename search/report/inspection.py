@@ -11,9 +11,9 @@ import numpy as np
 from markupsafe import Markup
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image
 
 from augsearch.policies.bands import seen
+from augsearch.policies.pictures import image_of
 from augsearch.search.inputs.inspected import Facts, Sheet, most_and_least
 from augsearch.search.report.charts import Names
 from augsearch.search.report.page import environment_of_pages, in_utf8, style
@@ -139,5 +139,5 @@ def _chart(facts: Facts) -> Chart | None:
 
 def _picture(pixels: NDArray[np.uint8]) -> Markup:
     buffer = io.BytesIO()
-    Image.fromarray(np.squeeze(seen(pixels))).save(buffer, "JPEG", quality=88)
+    image_of(seen(pixels)).save(buffer, "JPEG", quality=88)
     return Markup(f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}")

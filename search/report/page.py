@@ -21,6 +21,7 @@ from PIL import Image
 from augsearch.policies import UserError
 from augsearch.policies.atomic import write_text
 from augsearch.policies.errors import writing
+from augsearch.search.console import page_written
 from augsearch.search.report import charts as charts
 from augsearch.search.report import sentences as words
 from augsearch.search.report.facts import Facts, changed_settings, gather
@@ -45,7 +46,7 @@ def report_study(name: str, output: Path, storage: str | None) -> str:
     """
     study = load_study(open_storage(storage or TrackingSettings().storage), name)
     write_report(study, output)
-    return f"{output}: {output.stat().st_size / 1000:,.0f} kB, open it in a browser"
+    return page_written(output)
 
 
 def write_report(study: optuna.Study, output: Path, folder: Path | None = None) -> bool:

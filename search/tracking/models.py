@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from augsearch.policies import UserError
 from augsearch.policies.bands import COLOURS
+from augsearch.policies.pictures import image_of
 from augsearch.search.settings.addresses import redacted
 from augsearch.search.settings.sections import sqlite_file
 from augsearch.search.tracking.database import absolute, reason_of
@@ -68,7 +68,7 @@ def as_file(pixels: NDArray[np.uint8]) -> bytes:
     """An image (H, W, C) as a file that a served model takes: a PNG, or an array where it is one of bands."""
     written = io.BytesIO()
     if pixels.shape[-1] in COLOURS:
-        Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(written, "PNG")
+        image_of(pixels).save(written, "PNG")
     else:
         np.save(written, pixels)
     return written.getvalue()

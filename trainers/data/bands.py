@@ -9,7 +9,7 @@ import io
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,24 @@ def read_bands(file: Path | bytes, reading: Reading) -> NDArray[Any] | None:
         return None
     check_pixels(values.shape[1], values.shape[0], reading)
     return chosen(values, reading)
+
+
+def size_in_bands(file: Path | bytes, reading: Reading) -> tuple[int, int] | None:
+    """Width and height of an image of bands, whose pixels are left where they are; None: it is a picture.
+
+    Raises:
+        BadImageError: it can't be read.
+    """
+    start = start_of(file)
+    if is_numpy(start):
+        height, width = _array(file, mapped=True).shape[:2]
+    elif start[:4] in _TIFF and (reading.bands is not None or _has_bands(file)):
+        with _opened(file) as tiff:
+            height, width = tiff.pages[0].imagelength, tiff.pages[0].imagewidth
+    else:
+        return None
+    check_pixels(width, height, reading)
+    return width, height
 
 
 def chosen(values: NDArray[Any], reading: Reading) -> NDArray[Any]:
@@ -78,16 +96,18 @@ def _values(image: ImageFile.ImageFile) -> NDArray[Any]:
     )
 
 
-def _array(file: Path | bytes) -> NDArray[Any]:
+def _array(file: Path | bytes, *, mapped: bool = False) -> NDArray[Any]:
+    opened = io.BytesIO(file) if isinstance(file, bytes) else file
+    mode: Literal["r"] | None = "r" if mapped and isinstance(file, Path) else None
     try:
-        values = np.load(io.BytesIO(file) if isinstance(file, bytes) else file, allow_pickle=False)
+        values: NDArray[Any] = np.load(opened, mode, allow_pickle=False)
     except (OSError, ValueError, EOFError, MemoryError) as error:
         raise BadImageError(f"no array that NumPy can read ({error})") from error
     if values.ndim not in (2, 3) or not values.size:
         raise BadImageError(f"an array must be (H, W) or (H, W, C), got {values.shape}")
     if values.ndim == 3 and are_bands_first(values.shape):
         raise BadImageError(f"an array must have its bands last, (H, W, C), got {values.shape}")
-    return np.asarray(values)
+    return values
 
 
 def _has_bands(file: Path | bytes) -> bool:

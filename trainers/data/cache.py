@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from augsearch.policies import UserError
 from augsearch.policies.atomic import sync
-from augsearch.policies.bands import COLOURS
+from augsearch.policies.bands import COLOURS, may_become
 from augsearch.trainers.data.dataset import CACHE_FORMAT, Indices, Progress, load_cache
 from augsearch.trainers.data.decode import BadImageError, pillow_without_warnings
 from augsearch.trainers.data.form import PLAIN, Form
@@ -193,7 +193,7 @@ class PixelFile:
         channels, own = pixels.shape[-1], self._shape[-1]
         if channels not in COLOURS and not self._shape[0]:
             self._shape = (*self._shape[:-1], channels)
-        elif channels != own and not {channels, own} <= {*COLOURS}:
+        elif not may_become(channels, own):
             raise BadImageError(f"has {channels} channels instead of {own}, which the first has")
         self._hash.update(bytes([channels]))
         self._hash.update(np.ascontiguousarray(pixels).data)

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from augsearch.policies.bands import COLOURS
-from augsearch.trainers.data.bands import chosen, read_bands, with_alpha
+from augsearch.policies.bands import by_band, may_become
+from augsearch.policies.pictures import image_of
+from augsearch.trainers.data.bands import chosen, read_bands, size_in_bands, with_alpha
 from augsearch.trainers.data.form import AS_USUAL, Reading
 from augsearch.trainers.data.header import Header, header_of, header_of_array, is_deep_colour
 from augsearch.trainers.data.image_files import BadImageError as BadImageError
@@ -165,10 +166,7 @@ def size_of(file: Path | bytes, reading: Reading = AS_USUAL) -> tuple[int, int]:
     Raises:
         BadImageError: as ``decode_file``.
     """
-    values = read_bands(file, reading)
-    if values is not None:
-        return values.shape[1], values.shape[0]
-    return read_image(file, lambda image: image.size, reading)
+    return size_in_bands(file, reading) or read_image(file, lambda image: image.size, reading)
 
 
 def centre(width: int, height: int) -> Box:
@@ -230,35 +228,33 @@ def fit_values(values: NDArray[Any], size: int, reading: Reading) -> Pixels:
 
 def fit_pixels(pixels: Pixels, size: int, reading: Reading = AS_USUAL, box: Box | None = None) -> Pixels:
     """Do as ``fit`` for pixels, (H, W) or (H, W, C), with bands one by one."""
-    if pixels.ndim == 3 and pixels.shape[-1] not in COLOURS:
-        bands = [fit_pixels(pixels[..., band], size, reading, box) for band in range(pixels.shape[-1])]
-        return np.concatenate(bands, axis=-1)
-    if pixels.ndim == 3 and pixels.shape[-1] == 1:
-        pixels = pixels[..., 0]
-    if pixels.shape[:2] == (size, size) and box is None:
-        return _grey_if_grey(pixels)
-    return fit(Image.fromarray(np.ascontiguousarray(pixels)), size, box=box, reading=reading)
+
+    def fitted(image: Pixels) -> Pixels:
+        if image.shape[:2] == (size, size) and box is None:
+            return _grey_if_grey(image)
+        return fit(image_of(image), size, box=box, reading=reading)
+
+    return by_band(fitted, pixels if pixels.ndim == 3 else pixels[..., np.newaxis])
 
 
 def _opaque(values: NDArray[Any], reading: Reading) -> Pixels:
-    """8-bit pixels, (H, W) or (H, W, C), of which none is transparent."""
+    """8-bit pixels, (H, W, C), of which none is transparent."""
     pixels = to_uint8(values, reading.value_range)
     if with_alpha(pixels, reading):
         return np.asarray(on_background(Image.fromarray(np.ascontiguousarray(pixels)), reading))
-    return pixels
+    return pixels if pixels.ndim == 3 else pixels[..., np.newaxis]
 
 
 def _shrunk_values(values: NDArray[Any], least: int, reading: Reading) -> Pixels:
     """Do as ``decode_shrunk`` for an array, with bands one by one."""
-    pixels = _opaque(values, reading)
-    if pixels.ndim == 3 and pixels.shape[-1] not in COLOURS:
-        bands = [_shrunk_values(pixels[..., band], least, reading) for band in range(pixels.shape[-1])]
-        return np.concatenate(bands, axis=-1)
-    image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2:] == (1,) else pixels))
-    image = image.resize(
-        _scaled_size(*image.size, least, reading), Image.Resampling.BICUBIC, reducing_gap=3.0
-    )
-    return _grey_if_grey(np.asarray(_padded(image, reading) if reading.fit == "pad" else image))
+
+    def shrunk(pixels: Pixels) -> Pixels:
+        image = image_of(pixels)
+        size = _scaled_size(*image.size, least, reading)
+        image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
+        return _grey_if_grey(np.asarray(_padded(image, reading) if reading.fit == "pad" else image))
+
+    return by_band(shrunk, _opaque(values, reading))
 
 
 def to_uint8(values: NDArray[Any], value_range: tuple[float, float] | None = None) -> Pixels:
@@ -297,7 +293,7 @@ def with_channels(pixels: Pixels, channels: int) -> Pixels:
         BadImageError: it has another number of bands than ``channels``.
     """
     own = pixels.shape[-1]
-    if own != channels and not {own, channels} <= {*COLOURS}:
+    if not may_become(own, channels):
         raise BadImageError(f"has {own} channels instead of {channels}")
     if channels == 1 and pixels.shape[-1] == 3:
         return np.asarray(Image.fromarray(pixels).convert("L"))[..., np.newaxis]
@@ -387,6 +383,8 @@ def _grey_if_grey(pixels: Pixels) -> Pixels:
     """Drop two of three channels that are equal everywhere; (H, W) becomes (H, W, 1)."""
     if pixels.ndim == 2:
         return pixels[..., np.newaxis]
+    if pixels.shape[-1] == 1:
+        return pixels
     red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
     grey = np.array_equal(red, green) and np.array_equal(red, blue)
     return pixels[..., :1] if grey else pixels

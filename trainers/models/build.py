@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from augsearch.policies import UserError
-from augsearch.policies.bands import COLOURS
+from augsearch.policies.bands import COLOURS, may_become
 from augsearch.trainers.models import built_in
 from augsearch.trainers.models.hubs import halvings_to_take_out, native, plain_network, takes
 from augsearch.trainers.models.names import check_network, hub_of, is_built_in, is_model_file
@@ -117,7 +117,7 @@ def design(
     check_network(name)
     if is_model_file(name):
         known = read_card(Path(name))
-        if known.channels != channels and not {known.channels, channels} <= {*COLOURS}:
+        if not may_become(known.channels, channels):
             raise UserError(
                 f"{name} was trained on images of {known.channels} channels, and these have {channels}; "
                 "choose as many with --bands"

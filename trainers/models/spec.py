@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from augsearch.policies import UserError
 from augsearch.policies.atomic import write_text
+from augsearch.policies.bands import MOST_BANDS
 from augsearch.policies.errors import explain, first_line
 from augsearch.trainers.models.names import hub_of, is_model_file
 
@@ -20,7 +21,7 @@ class ModelSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     name: str
-    channels: int = Field(ge=1, le=16)
+    channels: int = Field(ge=1, le=MOST_BANDS)
     image_size: int = Field(ge=1, le=8192)
     """Side in pixels of the images it is trained on."""
     classes: tuple[str, ...] = Field(min_length=1)

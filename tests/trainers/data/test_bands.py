@@ -13,7 +13,7 @@ from PIL import Image
 
 from augsearch.policies import UserError
 from augsearch.trainers.data.dataset import ImageData
-from augsearch.trainers.data.decode import decode_file, decode_shrunk
+from augsearch.trainers.data.decode import decode_file, decode_shrunk, size_of
 from augsearch.trainers.data.form import PLAIN, Bands, Form, Reading
 from augsearch.trainers.data.images import open_images
 from augsearch.trainers.data.written import bands_of
@@ -87,6 +87,16 @@ def test_pages_of_one_size_and_planes_are_bands_too(tmp_path: Path) -> None:
     expected = decode_file(contiguous, 8)
     for file in (planes, pages):
         np.testing.assert_array_equal(decode_file(file, 8, ALL.reading), expected)
+
+
+def test_a_size_is_told_without_reading_the_pixels(tmp_path: Path) -> None:
+    image = tiles(6)[0][:9]
+    array, planes, pages = tmp_path / "a.npy", tmp_path / "b.tif", tmp_path / "c.tif"
+    np.save(array, image)
+    tifffile.imwrite(planes, np.moveaxis(image, -1, 0), photometric="minisblack", planarconfig="separate")
+    tifffile.imwrite(pages, np.moveaxis(image, -1, 0), photometric="minisblack")
+    for file in (array, planes, pages):
+        assert size_of(file) == size_of(file.read_bytes()) == (14, 9), file.name
 
 
 def test_photos_of_bands_are_shrunk_whole(tmp_path: Path) -> None:
