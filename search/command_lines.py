@@ -163,4 +163,4 @@ def _useless(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     elif settings.teacher.network == SELF or is_built_in(settings.teacher.network):
         yield ("teacher_weights",), "as this teacher learns from scratch; name another with --teacher"
     if not settings.final.train:
-        yield (*_OF_FINAL, "refine"), "as no final model is trained; leave --no-final out"
+        yield (*_OF_FINAL, "refine", "final_seeds"), "as no final model is trained; leave --no-final out"

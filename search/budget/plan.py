@@ -2,7 +2,7 @@
 
 All sizes of a run lie on one line, from the least that still ends with a verdict and a model to the usual
 ones, and beyond those to more trials. The plan is the largest point of the line that fits, so more time never
-makes anything smaller.
+makes anything smaller, but where it first allows to compare finalists on the final network.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ EARLINESS = 1.5
 WITH_CONTROLS = 4
 """Trainings of a fold beside the finalists' where they learn from a teacher: its own, the best baseline with
 it, and the best baseline for twice the passes."""
+CHECK_SHARE = 1 / 3
+"""The share of the time that training the final network with finalists may take, to be planned at all."""
 OF_ITS_FOLDS = 0.7
 """The share of its folds that a candidate is trained on, on average, until it is stopped."""
 GO_ON = 0.5
@@ -57,6 +59,9 @@ class Speed:
     """Image passes a second of the final training; 0: not known, or there is none."""
     reserve: float = 0.0
     """Seconds for all that is no training: drawing, writing, logging, testing."""
+    check_images: float = 0.0
+    """Image passes a second of the final network in the short trainings that compare finalists; 0: not known,
+    or there are none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +80,8 @@ class Sizes:
     """The most confirmation folds of each finalist and baseline."""
     final_epochs: int
     """0: no final model is trained."""
+    checked: int = 0
+    """Short trainings of the final network by which finalists are compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +105,8 @@ class Task:
     """A fold has an image of each at least."""
     least_final: int = LEAST_FINAL
     """Epochs of the final training below which its network would be a poor one."""
+    check_passes: float = 0.0
+    """Image passes of a short training of the final network, what is scored after it included."""
 
     def with_fixed(self, **sizes: int) -> Task:
         """The same with these sizes fixed too."""
@@ -106,6 +115,8 @@ class Task:
 
 def plan(task: Task, speed: Speed, seconds: float) -> Sizes:
     """The largest sizes that take no longer than ``seconds``; the least ones where none do."""
+    if "checked" not in task.fixed and check_seconds(task, task.usual, speed) > CHECK_SHARE * seconds:
+        task = task.with_fixed(checked=0)
     chosen = None
     for sizes in _line(task):
         if chosen is not None and duration(task, sizes, speed) > seconds:
@@ -130,7 +141,7 @@ def largest_side(task: Task, images: float, side: int, seconds: float, most: int
 
 def least_duration(task: Task, speed: Speed) -> float:
     """Seconds that the least sizes take."""
-    return duration(task, next(_line(task)), speed)
+    return duration(task, plan(task, speed, 0), speed)
 
 
 def duration(task: Task, sizes: Sizes, speed: Speed) -> float:
@@ -138,6 +149,7 @@ def duration(task: Task, sizes: Sizes, speed: Speed) -> float:
     return (
         search_seconds(task, sizes, speed)
         + confirmation_seconds(task, sizes, fold_seconds(sizes, speed), speed.workers)
+        + check_seconds(task, sizes, speed)
         + final_seconds(task, sizes, speed)
         + speed.reserve
     )
@@ -187,6 +199,11 @@ def final_seconds(task: Task, sizes: Sizes, speed: Speed) -> float:
     return sizes.final_epochs * task.final_passes / speed.final_images
 
 
+def check_seconds(task: Task, sizes: Sizes, speed: Speed) -> float:
+    """Seconds that comparing finalists on the final network takes."""
+    return sizes.checked * task.check_passes / speed.check_images if speed.check_images else 0.0
+
+
 def _line(task: Task) -> Iterator[Sizes]:
     """All sizes that may be planned, the least first; nothing ever gets smaller."""
     usual = task.usual
@@ -212,6 +229,7 @@ def _at(share: float, task: Task) -> Sizes:
         epochs=epochs,
         confirm_folds=_between(LEAST_CONFIRMED, usual.confirm_folds, share),
         final_epochs=_between(task.least_final, usual.final_epochs, early),
+        checked=usual.checked,
     )
     return replace(planned, **{name: getattr(usual, name) for name in task.fixed})
 

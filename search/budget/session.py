@@ -20,6 +20,7 @@ from augsearch.search.budget.plan import (
     Sizes,
     Speed,
     Task,
+    check_seconds,
     confirmation_seconds,
     final_seconds,
     fold_seconds,
@@ -35,6 +36,9 @@ ATTRIBUTE = "budget"
 """The study's attribute that holds the record."""
 RECENT = 0.2
 """The weight of the last fold in what a fold is thought to take: machines get busy and idle again."""
+FEWEST_CHECKED, FEWEST_SEEDS, WORTH_ALL, MOST_SEEDS = 2, 2, 3, 5
+"""Policies that are compared on the final network at least, with how many seeds; how many seeds there must be
+to compare more policies; and the most."""
 SURE = 0.9
 """The share of the time left that the final training is planned to take."""
 
@@ -57,6 +61,8 @@ class Record(BaseModel):
     """The trials of the search, once it is over."""
     confirm_folds: int | None = None
     """The folds of the confirmation, once it has begun; fewer where time ran out."""
+    final_check: tuple[int, int] | None = None
+    """How many policies were compared on the final network, with how many seeds, once that has begun."""
     final_epochs: int | None = None
     """The epochs of the final training, once it has begun."""
     final_size: int | None = None
@@ -83,7 +89,7 @@ class Session:
         self._record = known.model_copy(update={"seconds": seconds})
         if longer:  # what was over before may go on
             self._record = self._record.model_copy(
-                update={"trials": None, "confirm_folds": None, "final_epochs": None}
+                update={"trials": None, "confirm_folds": None, "final_check": None, "final_epochs": None}
             )
         self._pace, self._slowness = 0.0, 1.0
         if self.is_planned:
@@ -207,6 +213,24 @@ class Session:
         self._keep(confirm_folds=fold)
         return False
 
+    def final_check(self, entries: int) -> tuple[int, int]:
+        """How many of ``entries`` to compare on the final network, with how many seeds; decided once.
+
+        By the time that is left beside the final training. All of them where three seeds of each fit, else
+        the first two, because few seeds tell little; where those don't fit either, none.
+        """
+        if self._record.final_check is None:
+            fitting = 0
+            if self.speed.check_images:
+                one = self._slowness * self.task.check_passes / self.speed.check_images
+                fitting = math.floor((self._left_before_final + self._check_seconds) / one)
+            ways = [(entries, WORTH_ALL), (FEWEST_CHECKED, FEWEST_SEEDS)]
+            fits = [many for many, least in ways if fitting >= many * least]
+            many = fits[0] if fits else 0
+            self._keep(final_check=(many, min(MOST_SEEDS, fitting // many) if many else 0))
+        assert self._record.final_check is not None
+        return self._record.final_check
+
     def final_epochs(self, usual: int, cost: float) -> int:
         """Epochs of the final training, by the time that is left; decided once.
 
@@ -233,9 +257,13 @@ class Session:
 
     @property
     def _left_before_final(self) -> float:
-        """Seconds until the final training is to begin."""
+        """Seconds until finalists are to be compared on the final network, and that to be trained."""
         final = self._slowness * final_seconds(self.task, self.sizes, self.speed)
-        return self.left - final - self.speed.reserve
+        return self.left - final - self._check_seconds - self.speed.reserve
+
+    @property
+    def _check_seconds(self) -> float:
+        return self._slowness * check_seconds(self.task, self.sizes, self.speed)
 
     def _keep(self, **changes: object) -> None:
         """Write the record, what is spent with it."""

@@ -23,7 +23,8 @@ def plan_in_words(
     seconds = spent + duration(task, sizes, speed)
     units = unit if speed.workers == 1 else f"{unit}s"
     folds = "1 fold" if sizes.folds == 1 else f"{sizes.folds} folds"
-    final = f", {sizes.final_epochs} epochs of the final training" if sizes.final_epochs else ""
+    final = f", {sizes.checked} short trainings of the final network" if sizes.checked else ""
+    final += f", {sizes.final_epochs} epochs of the final training" if sizes.final_epochs else ""
     lines = [
         f"{speed.workers} {units}, {rounded(speed.images)} images/s each: {sizes.trials} trials of up to "
         f"{folds}, {sizes.confirm_folds} to confirm{final}, about {duration_in_words(seconds)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,13 @@ if TYPE_CHECKING:  # it imports torch, which the driver of a search does without
     from augsearch.trainers.tasks.final_job import FinalPlan, SelectionSet
 
 
+SIDE = 96
+"""Pixels at which a final network that takes any is measured, and trained for a short time."""
+FINE_TUNED = 3000
+"""Image passes below which a fine-tuned network would be a poor one: of 500 flowers, six epochs at 96 px."""
+LEAST_FINAL = 3
+"""Epochs of any training of it."""
+
 DECISIVE = (
     *("input_size", "final_size", "final_epochs", "patience", "batch_size", "accumulation"),
     *("learning_rate", "label_smoothing", "warm_up", "ema", "precision", "crop_scale"),
@@ -42,6 +50,29 @@ def final_epochs(settings: Settings, trained_on: int, training: Training) -> int
     """The length of the final training's schedule; weights that are good already want a third of it."""
     epochs = default_final_epochs(trained_on, beside=training.semi is not None)
     return settings.final.epochs or (max(10, epochs // 3) if training.transfer else epochs)
+
+
+def least_epochs(trained_on: int, training: Training) -> int:
+    """The epochs of the final network on so many images below which it would be a poor one."""
+    return LEAST_FINAL if training.transfer is None else max(LEAST_FINAL, math.ceil(FINE_TUNED / trained_on))
+
+
+def usual_training(settings: Settings) -> Training:
+    """What the final network does with its weights."""
+    return Training(transfer=settings.transfer_of(settings.network))
+
+
+def short_epochs(settings: Settings, trained_on: int) -> int:
+    """The epochs of a short training; from scratch, which would come to little, all of them."""
+    training = usual_training(settings)
+    usual = final_epochs(settings, trained_on, training)
+    return usual if training.transfer is None else min(usual, least_epochs(trained_on, training))
+
+
+def short_settings(told: Settings, settings: Settings, trained_on: int) -> Settings:
+    """``settings`` of a short training; ``told``: as they were given, before a budget chose a side."""
+    side = SIDE if takes_any_side(told) else settings.final.size
+    return settings.changed(final_size=side, final_epochs=short_epochs(told, trained_on))
 
 
 def final_key(policy_file: Path, settings: Settings, data: Data) -> str:
@@ -191,7 +222,7 @@ def _has_free_side(settings: Settings) -> bool:
 def final_pixels(settings: Settings, data: Data) -> Pixels:
     """The final training's images: above 64 pixels from the files themselves, else decoded."""
     _, cached, _, channels = data.images.images.shape
-    wanted = settings.final.size or _native_side(settings) or cached
+    wanted = settings.final.size or native_side_of(settings) or cached
     paths = image_paths(settings.data.source, data.images)
     if paths is not None and wanted > SMALL_SIDE:
         return OnDisk(
@@ -237,7 +268,7 @@ def _at(side: int, source: str | None, images: ImageData, settings: Settings) ->
     )
 
 
-def _native_side(settings: Settings) -> int | None:
+def native_side_of(settings: Settings) -> int | None:
     """The side at which the final network's weights were trained, if it has any."""
     if settings.weights_of(settings.network) == "none":
         return None

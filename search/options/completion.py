@@ -32,7 +32,8 @@ def _beginning(names: Callable[[click.Context], Iterable[str]], *, files: bool =
 
 
 def _study_names(context: click.Context) -> list[str]:
-    from augsearch.search.settings.sections import TrackingSettings, sqlite_file
+    from augsearch.search.settings.addresses import sqlite_file
+    from augsearch.search.settings.sections import TrackingSettings
 
     address = context.params.get("storage") or TrackingSettings().storage
     file = sqlite_file(address)

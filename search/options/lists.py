@@ -108,6 +108,13 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
             default=None,
             help="Tune N and M around the winner on the final network first. [no]",
         ),
+        option(
+            FINAL,
+            "--final-seeds",
+            type=click.INT,
+            help="With how many the final network compares the best policies; 0: it doesn't. "
+            "[photos: 2, or what the budget allows]",
+        ),
         *recipe_options(),
         *_instead_of_running(),
         json_option,

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import replace
 
 from augsearch.policies import Training
-from augsearch.search.budget.plan import FINAL_SIDES, LEAST_FINAL, Sizes, Speed, Task, largest_side
-from augsearch.search.budget.session import Session
+from augsearch.search.budget.plan import FINAL_SIDES, Sizes, Speed, Task, largest_side
+from augsearch.search.budget.session import FEWEST_CHECKED, FEWEST_SEEDS, Session
 from augsearch.search.budget.words import outlook_in_words, plan_in_words
 from augsearch.search.console import Display
 from augsearch.search.engines.engine import Engine
-from augsearch.search.final.plan import final_epochs, takes_any_side
+from augsearch.search.final.plan import (
+    SIDE,
+    final_epochs,
+    least_epochs,
+    native_side_of,
+    short_epochs,
+    takes_any_side,
+    usual_training,
+)
 from augsearch.search.inputs.picked import known_median_side
 from augsearch.search.inputs.prepare import resized
 from augsearch.search.inputs.run_data import Data
@@ -25,10 +32,10 @@ from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
 
 LISTENING = 0.35
 """What a student's training takes longer where a teacher looks at its images."""
-FINE_TUNED = 3000
-"""Image passes below which a fine-tuned network would be a poor one: of 500 flowers, six epochs at 96 px."""
-MEASURED_AT = 96
-"""Side in pixels at which a final network that takes any is measured."""
+PLANNED_CHECK = FEWEST_CHECKED * FEWEST_SEEDS
+"""Short trainings of the final network that a budget plans; where there is more time, there are more."""
+ENTRIES, SEEDS = 4, 2
+"""Policies that are compared on it where there is time, and with how many seeds where there is no budget."""
 WITH_TEACHER, WITH_UNLABELED = 1.2, 3.0
 """How many times as long candidates' folds take on average, if some of them distil, or use other images."""
 
@@ -37,8 +44,7 @@ def task_of(settings: Settings, data: Data, space: Space) -> Task:
     """What a run has to do; ``settings`` are as they were given, ``space`` is its study's."""
     workspace, final = data.workspace, settings.final.train
     trained_on = trained_on_of(settings, data)
-    training = _usual_training(settings)
-    tuned = 0 if training.transfer is None else math.ceil(FINE_TUNED / trained_on)
+    training, learned = usual_training(settings), len(data.splits.train)
     usual = Sizes(
         trials=settings.search.trials,
         folds=settings.search.folds,
@@ -46,10 +52,13 @@ def task_of(settings: Settings, data: Data, space: Space) -> Task:
         epochs=workspace.proxy.epochs,
         confirm_folds=settings.confirmation.folds,
         final_epochs=final_epochs(settings, trained_on, training) if final else 0,
+        checked=_checked(settings),
     )
     scored = len(workspace.scored_images(Fold(Stage.CONFIRMATION, 0))[1])
     cost = WITH_TEACHER if settings.with_teacher else 1.0
     fixed = {*PLANNED} - {*settings.left_to_budget} if settings.seconds is not None else set()
+    if not settings.compares_on_final or settings.final.seeds is not None:
+        fixed = {*fixed, "checked"}
     return Task(
         usual=usual,
         baselines=len(space.baselines),
@@ -59,12 +68,19 @@ def task_of(settings: Settings, data: Data, space: Space) -> Task:
         candidate_cost=cost * WITH_UNLABELED if settings.unlabeled.wanted else cost,
         fixed=frozenset(fixed if final else {*fixed, "final_epochs"}),
         classes=len(data.images.classes),
-        least_final=max(LEAST_FINAL, tuned),
+        least_final=least_epochs(trained_on, training),
+        check_passes=short_epochs(settings, learned) * (learned + len(data.splits.validation) / SCORING),
     )
 
 
-def _usual_training(settings: Settings) -> Training:
-    return Training(transfer=settings.transfer_of(settings.network))
+def _checked(settings: Settings) -> int:
+    """Short trainings of the final network to plan for."""
+    if not settings.compares_on_final:
+        return 0
+    seeds = settings.final.seeds
+    if seeds is None and settings.seconds is not None:
+        return PLANNED_CHECK
+    return ENTRIES * (SEEDS if seeds is None else seeds)
 
 
 def trained_on_of(settings: Settings, data: Data) -> int:
@@ -114,6 +130,18 @@ def plan_with_measured(session: Session, engine: Engine, data: Data, settings: S
     session.make_plan(*measured_within(session.task, lambda: session.left, engine, data, settings))
 
 
+def measured(engine: Engine, data: Data, settings: Settings) -> Speed:
+    """How fast trainings are here, the final network's at the side that is given, or that it has of itself.
+
+    Raises:
+        UserError: no training can be measured.
+    """
+    speed = measure(engine, data, settings)
+    side = native_side_of(settings) if takes_any_side(settings) else None
+    quicker = 1.0 if side is None else (side / SIDE) ** 2
+    return replace(speed, check_images=quicker * speed.final_images)
+
+
 def measured_within(
     task: Task, left: Callable[[], float], engine: Engine, data: Data, settings: Settings
 ) -> tuple[Speed, int | None]:
@@ -125,13 +153,13 @@ def measured_within(
         UserError: no training can be measured.
     """
     if settings.data.source is None or not takes_any_side(settings):
-        return measure(engine, data, settings), None
+        return measured(engine, data, settings), None
     whole = known_median_side(settings.data.source, settings.data.form, data.images.fingerprint)
-    most = max(MEASURED_AT, min(FINAL_SIDES[0], whole))
-    speed = measure(engine, data, settings.changed(final_size=MEASURED_AT))
-    side = largest_side(task, speed.final_images, MEASURED_AT, left() - speed.reserve, most)
-    faster = (MEASURED_AT / side) ** 2
-    return replace(speed, final_images=faster * speed.final_images), side
+    most = max(SIDE, min(FINAL_SIDES[0], whole))
+    speed = measure(engine, data, settings.changed(final_size=SIDE))
+    side = largest_side(task, speed.final_images, SIDE, left() - speed.reserve, most)
+    final_images = (SIDE / side) ** 2 * speed.final_images
+    return replace(speed, final_images=final_images, check_images=speed.final_images), side
 
 
 def final_cost(training: Training, data: Data) -> float:

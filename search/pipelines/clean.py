@@ -26,7 +26,8 @@ from rich.table import Table
 from augsearch.policies import UserError
 from augsearch.search.console import Display
 from augsearch.search.inputs.workplace import alone
-from augsearch.search.settings.sections import HOME, TrackingSettings, sqlite_file
+from augsearch.search.settings.addresses import sqlite_file
+from augsearch.search.settings.sections import HOME, TrackingSettings
 from augsearch.search.studies.study import load_study, open_storage
 from augsearch.trainers.data.cache import ABANDONED_AFTER, PARTIAL, abandoned
 

@@ -21,6 +21,7 @@ from augsearch.search.budget.plan import (
     Sizes,
     Speed,
     Task,
+    check_seconds,
     confirmation_seconds,
     duration,
     final_seconds,
@@ -36,8 +37,7 @@ from augsearch.search.engines.engine import Engine
 from augsearch.search.engines.registry import opened
 from augsearch.search.inputs.identity import identity_of, study_name
 from augsearch.search.inputs.run_data import Data
-from augsearch.search.pipelines.budgeted import measured_within, task_of, trained_on_of
-from augsearch.search.pipelines.measure import measure
+from augsearch.search.pipelines.budgeted import measured, measured_within, task_of, trained_on_of
 from augsearch.search.pipelines.weighed import WeighedEngine, Weight
 from augsearch.search.race.resume import known_study, open_begun, space_for
 from augsearch.search.settings.durations import duration_in_words
@@ -75,6 +75,7 @@ class DryRun:
         return {
             "search": search_seconds(task, sizes, speed),
             "confirmation": confirmation_seconds(task, sizes, fold_seconds(sizes, speed), speed.workers),
+            **({"check": check_seconds(task, sizes, speed)} if sizes.checked else {}),
             "final": final_seconds(task, sizes, speed),
             "rest": speed.reserve,
             "total": duration(task, sizes, speed),
@@ -149,7 +150,7 @@ def _planned(
     """What there is to do, how much of it, how fast, and the final images' side if the budget decides it."""
     task, seconds = task_of(settings, data, space), settings.seconds
     if seconds is None:
-        return task, task.usual, measure(engine, data, settings), None
+        return task, task.usual, measured(engine, data, settings), None
 
     def left() -> float:
         return seconds - (time.monotonic() - began)
@@ -204,6 +205,8 @@ def _steps(found: DryRun) -> dict[str, str]:
         "confirmation": f"the {len(found.baselines)} baselines and up to {found.task.finalists} finalists, "
         f"up to {sizes.confirm_folds} fresh folds each",
     }
+    if sizes.checked:
+        steps["check"] = f"{sizes.checked} short trainings of {settings.network} with the best policies"
     if settings.final.train:
         at = f" at {found.final_size} px" if found.final_size else ""
         steps["final"] = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from augsearch.search.budget.session import Session
 from augsearch.search.console import Display
 from augsearch.search.engines.engine import Engine
 from augsearch.search.engines.registry import opened
-from augsearch.search.final.plan import final_epochs, final_key, with_transfer
+from augsearch.search.final.plan import final_epochs, final_key, short_settings, with_transfer
 from augsearch.search.final.scored import ScoredFinals
 from augsearch.search.final.train import log_final, train_and_test
 from augsearch.search.inputs.identity import identity_of, study_name
@@ -29,6 +29,7 @@ from augsearch.search.inputs.summary import imbalance_in_words, keep_summary, wa
 from augsearch.search.pipelines.budgeted import Outlook, final_cost, planned, task_of, trained_on_of
 from augsearch.search.pipelines.changed import changes_in_words
 from augsearch.search.pipelines.confirming import Confirming
+from augsearch.search.pipelines.final_check import FinalChecking
 from augsearch.search.pipelines.refine import refine
 from augsearch.search.pipelines.sync import ABOUT, log_verdict
 from augsearch.search.race.race import Event, FoldDone, Race, TrialDone, TrialStarted
@@ -50,7 +51,6 @@ from augsearch.search.studies.refinement import refined
 from augsearch.search.studies.study import Entry, counted, entries, entry_of, reasons, space_of
 from augsearch.search.tracking.runs import NOT_HEEDED, Tracker
 from augsearch.trainers.evaluation.metrics import METRICS
-from augsearch.trainers.models.names import is_built_in
 from augsearch.trainers.workspace.candidate import Candidate, ProxySettings
 
 _BESIDE = {"sheet": "preview.png", "report": "report.html"}
@@ -108,10 +108,11 @@ def run(
         if settings.seconds is not None:
             task = task_of(settings, data, space_of(study, settings.space))
             session = Session(study, settings.seconds, task, clock, began)
-        if _stands_in(settings):
+        if settings.stands_in:
             display.line(
                 f"the search trains a stand-in for {settings.network}: {settings.proxy.model}, from scratch. "
-                "What is best for one need not be for the other, and how well it carries over is measured by "
+                "What is best for one need not be for the other: the best are compared on the final one if "
+                f"there is time, and how well all carries over is measured by "
                 f"{commands.check_proxy_command(settings, name)}"
             )
         job = _Run(settings, settings, data, study, output, display, tracker, session)
@@ -133,7 +134,7 @@ def next_steps(settings: Settings, outcome: Outcome) -> str:
         commands.ui_command(settings),
         commands.export_command(settings, outcome.study),
         commands.preview_command(settings),
-        *([commands.check_proxy_command(settings, outcome.study)] if _stands_in(trained) else []),
+        *([commands.check_proxy_command(settings, outcome.study)] if trained.stands_in else []),
         commands.train_command(trained, read_policy(policy).training),
     )
     return "\n".join([f"policy: {policy}   {beside}", "next:", *(f"  {step}" for step in steps)])
@@ -142,11 +143,6 @@ def next_steps(settings: Settings, outcome: Outcome) -> str:
 def _trained(proxy: ProxySettings) -> str:
     """How long folds train, or by whom."""
     return f" × {proxy.epochs} epochs" if proxy.own is None else f", trained by {proxy.own.function}"
-
-
-def _stands_in(settings: Settings) -> bool:
-    """Whether the search's network is of another kind than the final one, and its weights are."""
-    return settings.final.train and is_built_in(settings.proxy.model) and not is_built_in(settings.network)
 
 
 def _track(settings: Settings, data: Data, study: optuna.Study) -> Tracker | None:
@@ -183,7 +179,20 @@ class _Run:
         with opened(self.settings.engine) as engine:
             job = self._planned(engine)
             verdict = job._verdict(engine)
-        return job._after(verdict)
+        return job._after(job._checked(verdict))
+
+    def _checked(self, verdict: Verdict) -> Verdict:
+        """Ask the final network which of the best to use."""
+        if not self.told.compares_on_final:
+            return verdict
+
+        def finals_of(candidates: Iterable[Candidate]) -> ScoredFinals:
+            short = short_settings(self.told, self.settings, len(self.data.splits.train))
+            return ScoredFinals.of(self.data, short, candidates, self.display)
+
+        network, seeds = self.told.network, self.told.final.seeds
+        checking = FinalChecking(network, seeds, finals_of, self.study, self.display, self.session)
+        return checking.verdict(verdict)
 
     def _after(self, verdict: Verdict) -> Outcome:
         """Export, train the final model and report."""

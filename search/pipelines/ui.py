@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 from augsearch.policies import UserError
 from augsearch.search.pipelines.loopback import LOOPBACK, is_free, open_browser, port_to_use
-from augsearch.search.settings.addresses import redacted
-from augsearch.search.settings.sections import TrackingSettings, sqlite_file
+from augsearch.search.settings.addresses import redacted, sqlite_file
+from augsearch.search.settings.sections import TrackingSettings
 from augsearch.search.tracking.moved import follow_move
 from augsearch.search.tracking.views import Places, places_of
 

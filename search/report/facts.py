@@ -28,6 +28,7 @@ from augsearch.search.statistics.verdict import Part
 from augsearch.search.studies.ablation import Ablation, known_ablation
 from augsearch.search.studies.controls import is_control, with_controls
 from augsearch.search.studies.costs import Spent, ledger
+from augsearch.search.studies.final_check import FinalCheck, known_final_check
 from augsearch.search.studies.policy_file import provenance
 from augsearch.search.studies.proxy_check import ProxyCheck, known_check
 from augsearch.search.studies.refinement import Refinement, known_refinement
@@ -111,6 +112,8 @@ class Facts:
     """Whether short trainings rank as final models do; None: nobody asked."""
     refinement: Refinement | None = None
     """What tuning N and M on the final network came to; None: nobody asked."""
+    final_check: FinalCheck | None = None
+    """What comparing the best policies on the final network came to; None: that was not done."""
 
     @property
     def near_duplicates(self) -> str | None:
@@ -199,6 +202,7 @@ def gather(study: optuna.Study, folder: Path | None = None) -> Facts:
         ablation=known_ablation(study, with_controls(study)),
         proxy_check=known_check(study),
         refinement=None if chosen is None else known_refinement(study, chosen.number),
+        final_check=known_final_check(study),
     )
 
 

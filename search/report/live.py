@@ -14,8 +14,7 @@ from augsearch.policies import UserError
 from augsearch.policies.errors import first_line
 from augsearch.search.report.facts import PICTURES, folder_of, gather
 from augsearch.search.report.page import environment_of_pages, in_utf8, live_script, render, style
-from augsearch.search.settings.addresses import redacted
-from augsearch.search.settings.sections import sqlite_file
+from augsearch.search.settings.addresses import redacted, sqlite_file
 from augsearch.search.studies.study import check_own, load_study, open_storage
 
 EVERY = 2.0

@@ -30,6 +30,7 @@ from augsearch.search.settings.sections import TrackingSettings
 from augsearch.search.space.describe import describe
 from augsearch.search.studies.ablation import judged, sentence
 from augsearch.search.studies.controls import is_control
+from augsearch.search.studies.final_check import final_check_in_words
 from augsearch.search.studies.proxy_check import belief_in_words, seeds_in_words, spread_of
 from augsearch.search.studies.refinement import refinement_in_words
 from augsearch.search.studies.study import check_own, load_study, open_storage
@@ -85,6 +86,7 @@ def render(facts: Facts, again: str = "") -> str:
         "ablated": sentence,
         "believed": belief_in_words,
         "mean": fmean,
+        "on_final": final_check_in_words,
         "refined": lambda found: refinement_in_words(found, facts.metric),
         "sd": spread_of,
         "between_seeds": seeds_in_words,

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
+
+SQLITE = "sqlite:///"
+"""Begins the address of an SQLite database; its path follows."""
 
 HIDDEN = "***"
 """Stands for a password."""
@@ -27,3 +31,23 @@ def redacted(text: str) -> str:
 def is_redacted(address: str) -> bool:
     """Whether something was taken out of ``address``."""
     return f":{HIDDEN}@" in address or f"/{HIDDEN}@" in address or f"={HIDDEN}" in address
+
+
+def sqlite_file(address: str) -> Path | None:
+    """The file of the SQLite database at ``address``; None where that is another database's."""
+    if not address.startswith(SQLITE):
+        return None
+    if not set(address) & set("%?"):
+        return Path(address.removeprefix(SQLITE))
+    from sqlalchemy import make_url  # some versions of it take %20 for a blank there, and some don't
+
+    return Path(make_url(address).database or "")
+
+
+def sqlite_address(file: Path) -> str:
+    """The address of the SQLite database in ``file``, whatever characters its path has."""
+    address = f"{SQLITE}{file}"
+    if sqlite_file(address) == file:
+        return address
+    quoted = f"{SQLITE}{str(file).replace('%', '%25').replace('?', '%3F')}"
+    return quoted if sqlite_file(quoted) == file else address

@@ -19,6 +19,7 @@ from augsearch.policies import (
     read_policy,
 )
 from augsearch.policies.training import ClassBalance
+from augsearch.search.settings.addresses import SQLITE
 from augsearch.search.space.space import BASELINE_POLICIES, PHOTO_POLICIES, TECHNIQUES, SpaceName
 from augsearch.trainers.models.names import check_network
 from augsearch.trainers.workspace.candidate import SELF, MetricName
@@ -26,30 +27,6 @@ from augsearch.trainers.workspace.own_training import OwnTraining, own_training
 
 HOME = Path("mlruns")
 """Where everything is kept unless told otherwise, relative to the working directory."""
-
-SQLITE = "sqlite:///"
-"""Begins the address of an SQLite database; its path follows."""
-
-
-def sqlite_file(address: str) -> Path | None:
-    """The file of the SQLite database at ``address``; None where that is another database's."""
-    if not address.startswith(SQLITE):
-        return None
-    if not set(address) & set("%?"):
-        return Path(address.removeprefix(SQLITE))
-    from sqlalchemy import make_url  # some versions of it take %20 for a blank there, and some don't
-
-    return Path(make_url(address).database or "")
-
-
-def sqlite_address(file: Path) -> str:
-    """The address of the SQLite database in ``file``, whatever characters its path has."""
-    address = f"{SQLITE}{file}"
-    if sqlite_file(address) == file:
-        return address
-    quoted = f"{SQLITE}{str(file).replace('%', '%25').replace('?', '%3F')}"
-    return quoted if sqlite_file(quoted) == file else address
-
 
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Side = Annotated[int, Field(ge=8, le=1024)]
@@ -338,6 +315,15 @@ class FinalSettings(Section):
     processes: int = Field(default=1, ge=1, le=1024)
     refine: bool = False
     """Whether N and M are tuned around the winner on the final network."""
+    seeds: Annotated[int | None, Flat("final_seeds")] = Field(default=None, ge=0, le=20)
+    """With how many the final network compares the best policies; None: see ``compares_on_final``."""
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_tell_noise(cls, seeds: int | None) -> int | None:
+        if seeds == 1:
+            raise ValueError("must be 0, for none, or at least 2: one can't tell a lead from noise")
+        return seeds
 
     @field_validator("model")
     @classmethod

@@ -178,6 +178,20 @@ class Settings(Section):
         return "medium" if is_built_in(self.proxy.model) else self.proxy.model
 
     @property
+    def stands_in(self) -> bool:
+        """Whether the search's network is of another kind than the final one."""
+        return self.final.train and is_built_in(self.proxy.model) and not is_built_in(self.network)
+
+    @property
+    def compares_on_final(self) -> bool:
+        """Whether the best policies are compared on the final network.
+
+        Unless it is said: with two seeds, or as many as a budget allows, where another network stands in.
+        """
+        seeds = self.final.seeds
+        return self.final.train and (self.stands_in if seeds is None else seeds > 0)
+
+    @property
     def names_network(self) -> bool:
         """Whether a network is named for the search or the final training; the usual one is none."""
         return "final_model" in self.given or self.proxy.model != DEFAULTS["proxy_model"]

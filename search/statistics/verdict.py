@@ -104,6 +104,8 @@ class Verdict:
     """What a person must know beside: what is missing, what was confirmed on these images before."""
     budget: str | None = None
     """What certainty the budget took; None: nothing."""
+    final_check: dict[str, Any] | None = None
+    """What the final network says of it, see ``studies/final_check.py``; None: it was not asked."""
 
     def __str__(self) -> str:
         return self.sentence
@@ -132,6 +134,7 @@ class Verdict:
             gain=read("gain"),
             unlabeled_gain=read("unlabeled_gain"),
             budget=document.get("budget"),
+            final_check=document.get("final_check"),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -162,6 +165,7 @@ class Verdict:
             "parts": [{"of": part.of, **asdict(part.difference)} for part in self.parts],
             "notes": list(self.notes),
             **({"budget": self.budget} if self.budget is not None else {}),
+            **({"final_check": self.final_check} if self.final_check is not None else {}),
         }
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import filelock
 
 from augsearch.policies import UserError
-from augsearch.search.settings.sections import HOME, sqlite_file
+from augsearch.search.settings.addresses import sqlite_file
+from augsearch.search.settings.sections import HOME
 from augsearch.trainers.system.hashing import digest
 
 _TAKE = {

@@ -21,8 +21,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from augsearch.policies import UserError
 from augsearch.policies.errors import first_line
-from augsearch.search.settings.addresses import redacted
-from augsearch.search.settings.sections import sqlite_file
+from augsearch.search.settings.addresses import redacted, sqlite_file
 from augsearch.search.space.params import baseline_params
 from augsearch.search.space.space import Space
 from augsearch.search.studies.driver_storage import together

@@ -7,8 +7,7 @@ from pathlib import Path
 import filelock
 
 from augsearch.policies.errors import first_line
-from augsearch.search.settings.addresses import redacted
-from augsearch.search.settings.sections import sqlite_address, sqlite_file
+from augsearch.search.settings.addresses import redacted, sqlite_address, sqlite_file
 
 
 def absolute(uri: str) -> str:

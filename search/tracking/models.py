@@ -20,8 +20,7 @@ from numpy.typing import NDArray
 from augsearch.policies import UserError
 from augsearch.policies.bands import COLOURS
 from augsearch.policies.pictures import image_of
-from augsearch.search.settings.addresses import redacted
-from augsearch.search.settings.sections import sqlite_file
+from augsearch.search.settings.addresses import redacted, sqlite_file
 from augsearch.search.tracking.database import absolute, reason_of
 from augsearch.search.tracking.moved import follow_move
 

@@ -27,8 +27,8 @@ from optuna.trial import TrialState
 
 from augsearch.policies import UserError
 from augsearch.search.engines.failures import disk_is_full, machine_failed
-from augsearch.search.settings.addresses import redacted
-from augsearch.search.settings.sections import HOME, sqlite_file
+from augsearch.search.settings.addresses import redacted, sqlite_file
+from augsearch.search.settings.sections import HOME
 from augsearch.search.space.describe import describe
 from augsearch.search.studies.chosen import chosen
 from augsearch.search.studies.study import Entry

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from augsearch.search.settings.sections import sqlite_address
+from augsearch.search.settings.addresses import sqlite_address
 
 
 @pytest.fixture(scope="session")

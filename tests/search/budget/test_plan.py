@@ -63,6 +63,21 @@ def test_a_plan_fits_unless_it_is_the_least(task: Task, speed: Speed, time: floa
     assert duration(task, least, speed) == least_duration(task, speed)
 
 
+@given(tasks(), speeds, seconds, st.floats(1, 1e6), st.integers(0, 20))
+def test_a_plan_with_a_comparison_on_the_final_network_fits_too(
+    task: Task, speed: Speed, time: float, passes: float, many: int
+) -> None:
+    task = replace(task, usual=replace(task.usual, checked=many), check_passes=passes)
+    speed = replace(speed, check_images=speed.final_images)
+    planned = plan(task, speed, time)
+    assert duration(task, planned, speed) <= time or planned == replace(
+        plan(task, speed, 0), checked=planned.checked
+    )
+    assert planned.checked in (0, many)
+    if "checked" in task.fixed:
+        assert planned.checked == many
+
+
 @given(tasks(), speeds, seconds, st.floats(1, 100))
 def test_more_time_makes_nothing_smaller(task: Task, speed: Speed, time: float, more: float) -> None:
     shorter, longer = plan(task, speed, time), plan(task, speed, time * more)

@@ -208,3 +208,38 @@ def test_a_larger_budget_goes_on_with_folds_of_the_same_size(sitting: Sitting) -
     for name in ("folds", "fold_size", "epochs"):
         assert getattr(longer.sizes, name) == getattr(first.sizes, name)
     assert longer.confirm_folds(finalists()) > same.confirm_folds(finalists())
+
+
+CHECKED = replace(TASK, usual=replace(USUAL, checked=4), check_passes=2000)
+ABLE = replace(SPEED, check_images=900)
+
+
+def test_finalists_are_compared_on_the_final_network_with_what_time_is_left(sitting: Sitting) -> None:
+    session = sitting.planned(2400, CHECKED, ABLE)
+    assert session.sizes.checked == 4
+    one = CHECKED.check_passes / ABLE.check_images
+    beside = session.sizes.final_epochs * TASK.final_passes / ABLE.final_images + ABLE.reserve
+    sitting.clock.now = 1000 + 2400 - beside - 9.5 * one
+    assert session.final_check(4) == (2, 4)  # of four, two seeds each would tell little
+    sitting.clock.now += 100 * one
+    assert session.final_check(4) == (2, 4)  # decided once
+
+
+def test_with_more_time_all_are_compared_and_with_none_nobody(sitting: Sitting) -> None:
+    assert sitting.planned(10_000, CHECKED, ABLE).final_check(4) == (4, 5)
+    short = Sitting(optuna.create_study(direction="maximize"), Clock())
+    session = short.planned(2400, CHECKED, ABLE)
+    short.clock.now += 2350
+    assert session.final_check(4) == (0, 0)
+
+
+def test_a_comparison_is_planned_only_where_it_takes_a_third_of_the_time_at_most(sitting: Sitting) -> None:
+    one = CHECKED.check_passes / ABLE.check_images
+    assert sitting.planned(3 * 4 * one + 1, CHECKED, ABLE).sizes.checked == 4
+    other = Sitting(optuna.create_study(direction="maximize"), Clock())
+    assert other.planned(3 * 4 * one - 1, CHECKED, ABLE).sizes.checked == 0
+
+
+def test_an_older_plan_knows_nothing_of_a_comparison(sitting: Sitting) -> None:
+    session = sitting.planned(240, TASK, SPEED)
+    assert session.final_check(4) == (0, 0)

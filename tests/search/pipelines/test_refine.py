@@ -3,23 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
-from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import optuna
 import pytest
-import torch
 from click.testing import CliRunner
 
-from augsearch.policies import read_policy
+from augsearch.policies import Policy, read_policy
 from augsearch.search.cli import main
 from augsearch.search.console import Display
-from augsearch.search.engines import inline
-from augsearch.search.engines.inline import InlineEngine
-from augsearch.search.engines.tasks import evaluate_final
 from augsearch.search.final.scored import ScoredFinals
 from augsearch.search.inputs.reopened import reopen, settings_of
 from augsearch.search.pipelines.refine import FRESH, SCREENED, around, refine
@@ -35,67 +27,13 @@ from augsearch.search.studies.refinement import (
     refined,
     refinement_in_words,
 )
-from augsearch.search.studies.study import entries, load_study, open_storage
+from augsearch.search.studies.study import entries
 from augsearch.trainers.evaluation.metrics import ACCURACY
-from augsearch.trainers.workspace.folds import FoldResult
-
-RUN = [
-    *("--trials", "8", "--folds", "1", "--epochs", "1", "--confirm-folds", "2", "--final-epochs", "1"),
-    *("--proxy-model", "tiny", "--final-model", "tiny", "--teacher", "none", "--engine", "inline"),
-    *("--study", "mine", "--no-final"),
-]
+from tests.search.pipelines.final_models import FinalEngine
 
 
-class Engine(InlineEngine):
-    """Trains here, and gives final models the accuracies that a test wants."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[int, Any, int]] = []
-        self.most = 1_000_000
-        self.favourite: tuple[int, Any] | None = None
-
-    def submit(self, function: Any, *args: Any, **kwargs: Any) -> Future[Any]:
-        future = super().submit(function, *args, **kwargs)
-        if function is not evaluate_final:
-            return future
-        if len(self.asked) == self.most:
-            raise KeyboardInterrupt
-        policy = args[0].file.policy
-        self.asked.append((policy.num_ops, policy.magnitude, args[0].seed))
-        result: FoldResult = future.result()
-        hits = 0.9 if (policy.num_ops, policy.magnitude) == self.favourite else 0.5
-        # The same images each time, a few more or fewer by the seed.
-        correct = np.arange(len(result.correct)) < hits * len(result.correct) - args[0].seed % 7 % 2
-        made: Future[Any] = Future()
-        made.set_result(FoldResult(float(correct.mean()), 0.5, 0.05, 1.0, result.images, correct))
-        return made
-
-
-@pytest.fixture(autouse=True)
-def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
-    torch.set_num_threads(1)
-    engine = Engine()
-    monkeypatch.setattr(inline, "InlineEngine", lambda: engine)
-    return engine
-
-
-@pytest.fixture(scope="module")
-def run_once(stripes_made: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder where a run has ended."""
-    folder = tmp_path_factory.mktemp("run")
-    shutil.copyfile(stripes_made, folder / "stripes.npz")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        done = CliRunner().invoke(main, ["run", "stripes.npz", *RUN])
-        assert done.exit_code == 0, done.output
-    return folder
-
-
-@pytest.fixture
-def study(run_once: Path, workplace: Path) -> optuna.Study:
-    """Its study, in the test's own folder."""
-    shutil.copytree(run_once, workplace, dirs_exist_ok=True)
-    return load_study(open_storage("sqlite:///mlruns/studies.db"), "mine")
+def point(policy: Policy) -> tuple[int, int | str]:
+    return policy.num_ops, policy.magnitude
 
 
 def refine_usual(study: optuna.Study) -> Refinement:
@@ -119,21 +57,23 @@ def test_the_points_around_lie_in_their_ranges() -> None:
         assert 1 <= len(around(place)) <= 8
 
 
-def test_what_leads_on_fresh_seeds_too_takes_the_winners_place(study: optuna.Study, engine: Engine) -> None:
-    engine.favourite = (3, 13)
-    found = refine_usual(study)
-    assert len(engine.asked) == 9 * SCREENED + 2 * FRESH
-    screened = {seed for _, _, seed in engine.asked[: 9 * SCREENED]}
-    fresh = {seed for _, _, seed in engine.asked[9 * SCREENED :]}
+def test_what_leads_on_fresh_seeds_too_takes_the_winners_place(
+    ended_study: optuna.Study, final_engine: FinalEngine
+) -> None:
+    final_engine.is_good = lambda policy: point(policy) == (3, 13)
+    found = refine_usual(ended_study)
+    assert len(final_engine.asked) == 9 * SCREENED + 2 * FRESH
+    screened = {seed for _, seed in final_engine.asked[: 9 * SCREENED]}
+    fresh = {seed for _, seed in final_engine.asked[9 * SCREENED :]}
     assert (len(screened), len(fresh)) == (SCREENED, FRESH)
     assert not screened & fresh
     assert found.adopted is not None
     assert (found.adopted.num_ops, found.adopted.magnitude) == (3, 13)
     assert not Path("mlruns/test-reads").exists()
-    refine_usual(study)
-    assert len(engine.asked) == 9 * SCREENED + 2 * FRESH  # nothing is trained again
-    verdict = study.user_attrs["verdict"] | {"recommended": found.trial}
-    study.set_user_attr("verdict", verdict)
+    refine_usual(ended_study)
+    assert len(final_engine.asked) == 9 * SCREENED + 2 * FRESH  # nothing is trained again
+    verdict = ended_study.user_attrs["verdict"] | {"recommended": found.trial}
+    ended_study.set_user_attr("verdict", verdict)
     exported = CliRunner().invoke(main, ["export", "mine", "-o", "policy.json"])
     assert "N=3 M=13" in exported.output
     file = read_policy("policy.json")
@@ -141,38 +81,39 @@ def test_what_leads_on_fresh_seeds_too_takes_the_winners_place(study: optuna.Stu
     evidence = json.loads(Path("policy.json").read_text(encoding="utf-8"))["evidence"]["refinement"]
     assert evidence["adopted"] is True
     assert len(evidence["tried"]) == 8
-    page = render(gather(study, Path("mlruns/mine")))
+    page = render(gather(ended_study, Path("mlruns/mine")))
     assert "N and M on the final network" in page
     assert "3 random operations of 14 on every image, at strength 13 of 30" in page
 
 
-def test_where_nothing_is_better_n_and_m_stay(study: optuna.Study, engine: Engine) -> None:
-    engine.favourite = (2, 9)
-    found = refine_usual(study)
+def test_where_nothing_is_better_n_and_m_stay(ended_study: optuna.Study, final_engine: FinalEngine) -> None:
+    final_engine.is_good = lambda policy: point(policy) == (2, 9)
+    found = refine_usual(ended_study)
     assert found.adopted is None
     assert found.lead is None
-    assert len(engine.asked) == 9 * SCREENED  # no fresh seeds: none looked better
-    (entry,) = [one for one in entries(study) if one.baseline == USUAL]
-    assert refined(study, entry) == entry
+    assert len(final_engine.asked) == 9 * SCREENED  # no fresh seeds: none looked better
+    (entry,) = [one for one in entries(ended_study) if one.baseline == USUAL]
+    assert refined(ended_study, entry) == entry
 
 
-def test_a_killed_refinement_goes_on(study: optuna.Study, engine: Engine) -> None:
-    engine.favourite, engine.most = (1, 5), 7
+def test_a_killed_refinement_goes_on(ended_study: optuna.Study, final_engine: FinalEngine) -> None:
+    final_engine.is_good, final_engine.most = lambda policy: point(policy) == (1, 5), 7
     with pytest.raises(KeyboardInterrupt):
-        refine_usual(study)
-    assert ATTRIBUTE not in study.user_attrs
-    engine.most = 1_000_000
-    refine_usual(study)
-    assert len(engine.asked) == len(set(engine.asked)) == 9 * SCREENED + 2 * FRESH
+        refine_usual(ended_study)
+    assert ATTRIBUTE not in ended_study.user_attrs
+    final_engine.most = 1_000_000
+    refine_usual(ended_study)
+    trained = [(point(policy), seed) for policy, seed in final_engine.asked]
+    assert len(trained) == len(set(trained)) == 9 * SCREENED + 2 * FRESH
 
 
 def test_the_run_says_so_where_there_is_nothing_to_refine_and_refuses_a_budget(
-    study: optuna.Study, engine: Engine
+    ended_study: optuna.Study, final_engine: FinalEngine, ended_run_again: list[str]
 ) -> None:
-    done = CliRunner().invoke(main, ["run", "stripes.npz", *RUN, "--refine"])
+    done = CliRunner().invoke(main, [*ended_run_again, "--refine"])
     assert done.exit_code == 0, done.output
-    recommended = study.user_attrs["verdict"]["recommended"]
-    policy = next(one for one in entries(study) if one.number == recommended).candidate.policy
+    recommended = ended_study.user_attrs["verdict"]["recommended"]
+    policy = next(one for one in entries(ended_study) if one.number == recommended).candidate.policy
     said = "refining N and M" if policy.num_ops else "so there are no N and M to refine"
     assert said in done.output
     done = CliRunner().invoke(main, ["run", "stripes.npz", "--refine", "--budget", "5m"])

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from mlflow import MlflowClient
 
-from augsearch.search.settings.sections import sqlite_address, sqlite_file
+from augsearch.search.settings.addresses import sqlite_address, sqlite_file
 from augsearch.search.tracking.database import absolute
 from augsearch.search.tracking.models import fetch_model
 from augsearch.search.tracking.runs import Tracker

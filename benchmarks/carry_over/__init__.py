@@ -1,0 +1,1 @@
+"""Does what short trainings rank first carry over to the network that ships?"""
