@@ -1,4 +1,4 @@
-"""The benchmark of carry-over: what it trains differs in the policy alone, and its tables say what is known."""
+"""The benchmark of carry-over: trainings differ in the policy alone, and tables say what is known."""
 
 from __future__ import annotations
 
