@@ -131,10 +131,18 @@ class Session:
 
     @property
     def most_trials(self) -> int:
-        """Trials of the search; while it goes on, as many as there may come to be."""
+        """Trials of the search; while it goes on, as many as there may come to be.
+
+        No more than the usual ones and twice the planned ones: where folds turn out quicker than was planned,
+        more of such short ones say less than a longer confirmation and a comparison on the final network do.
+        """
         if "trials" in self.task.fixed:
             return self.task.usual.trials
-        return self._record.trials or max(self.sizes.trials, self.task.baselines + MOST_CANDIDATES)
+        if self._record.trials is not None:
+            return self._record.trials
+        baselines, planned = self.task.baselines, self.sizes.trials
+        more = max(self.task.usual.trials - baselines, 2 * (planned - baselines))
+        return max(planned, baselines + min(MOST_CANDIDATES, more))
 
     @property
     def search_is_over(self) -> bool:

@@ -243,3 +243,12 @@ def test_a_comparison_is_planned_only_where_it_takes_a_third_of_the_time_at_most
 def test_an_older_plan_knows_nothing_of_a_comparison(sitting: Sitting) -> None:
     session = sitting.planned(240, TASK, SPEED)
     assert session.final_check(4) == (0, 0)
+
+
+def test_quick_folds_are_no_reason_for_ever_more_candidates(sitting: Sitting) -> None:
+    short = sitting.planned(60)
+    assert short.sizes.trials - TASK.baselines < USUAL.trials - TASK.baselines
+    assert short.most_trials == USUAL.trials
+    longer = Sitting(optuna.create_study(direction="maximize"), Clock()).planned(1800)
+    assert longer.sizes.trials > USUAL.trials
+    assert longer.most_trials == min(2 * longer.sizes.trials - TASK.baselines, TASK.baselines + 96)
