@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Compiling at once takes half a minute and saves each later process, of which a run has several, some seconds.
 INSTALL := $(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt
 
-.PHONY: run test lint docs setup bench-throughput bench-training bench-techniques bench-unlabeled bench-search bench-statistics bench-quality bench-carry-over bench-compare bench-exported bench-driver chaos clean
+.PHONY: run test lint docs setup bench-throughput bench-training bench-techniques bench-unlabeled bench-search bench-statistics bench-quality bench-carry-over bench-compare bench-exported bench-driver chaos fuzz clean
 
 run: $(VENV)/.installed
 	$(BIN)/augsearch run
@@ -75,6 +75,10 @@ bench-driver: $(VENV)/.tested-with
 # Everything that a search needs is killed, fifty times, and it comes to the same: CHAOS_ARGS="--kills 5" for a short form.
 chaos: $(VENV)/.tested-with
 	$(BIN)/python -m benchmarks.chaos $(CHAOS_ARGS)
+
+# Readers of strangers' files are given damaged ones for an hour; FUZZ_ARGS="--minutes 1 --only images" for a look.
+fuzz: $(VENV)/.tested-with
+	$(BIN)/python -m benchmarks.fuzz $(FUZZ_ARGS)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "augsearch needs Python 3.11 or newer, and $(PYTHON) is %d.%d; try: make PYTHON=python3.12" % v[:2])'

@@ -11,9 +11,18 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+_BREAKS = {ord(one): repr(one)[1:-1] for one in "\n\r\v\f\x1c\x1d\x1e\x85\u2028\u2029"}
+"""What ends a line, and how it is shown inside of one."""
+
 
 class UserError(ValueError):
-    """Bad input. Its message is one line for a person; commands print it and exit with status 2."""
+    """Bad input. Its message is one line for a person; commands print it and exit with status 2.
+
+    Ends of lines in what it tells of strangers' files, names of columns for instance, are escaped.
+    """
+
+    def __str__(self) -> str:
+        return super().__str__().translate(_BREAKS)
 
 
 @contextmanager
@@ -32,7 +41,7 @@ def writing(path: Path, instead: str = "another --output") -> Iterator[None]:
 
 def first_line(error: BaseException) -> str:
     """The first line of what a library says, which may go on for a page."""
-    return str(error).strip().split("\n")[0]
+    return next(iter(str(error).strip().splitlines()), "") or type(error).__name__
 
 
 def some(names: Sequence[str], most: int) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Set
 from importlib.resources import files
 from typing import Any
 
-from augsearch.policies.errors import UserError
+from augsearch.policies.errors import UserError, first_line
 
 LINE = 110
 """Characters of a line at most."""
@@ -143,7 +143,7 @@ def settings_of(text: str, names: set[str], optional: Set[str] = frozenset()) ->
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        raise UserError(f"not valid Python ({str(error).splitlines()[0]})") from None
+        raise UserError(f"not valid Python ({first_line(error)})") from None
     found: dict[str, Any] = {}
     for node in tree.body:
         if not (

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import ImageFile, ImageOps
 
 from augsearch.policies.bands import MOST_BANDS
+from augsearch.policies.errors import first_line
 from augsearch.trainers.data.form import Reading
 from augsearch.trainers.data.image_files import BadImageError, check_pixels, is_numpy, read_image, start_of
 
@@ -101,8 +102,8 @@ def _array(file: Path | bytes, *, mapped: bool = False) -> NDArray[Any]:
     mode: Literal["r"] | None = "r" if mapped and isinstance(file, Path) else None
     try:
         values: NDArray[Any] = np.load(opened, mode, allow_pickle=False)
-    except (OSError, ValueError, EOFError, MemoryError) as error:
-        raise BadImageError(f"no array that NumPy can read ({error})") from error
+    except Exception as error:  # a broken header is read as Python's text, which may raise anything
+        raise BadImageError(f"no array that NumPy can read ({first_line(error)})") from error
     if values.ndim not in (2, 3) or not values.size:
         raise BadImageError(f"an array must be (H, W) or (H, W, C), got {values.shape}")
     if values.ndim == 3 and are_bands_first(values.shape):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from augsearch.policies import UserError
-from augsearch.policies.errors import some
+from augsearch.policies.errors import first_line, some
 from augsearch.trainers.data.part_names import part_named
 from augsearch.trainers.system.names import printable
 
@@ -105,7 +105,7 @@ def _parquet(path: Path) -> Table:
     try:
         held = parquet.read_table(path)
     except pyarrow.ArrowException as error:
-        raise UserError(f"{path} is no Parquet file: {str(error).splitlines()[0]}") from None
+        raise UserError(f"{path} is no Parquet file: {first_line(error)}") from None
     return {name: [_text(value) for value in held[name].to_pylist()] for name in held.column_names}
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from augsearch.policies import UserError
 from augsearch.trainers.data.dataset import ImageData
-from augsearch.trainers.data.decode import decode_file, decode_shrunk, size_of
+from augsearch.trainers.data.decode import BadImageError, decode_file, decode_shrunk, size_of
 from augsearch.trainers.data.form import PLAIN, Bands, Form, Reading
 from augsearch.trainers.data.images import open_images
 from augsearch.trainers.data.written import bands_of
@@ -146,3 +146,11 @@ def test_what_is_no_list_of_bands_is_told() -> None:
     for written in ("0", "a", "", "1.5", ",".join(["1"] * 17)):
         with pytest.raises(ValueError, match="must be all, or numbers from 1, at most 16, as in 4,3,2, got"):
             bands_of(written)
+
+
+def test_an_array_whose_header_is_no_python_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, tiles(6)[0])
+    path.write_bytes(path.read_bytes().replace(b"}", b"((", 1))
+    with pytest.raises(BadImageError, match="no array that NumPy can read"):
+        decode_file(path, 8)

@@ -1,0 +1,1 @@
+"""Readers of strangers' files, given damaged ones by the hundred thousand."""
