@@ -186,8 +186,8 @@ def _table(counts: dict[str, Count]) -> Table:
         f"{total:,} damaged files",
         ("reader", "files", "read", "refused in one line", "seconds", "fault"),
         rows,
-        notes="Every file is a valid one in which up to eight places were changed, cut out, doubled or put in "
-        f"from another. A fault: another exception, a second line, or more than {HUNG} s.",
+        notes="Every file is a valid one in which one to eight places were changed, cut, doubled or put in "
+        f"from another. A fault is another exception, a second line, or more than {HUNG} s.",
     )
 
 
