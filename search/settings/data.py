@@ -52,9 +52,10 @@ class DataSettings(Section):
     fit: Fit = "crop"
     """How images become square."""
     background: str = "white"
-    """What lies behind transparent pixels."""
+    """What lies behind transparent pixels, and is shown where nothing was measured."""
     value_range: str | None = None
-    """What becomes black and white, of pixels with more than 8 bits; None: found in the images."""
+    """What becomes black and white, of pixels with more than 8 bits: a pair, one a band, or ``band``, which
+    finds one for each; None: found in the images."""
     bands: str | None = None
     """Which channels of an image are used, as in ``4,3,2``, or ``all``; None: those of a picture."""
     max_pixels: int | None = Field(default=None, ge=1)

@@ -22,6 +22,7 @@ from augsearch.policies.bands import COLOURS, may_become
 from augsearch.trainers.data.dataset import CACHE_FORMAT, Indices, Progress, load_cache
 from augsearch.trainers.data.decode import BadImageError, pillow_without_warnings
 from augsearch.trainers.data.form import PLAIN, Form
+from augsearch.trainers.data.no_data import Gaps
 from augsearch.trainers.data.sources.base import OpenedSource, Sample, check_classes
 from augsearch.trainers.system.hashing import growing_hash, hex_hash
 from augsearch.trainers.system.names import printable
@@ -94,6 +95,7 @@ def _decode(opened: OpenedSource, folder: Path, how: Decoding) -> None:
     """Write everything that makes a cache."""
     kept: list[Sample] = []
     bad: list[Sample] = []
+    gaps = Gaps()
     with PixelFile(folder / "images.npy", how.size) as pixels:
         for done, sample in enumerate(opened.samples(how.size), 1):
             if sample.pixels is None:
@@ -102,6 +104,7 @@ def _decode(opened: OpenedSource, folder: Path, how: Decoding) -> None:
             elif how.skip_bad_images or not bad:
                 added = _appended(sample, pixels)
                 (bad if added.reason else kept).append(added)
+                gaps.add(0.0 if added.reason or sample.header is None else sample.header.missing)
             if how.progress is not None and (done % PROGRESS_EVERY == 0 or done == opened.total):
                 how.progress(done, opened.total)
     if bad and not how.skip_bad_images:
@@ -125,7 +128,7 @@ def _decode(opened: OpenedSource, folder: Path, how: Decoding) -> None:
         "files": [sample.file for sample in kept],
         "skipped": [f"{printable(sample.file)}: {sample.reason}" for sample in bad],
         "form": how.form.model_dump(mode="json"),
-        "notes": how.notes,
+        "notes": (*how.notes, *gaps.in_words(how.form.reading)),
     }
     (folder / "index.json").write_text(json.dumps(index), "utf-8")
 

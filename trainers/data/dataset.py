@@ -20,7 +20,7 @@ from augsearch.trainers.data.form import PLAIN, Form
 SMALLEST_SIDE = 8
 LARGEST_SIDE = 1024
 CACHE_FORMAT = 1
-DECODING = 2
+DECODING = 3
 """Another number where the same files give other pixels, or other words on them, than in earlier versions."""
 SMALL_SIDE = 64
 Held = TypeVar("Held")
