@@ -114,6 +114,11 @@ def form_options() -> list[Decorator]:
         option(DATA, "--group-column", help="Of a table: images of one group stay in one part. [none]"),
         option(
             DATA,
+            "--weight-column",
+            help="Of a table: how much an image counts in the loss; scores count all alike. [none]",
+        ),
+        option(
+            DATA,
             "--group-by",
             help=r"Finds the group in a path, as '(\w+)_\d+\.jpg' does; or copies, near-duplicates. [none]",
         ),

@@ -47,6 +47,8 @@ class DataSettings(Section):
     split_column: str | None = None
     group_column: str | None = None
     """Images of the same group stay together; None: each stands alone."""
+    weight_column: str | None = None
+    """Of a table: how much an image counts in a training's loss, and not in any score; None: all alike."""
     group_by: str | None = None
     """A regular expression that finds the group in an image's path."""
     fit: Fit = "crop"
@@ -71,7 +73,7 @@ class DataSettings(Section):
     @property
     def form(self) -> Form:
         """In which form the data set is given."""
-        names = ("classes", "root", "image_column", "label_column", "split_column", "group_column")
+        names = tuple(Layout.model_fields)
         reading = Reading(
             background=colour_of(self.background),
             value_range=None if self.value_range is None else range_of(self.value_range),

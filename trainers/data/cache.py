@@ -19,7 +19,15 @@ from numpy.typing import NDArray
 from augsearch.policies import UserError
 from augsearch.policies.atomic import sync
 from augsearch.policies.bands import COLOURS, may_become
-from augsearch.trainers.data.dataset import CACHE_FORMAT, Indices, Progress, load_cache
+from augsearch.trainers.data.dataset import (
+    CACHE_FORMAT,
+    WEIGHTS,
+    ImageData,
+    Indices,
+    Progress,
+    Weights,
+    load_cache,
+)
 from augsearch.trainers.data.decode import BadImageError, pillow_without_warnings
 from augsearch.trainers.data.form import PLAIN, Form
 from augsearch.trainers.data.no_data import Gaps
@@ -120,11 +128,14 @@ def _decode(opened: OpenedSource, folder: Path, how: Decoding) -> None:
     np.save(folder / "given.npy", given)
     if any(sample.group for sample in kept):
         np.save(folder / "groups.npy", numbered([sample.group for sample in kept]))
+    weights = _weights(kept)
+    if weights is not None:
+        np.save(folder / WEIGHTS, weights)
     index = {
         "format": CACHE_FORMAT,
         "name": how.name,
         "classes": classes,
-        "fingerprint": _fingerprint(pixels.digest, labels, given, classes),
+        "fingerprint": _fingerprint(pixels.digest, labels, given, classes, weights),
         "files": [sample.file for sample in kept],
         "skipped": [f"{printable(sample.file)}: {sample.reason}" for sample in bad],
         "form": how.form.model_dump(mode="json"),
@@ -140,6 +151,12 @@ def _appended(sample: Sample, pixels: PixelFile) -> Sample:
     except BadImageError as error:
         return replace(sample, pixels=None, reason=str(error))
     return replace(sample, pixels=None, header=None)
+
+
+def copied_weights(data: ImageData, folder: Path) -> None:
+    """Write the weights of ``data``, if it has some, into the cache of another that has its images."""
+    if data.weights is not None:
+        np.save(folder / WEIGHTS, data.weights)
 
 
 def linked(source: Path, target: Path) -> None:
@@ -241,9 +258,23 @@ def _complaint(name: str, bad: list[Sample], total: int) -> str:
     )
 
 
-def _fingerprint(pixels: bytes, labels: Indices, given: NDArray[np.int8], classes: tuple[str, ...]) -> str:
-    """The hash of a data set's content: pixels, labels, splits and class names."""
-    return hex_hash(pixels, labels.astype("<i8").tobytes(), given.tobytes(), json.dumps(classes).encode())
+def _weights(kept: Sequence[Sample]) -> Weights | None:
+    """(N,): those of a data set that has some; None: it has none."""
+    if all(sample.weight is None for sample in kept):
+        return None
+    return np.array([1.0 if sample.weight is None else sample.weight for sample in kept])
+
+
+def _fingerprint(
+    pixels: bytes,
+    labels: Indices,
+    given: NDArray[np.int8],
+    classes: tuple[str, ...],
+    weights: Weights | None,
+) -> str:
+    """The hash of a data set's content: pixels, labels, splits, class names, weights if it has some."""
+    parts = [pixels, labels.astype("<i8").tobytes(), given.tobytes(), json.dumps(classes).encode()]
+    return hex_hash(*parts, *([] if weights is None else [weights.astype("<f8").tobytes()]))
 
 
 def _take_the_name(partial: Path, target: Path, load: Callable[[Path], object]) -> None:

@@ -54,6 +54,7 @@ class Layout(BaseModel):
     label_column: str | None = None
     split_column: str | None = None
     group_column: str | None = None
+    weight_column: str | None = None
 
 
 class Form(BaseModel):
