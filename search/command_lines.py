@@ -115,7 +115,8 @@ def _data(settings: Settings) -> str:
 
 
 FORM = (
-    *("classes", "root", "image_column", "label_column", "split_column", "group_column", "group_by"),
+    *("classes", "root", "image_column", "label_column", "split_column", "group_column", "weight_column"),
+    "group_by",
     *("fit", "background", "value_range", "bands", "max_pixels"),
 )
 """The flags without which the same data would be read in another way."""

@@ -95,9 +95,16 @@ def form_options() -> list[Decorator]:
             type=click.Choice(["crop", "pad", "squash"]),
             help="How an image becomes square: only its centre is used, or all of it. [crop]",
         ),
-        option(DATA, "--background", help="Behind transparent pixels: white, black, #RRGGBB. [white]"),
         option(
-            DATA, "--value-range", help="LOW,HIGH: black and white in 16-bit or float pixels. [the images']"
+            DATA,
+            "--background",
+            help="Behind transparent pixels, and for no data: white, black, #RRGGBB. [white]",
+        ),
+        option(
+            DATA,
+            "--value-range",
+            help="LOW,HIGH: black and white in 16-bit or float pixels; LOW,HIGH;… for each band; or band: "
+            "each band's own. [the images']",
         ),
         option(DATA, "--bands", help="Of satellite and other images: all, or as in 4,3,2. [all but of RGBA]"),
         option(DATA, "--root", type=EXISTING, help="Folder that a table's paths begin at. [the table's]"),
@@ -105,6 +112,11 @@ def form_options() -> list[Decorator]:
         option(DATA, "--label-column", help="Has the labels; one-hot ones as NAME,NAME,… [found]"),
         option(DATA, "--split-column", help="Says train, validation or test. [found]"),
         option(DATA, "--group-column", help="Of a table: images of one group stay in one part. [none]"),
+        option(
+            DATA,
+            "--weight-column",
+            help="Of a table: how much an image counts in the loss; scores count all alike. [none]",
+        ),
         option(
             DATA,
             "--group-by",

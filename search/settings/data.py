@@ -47,14 +47,17 @@ class DataSettings(Section):
     split_column: str | None = None
     group_column: str | None = None
     """Images of the same group stay together; None: each stands alone."""
+    weight_column: str | None = None
+    """Of a table: how much an image counts in a training's loss, and not in any score; None: all alike."""
     group_by: str | None = None
     """A regular expression that finds the group in an image's path."""
     fit: Fit = "crop"
     """How images become square."""
     background: str = "white"
-    """What lies behind transparent pixels."""
+    """What lies behind transparent pixels, and is shown where nothing was measured."""
     value_range: str | None = None
-    """What becomes black and white, of pixels with more than 8 bits; None: found in the images."""
+    """What becomes black and white, of pixels with more than 8 bits: a pair, one a band, or ``band``, which
+    finds one for each; None: found in the images."""
     bands: str | None = None
     """Which channels of an image are used, as in ``4,3,2``, or ``all``; None: those of a picture."""
     max_pixels: int | None = Field(default=None, ge=1)
@@ -70,7 +73,7 @@ class DataSettings(Section):
     @property
     def form(self) -> Form:
         """In which form the data set is given."""
-        names = ("classes", "root", "image_column", "label_column", "split_column", "group_column")
+        names = tuple(Layout.model_fields)
         reading = Reading(
             background=colour_of(self.background),
             value_range=None if self.value_range is None else range_of(self.value_range),

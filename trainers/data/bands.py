@@ -19,12 +19,15 @@ from augsearch.policies.bands import MOST_BANDS
 from augsearch.policies.errors import first_line
 from augsearch.trainers.data.form import Reading
 from augsearch.trainers.data.image_files import BadImageError, check_pixels, is_numpy, read_image, start_of
+from augsearch.trainers.data.no_data import TAG, masked
 
 _TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 
 def read_bands(file: Path | bytes, reading: Reading) -> NDArray[Any] | None:
     """The values of an image of bands, (H, W, C) or (H, W), those that are asked for; None: it is a picture.
+
+    With a mask where the file says that nothing was measured.
 
     Raises:
         BadImageError: it can't be read, has more than 16 bands, or lacks one that is asked for.
@@ -125,12 +128,14 @@ def _tiff(file: Path | bytes) -> NDArray[Any]:
     with _opened(file) as tiff:
         series = tiff.series[0]
         values, axes = np.asarray(series.asarray()), series.axes
+        said = tiff.pages[0].tags.get(TAG)
     depth = [place for place, axis in enumerate(axes) if axis not in "YX"]
     if values.ndim not in (2, 3) or len(depth) != values.ndim - 2:
         raise BadImageError(
             f"a TIFF of {values.ndim} dimensions ({axes}); save it as height, width and bands"
         )
-    return np.moveaxis(values, depth[0], -1) if depth else values
+    values = np.moveaxis(values, depth[0], -1) if depth else values
+    return values if said is None else masked(values, said.value)
 
 
 @contextmanager

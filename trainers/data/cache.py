@@ -19,9 +19,18 @@ from numpy.typing import NDArray
 from augsearch.policies import UserError
 from augsearch.policies.atomic import sync
 from augsearch.policies.bands import COLOURS, may_become
-from augsearch.trainers.data.dataset import CACHE_FORMAT, Indices, Progress, load_cache
+from augsearch.trainers.data.dataset import (
+    CACHE_FORMAT,
+    WEIGHTS,
+    ImageData,
+    Indices,
+    Progress,
+    Weights,
+    load_cache,
+)
 from augsearch.trainers.data.decode import BadImageError, pillow_without_warnings
 from augsearch.trainers.data.form import PLAIN, Form
+from augsearch.trainers.data.no_data import Gaps
 from augsearch.trainers.data.sources.base import OpenedSource, Sample, check_classes
 from augsearch.trainers.system.hashing import growing_hash, hex_hash
 from augsearch.trainers.system.names import printable
@@ -94,6 +103,7 @@ def _decode(opened: OpenedSource, folder: Path, how: Decoding) -> None:
     """Write everything that makes a cache."""
     kept: list[Sample] = []
     bad: list[Sample] = []
+    gaps = Gaps()
     with PixelFile(folder / "images.npy", how.size) as pixels:
         for done, sample in enumerate(opened.samples(how.size), 1):
             if sample.pixels is None:
@@ -102,6 +112,7 @@ def _decode(opened: OpenedSource, folder: Path, how: Decoding) -> None:
             elif how.skip_bad_images or not bad:
                 added = _appended(sample, pixels)
                 (bad if added.reason else kept).append(added)
+                gaps.add(0.0 if added.reason or sample.header is None else sample.header.missing)
             if how.progress is not None and (done % PROGRESS_EVERY == 0 or done == opened.total):
                 how.progress(done, opened.total)
     if bad and not how.skip_bad_images:
@@ -117,15 +128,18 @@ def _decode(opened: OpenedSource, folder: Path, how: Decoding) -> None:
     np.save(folder / "given.npy", given)
     if any(sample.group for sample in kept):
         np.save(folder / "groups.npy", numbered([sample.group for sample in kept]))
+    weights = _weights(kept)
+    if weights is not None:
+        np.save(folder / WEIGHTS, weights)
     index = {
         "format": CACHE_FORMAT,
         "name": how.name,
         "classes": classes,
-        "fingerprint": _fingerprint(pixels.digest, labels, given, classes),
+        "fingerprint": _fingerprint(pixels.digest, labels, given, classes, weights),
         "files": [sample.file for sample in kept],
         "skipped": [f"{printable(sample.file)}: {sample.reason}" for sample in bad],
         "form": how.form.model_dump(mode="json"),
-        "notes": how.notes,
+        "notes": (*how.notes, *gaps.in_words(how.form.reading)),
     }
     (folder / "index.json").write_text(json.dumps(index), "utf-8")
 
@@ -137,6 +151,12 @@ def _appended(sample: Sample, pixels: PixelFile) -> Sample:
     except BadImageError as error:
         return replace(sample, pixels=None, reason=str(error))
     return replace(sample, pixels=None, header=None)
+
+
+def copied_weights(data: ImageData, folder: Path) -> None:
+    """Write the weights of ``data``, if it has some, into the cache of another that has its images."""
+    if data.weights is not None:
+        np.save(folder / WEIGHTS, data.weights)
 
 
 def linked(source: Path, target: Path) -> None:
@@ -238,9 +258,23 @@ def _complaint(name: str, bad: list[Sample], total: int) -> str:
     )
 
 
-def _fingerprint(pixels: bytes, labels: Indices, given: NDArray[np.int8], classes: tuple[str, ...]) -> str:
-    """The hash of a data set's content: pixels, labels, splits and class names."""
-    return hex_hash(pixels, labels.astype("<i8").tobytes(), given.tobytes(), json.dumps(classes).encode())
+def _weights(kept: Sequence[Sample]) -> Weights | None:
+    """(N,): those of a data set that has some; None: it has none."""
+    if all(sample.weight is None for sample in kept):
+        return None
+    return np.array([1.0 if sample.weight is None else sample.weight for sample in kept])
+
+
+def _fingerprint(
+    pixels: bytes,
+    labels: Indices,
+    given: NDArray[np.int8],
+    classes: tuple[str, ...],
+    weights: Weights | None,
+) -> str:
+    """The hash of a data set's content: pixels, labels, splits, class names, weights if it has some."""
+    parts = [pixels, labels.astype("<i8").tobytes(), given.tobytes(), json.dumps(classes).encode()]
+    return hex_hash(*parts, *([] if weights is None else [weights.astype("<f8").tobytes()]))
 
 
 def _take_the_name(partial: Path, target: Path, load: Callable[[Path], object]) -> None:

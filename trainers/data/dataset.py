@@ -20,13 +20,17 @@ from augsearch.trainers.data.form import PLAIN, Form
 SMALLEST_SIDE = 8
 LARGEST_SIDE = 1024
 CACHE_FORMAT = 1
-DECODING = 2
+DECODING = 3
 """Another number where the same files give other pixels, or other words on them, than in earlier versions."""
 SMALL_SIDE = 64
 Held = TypeVar("Held")
 
 Indices = NDArray[np.int64]
 """Which images of an array are meant, (N,)."""
+
+Weights = NDArray[np.float64]
+WEIGHTS = "weights.npy"
+"""The file of a cache that has them, where the data set has some."""
 
 Progress = Callable[[int, int], None]
 """Called with (images done, images in all)."""
@@ -79,6 +83,8 @@ class ImageData:
     """What is to be said of how it was read, a line each."""
     groups: Indices | None = None
     """(N,): images of the same number belong together; None: each stands alone."""
+    weights: Weights | None = None
+    """(N,), above 0: how much each counts in the loss of a training, beside the others; None: all alike."""
 
     def __reduce__(self) -> tuple[Any, ...]:
         return load_cache, (self.cache,)
@@ -110,21 +116,22 @@ def load_cache(folder: Path) -> ImageData:
             cache=folder,
             form=Form.model_validate(index.get("form", {})),
             notes=tuple(index.get("notes", ())),
-            groups=_groups(folder, len(labels)),
+            groups=_of_each(folder / "groups.npy", len(labels)),
+            weights=_of_each(folder / WEIGHTS, len(labels)),
         )
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise UserError(f"{folder} holds no decoded images ({error}): open the data set again") from error
 
 
-def _groups(folder: Path, images: int) -> Indices | None:
-    path = folder / "groups.npy"
+def _of_each(path: Path, images: int) -> NDArray[Any] | None:
+    """What a cache may have of each image; None: it has none."""
     if not path.exists():
         return None
-    groups: Indices = np.load(path, allow_pickle=False)
-    if len(groups) != images:
+    values: NDArray[Any] = np.load(path, allow_pickle=False)
+    if len(values) != images:
         raise ValueError("the files of the cache do not belong together")
-    groups.flags.writeable = False
-    return groups
+    values.flags.writeable = False
+    return values
 
 
 def in_cache(folder: Path, load: Callable[[Path], Held]) -> Held | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,15 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFile
 
-from augsearch.policies.bands import by_band, may_become
+from augsearch.policies.bands import COLOURS, by_band, may_become
 from augsearch.policies.pictures import image_of
 from augsearch.trainers.data.bands import chosen, read_bands, size_in_bands, with_alpha
 from augsearch.trainers.data.form import AS_USUAL, Reading
 from augsearch.trainers.data.header import Header, header_of, header_of_array, is_deep_colour
 from augsearch.trainers.data.image_files import BadImageError as BadImageError
 from augsearch.trainers.data.image_files import read_image
+from augsearch.trainers.data.levels import to_uint8
+from augsearch.trainers.data.no_data import grey_of, share_missing, with_gaps
 
 Pixels = NDArray[np.uint8]
 """An image, (S, S, 1) or (S, S, 3); of bands (S, S, C), see ``bands.py``."""
@@ -66,7 +68,7 @@ def decode_whole(file: Path | bytes, size: int, reading: Reading = AS_USUAL) -> 
     """
     values = read_bands(file, reading)
     if values is not None:
-        return fit_values(values, size, reading), header_of_array(values)
+        return fit_whole(values, size, reading)
 
     def decode(image: ImageFile.ImageFile) -> tuple[Pixels, Header]:
         header = header_of(image)
@@ -82,26 +84,28 @@ def decode_whole(file: Path | bytes, size: int, reading: Reading = AS_USUAL) -> 
         pixels, stands_for = _loaded(image, file, (round(across), round(down)), reading)
         x, y = stands_for[0] / width, stands_for[1] / height
         box = (left * x, top * y, right * x, bottom * y)
-        return fit(pixels, size, orientation=_orientation(image), box=box, reading=reading), header
+        square = fit(pixels, size, orientation=_orientation(image), box=box, reading=reading)
+        return square, replace(header, missing=share_missing(pixels))
 
     return read_image(file, decode, reading)
 
 
 def _loaded(
     image: ImageFile.ImageFile, file: Path | bytes, wanted: tuple[int, int], reading: Reading
-) -> tuple[Image.Image | NDArray[np.uint16], tuple[float, float]]:
+) -> tuple[Image.Image | NDArray[Any], tuple[float, float]]:
     """The pixels of ``image``; a JPEG decoded at 1/2, 1/4 or 1/8 of its size, where ``wanted`` is no more.
 
     Returns:
-        The pixels, and how many of them the whole image is, across and down: a reduced JPEG's size is rounded
-        up, so its last column and row may stand for less than a whole one.
+        The pixels, an array where there are more than 8 bits of colours or something was not measured, and
+        how many of them the whole image is, across and down: a reduced JPEG's size is rounded up, so its last
+        column and row may stand for less than a whole one.
     """
     size = image.size
     drafted = image.draft(None, wanted)
     # Before the EXIF is read, for which Pillow loads a PNG.
     deep = deep_colour(image, file) if reading.value_range is not None else None
     image.load()
-    return (image if deep is None else deep), (drafted[1][2:] if drafted else size)
+    return with_gaps(image, image if deep is None else deep), (drafted[1][2:] if drafted else size)
 
 
 def decode_shrunk(file: Path, least: int, reading: Reading = AS_USUAL) -> Pixels:
@@ -218,28 +222,39 @@ def fit_array(values: NDArray[Any], size: int, reading: Reading = AS_USUAL) -> P
     Raises:
         BadImageError: its values have no known range, or it lacks a band that is asked for.
     """
-    return fit_values(chosen(values, reading), size, reading)
+    return fit_pixels(_opaque(chosen(values, reading), reading), size, reading)
 
 
-def fit_values(values: NDArray[Any], size: int, reading: Reading) -> Pixels:
-    """Do as ``fit_array`` with the bands that were chosen."""
-    return fit_pixels(_opaque(values, reading), size, reading)
+def fit_whole(values: NDArray[Any], size: int, reading: Reading) -> tuple[Pixels, Header]:
+    """Do as ``fit_array`` with the bands that were chosen, and tell what the image is."""
+    header = replace(header_of_array(values), missing=share_missing(values))
+    return fit_pixels(_opaque(values, reading), size, reading), header
 
 
 def fit_pixels(pixels: Pixels, size: int, reading: Reading = AS_USUAL, box: Box | None = None) -> Pixels:
     """Do as ``fit`` for pixels, (H, W) or (H, W, C), with bands one by one."""
+
+    pixels = pixels if pixels.ndim == 3 else pixels[..., np.newaxis]
+    reading = _of_bands(pixels, reading)
 
     def fitted(image: Pixels) -> Pixels:
         if image.shape[:2] == (size, size) and box is None:
             return _grey_if_grey(image)
         return fit(image_of(image), size, box=box, reading=reading)
 
-    return by_band(fitted, pixels if pixels.ndim == 3 else pixels[..., np.newaxis])
+    return by_band(fitted, pixels)
+
+
+def _of_bands(pixels: Pixels, reading: Reading) -> Reading:
+    """``reading`` with a background that a band can have, grey, where ``pixels`` are of bands."""
+    if pixels.shape[-1] in COLOURS:
+        return reading
+    return reading.model_copy(update={"background": (grey_of(reading),) * 3})
 
 
 def _opaque(values: NDArray[Any], reading: Reading) -> Pixels:
     """8-bit pixels, (H, W, C), of which none is transparent."""
-    pixels = to_uint8(values, reading.value_range)
+    pixels = to_uint8(values, reading)
     if with_alpha(pixels, reading):
         return np.asarray(on_background(Image.fromarray(np.ascontiguousarray(pixels)), reading))
     return pixels if pixels.ndim == 3 else pixels[..., np.newaxis]
@@ -248,42 +263,16 @@ def _opaque(values: NDArray[Any], reading: Reading) -> Pixels:
 def _shrunk_values(values: NDArray[Any], least: int, reading: Reading) -> Pixels:
     """Do as ``decode_shrunk`` for an array, with bands one by one."""
 
-    def shrunk(pixels: Pixels) -> Pixels:
-        image = image_of(pixels)
+    pixels = _opaque(values, reading)
+    reading = _of_bands(pixels, reading)
+
+    def shrunk(band: Pixels) -> Pixels:
+        image = image_of(band)
         size = _scaled_size(*image.size, least, reading)
         image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
         return _grey_if_grey(np.asarray(_padded(image, reading) if reading.fit == "pad" else image))
 
-    return by_band(shrunk, _opaque(values, reading))
-
-
-def to_uint8(values: NDArray[Any], value_range: tuple[float, float] | None = None) -> Pixels:
-    """Scale pixel values to 0..255: uint8 as it is, uint16 and bool from their whole range, floats from 0..1.
-
-    ``value_range``: what becomes 0 and 255 instead, of all types but uint8 and bool.
-
-    Raises:
-        BadImageError: a float is NaN or not in 0..1, or the type is another one.
-    """
-    if values.dtype == np.uint8:
-        return values
-    if values.dtype == np.bool_:
-        return values.astype(np.uint8) * np.uint8(255)
-    if value_range is not None and values.dtype.kind in "uif":
-        if not np.isfinite(values).all():
-            raise BadImageError("floating-point pixels must be numbers, found nan or inf")
-        low, high = value_range
-        return np.rint(np.clip((values.astype(np.float64) - low) / (high - low), 0, 1) * 255).astype(np.uint8)
-    if values.dtype.kind == "u" and values.dtype.itemsize == 2:
-        return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    if values.dtype.kind == "f":
-        wrong = ~((values >= 0) & (values <= 1))
-        if wrong.any():
-            found = float(values[wrong][0])
-            advice = "" if math.isnan(found) else "; say with --value-range LOW,HIGH what is black and white"
-            raise BadImageError(f"floating-point pixels must be in 0..1, found {found:g}{advice}")
-        return np.rint(values.astype(np.float64) * 255).astype(np.uint8)
-    raise BadImageError(f"pixels must be uint8, uint16, bool or floating point, not {values.dtype}")
+    return by_band(shrunk, pixels)
 
 
 def with_channels(pixels: Pixels, channels: int) -> Pixels:
@@ -320,18 +309,10 @@ def pillow_without_warnings() -> Iterator[None]:
 def _eight_bit(image: Image.Image | NDArray[Any], reading: Reading) -> Image.Image:
     """Convert to mode L or RGB."""
     if isinstance(image, np.ndarray):
-        image = Image.fromarray(to_uint8(image, reading.value_range))
+        image = Image.fromarray(to_uint8(image, reading))
     if is_deep(image):
         # Pillow's own convert("L") would clip these at 255.
-        values = np.asarray(image)
-        if image.mode == "I" and reading.value_range is None:
-            if values.min() < 0 or values.max() > 65535:
-                raise BadImageError(
-                    "32-bit pixels must be in 0..65535; say with --value-range LOW,HIGH "
-                    "what is black and white"
-                )
-            values = values.astype(np.uint16)
-        return Image.fromarray(to_uint8(values, reading.value_range))
+        return Image.fromarray(to_uint8(np.asarray(image), reading))
     if has_alpha(image):
         return on_background(image, reading)
     return image.convert("L" if image.mode in {"1", "L"} else "RGB")

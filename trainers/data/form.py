@@ -17,14 +17,22 @@ Bands = Literal["all"] | tuple[Annotated[int, Field(ge=1)], ...]
 """Which channels of an image are used, counted from 1, in this order: of 4, 3, 2 the first is shown red."""
 
 
+Range = tuple[float, float]
+"""What becomes black and white."""
+BY_BAND: Literal["band"] = "band"
+
+ValueRange = Literal["band"] | Range | Annotated[tuple[Range, ...], Field(min_length=1)]
+"""One for all bands; one for each that is used, in their order; ``band``: so, and found in the images."""
+
+
 class Reading(BaseModel):
     """How an image file becomes a square of 8-bit pixels."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     background: tuple[int, int, int] = (255, 255, 255)
-    """RGB of what lies behind transparent pixels, and round a padded image."""
-    value_range: tuple[float, float] | None = None
+    """RGB of what lies behind transparent pixels, round a padded image, and where nothing was measured."""
+    value_range: ValueRange | None = None
     """What becomes 0 and 255 where pixels have more than 8 bits; None: the whole range of their type."""
     max_pixels: int | None = None
     """How many an image may have; None: as many as Pillow allows, 89 million."""
@@ -46,6 +54,7 @@ class Layout(BaseModel):
     label_column: str | None = None
     split_column: str | None = None
     group_column: str | None = None
+    weight_column: str | None = None
 
 
 class Form(BaseModel):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from augsearch.policies import UserError
 from augsearch.policies.atomic import whole_file
-from augsearch.trainers.data.cache import linked, numbered, written_whole
+from augsearch.trainers.data.cache import copied_weights, linked, numbered, written_whole
 from augsearch.trainers.data.dataset import CACHE_FORMAT, ImageData, Indices, Split, in_cache, load_cache
 from augsearch.trainers.data.duplicates import groups_of_copies
 from augsearch.trainers.data.near_duplicates import connected, groups_alike, looks_of
@@ -55,6 +55,7 @@ def with_groups(data: ImageData, by: str | None) -> ImageData:
                 linked(data.cache / name, partial / name)
             np.save(partial / "given.npy", given)
             np.save(partial / "groups.npy", groups)
+            copied_weights(data, partial)
             index = json.loads((data.cache / "index.json").read_text("utf-8"))
             (partial / "index.json").write_text(json.dumps(index), "utf-8")
         held = load_cache(folder)

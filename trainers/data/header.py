@@ -32,6 +32,8 @@ class Header:
     height: int
     mode: str
     """Channels and depth in words: ``RGB``, ``16-bit grey``, ``palette``."""
+    missing: float = 0.0
+    """The share of its values that were not measured, 0 to 1."""
 
 
 def header_of(image: Image.Image) -> Header:

@@ -41,7 +41,7 @@ SUFFIXES = frozenset(
         *(".heic", ".heif", ".npy"),
     }
 )
-"""What makes a file an image. HEIC needs pillow-heif, and leaving phone photos out unsaid is worse."""
+"""What makes a file an image. HEIC needs augsearch[heif], and leaving phone photos out unsaid is worse."""
 
 
 class BadImageError(Exception):
@@ -126,7 +126,7 @@ def _unidentified(file: Path | bytes) -> str:
     if not start:
         return "the file is empty"
     if start[4:8] == b"ftyp" and start[8:12] in _HEIF_BRANDS:
-        return "HEIC pictures need one more package: pip install pillow-heif"
+        return "HEIC pictures need one more package: pip install 'augsearch[heif]'"
     return "cut off, or not an image that Pillow can read"
 
 

@@ -17,6 +17,7 @@ from augsearch.trainers.data.dataset import SMALL_SIDE, Indices, Progress
 from augsearch.trainers.data.decode import pillow_without_warnings
 from augsearch.trainers.data.form import Form
 from augsearch.trainers.data.near_duplicates import Looks, look_of
+from augsearch.trainers.data.no_data import Gaps
 from augsearch.trainers.data.sources.base import OpenedSource, Sample, find_source
 from augsearch.trainers.data.survey import as_its_pixels_want
 from augsearch.trainers.system.hashing import content_key
@@ -82,7 +83,7 @@ def inspect(source: str | None, form: Form, progress: Progress | None = None) ->
         UserError: the source is missing, or is laid out in a way that is not understood.
     """
     found = find_source(source, form)
-    opened, _, notes = as_its_pixels_want(found.open(), form)
+    opened, form, notes = as_its_pixels_want(found.open(), form)
     about = getattr(found, "notes", None)
     side = opened.side(SMALL_SIDE)
     gathered = _Gathered()
@@ -97,7 +98,7 @@ def inspect(source: str | None, form: Form, progress: Progress | None = None) ->
             f"{found.name}: none of its {len(gathered.bad):,} images can be read, the first is "
             f"{printable(file)} ({reason})"
         )
-    notes = (*(about() if about is not None else ()), *notes)
+    notes = (*(about() if about is not None else ()), *notes, *gathered.gaps.in_words(form.reading))
     return gathered.whole(found.name, opened, side, notes)
 
 
@@ -134,6 +135,7 @@ class _Gathered:
         self._numbers: dict[bytes, int] = {}
         self._sizes: Counter[tuple[int, int]] = Counter()
         self._modes: Counter[str] = Counter()
+        self.gaps = Gaps()
 
     def add(self, sample: Sample, look: tuple[int, NDArray[np.uint8]]) -> None:
         if sample.pixels is None:
@@ -152,6 +154,7 @@ class _Gathered:
         if sample.header is not None:
             self._sizes[sample.header.width, sample.header.height] += 1
             self._modes[sample.header.mode] += 1
+            self.gaps.add(sample.header.missing)
 
     def whole(self, name: str, opened: OpenedSource, side: int, notes: tuple[str, ...]) -> Inspected:
         labels = np.array(self._labels, np.int64)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from augsearch.trainers.data.dataset import DECODING
 from augsearch.trainers.data.decode import BadImageError, decode_shrunk, shrunk_size, size_of, with_channels
 from augsearch.trainers.data.form import AS_USUAL, Reading
 from augsearch.trainers.system.hashing import cache_key, stamp
@@ -61,7 +62,9 @@ class KeptPhotos:
         room = min(most_bytes, _free(folder) // 2)
         self._places = _places(paths, least_side(side), channels, reading, room)
         stamps = [(str(path), *stamp(path)) for path in paths]
-        self._folder = folder / f"photos-{cache_key(['photos', side, channels, str(reading), stamps])}"
+        self._folder = (
+            folder / f"photos-{cache_key(['photos', DECODING, side, channels, str(reading), stamps])}"
+        )
         self._pixels: NDArray[np.uint8] | None = None
         self._marks: NDArray[Any] | None = None
         total = int(self._places[-1])

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from augsearch.policies import UserError
 from augsearch.policies.errors import some
-from augsearch.trainers.data.cache import linked, written_whole
+from augsearch.trainers.data.cache import copied_weights, linked, written_whole
 from augsearch.trainers.data.dataset import CACHE_FORMAT, ImageData, Indices, Split, in_cache, load_cache
 from augsearch.trainers.system.hashing import cache_key, hex_hash
 
@@ -85,6 +85,7 @@ def _kept(data: ImageData, labels: Indices, given: NDArray[np.int8], classes: Se
         np.save(partial / "given.npy", given)
         if data.groups is not None:
             np.save(partial / "groups.npy", data.groups)
+        copied_weights(data, partial)
         index = json.loads((data.cache / "index.json").read_text("utf-8"))
         index |= {"classes": list(classes), "fingerprint": content}
         (partial / "index.json").write_text(json.dumps(index), "utf-8")

@@ -124,7 +124,7 @@ def columns_of(where: str, table: Table, image: str, asked: dict[str, str | None
         where: the table, as messages call it.
         table: its columns.
         image: the one that names the images.
-        asked: ``label``, ``split`` and ``group``, as they were given.
+        asked: ``label``, ``split``, ``group`` and ``weight``, as they were given.
 
     Raises:
         UserError: the label can't be told, or the parts are none.
@@ -142,7 +142,8 @@ def columns_of(where: str, table: Table, image: str, asked: dict[str, str | None
         )
         labels = labels or (asked["label"],)
     else:
-        labels = _labels(where, table, [name for name in (image, split, group) if name is not None])
+        others = (image, split, group, asked["weight"])
+        labels = _labels(where, table, [name for name in others if name is not None])
     for name in labels:
         check_column(where, table, name, "--label-column")
     return Columns(image, labels, split, group)
@@ -207,6 +208,40 @@ def numbered_labels(where: str, values: Sequence[str]) -> tuple[tuple[str, ...],
         )
     numbers = {name: number for number, name in enumerate(named)} | {"": -1}
     return tuple(map(printable, named)), [numbers[value] for value in values]
+
+
+def first_row(where: str) -> int:
+    """The number of a table's first row as a person counts: one more where names have a line of their own."""
+    return 1 if Path(where).suffix.lower() in (".jsonl", ".ndjson", ".parquet") else 2
+
+
+def weights_in(
+    where: str, table: Table, column: str | None, labels: Sequence[int]
+) -> list[float | None] | list[None]:
+    """How much each row's image counts in a training's loss; None where it has no label, or nothing is said.
+
+    Raises:
+        UserError: the weight of an image with a label is no number above 0; names its row.
+    """
+    if column is None:
+        return [None] * len(labels)
+    return [
+        _weight(f"{where} row {number}", column, value) if label >= 0 else None
+        for number, (value, label) in enumerate(zip(table[column], labels, strict=True), first_row(where))
+    ]
+
+
+def _weight(where: str, column: str, written: str) -> float:
+    try:
+        weight = float(written)
+    except ValueError:
+        weight = 0.0
+    if not 0 < weight < float("inf"):
+        raise UserError(
+            f"{where}: column {column} must be a number above 0, how much the image counts, got '{written}'; "
+            "correct it, or leave the row out"
+        )
+    return weight
 
 
 def _in_order(label: str) -> tuple[float, str]:

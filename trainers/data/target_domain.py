@@ -175,7 +175,8 @@ def form_like(source: str, form: Form) -> Form:
     if Path(source).expanduser().is_dir():
         return Form(reading=form.reading, layout=Layout(classes=layout.classes))
     if is_manifest(source):
-        unlike = {"classes": "top", "root": None, "split_column": None, "group_column": None}
+        columns = dict.fromkeys(("root", "split_column", "group_column", "weight_column"))
+        unlike = {"classes": "top", **columns}
         return Form(reading=form.reading, layout=layout.model_copy(update=unlike))
     return Form(reading=form.reading)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from augsearch.policies.bands import MOST_BANDS
-from augsearch.trainers.data.form import Bands
+from augsearch.trainers.data.form import BY_BAND, Bands, Range, ValueRange
 
 NAMED = {"white": (255, 255, 255), "black": (0, 0, 0), "grey": (128, 128, 128), "gray": (128, 128, 128)}
 
@@ -29,18 +29,30 @@ def colour_of(written: str) -> tuple[int, int, int]:
     )
 
 
-def range_of(written: str) -> tuple[float, float]:
-    """The two numbers of ``0,4095``.
+def range_of(written: str) -> ValueRange:
+    """The two numbers of ``0,4095``; those of each band, as in ``0,4000;200,310``; or ``band``.
 
     Raises:
-        ValueError: they are no two numbers, or not in order.
+        ValueError: they are no two numbers, or not in order, or of more than 16 bands.
     """
+    if written.strip().lower() == BY_BAND:
+        return BY_BAND
+    first, *others = (_pair(part, written) for part in written.split(";"))
+    if len(others) >= MOST_BANDS:
+        raise ValueError(f"must have a pair for each of at most {MOST_BANDS} bands, got {len(others) + 1}")
+    return (first, *others) if others else first
+
+
+def _pair(part: str, written: str) -> Range:
     try:
-        low, high = (float(part) for part in written.split(","))
+        low, high = (float(number) for number in part.split(","))
     except ValueError:
         low = high = 0.0
     if not low < high < float("inf") or low == float("-inf"):
-        raise ValueError(f"must be LOW,HIGH, two numbers of which the first is less, got {written!r}")
+        raise ValueError(
+            "must be LOW,HIGH, two numbers of which the first is less, one such pair a band as in "
+            f"'0,4000;200,310', or band, got {written!r}"
+        )
     return low, high
 
 

@@ -28,6 +28,7 @@ from augsearch.trainers.semi.learn import labeled_until, learn
 from augsearch.trainers.semi.pool import Pool
 from augsearch.trainers.system.devices import resolve_device
 from augsearch.trainers.tasks.final_job import FinalJob, check_one_process
+from augsearch.trainers.tasks.inputs import weights_of
 from augsearch.trainers.tasks.teacher import StudentView, Teacher, final_teacher
 from augsearch.trainers.tasks.threads import choose_threads
 from augsearch.trainers.training.checkpoints import Best, Keeper, TrainingState, load_checkpoint
@@ -276,6 +277,7 @@ def _training(run: _Run) -> Iterator[EpochResult | Labeling]:
         distillation=job.file.training.distillation,
         teacher=teacher.network if teacher else None,
         class_balance=job.file.training.class_balance,
+        weights=weights_of(data, job.labeled),
         shard=run.shard,
     )
     if run.given_up:

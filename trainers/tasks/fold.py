@@ -16,7 +16,7 @@ from augsearch.trainers.semi.learn import learn
 from augsearch.trainers.semi.pool import Pool, class_shares
 from augsearch.trainers.semi.techniques import technique_of
 from augsearch.trainers.system.devices import one_thread, resolve_device
-from augsearch.trainers.tasks.inputs import labeled, spec_for, unlabeled
+from augsearch.trainers.tasks.inputs import labeled, spec_for, unlabeled, weights_of
 from augsearch.trainers.tasks.own_fold import evaluate_own
 from augsearch.trainers.tasks.scored import mean_of, scored_in
 from augsearch.trainers.tasks.teacher import Teacher, fold_teacher
@@ -111,6 +111,7 @@ def _trained(
         distillation=candidate.distillation,
         teacher=teacher,
         class_balance=candidate.class_balance,
+        weights=weights_of(workspace.data, chosen),
     )
     spec = spec_for(workspace, proxy.model, proxy.weights, proxy.input_size)
     model, _ = prepared(spec, proxy.weights, weights_seed)

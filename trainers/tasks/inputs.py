@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from augsearch.trainers.data.dataset import ImageData, Weights
 from augsearch.trainers.data.views import LabeledImages
 from augsearch.trainers.evaluation.metrics import Logits
 from augsearch.trainers.models.build import channel_statistics, design
@@ -19,6 +20,14 @@ def labeled(workspace: Workspace, chosen: NDArray[np.int64], teacher: Logits | N
     """The chosen images, read into memory."""
     images, labels = workspace.data.images[chosen], workspace.data.labels[chosen]
     return LabeledImages(images, labels, len(workspace.data.classes), teacher)
+
+
+def weights_of(data: ImageData, chosen: NDArray[np.int64]) -> Weights | None:
+    """How much each of the chosen images counts in the loss of a training on them: 1 on average.
+
+    None: all alike.
+    """
+    return None if data.weights is None else data.weights[chosen] / data.weights[chosen].mean()
 
 
 def unlabeled(workspace: Workspace) -> LabeledImages:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from augsearch.policies import UserError
 from augsearch.trainers.evaluation.metrics import Logits, TrainingDivergedError
+from augsearch.trainers.tasks.inputs import weights_of
 from augsearch.trainers.tasks.scored import mean_of, scored_in
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folder import Workspace
@@ -44,6 +45,8 @@ class TrainSet:
     """(N,), each in 0..K-1."""
     classes: tuple[str, ...]
     """The K names."""
+    weights: NDArray[np.float64] | None = None
+    """(N,), 1 on average: how much each is to count in the loss (``--weight-column``); None: all alike."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -59,7 +62,8 @@ def evaluate_own(workspace: Workspace, candidate: Candidate, fold: Fold) -> Fold
     assert workspace.proxy.own is not None
     function, data = function_of(workspace.proxy.own), workspace.data
     chosen = workspace.training_subset(fold)
-    train = TrainSet(np.ascontiguousarray(data.images[chosen]), data.labels[chosen], tuple(data.classes))
+    images, weights = np.ascontiguousarray(data.images[chosen]), weights_of(data, chosen)
+    train = TrainSet(images, data.labels[chosen], tuple(data.classes), weights)
     _, seed = fold.seeds(workspace.proxy.seed)
     started = time.perf_counter()
     predict = prediction_of(function(train, candidate.policy, seed))

@@ -32,7 +32,7 @@ from augsearch.trainers.models.saved import load_model, save_model
 from augsearch.trainers.models.spec import card_of
 from augsearch.trainers.system.devices import one_thread
 from augsearch.trainers.system.hashing import content_of, hex_hash
-from augsearch.trainers.tasks.inputs import labeled, spec_for
+from augsearch.trainers.tasks.inputs import labeled, spec_for, weights_of
 from augsearch.trainers.tasks.threads import quick_threads
 from augsearch.trainers.training.learner import Learner
 from augsearch.trainers.training.loop import train
@@ -228,7 +228,8 @@ class _TeacherJob:
         policy = TEACHER_POLICY
         if view is not None and view.resized_crop is not None:
             policy = policy.model_copy(update={"resized_crop": view.resized_crop})
-        setup = TrainingSetup(seen, policy, recipe, seed=self.seeds[1], device=device)
+        weights = weights_of(data, self.images)
+        setup = TrainingSetup(seen, policy, recipe, self.seeds[1], device, weights=weights)
         threads = one_thread() if view is None else quick_threads(learner, spec, device)
         try:
             with threads:

@@ -45,7 +45,7 @@ class Batch:
     images: Tensor
     """uint8 (B, C, H, W)."""
     targets: Tensor
-    """float32 (B, K): the labels as probabilities, mixed as the images are."""
+    """float32 (B, K): the labels as probabilities times each image's weight, mixed as the images are."""
     teacher: Tensor | None = None
     """float32 (B, K): the teacher's probabilities at the temperature T, of the same images."""
     unlabeled: UnlabeledBatch | None = None

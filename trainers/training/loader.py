@@ -168,9 +168,10 @@ def _labeled_batches(
     ends = np.cumsum([len(rows) for rows in steps])[:-1]
     made = []
     for rows, images in zip(steps, np.split(views, ends), strict=True):
-        batch = _HostBatch(
-            images, one_hot[data.labels[rows]], _softened_rows(data.teacher, rows, setup.distillation)
-        )
+        targets = one_hot[data.labels[rows]]
+        if setup.weights is not None:
+            targets = targets * setup.weights[rows, np.newaxis].astype(np.float32)
+        batch = _HostBatch(images, targets, _softened_rows(data.teacher, rows, setup.distillation))
         made.append(_mixed(batch, policy, rng))
     return made
 

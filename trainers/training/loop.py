@@ -168,7 +168,10 @@ def _objective(learner: Learner, setup: TrainingSetup, pool: UnlabeledPool | Non
     distillation, smoothing = setup.distillation, setup.recipe.label_smoothing
     data = setup.data
     balance = balance_of(setup.class_balance, data.labels, data.num_classes, setup.device)
-    labeled = distilled(distillation, smoothing, balance) if distillation else supervised(smoothing, balance)
+    weighted = setup.weights is not None
+    labeled = supervised(smoothing, balance, weighted=weighted)
+    if distillation:
+        labeled = distilled(distillation, smoothing, balance, weighted=weighted)
     unlabeled = pool.loss(learner, setup) if pool is not None else None
     return _Objective(_asking_teacher(setup), labeled, unlabeled)
 

@@ -16,31 +16,50 @@ Loss = Callable[[Tensor, Batch], Tensor]
 """``loss(logits, batch)`` → the mean over the batch; logits (B, K)."""
 
 
-def supervised(label_smoothing: float, balance: Balance = UNBALANCED) -> Loss:
-    """Cross-entropy with the labels."""
+def supervised(label_smoothing: float, balance: Balance = UNBALANCED, *, weighted: bool = False) -> Loss:
+    """Cross-entropy with the labels; ``weighted``: targets are probabilities times each image's weight."""
 
     def loss(logits: Tensor, batch: Batch) -> Tensor:
         if balance.offsets is not None:
             logits = logits + balance.offsets
-        return F.cross_entropy(logits, batch.targets, balance.weights, label_smoothing=label_smoothing)
+        if not weighted:
+            return F.cross_entropy(logits, batch.targets, balance.weights, label_smoothing=label_smoothing)
+        # Smoothing takes targets that add up to 1, so the weight is taken out, and comes back.
+        counts = batch.targets.sum(dim=1)
+        targets = batch.targets / counts[:, None]
+        each = F.cross_entropy(
+            logits, targets, balance.weights, reduction="none", label_smoothing=label_smoothing
+        )
+        return (counts * each).mean()
 
     return loss
 
 
-def distilled(distillation: Distillation, label_smoothing: float, balance: Balance = UNBALANCED) -> Loss:
+def distilled(
+    distillation: Distillation,
+    label_smoothing: float,
+    balance: Balance = UNBALANCED,
+    *,
+    weighted: bool = False,
+) -> Loss:
     """α·T²·KL(teacher at T ‖ student at T) + (1 − α)·CE(labels).
 
     T² keeps the gradient's size when T changes (Hinton, Vinyals and Dean 2015, arXiv:1503.02531, §2). The
-    ``balance`` of classes is the labels' alone.
+    ``balance`` of classes is the labels' alone; an image's weight counts for both.
     """
     temperature, alpha = distillation.temperature, distillation.alpha
-    hard = supervised(label_smoothing, balance)
+    hard = supervised(label_smoothing, balance, weighted=weighted)
 
     def loss(logits: Tensor, batch: Batch) -> Tensor:
         if batch.teacher is None:
             raise ValueError("distillation needs a batch with the teacher's probabilities")
         student = F.log_softmax(logits / temperature, dim=1)
-        soft = F.kl_div(student, batch.teacher.detach(), reduction="batchmean")
+        taught = batch.teacher.detach()
+        if weighted:
+            each = F.kl_div(student, taught, reduction="none").sum(dim=1)
+            soft = (batch.targets.sum(dim=1) * each).mean()
+        else:
+            soft = F.kl_div(student, taught, reduction="batchmean")
         return alpha * temperature**2 * soft + (1 - alpha) * hard(logits, batch)
 
     return loss

@@ -9,6 +9,7 @@ from torch import nn
 
 from augsearch.policies import Distillation, Policy
 from augsearch.policies.training import ClassBalance
+from augsearch.trainers.data.dataset import Weights
 from augsearch.trainers.data.views import TrainingImages
 from augsearch.trainers.training.distributed import ALONE, Shard
 from augsearch.trainers.training.recipe import Recipe
@@ -35,5 +36,7 @@ class TrainingSetup:
     """In evaluation mode, on ``device``; takes what the student takes."""
     class_balance: ClassBalance | None = None
     """What is done for rare classes."""
+    weights: Weights | None = None
+    """(N,), above 0: how much each image of ``data`` counts in the loss, 1 on average; None: all alike."""
     shard: Shard = ALONE
     """The share of each batch that is trained on in this process."""

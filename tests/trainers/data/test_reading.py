@@ -234,18 +234,6 @@ def test_many_books_too(tmp_path: Path) -> None:
     assert (decode_file(tmp_path / "1.png", 8) == 7).all()
 
 
-def test_phone_pictures_say_what_reads_them(tmp_path: Path) -> None:
-    path = tmp_path / "1.heic"
-    path.write_bytes(b"\0\0\0\x18ftypheic" + bytes(40))
-    try:
-        import pillow_heif  # type: ignore[import-not-found,unused-ignore]  # noqa: F401
-    except ImportError:
-        with pytest.raises(BadImageError, match="pip install pillow-heif"):
-            decode_file(path, 8)
-    else:
-        pytest.skip("pillow-heif is installed, and so reads them: try it without")
-
-
 @pytest.mark.parametrize(
     ("written", "colour"),
     [("white", (255, 255, 255)), ("Black", (0, 0, 0)), ("#ff8000", (255, 128, 0)), ("1, 2,3", (1, 2, 3))],

@@ -102,9 +102,10 @@ def test_any_array_is_fitted_as_in_training(
         Reading(fit="pad", background=(9, 99, 200)),
         Reading(fit="squash"),
         Reading(value_range=(0.0, 4095.0)),
+        Reading(value_range=((0.0, 4095.0), (0.0, 2000.0), (1000.0, 1100.0))),
         Reading(background=(0, 0, 0)),
     ],
-    ids=["padded", "squashed", "12 bits", "black behind"],
+    ids=["padded", "squashed", "12 bits", "each band its own", "black behind"],
 )
 def test_images_are_read_as_those_were_that_the_model_learned_from(tmp_path: Path, reading: Reading) -> None:
     model, spec = network(3)

@@ -17,9 +17,8 @@ from augsearch.policies import UserError
 from augsearch.policies.bands import MOST_BANDS
 from augsearch.trainers.data.bands import are_bands_first, chosen
 from augsearch.trainers.data.dataset import Indices, Split
-from augsearch.trainers.data.decode import BadImageError, fit_array
+from augsearch.trainers.data.decode import BadImageError, fit_whole
 from augsearch.trainers.data.form import AS_USUAL, PLAIN, Form, Reading
-from augsearch.trainers.data.header import header_of_array
 from augsearch.trainers.data.looks import Look, look_at_array
 from augsearch.trainers.data.sources.base import (
     Sample,
@@ -167,8 +166,8 @@ class OpenedArrays:
             index, values = numbered
             file, label, split = f"{PREFIX}{index}", int(self.labels[index]), Split(self.splits[index])
             try:
-                pixels = fit_array(values, size, self.reading)
-                return Sample(file, pixels, label, split, header=header_of_array(values))
+                pixels, header = fit_whole(chosen(values, self.reading), size, self.reading)
+                return Sample(file, pixels, label, split, header=header)
             except BadImageError as error:
                 return Sample(file, None, label, split, str(error))
 

@@ -50,6 +50,8 @@ class Sample:
     """Images of the same one belong together; empty: it stands alone."""
     header: Header | None = None
     """What it is as it lies on disk; None where that is not known."""
+    weight: float | None = None
+    """How much it counts in the loss of a training; None: as much as any."""
 
 
 class OpenedSource(Protocol):

@@ -35,6 +35,8 @@ class Entry:
     split: Split
     group: str = ""
     """Images of the same one belong together; empty: it stands alone."""
+    weight: float | None = None
+    """How much it counts in the loss of a training; None: as much as any."""
 
 
 @dataclass(frozen=True)

@@ -135,11 +135,12 @@ class OpenedFolder:
         """Decode every image, in the order of their paths, split after split."""
 
         def sample(entry: Entry) -> Sample:
+            bare = Sample(entry.file, None, entry.label, entry.split, group=entry.group, weight=entry.weight)
             try:
                 pixels, header = decode_whole(self.content(entry), size, self.reading)
             except BadImageError as error:
-                return Sample(entry.file, None, entry.label, entry.split, str(error), entry.group)
-            return Sample(entry.file, pixels, entry.label, entry.split, "", entry.group, header)
+                return replace(bare, reason=str(error))
+            return replace(bare, pixels=pixels, header=header)
 
         return in_order(sample, self.entries)
 

@@ -23,8 +23,10 @@ from augsearch.trainers.data.table import (
     Table,
     check_column,
     columns_of,
+    first_row,
     numbered_labels,
     read_table,
+    weights_in,
 )
 from augsearch.trainers.data.walk import subfolders
 from augsearch.trainers.system.hashing import cache_key, stamp
@@ -80,7 +82,8 @@ class ManifestSource:
         """
         read = self._opened
         entries = [
-            (one.file, one.label, one.split, one.group, *stamp(read.root / one.file)) for one in read.entries
+            (one.file, one.label, one.split, one.group, *stamp(read.root / one.file), *_weight_of(one))
+            for one in read.entries
         ]
         return cache_key(["manifest", str(read.root), read.classes, entries])
 
@@ -102,7 +105,9 @@ class ManifestSource:
         """It is not known."""
 
 
-_NO_COLUMNS = dict.fromkeys(("root", "image_column", "label_column", "split_column", "group_column"))
+_NO_COLUMNS = dict.fromkeys(
+    ("root", "image_column", "label_column", "split_column", "group_column", "weight_column")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,27 +132,46 @@ def read_manifest(path: Path, form: Form) -> OpenedFolder:
         (layout.image_column, "--image-column"),
         (layout.split_column, "--split-column"),
         (layout.group_column, "--group-column"),
+        (layout.weight_column, "--weight-column"),
     ):
         if name is not None:
             check_column(where, table, name, flag)
     place = _place(path, table, layout.image_column, layout.root)
     asked = {"label": layout.label_column, "split": layout.split_column, "group": layout.group_column}
+    asked["weight"] = layout.weight_column
     columns = columns_of(where, table, place.column, asked)
     classes, labels = _labels(where, table, columns)
     rows = len(labels)
     parts = table[columns.split] if columns.split else [""] * rows
     groups = table[columns.group] if columns.group else [""] * rows
     files = [_file(value, place) for value in table[place.column]]
+    weights = weights_in(where, table, layout.weight_column, labels)
     entries: dict[tuple[str, int], Entry] = {}
-    for file, label, part, group in zip(files, labels, parts, groups, strict=True):
+    for file, label, part, group, weight in zip(files, labels, parts, groups, weights, strict=True):
         split = part_named(part) or Split.ANY
         if label < 0 or split is Split.UNLABELED:
             label, split = -1, Split.UNLABELED
-        entries.setdefault((file, label), Entry(file, label, split, group))
+        entries.setdefault((file, label), Entry(file, label, split, group, weight))
     notes = [_guesses(path, table, place, columns, form)]
+    if layout.weight_column is not None:
+        notes.append(_weights_in_words(layout.weight_column, [one.weight for one in entries.values()]))
     if len(entries) < rows:
         notes.append(f"{rows - len(entries):,} rows of {printable(where)} repeat others and count once")
     return OpenedFolder(place.root, classes, tuple(entries.values()), tuple(notes), form.reading)
+
+
+def _weight_of(entry: Entry) -> tuple[float, ...]:
+    """What is hashed of it: without weights, what was before there were any."""
+    return () if entry.weight is None else (entry.weight,)
+
+
+def _weights_in_words(column: str, weights: Sequence[float | None]) -> str:
+    known = [weight for weight in weights if weight is not None]
+    least, most = min(known, default=1.0), max(known, default=1.0)
+    return (
+        f"weights from column {printable(column)}, {least:g} to {most:g}, made 1 on average in each "
+        "training's loss; scores and figures count every image alike"
+    )
 
 
 def _place(path: Path, table: Table, column: str | None, root: Path | None) -> _Place:
@@ -198,7 +222,7 @@ def _labels(where: str, table: Table, columns: Columns) -> tuple[tuple[str, ...]
 
 def _one_hot(where: str, table: Table, names: tuple[str, ...]) -> list[int]:
     labels = []
-    for number, row in enumerate(zip(*(table[name] for name in names), strict=True), 2):
+    for number, row in enumerate(zip(*(table[name] for name in names), strict=True), first_row(where)):
         try:
             ones = [place for place, value in enumerate(row) if float(value or 0) == 1]
             wrong = any(float(value or 0) not in (0, 1) for value in row)

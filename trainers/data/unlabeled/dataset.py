@@ -28,8 +28,8 @@ from augsearch.trainers.system.names import printable
 MOST_DECODED = 50_000
 """Images up to which all are decoded at once, if they are small; of 64 pixels that is 600 MB."""
 
-FORMAT = 2
-"""Version of what is kept in the cache; 1 left transparency out."""
+FORMAT = 3
+"""Version of what is kept in the cache; 1 left transparency out, 2 took what means no data for values."""
 
 SAMPLING = 2
 """Goes into the seed of the sample, so that it shares its random numbers with no shuffle of ``splits``."""

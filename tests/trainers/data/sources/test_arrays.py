@@ -111,7 +111,7 @@ def test_parts_may_be_given_and_the_unlabeled_part_loses_its_labels(tmp_path: Pa
         ({"images": IMAGES[:0], "labels": LABELS[:0]}, "must have the shape"),
         (
             {"images": np.full(IMAGES.shape, np.nan), "labels": LABELS},
-            "floating-point pixels must be",
+            "nothing was measured in it: all pixels are NaN",
         ),
         ({"images": IMAGES, "labels": LABELS, "parts": LABELS + 3}, r"parts .* must be 6 numbers in 0\.\.4"),
     ],
@@ -124,16 +124,18 @@ def test_arrays_that_do_not_fit_are_refused_in_one_line(
     assert "\n" not in str(error.value)
 
 
-def test_the_first_image_with_a_nan_is_named_and_can_be_skipped(tmp_path: Path) -> None:
+def test_the_first_image_with_an_infinity_is_named_and_can_be_skipped(tmp_path: Path) -> None:
     images = IMAGES / 255
-    images[3, 0, 0, 0] = np.nan
-    with pytest.raises(UserError, match=r"cannot read index 3 .*found nan"):
+    images[3, 0, 0, 0] = np.inf
+    with pytest.raises(UserError, match=r"cannot read index 3 .*found inf"):
         opened(tmp_path, images=images, labels=LABELS)
     data = open_images(
         str(tmp_path / "some.npz"), image_size=None, cache=tmp_path / "cache", skip_bad_images=True
     )
     assert data.labels.tolist() == [0, 1, 2, 1, 2]
-    assert data.skipped == ("index 3: floating-point pixels must be in 0..1, found nan",)
+    assert data.skipped == (
+        "index 3: floating-point pixels must be numbers, found inf: correct it, or make it NaN",
+    )
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 0.99])
