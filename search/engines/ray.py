@@ -24,7 +24,7 @@ from augsearch.policies import UserError
 from augsearch.policies.errors import first_line
 from augsearch.search.engines.engine import EngineFailedError, WorkerLostError
 from augsearch.search.engines.ray_transfer import Sender, Sent, brought
-from augsearch.search.engines.travel import Errand, Lacking, at_hand, call_at, errand_of
+from augsearch.search.engines.travel import Errand, Lacking, arrived, at_hand, call_at, errand_of
 from augsearch.search.engines.worker import Limits, Place, limits_of
 from augsearch.search.settings.sections import EngineSettings
 from augsearch.trainers.system.gpus import VISIBLE, on_a_gpu
@@ -141,13 +141,12 @@ class RayEngine:
             self._running.discard(reference)
             if theirs.cancelled():
                 return
-            error = theirs.exception()
-            if error is None and isinstance(theirs.result(), Lacking):
+            if theirs.exception() is None and isinstance(theirs.result(), Lacking):
                 self._sender.send(task, sent, theirs.result(), then=again)
             elif future.set_running_or_notify_cancel():
-                if error is None:
-                    future.set_result(theirs.result())
-                else:
+                try:
+                    future.set_result(arrived(task, theirs.result()))
+                except Exception as error:
                     future.set_exception(_in_our_words(error))
 
         def again(more: Sent | BaseException) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augsearch.search.engines.travel import Errand, Lacking
-from augsearch.trainers.workspace.manifest import Content, Packed, pack
+from augsearch.trainers.workspace.manifest import Content, Packed, pack, pack_beside
 
 PIECE = 64 * 2**20
 """Bytes of a piece: as much as a node holds in memory at a time of a file that it fetches."""
@@ -43,7 +43,10 @@ class Sender:
     def with_manifest(self, task: Errand) -> Errand:
         """``task`` with the manifest of its workspace, where some node has asked for it."""
         packed = None if task.folder is None else self._packed.get((task.folder, task.known_by))
-        return task if packed is None else replace(task, manifest=packed.manifest)
+        if packed is None or task.folder is None:
+            return task
+        beside = pack_beside(task.folder, task.beside).manifest.beside
+        return replace(task, manifest=replace(packed.manifest, beside=beside))
 
     def send(
         self, task: Errand, sent: Sent, lacking: Lacking, then: Callable[[Sent | BaseException], None]
@@ -69,7 +72,8 @@ class Sender:
         place = (task.folder, task.known_by)
         if place not in self._packed:
             self._packed[place] = pack(task.folder)
-        contents = self._packed[place].contents
+        beside = pack_beside(task.folder, task.beside)
+        contents = {**self._packed[place].contents, **beside.contents}
         return {key: self._pieces(key, contents[key]) for key in lacking.keys or ()}
 
     def _pieces(self, key: str, content: Content) -> Pieces:

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from augsearch.search.engines.worker import pickled, run_pickled
+from augsearch.trainers.workspace.left import LeftFiles
 from augsearch.trainers.workspace.manifest import Manifest, glance, is_workspace
-from augsearch.trainers.workspace.node_cache import Fetch, held, materialise, missing, node_home
+from augsearch.trainers.workspace.node_cache import Fetch, materialise, missing, node_home
 
 SHARED_VARIABLE = "AUGSEARCH_SHARED"
 """``no``: this machine is to map images from its own disk, though it sees the driver's folder."""
@@ -35,6 +36,8 @@ class Errand:
     """Its ``glance``."""
     manifest: Manifest | None = None
     """Its content; None: not asked for yet."""
+    beside: tuple[str, ...] = ()
+    """The files in its folder that other tasks left there for this one."""
 
 
 class Lacking(NamedTuple):
@@ -54,7 +57,8 @@ def errand_of(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
     if not args or not is_workspace(args[0]):
         return Errand(pickled(function, args, kwargs), project, None)
     folder = args[0].absolute()
-    return Errand(pickled(function, args[1:], kwargs), project, folder, glance(folder))
+    beside = tuple(name for one in args if isinstance(one, LeftFiles) for name in one.names)
+    return Errand(pickled(function, args[1:], kwargs), project, folder, glance(folder), beside=beside)
 
 
 def at_hand(task: Errand, sent: Container[str], fetch: Fetch) -> Path | Lacking:
@@ -74,9 +78,6 @@ def at_hand(task: Errand, sent: Container[str], fetch: Fetch) -> Path | Lacking:
     if task.manifest is None:
         return Lacking(None)
     home = node_home()
-    folder = held(task.manifest, home)
-    if folder is not None:
-        return folder
     wanted = tuple(file.key for file in missing(task.manifest, home))
     if any(key not in sent for key in wanted):
         return Lacking(wanted)
@@ -85,17 +86,29 @@ def at_hand(task: Errand, sent: Container[str], fetch: Fetch) -> Path | Lacking:
 
 def call_at(task: Errand, folder: Path | None) -> bytes:
     """The call, ready for a worker over there, on the workspace that lies in ``folder``."""
-    return pickled(_run_at, (task.project, folder, task.call), {})
+    return pickled(_run_at, (task.project, folder, task.call, folder != task.folder), {})
 
 
-def _run_at(project: Path, folder: Path | None, call: bytes) -> Any:
-    """In a worker."""
+def _run_at(project: Path, folder: Path | None, call: bytes, is_far: bool) -> Any:
+    """In a worker; ``is_far``: the driver sees another folder, so what is left in this one goes there too."""
     if project.is_dir():
         os.chdir(project)
     if folder is None:
         return run_pickled(call)
     function, args, kwargs = pickle.loads(call)
-    return function(folder, *args, **kwargs)
+    result = function(folder, *args, **kwargs)
+    return result.packed(folder) if is_far and isinstance(result, LeftFiles) else result
+
+
+def arrived(task: Errand, result: Any) -> Any:
+    """What a task came to, for the driver: files that it left are in the driver's folder then.
+
+    Raises:
+        OSError: they can't be written.
+    """
+    if task.folder is not None and isinstance(result, LeftFiles):
+        return result.unpacked(task.folder)
+    return result
 
 
 def _sees(folder: Path, known_by: str) -> bool:

@@ -20,9 +20,10 @@ from augsearch.policies.atomic import whole_file, write_text
 from augsearch.trainers.data.dataset import ImageData, Indices, load_cache
 from augsearch.trainers.data.splits import Splits, bounded, cross_fitted, fold_subset
 from augsearch.trainers.data.target_domain import Target, load_target
-from augsearch.trainers.models.names import is_model_file
+from augsearch.trainers.models.names import MODEL_SUFFIX, is_model_file
 from augsearch.trainers.workspace.candidate import SELF, ProxySettings
 from augsearch.trainers.workspace.folds import Fold, Stage, most_scored
+from augsearch.trainers.workspace.left import LeftFiles
 
 DOCUMENT, PARTS = "workspace.json", "parts.npz"
 """What lies in the folder: what the workspace is made of; the rows of the images that are for each part."""
@@ -125,14 +126,32 @@ class Workspace:
         return Path(name) if name is not None and name != SELF and is_model_file(name) else None
 
     @property
+    def trains_teachers(self) -> bool:
+        """Whether folds that ask for a teacher have one that is trained for them."""
+        return self.proxy.teacher is not None and self.given_teacher is None
+
+    @property
     def fold_teachers(self) -> Path:
         """Where the teachers of folds are kept, while they are of use."""
         return self.folder / "teachers"
+
+    def left_teacher(self, fold: Fold) -> LeftFiles | None:
+        """The files of the teacher of ``fold``, if it was made before; asks for no torch."""
+        for path in self.fold_teachers.glob(f"{teacher_prefix(fold)}*{MODEL_SUFFIX}"):
+            card = path.with_suffix(".json")
+            if card.exists():
+                return LeftFiles(tuple(f"teachers/{file.name}" for file in (path, card)))
+        return None
 
     @property
     def final_teachers(self) -> Path:
         """Where the teachers of final trainings are kept, those of other studies of the data too."""
         return self.folder.parent / "teachers"
+
+
+def teacher_prefix(fold: Fold) -> str:
+    """What the file of the teacher of ``fold`` begins with."""
+    return f"{fold.stage.value}-{fold.index}-"
 
 
 def write_workspace(

@@ -7,7 +7,7 @@ is laid out as one folder that names nothing outside of itself.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -43,9 +43,12 @@ class Manifest:
 
     files: tuple[TravellingFile, ...]
 
+    beside: tuple[TravellingFile, ...] = ()
+    """Those that tasks left in its folder, of which more may come."""
+
     @property
     def key(self) -> str:
-        """A hash of it all: workspaces of the same content have the same."""
+        """A hash of what it is made of: workspaces of the same content have the same."""
         return cache_key([asdict(file) for file in self.files])
 
 
@@ -56,6 +59,25 @@ class Packed:
     manifest: Manifest
     contents: Mapping[str, Content]
     """By the keys of the files."""
+
+
+def pack_beside(folder: Path, names: Sequence[str]) -> Packed:
+    """Files that tasks left in ``folder``.
+
+    Raises:
+        OSError: one can't be read.
+    """
+    places = {name: folder / name for name in names}
+    files = tuple(
+        TravellingFile(name, _size(place), _hash_of_left(place, stamp(place)))
+        for name, place in places.items()
+    )
+    return Packed(Manifest((), files), {file.key: places[file.name] for file in files})
+
+
+@lru_cache(maxsize=64)
+def _hash_of_left(place: Path, _: tuple[int, int]) -> str:
+    return file_hash(place)
 
 
 def is_workspace(folder: object) -> bool:

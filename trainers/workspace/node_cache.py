@@ -52,8 +52,10 @@ def held(manifest: Manifest, home: Path) -> Path | None:
 
 def missing(manifest: Manifest, home: Path) -> list[TravellingFile]:
     """The files of the workspace that are to be fetched, each content once."""
-    wanted = {file.key: file for file in manifest.files if not _file(file, home).is_file()}
-    return list(wanted.values())
+    folder = held(manifest, home)
+    absent = manifest.files if folder is None else ()
+    beside = [file for file in manifest.beside if folder is None or not (folder / file.name).exists()]
+    return list({file.key: file for file in (*absent, *beside) if not _file(file, home).is_file()}.values())
 
 
 def materialise(manifest: Manifest, home: Path, fetch: Fetch) -> Path:
@@ -64,6 +66,16 @@ def materialise(manifest: Manifest, home: Path, fetch: Fetch) -> Path:
     Raises:
         OSError: it can't be written, or what came is not what was sent.
     """
+    target = held(manifest, home) or _made(manifest, home, fetch)
+    for file in manifest.beside:
+        place = target / file.name
+        if not place.exists():
+            with whole_file(place) as temporary:
+                linked(_fetched(file, home, fetch), temporary)
+    return target
+
+
+def _made(manifest: Manifest, home: Path, fetch: Fetch) -> Path:
     target = home / "workspaces" / manifest.key
     partial = target.with_name(f"{PARTIAL}{target.name}-{secrets.token_hex(4)}")
     try:

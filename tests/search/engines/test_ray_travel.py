@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from augsearch.policies import Policy
+from augsearch.policies import Distillation, Policy
 from augsearch.search.cli import main
 from augsearch.search.engines import ray_transfer
 from augsearch.search.engines.ray import RayEngine
 from augsearch.search.engines.registry import start_engine
 from augsearch.search.engines.tasks import evaluate
 from augsearch.search.engines.worker import Limits
+from augsearch.search.race.folds import FoldRunner
 from augsearch.search.settings.sections import EngineSettings
 from augsearch.trainers.data.images import open_images
 from augsearch.trainers.data.splits import split
@@ -105,6 +106,48 @@ def test_a_node_that_sees_the_folder_uses_it(cluster: Any, workspace: Workspace,
     assert not home.exists()
     cluster.remove_node(node)
     ray.shutdown()
+
+
+def test_a_teacher_that_one_node_made_comes_to_the_others(
+    cluster: Any, engine: RayEngine, workspace: Workspace, far_home: Path, tmp_path: Path
+) -> None:
+    proxy = workspace.proxy.model_copy(update={"teacher": "tiny"})
+    splits = split(workspace.data.labels, workspace.data.given, classes=workspace.data.classes, seed=0)
+    taught = write_workspace(Path("mlruns/work/taught"), workspace.data, splits, proxy)
+    candidate = PLAIN.model_copy(update={"distillation": Distillation(temperature=2, alpha=0.5)})
+    here = write_workspace(Path("mlruns/work/here"), workspace.data, splits, proxy)
+    fold = Fold(Stage.SEARCH, 0)
+    folds: FoldRunner[int] = FoldRunner(engine, taught)
+    for number in range(3):
+        folds.submit(number, candidate, fold)
+    there = finished(folds)
+    assert len(there) == 3
+    home = tmp_path / "other"
+    far = {"AUGSEARCH_HOME": str(home), "AUGSEARCH_SHARED": "no"}
+    node = cluster.add_node(num_cpus=1, num_gpus=1, env_vars=far)
+    cluster.wait_for_nodes()
+    other: FoldRunner[int] = FoldRunner(RayEngine(Limits(LONG), "cuda", None, 1), taught)
+    other.submit(3, candidate, fold)
+    there += finished(other)
+    cluster.remove_node(node)
+    unlike = {"seconds": 0.0, "teacher_seconds": 0.0}
+    expected = evaluate(here.folder, candidate, fold).to_json() | unlike
+    assert [result.to_json() | unlike for result in there] == [expected] * 4
+    made = {path.read_bytes() for path in tmp_path.rglob("search-0-*.safetensors")}
+    (mine,) = (taught.folder / "teachers").glob("*.safetensors")
+    (theirs,) = home.rglob("search-0-*.safetensors")
+    (first,) = far_home.rglob("search-0-*.safetensors")
+    assert made == {mine.read_bytes()} == {first.read_bytes()}
+    assert theirs.stat().st_nlink == 2  # it came, and was not trained there
+
+
+def finished(folds: FoldRunner[int]) -> list[FoldResult]:
+    found: list[FoldResult] = []
+    while not folds.is_idle:
+        for _, _, result in folds.wait():
+            assert isinstance(result, FoldResult), result
+            found.append(result)
+    return found
 
 
 def test_a_run_on_such_a_cluster_comes_to_the_same(
