@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from augsearch.trainers.system.processor import processor
+
 PACKAGES = (
     *("augsearch", "albumentationsx", "albucore", "augrs-py", "kornia", "numpy", "opencv-python-headless"),
     *("pillow", "timm", "torch", "torchvision"),
@@ -45,16 +47,6 @@ def command(arguments: Sequence[str], module: str = "benchmarks.throughput") -> 
         option, equals, value = argument.rpartition("=")
         shown.append(f"{option}{equals}{Path(value).name if os.sep in value else value}")
     return shlex.join(("python", "-m", module, *shown))
-
-
-def processor() -> str:
-    """Its name, as far as the system tells."""
-    table = Path("/proc/cpuinfo")
-    if table.exists():
-        for line in table.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def markdown(facts: dict[str, Any]) -> str:

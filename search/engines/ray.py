@@ -2,7 +2,8 @@
 
 Ray says where a fold runs, and starts again what the cluster loses; the fold itself runs on that node in the
 same process of one thread as on this machine, under the same limits, and so to the same score. All nodes need
-augsearch installed, and see the project's folder at the same path.
+augsearch installed. To a node that does not see the driver's folder the workspace travels, through Ray's
+store of objects (``ray_transfer.py``).
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from typing import Any, ParamSpec, TypeVar
 from augsearch.policies import UserError
 from augsearch.policies.errors import first_line
 from augsearch.search.engines.engine import EngineFailedError, WorkerLostError
-from augsearch.search.engines.worker import Limits, Place, limits_of, pickled
+from augsearch.search.engines.ray_transfer import Sender, Sent, brought
+from augsearch.search.engines.travel import Errand, Lacking, arrived, at_hand, call_at, errand_of
+from augsearch.search.engines.worker import Limits, Place, limits_of
 from augsearch.search.settings.sections import EngineSettings
 from augsearch.trainers.system.gpus import VISIBLE, on_a_gpu
 from augsearch.trainers.system.threads import available_cores
@@ -99,6 +102,7 @@ class RayEngine:
         self.leaves_ray = False
         """Whether closing it leaves the cluster: not where the program around it was there before."""
         self._running: set[Any] = set()
+        self._sender = Sender()
         atexit.register(self.close)  # before Ray's own end, which would wait
 
     @property
@@ -112,38 +116,55 @@ class RayEngine:
         return max(1, min(int(room), self._workers or int(room)))
 
     def submit(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        """Have a node run ``function``, which must be importable by name, on picklable arguments."""
-        import ray
+        """Have a node run ``function``, which must be importable by name, on picklable arguments.
 
+        A workspace's folder as its first argument is, over there, the folder that the node has of it.
+        """
         future: Future[R] = Future()
         try:
-            call = pickled(function, args, kwargs)
-            resources = ray.cluster_resources()
-            share = 1 / self._on_a_gpu(resources) if self._on_gpus(resources) else 0
-            reference = _remote().options(num_gpus=share).remote(call, self._limits)
+            self._launch(errand_of(function, args, kwargs), {}, future)
         except Exception as error:  # what can't be sent, or Ray's own
             future.set_exception(_in_our_words(error))
-            return future
+        return future
+
+    def _launch(self, task: Errand, sent: Sent, future: Future[Any]) -> None:
+        """Have a node run ``task``, with the files that were sent for it, on behalf of ``future``."""
+        import ray
+
+        task = self._sender.with_manifest(task)
+        resources = ray.cluster_resources()
+        share = 1 / self._on_a_gpu(resources) if self._on_gpus(resources) else 0
+        reference = _remote().options(num_gpus=share).remote(task, self._limits, dict(sent))
         self._running.add(reference)
 
-        def done(theirs: Future[R]) -> None:
+        def done(theirs: Future[Any]) -> None:
             self._running.discard(reference)
-            if theirs.cancelled() or not future.set_running_or_notify_cancel():
+            if theirs.cancelled():
                 return
-            error = theirs.exception()
-            if error is None:
-                future.set_result(theirs.result())
-            else:
+            if theirs.exception() is None and isinstance(theirs.result(), Lacking):
+                self._sender.send(task, sent, theirs.result(), then=again)
+            elif future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(arrived(task, theirs.result()))
+                except Exception as error:
+                    future.set_exception(_in_our_words(error))
+
+        def again(more: Sent | BaseException) -> None:
+            try:
+                if isinstance(more, BaseException):
+                    raise more
+                self._launch(task, more, future)
+            except Exception as error:  # files that can't be read, or Ray's own
                 future.set_exception(_in_our_words(error))
 
         reference.future().add_done_callback(done)
-        return future
 
     def close(self) -> None:
         """Stop what still runs, and leave the cluster if this engine came to it."""
         import ray
 
         atexit.unregister(self.close)
+        self._sender.close()
         if ray.is_initialized():
             for reference in tuple(self._running):
                 ray.cancel(reference, force=True)
@@ -170,16 +191,22 @@ _places: dict[str | None, Place] = {}
 """In a process of Ray's: where its tasks run, by the GPU that they see."""
 
 
-def _run(call: bytes, limits: Limits) -> Any:
-    """In a process of Ray's: what the call returns, from the process of one thread that is kept beside it."""
+def _run(task: Errand, limits: Limits, sent: Sent) -> Any:
+    """In a process of Ray's: what the call returns, from the process of one thread that is kept beside it, or
+    what this node lacks for it."""
     device = os.environ.get(VISIBLE)
     try:
-        return _places.setdefault(device, Place(device)).run(call, limits)
-    except FileNotFoundError as error:
-        error.strerror = (
-            f"{error.strerror} on {platform.node()}; all nodes must see the project's folder at one path"
-        )
-        raise
+        folder = None if task.folder is None else at_hand(task, sent, lambda file: brought(sent[file.key]))
+        if isinstance(folder, Lacking):
+            return folder
+        return _places.setdefault(device, Place(device)).run(call_at(task, folder), limits)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        said = f"{error.strerror} on {platform.node()}"
+        if isinstance(error, FileNotFoundError) and task.folder is None:
+            said += "; for this all nodes must see the project's folder at one path"
+        raise OSError(error.errno, said, error.filename) from error
 
 
 def _in_our_words(error: BaseException) -> BaseException:
@@ -187,8 +214,7 @@ def _in_our_words(error: BaseException) -> BaseException:
     from ray import exceptions as of_ray
 
     if isinstance(error, of_ray.RayTaskError):
-        cause: BaseException = error.cause
-        return cause
+        return _in_our_words(error.cause)
     lost = (
         of_ray.WorkerCrashedError,
         of_ray.NodeDiedError,

@@ -12,7 +12,7 @@ from augsearch.search.settings.sections import EngineSettings
 from augsearch.trainers.system.registry import modules_of
 
 _ROOM = "augsearch.search.engines"
-_NO_ENGINES = {"engine", "failures", "registry", "runner", "tasks", "worker"}
+_NO_ENGINES = {"engine", "failures", "ray_transfer", "registry", "runner", "tasks", "travel", "worker"}
 """The files of this room that are none."""
 
 

@@ -10,46 +10,44 @@ from typing import Generic, TypeVar
 from augsearch.policies import UserError
 from augsearch.search.engines.engine import Engine, WorkerLostError
 from augsearch.search.engines.failures import Kind, disk_is_full, kind_of, machine_failed
-from augsearch.trainers.workspace.folds import FoldResult
 
 TRIES = 3
 """How often a task is run whose worker dies, or whose files fail, before that counts as its result."""
 
 Owner = TypeVar("Owner")
-Begin = Callable[[], Future[FoldResult]]
-"""Submits a task."""
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, slots=True)
-class _Submitted(Generic[Owner]):
+class _Submitted(Generic[Owner, Result]):
     owner: Owner
-    begin: Begin
+    begin: Callable[[], Future[Result]]
     tries: int
 
 
-class Runner(Generic[Owner]):
+class Runner(Generic[Owner, Result]):
     """Has tasks run, each for an owner, as many at once as the engine has slots."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._running: dict[Future[FoldResult], _Submitted[Owner]] = {}
+        self._running: dict[Future[Result], _Submitted[Owner, Result]] = {}
         self._stop: UserError | None = None
 
     @property
-    def is_full(self) -> bool:
-        """Whether every slot is taken."""
-        return len(self._running) >= self._engine.slots
+    def free(self) -> int:
+        """How many slots are free; below 0 where the engine has fewer than before."""
+        return self._engine.slots - len(self._running)
 
     @property
     def is_idle(self) -> bool:
         """Whether nothing runs, and nothing is left to be said."""
         return not self._running and self._stop is None
 
-    def submit(self, owner: Owner, begin: Begin) -> None:
+    def submit(self, owner: Owner, begin: Callable[[], Future[Result]]) -> None:
         """Have the task that ``begin`` submits run for ``owner``."""
         self._running[begin()] = _Submitted(owner, begin, 1)
 
-    def wait(self) -> list[tuple[Owner, FoldResult | BaseException]]:
+    def wait(self) -> list[tuple[Owner, Result | BaseException]]:
         """Wait until a task or some are done: their results, or what went wrong, in order of submission.
 
         What the machine does to a task is no result of it: it is run again, and in the end the command stops.
@@ -61,7 +59,7 @@ class Runner(Generic[Owner]):
         if self._stop is not None:
             raise self._stop
         done, _ = wait(self._running, return_when=FIRST_COMPLETED)
-        ended: list[tuple[Owner, FoldResult | BaseException]] = []
+        ended: list[tuple[Owner, Result | BaseException]] = []
         for future in [future for future in self._running if future in done]:
             task, error = self._running.pop(future), future.exception()
             if error is None:

@@ -7,16 +7,27 @@ from typing import TYPE_CHECKING
 
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import Fold, FoldResult
+from augsearch.trainers.workspace.left import LeftFiles
 
 if TYPE_CHECKING:
     from augsearch.trainers.tasks.final_job import FinalJob, SelectionSet
 
 
-def evaluate(folder: Path, candidate: Candidate, fold: Fold) -> FoldResult:
-    """Train ``candidate`` on ``fold`` of the workspace at ``folder``; see ``trainers.tasks.fold``."""
+def evaluate(folder: Path, candidate: Candidate, fold: Fold, teacher: LeftFiles | None = None) -> FoldResult:
+    """Train ``candidate`` on ``fold`` of the workspace at ``folder``; see ``trainers.tasks.fold``.
+
+    ``teacher``: the fold's, which lies in the folder; None: it is trained first if it is asked for.
+    """
     from augsearch.trainers.tasks import fold as task
 
     return task.evaluate(folder, candidate, fold)
+
+
+def make_teacher(folder: Path, fold: Fold) -> LeftFiles:
+    """Train the teacher of ``fold`` of the workspace at ``folder``; see ``trainers.tasks.teacher``."""
+    from augsearch.trainers.tasks import teacher as task
+
+    return task.make_teacher(folder, fold)
 
 
 def evaluate_final(job: FinalJob, scored: SelectionSet, metric: str) -> FoldResult:

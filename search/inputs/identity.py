@@ -66,7 +66,7 @@ def _named_where_set(settings: Settings, data: Data) -> dict[str, str]:
         "groups": _groups_of(data),
         "validation": data.target.fingerprint[:12] if data.target else None,
         # Until there was one for each fold, it was trained once, on the whole training part.
-        "trained teacher": "of each fold" if _trains_teacher(data.workspace) else None,
+        "trained teacher": "of each fold" if data.workspace.trains_teachers else None,
     }
     return {name: value for name, value in fields.items() if value is not None}
 
@@ -93,10 +93,6 @@ def _baselines_in_words(settings: Settings) -> str | None:
     """The policies given to be measured against, by name and content."""
     given = settings.search.baselines
     return ", ".join(f"{one.name} {digest(one.policy.model_dump(mode='json'))[:6]}" for one in given) or None
-
-
-def _trains_teacher(workspace: Workspace) -> bool:
-    return workspace.proxy.teacher is not None and workspace.given_teacher is None
 
 
 def study_name(settings: Settings, data: Data) -> str:

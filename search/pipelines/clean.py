@@ -30,6 +30,7 @@ from augsearch.search.settings.addresses import sqlite_file
 from augsearch.search.settings.sections import HOME, TrackingSettings
 from augsearch.search.studies.study import load_study, open_storage
 from augsearch.trainers.data.cache import ABANDONED_AFTER, PARTIAL, abandoned
+from augsearch.trainers.workspace.folder import read_document
 
 _HALF_MADE = re.compile(r"\..+\.\d+-[0-9a-f]{8}\.part(\.\w+)?")
 """The names of files that a killed process was writing; see ``policies/atomic.py``."""
@@ -154,9 +155,8 @@ def _of_work(unfinished: Unfinished) -> Iterator[tuple[Path, str]]:
             needed = bool(unfinished.names)
         else:
             try:
-                document = json.loads((folder / "workspace.json").read_text(encoding="utf-8"))
-                needed = _needed(Path(document["cache"]), unfinished)
-            except (OSError, ValueError, KeyError):  # a kill left it half made
+                needed = _needed(read_document(folder)["cache"], unfinished)
+            except (OSError, ValueError, KeyError, TypeError):  # a kill left it half made
                 needed = bool(unfinished.names)
         if not needed:
             yield folder, WORKSPACES

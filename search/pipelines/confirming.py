@@ -21,6 +21,7 @@ from augsearch.search.statistics.looks import FIRST, LEAST_FOLDS
 from augsearch.search.statistics.verdict import Verdict
 from augsearch.search.studies.controls import controls_for
 from augsearch.search.studies.ending import NONE_FINISHED
+from augsearch.search.studies.hardware import hardware_in_words
 from augsearch.search.studies.study import Entry
 from augsearch.trainers.data.dataset import Split
 from augsearch.trainers.evaluation.metrics import Metric
@@ -112,7 +113,7 @@ class Confirming:
             cost = cost_in_words(session.task, session.sizes, field, folds, session.seconds, closed)
             verdict = replace(verdict, budget=cost)
         notes = self.study.user_attrs.get(NONE_FINISHED), record_in_words(before)
-        for said in (*notes, *lost_in_words(self.study)):
+        for said in (*notes, *lost_in_words(self.study), hardware_in_words(self.study)):
             if said is not None:
                 verdict = replace(verdict, notes=(*verdict.notes, said))
         self.study.set_user_attr("verdict", verdict.to_json())

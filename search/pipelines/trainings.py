@@ -32,9 +32,9 @@ def run_trainings(
     Raises:
         UserError: the input is bad, so that no training can be run.
     """
-    queue, tasks = deque(trainings), Runner[Owner](engine)
+    queue, tasks = deque(trainings), Runner[Owner, FoldResult](engine)
     while queue or not tasks.is_idle:
-        while queue and not tasks.is_full:
+        while queue and tasks.free > 0:
             one = queue.popleft()
             tasks.submit(one.owner, partial(engine.submit, one.function, *one.arguments))
         yield from tasks.wait()

@@ -297,7 +297,12 @@ def run_folds(
     Raises:
         UserError: nothing can be trained here, or several entries in a row failed alike.
     """
-    folds: FoldRunner[Entry] = FoldRunner(engine, workspace, known)
+    folds: FoldRunner[Entry] = FoldRunner(
+        engine,
+        workspace,
+        known,
+        (Fold(wanted.stage, number) for number in sorted({number for _, number in wanted.missing})),
+    )
     queue, begun, out, streak = deque(wanted.missing), -1, set[int](), Streak()
     while queue or not folds.is_idle:
         while queue and not folds.is_full:

@@ -142,7 +142,9 @@ class Race:
         self._space = space_of(study, settings.space)
         self._proposals = Proposals(study, self._search.sampler, settings.seed, self._space)
         self._budget, self._may_begin = budget, may_begin
-        self._folds: FoldRunner[_Contender] = FoldRunner(engine, workspace, known)
+        self._folds: FoldRunner[_Contender] = FoldRunner(
+            engine, workspace, known, (Fold(Stage.SEARCH, fold) for fold in range(settings.search.folds))
+        )
         self._contenders: list[_Contender] = []
         self._streak, self._failed_before = Streak(), failed_baselines(study)
         left_over = [t for t in study.get_trials(deepcopy=False) if t.state is TrialState.RUNNING]

@@ -196,8 +196,8 @@ def _check_counts(source: str, data: ImageData, found: ImageData, rows: Indices,
 
 
 def load_target(
-    data: ImageData, validation: Indices, confirmation: Indices, *, source: str, cache: str
+    data: ImageData, validation: Indices, confirmation: Indices, *, source: str, cache: Path
 ) -> Target:
     """Map a target that was opened for ``data`` into this process; ``cache`` is its ``data.cache``."""
     channels = int(data.images.shape[-1])
-    return Target(source, load_cache(Path(cache)), channels, data.classes, validation, confirmation)
+    return Target(source, load_cache(cache), channels, data.classes, validation, confirmation)

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from augsearch.policies import UserError
+from augsearch.trainers.system.processor import processor
 
 
 def resolve_device(name: str) -> torch.device:
@@ -29,6 +30,12 @@ def resolve_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use cpu")
     return device
+
+
+def hardware(device: torch.device, precision: torch.dtype) -> str:
+    """What computes, and in which type, in words; a score may differ a little on any other."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    return f"{name} in {str(precision).removeprefix('torch.')}"
 
 
 @contextmanager

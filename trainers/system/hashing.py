@@ -57,8 +57,17 @@ def content_of(name: str) -> str:
 
 @lru_cache
 def _hash_of_file(path: str, _: tuple[int, int]) -> str:
-    with Path(path).open("rb") as file:
-        return hashlib.file_digest(file, lambda: growing_hash(size=6)).hexdigest()
+    return file_hash(Path(path), size=6)
+
+
+def file_hash(path: Path, size: int = KEY_BYTES) -> str:
+    """The hash of a file of any length, in hex digits, two for each of ``size`` bytes.
+
+    Raises:
+        OSError: it can't be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: growing_hash(size=size)).hexdigest()
 
 
 def stamp(path: str | Path) -> tuple[int, int]:

@@ -15,7 +15,7 @@ from augsearch.trainers.semi.labeler import Labeler, predict_in_memory
 from augsearch.trainers.semi.learn import learn
 from augsearch.trainers.semi.pool import Pool, class_shares
 from augsearch.trainers.semi.techniques import technique_of
-from augsearch.trainers.system.devices import one_thread, resolve_device
+from augsearch.trainers.system.devices import hardware, one_thread, precision_on, resolve_device
 from augsearch.trainers.tasks.inputs import labeled, spec_for, unlabeled, weights_of
 from augsearch.trainers.tasks.own_fold import evaluate_own
 from augsearch.trainers.tasks.scored import mean_of, scored_in
@@ -68,6 +68,7 @@ def _evaluate(
         beside=None if workspace.target is None else _beside(workspace, model, fold, device),
         teacher_images=teacher.images if teacher else 0,
         teacher_seconds=teacher.seconds if teacher else 0.0,
+        hardware=hardware(device, precision_on(device, model)),
     )
 
 

@@ -30,7 +30,7 @@ from augsearch.trainers.models.build import prepared
 from augsearch.trainers.models.learned import Keys
 from augsearch.trainers.models.saved import load_model, save_model
 from augsearch.trainers.models.spec import card_of
-from augsearch.trainers.system.devices import one_thread
+from augsearch.trainers.system.devices import one_thread, resolve_device
 from augsearch.trainers.system.hashing import content_of, hex_hash
 from augsearch.trainers.tasks.inputs import labeled, spec_for, weights_of
 from augsearch.trainers.tasks.threads import quick_threads
@@ -39,8 +39,9 @@ from augsearch.trainers.training.loop import train
 from augsearch.trainers.training.recipe import Recipe, default_final_epochs
 from augsearch.trainers.training.setup import TrainingSetup
 from augsearch.trainers.workspace.candidate import SELF, ProxySettings
-from augsearch.trainers.workspace.folder import Workspace
+from augsearch.trainers.workspace.folder import Workspace, open_workspace, teacher_prefix
 from augsearch.trainers.workspace.folds import Fold, Stage
+from augsearch.trainers.workspace.left import LeftFiles
 
 FIRST_TEACHER = 2**31
 """Beyond the index of any fold, so that no fold shares a teacher's seeds."""
@@ -93,6 +94,18 @@ class Teacher:
     seconds: float = 0.0
 
 
+def make_teacher(folder: Path, fold: Fold) -> LeftFiles:
+    """Train the teacher of ``fold`` of the workspace at ``folder``, and leave it there.
+
+    Raises:
+        TrainingDivergedError: its loss became no number.
+    """
+    workspace = open_workspace(folder)
+    with one_thread():
+        path = fold_teacher(workspace, fold, resolve_device(workspace.proxy.device)).path
+    return LeftFiles(tuple(file.relative_to(folder).as_posix() for file in (path, path.with_suffix(".json"))))
+
+
 def fold_teacher(workspace: Workspace, fold: Fold, device: torch.device) -> Teacher:
     """The teacher of ``fold``, trained before if it has to be.
 
@@ -109,7 +122,7 @@ def fold_teacher(workspace: Workspace, fold: Fold, device: torch.device) -> Teac
         seeds=Fold(fold.stage, FIRST_TEACHER + 1 + fold.index).seeds(proxy.seed),
         input_size=proxy.input_size if proxy.teacher == SELF else None,
     )
-    return _ready(job, workspace.fold_teachers, f"{fold.stage.value}-{fold.index}-", device)
+    return _ready(job, workspace.fold_teachers, teacher_prefix(fold), device)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SerializeAsAny
@@ -10,6 +11,7 @@ from pydantic_core import PydanticKnownError
 from augsearch.policies import Distillation, Policy, Semi, Training, Transfer
 from augsearch.policies.training import ClassBalance
 from augsearch.trainers.evaluation.metrics import ACCURACY, METRICS
+from augsearch.trainers.models.names import is_model_file
 from augsearch.trainers.workspace.own_training import OwnTraining
 
 
@@ -77,3 +79,13 @@ class ProxySettings(BaseModel):
     own: OwnTraining | None = Field(default=None, exclude_if=lambda value: value is None)
     """A function of the user's own that trains; it takes nothing of the above but the size and the seed. Not
     said where there is none, as workspaces of old don't."""
+
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files among its fields, by field: models and weights that were given."""
+        models = {"model": self.model, "teacher": self.teacher}
+        found = {
+            name: Path(file) for name, file in models.items() if file is not None and is_model_file(file)
+        }
+        weights = {"weights": self.weights, "teacher_weights": self.teacher_weights}
+        return found | {name: Path(file) for name, file in weights.items() if file not in ("none", "hub")}

@@ -1,14 +1,17 @@
 """The folder that a search's driver and its workers share: images, splits, settings.
 
+What it names lies where it is said from the folder itself, so it may be seen at another path elsewhere.
 Nothing here imports torch, so that the driver is at work while its workers still load it.
 """
 
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +20,13 @@ from augsearch.policies.atomic import whole_file, write_text
 from augsearch.trainers.data.dataset import ImageData, Indices, load_cache
 from augsearch.trainers.data.splits import Splits, bounded, cross_fitted, fold_subset
 from augsearch.trainers.data.target_domain import Target, load_target
-from augsearch.trainers.models.names import is_model_file
+from augsearch.trainers.models.names import MODEL_SUFFIX, is_model_file
 from augsearch.trainers.workspace.candidate import SELF, ProxySettings
 from augsearch.trainers.workspace.folds import Fold, Stage, most_scored
+from augsearch.trainers.workspace.left import LeftFiles
+
+DOCUMENT, PARTS = "workspace.json", "parts.npz"
+"""What lies in the folder: what the workspace is made of; the rows of the images that are for each part."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,14 +126,32 @@ class Workspace:
         return Path(name) if name is not None and name != SELF and is_model_file(name) else None
 
     @property
+    def trains_teachers(self) -> bool:
+        """Whether folds that ask for a teacher have one that is trained for them."""
+        return self.proxy.teacher is not None and self.given_teacher is None
+
+    @property
     def fold_teachers(self) -> Path:
         """Where the teachers of folds are kept, while they are of use."""
         return self.folder / "teachers"
+
+    def left_teacher(self, fold: Fold) -> LeftFiles | None:
+        """The files of the teacher of ``fold``, if it was made before; asks for no torch."""
+        for path in self.fold_teachers.glob(f"{teacher_prefix(fold)}*{MODEL_SUFFIX}"):
+            card = path.with_suffix(".json")
+            if card.exists():
+                return LeftFiles(tuple(f"teachers/{file.name}" for file in (path, card)))
+        return None
 
     @property
     def final_teachers(self) -> Path:
         """Where the teachers of final trainings are kept, those of other studies of the data too."""
         return self.folder.parent / "teachers"
+
+
+def teacher_prefix(fold: Fold) -> str:
+    """What the file of the teacher of ``fold`` begins with."""
+    return f"{fold.stage.value}-{fold.index}-"
 
 
 def write_workspace(
@@ -143,7 +168,7 @@ def write_workspace(
     """
     none = np.empty(0, dtype=np.int64)
     path, rows = unlabeled or (None, none)
-    with whole_file(folder / "parts.npz") as temporary:
+    with whole_file(folder / PARTS) as temporary:
         np.savez(
             temporary,
             train=splits.train,
@@ -154,22 +179,47 @@ def write_workspace(
             target_confirmation=target.confirmation if target else none,
         )
     document = {
-        "cache": str(data.cache),
-        "unlabeled": None if path is None else str(path),
-        "target": None if target is None else {"source": target.source, "cache": str(target.data.cache)},
+        "cache": _said_from(folder, data.cache),
+        "unlabeled": None if path is None else _said_from(folder, path),
+        "target": None
+        if target is None
+        else {"source": target.source, "cache": _said_from(folder, target.data.cache)},
         "proxy": proxy.model_dump(),
     }
-    write_text(folder / "workspace.json", json.dumps(document, indent=2))
+    given = {
+        name: file if file.is_absolute() else _said_from(folder, file) for name, file in proxy.files.items()
+    }
+    if given:
+        document["given"] = {name: str(file) for name, file in given.items()}
+    write_text(folder / DOCUMENT, json.dumps(document, indent=2))
     open_workspace.cache_clear()
     return open_workspace(folder)
+
+
+def read_document(folder: Path) -> dict[str, Any]:
+    """What the folder of a workspace says of it, with all paths as they are from here.
+
+    Raises:
+        OSError: there is no such folder.
+        ValueError: it says nothing that can be read.
+    """
+    document: dict[str, Any] = json.loads((folder / DOCUMENT).read_text(encoding="utf-8"))
+    document["cache"] = _found_from(folder, document["cache"]).absolute()
+    if document["unlabeled"] is not None:
+        document["unlabeled"] = _found_from(folder, document["unlabeled"]).absolute()
+    if document["target"] is not None:
+        document["target"]["cache"] = _found_from(folder, document["target"]["cache"]).absolute()
+    given = document.pop("given", {})
+    document["proxy"] |= {name: str(_found_from(folder, file)) for name, file in given.items()}
+    return document
 
 
 @lru_cache(maxsize=4)
 def open_workspace(folder: Path) -> Workspace:
     """Map a workspace's images into this process; fast, and shared between processes."""
-    document = json.loads((folder / "workspace.json").read_text(encoding="utf-8"))
-    data, target = load_cache(Path(document["cache"])), document["target"]
-    with np.load(folder / "parts.npz") as rows:
+    document = read_document(folder)
+    data, target = load_cache(document["cache"]), document["target"]
+    with np.load(folder / PARTS) as rows:
         return Workspace(
             folder,
             data,
@@ -182,7 +232,20 @@ def open_workspace(folder: Path) -> Workspace:
         )
 
 
-def _unlabeled(path: str | None, rows: Indices, data: ImageData) -> NDArray[np.uint8]:
+def _said_from(folder: Path, path: Path) -> str:
+    """Where ``path`` lies from ``folder``; on another drive of Windows nothing but itself says it."""
+    try:
+        return PurePath(os.path.relpath(path, folder)).as_posix()
+    except ValueError:
+        return str(path.absolute())
+
+
+def _found_from(folder: Path, said: str) -> Path:
+    # Without asking the disk: where a folder on the way is a link, ".." leads back to where the link is.
+    return Path(os.path.normpath(folder / said))
+
+
+def _unlabeled(path: Path | None, rows: Indices, data: ImageData) -> NDArray[np.uint8]:
     if path is None:
         return np.empty((0, *data.images.shape[1:]), dtype=np.uint8)
     images: NDArray[np.uint8] = np.load(path, mmap_mode="r", allow_pickle=False)

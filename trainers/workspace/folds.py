@@ -75,6 +75,8 @@ class FoldResult:
     groups: NDArray[np.int64] | None = None
     """(M,), or (N,) where ``rows`` is None: images of one number belong together, so what is luck with one is
     with all; None: each stands alone, or the result was stored before there were groups."""
+    hardware: str | None = None
+    """What computed it, and in which precision; None: not known, as of a training of the user's own."""
 
     @property
     def score(self) -> float:

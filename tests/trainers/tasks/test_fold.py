@@ -14,6 +14,7 @@ from augsearch.policies import TRIVIALAUGMENT, Distillation, Mixing, Policy, Tra
 from augsearch.trainers.data.dataset import Split
 from augsearch.trainers.data.images import open_images
 from augsearch.trainers.data.splits import split
+from augsearch.trainers.system.processor import processor
 from augsearch.trainers.tasks.fold import evaluate
 from augsearch.trainers.tasks.inputs import spec_for
 from augsearch.trainers.tasks.teacher import final_teacher
@@ -73,6 +74,9 @@ def test_a_result_says_what_was_trained_and_scored(plain: Workspace, source: Sou
     assert len(result.correct) == len(source.splits.validation)
     assert result.accuracy == result.correct.mean()
     assert len(evaluate(plain.folder, PLAIN, CONFIRMATION).correct) == len(source.splits.confirmation)
+    assert result.hardware is not None
+    assert result.hardware.startswith(processor())
+    assert result.hardware.endswith((" in float32", " in bfloat16"))
 
 
 def test_more_epochs_learn_what_can_be_learned(source: Source, tmp_path: Path) -> None:

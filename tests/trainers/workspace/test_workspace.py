@@ -148,7 +148,7 @@ def test_a_candidate_survives_json(candidate: Candidate) -> None:
 
 @pytest.mark.parametrize(
     ("teacher", "given"),
-    [("far/away.safetensors", Path("far/away.safetensors")), ("small", None), (None, None)],
+    [("far/away.safetensors", Path("far/away.safetensors").absolute()), ("small", None), (None, None)],
 )
 def test_a_teacher_that_is_a_file_stays_where_it_is(
     study: tuple[Workspace, Splits], tmp_path: Path, teacher: str | None, given: Path | None
