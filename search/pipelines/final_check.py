@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import optuna
 
+from augsearch.policies import UserError
 from augsearch.search.budget.session import Session
 from augsearch.search.console import Display
 from augsearch.search.final.scored import ScoredFinals
@@ -49,16 +50,18 @@ class FinalChecking:
     def verdict(self, verdict: Verdict) -> Verdict:
         """``verdict`` with what the final network says of it; as it is where there is no time for that.
 
-        What is trained already is not trained again. The test part is not read.
-
-        Raises:
-            UserError: a training can't be run.
+        So it is where a training can't be run: what was found out so far is no worse for it. What is trained
+        already is not trained again. The test part is not read.
         """
         entries = to_check(verdict, self.study)
         many, seeds = self._fitting(len(entries))
         if many < 2:
             return verdict
-        found = self._compare(entries[:many], range(seeds))
+        try:
+            found = self._compare(entries[:many], range(seeds))
+        except UserError as error:
+            self.display.line(f"no comparison on the final network: {error}. What was said before stands")
+            return verdict
         verdict = checked(verdict, found)
         self.study.set_user_attr("verdict", verdict.to_json())
         self.display.result(final_check_in_words(found))

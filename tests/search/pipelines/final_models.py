@@ -11,6 +11,7 @@ import numpy as np
 from augsearch.policies import Policy
 from augsearch.search.engines.inline import InlineEngine
 from augsearch.search.engines.tasks import evaluate_final
+from augsearch.trainers.evaluation.metrics import TrainingDivergedError
 from augsearch.trainers.workspace.folds import FoldResult
 
 
@@ -20,6 +21,7 @@ class FinalEngine(InlineEngine):
     def __init__(self) -> None:
         self.asked: list[tuple[Policy, int]] = []
         self.most = 1_000_000
+        self.fails = False
         self.is_good: Callable[[Policy], bool] = lambda policy: False
 
     def submit(self, function: Any, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -28,6 +30,10 @@ class FinalEngine(InlineEngine):
             return future
         if len(self.asked) == self.most:
             raise KeyboardInterrupt
+        if self.fails:
+            failed: Future[Any] = Future()
+            failed.set_exception(TrainingDivergedError("the loss became nan"))
+            return failed
         policy = args[0].file.policy
         self.asked.append((policy, args[0].seed))
         result: FoldResult = future.result()

@@ -113,6 +113,20 @@ def test_a_killed_check_goes_on(
     assert len(trained) == len(set(trained)) == 2 * len(verdict_of(ended_study)["final_check"]["entries"])
 
 
+def test_a_final_network_that_cannot_be_trained_takes_no_verdict_away(
+    ended_study: optuna.Study, final_engine: FinalEngine, ended_run_again: list[str]
+) -> None:
+    final_engine.fails = True
+    before = verdict_of(ended_study)
+    output = run(ended_run_again, *SEEDS)
+    assert "no comparison on the final network" in output
+    assert verdict_of(ended_study)["verdict"] == before["verdict"]
+    assert Path("mlruns/mine/policy.json").exists()
+    final_engine.fails = False
+    run(ended_run_again, *SEEDS)
+    assert "final_check" in verdict_of(ended_study)
+
+
 @pytest.mark.parametrize(
     ("given", "compares"),
     [
