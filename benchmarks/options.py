@@ -26,3 +26,17 @@ def results_options(default: Path) -> Callable[[Callable[..., Any]], Callable[..
         return command
 
     return added
+
+
+def pool_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """``--workers`` and ``--minutes`` of a ``WorkerPool``."""
+    for option in (
+        click.option(
+            "--minutes", type=click.FloatRange(0), help="Begin nothing new after so long; 0: only the tables."
+        ),
+        click.option(
+            "--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that train."
+        ),
+    ):
+        command = option(command)
+    return command

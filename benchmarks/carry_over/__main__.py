@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from augsearch.policies import UserError
-from benchmarks.options import results_options
+from benchmarks.options import pool_options, results_options
 from benchmarks.progress import progress_on_stderr
 
 if TYPE_CHECKING:
@@ -40,13 +40,10 @@ PACKAGES = ("augsearch", "numpy", "opencv-python-headless", "torch")
     required=True,
     help="Folder of photos in class folders; repeatable.",
 )
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that train.")
+@pool_options
 @click.option("--folds", type=click.IntRange(1), help="Short trainings of each policy and way.  [default: 3]")
 @click.option("--seeds", type=click.IntRange(1), help="Final trainings of each policy.  [default: 3]")
 @click.option("--policies", type=click.IntRange(4), help="How many of the policies.  [default: 16]")
-@click.option(
-    "--minutes", type=click.FloatRange(0), help="Begin nothing new after so long; 0: only the tables."
-)
 @results_options(OUTPUT)
 @click.option(
     "--work",

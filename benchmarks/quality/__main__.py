@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import click
 
 from augsearch.policies import PolicyFile, UserError
-from benchmarks.options import results_options
+from benchmarks.options import pool_options, results_options
 from benchmarks.progress import Progress, progress_on_stderr
 
 if TYPE_CHECKING:
@@ -59,11 +59,8 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     type=click.Choice(["baselines", "searched"]),
     help="Train only what needs no search, or only what does.",
 )
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that train.")
+@pool_options
 @click.option("--seeds", type=click.IntRange(2), help="Of each row.  [default: 5; quick: 2]")
-@click.option(
-    "--minutes", type=click.FloatRange(0), help="Begin nothing new after so long; 0: only the tables."
-)
 @results_options(OUTPUT)
 @click.option(
     "--work",

@@ -33,7 +33,7 @@ import click
 
 from augsearch.policies import UserError
 from benchmarks import environment
-from benchmarks.options import results_options
+from benchmarks.options import pool_options, results_options
 from benchmarks.progress import Progress, progress_on_stderr
 
 if TYPE_CHECKING:
@@ -61,10 +61,7 @@ Device = Literal["cpu", "cuda"]
 )
 @click.option("--only", help="These parts, with commas: fashion-10, fashion-100, cifar-40, cifar-250.")
 @click.option("--cost", is_flag=True, help="Measure what unlabeled images cost, and train nothing else.")
-@click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Processes that train.")
-@click.option(
-    "--minutes", type=click.FloatRange(0), help="Begin no training after so long; 0: only the tables."
-)
+@pool_options
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu", show_default=True)
 @results_options(OUTPUT)
 @click.option(
