@@ -56,6 +56,7 @@ GUARDED = {
     "search/pipelines/ui.py": "a process group is ended where there are any, the server alone elsewhere",
     "trainers/data/embedded/make_fashion_mnist_small.py": "made the embedded file, once",
     "trainers/system/gpus.py": "whether a driver's device is there; where it is not, CUDA is asked",
+    "trainers/system/processor.py": "the name is asked of Python where there is no /proc",
     "trainers/system/threads.py": "sched_getaffinity behind hasattr, else all cores",
 }
 """Where such things are used all the same, and how that is safe."""

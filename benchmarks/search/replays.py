@@ -72,7 +72,7 @@ def replay(
 ) -> Iterator[SearchState]:
     """Run the driver to its end, or until ``images`` passes are reached; a state for every trial."""
     # Of the workspace the driver knows the folder alone.
-    workspace = cast(Workspace, SimpleNamespace(folder=Path("replay")))
+    workspace = cast(Workspace, SimpleNamespace(folder=Path("replay"), trains_teachers=False))
     ended: list[tuple[float, str | None, Candidate]] = []
     events = (event for event in Race(study, engine, workspace, settings) if isinstance(event, TrialDone))
     for number, event in enumerate(events):

@@ -58,7 +58,8 @@ def start(settings: EngineSettings) -> RayEngine:
             os.environ.update(QUIET | os.environ)
             cores = settings.workers or settings.workers_per_device or available_cores()
             here = {} if address else {"num_cpus": cores, "include_dashboard": False}
-            ray.init(address, log_to_driver=False, logging_level=logging.ERROR, **here)
+            # "local": without an address Ray would join a cluster that somebody else has started here.
+            ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **here)
     if settings.device == "cuda" and not ray.cluster_resources().get("GPU"):
         raise UserError("device cuda: Ray knows of no GPU; use --device auto or cpu")
     engine = RayEngine(limits, settings.device, settings.workers, settings.workers_per_device)

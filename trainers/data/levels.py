@@ -18,8 +18,9 @@ MOST_OF_16_BITS = 65535
 def to_uint8(values: NDArray[Any], reading: Reading = AS_USUAL) -> NDArray[np.uint8]:
     """Scale pixel values to 0..255: uint8 as it is, uint16 and bool from their whole range, floats from 0..1.
 
-    Other whole numbers are taken as 16 bits. ``reading.value_range`` is what becomes 0 and 255 instead, of
-    all types but uint8 and bool; where nothing was measured, the background is shown.
+    Other whole numbers are taken as 16 bits, but not where they may be 8. ``reading.value_range`` is what
+    becomes 0 and 255 instead, of all types but uint8 and bool; where nothing was measured, the background is
+    shown.
 
     Raises:
         BadImageError: a float is infinite or not in 0..1, a whole number not in 0..65535, there are ranges
@@ -56,6 +57,11 @@ def _scaled(values: NDArray[Any], reading: Reading) -> NDArray[np.uint8]:
                 f"{8 * values.dtype.itemsize}-bit pixels must be in 0..65535; say with --value-range "
                 "LOW,HIGH what is black and white"
             )
+        if values.dtype != np.uint16 and values.max() <= 255:
+            raise BadImageError(
+                f"pixels must be uint8 where they are at most 255, not {values.dtype}: as 16 bits they would "
+                "be black; make them uint8, or say with --value-range LOW,HIGH what is black and white"
+            )
         return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
     if values.dtype.kind == "f":
         wrong = (values < 0) | (values > 1)
@@ -76,10 +82,10 @@ def _in_range(values: NDArray[Any], reading: Reading) -> NDArray[np.uint8]:
             opacity = _scaled(values[..., 3:], reading.model_copy(update={"value_range": None}))
             return np.concatenate([_in_range(values[..., :3], reading), opacity], axis=-1)
         if channels != len(ends):
-            bands = "1 band" if channels == 1 else f"{channels} bands"
+            bands = "1 channel" if channels == 1 else f"{channels} channels"
             raise BadImageError(
-                f"has {bands}, and there are ranges for {len(ends)}; --value-range takes a pair for each "
-                "band that is used, or one for all"
+                f"has {bands} instead of {len(ends)}, for which there are ranges; --value-range takes a pair "
+                "for each band that is used, or one for all"
             )
     low, high = ends[..., 0], ends[..., 1]
     shares = np.clip((values.astype(np.float64) - low) / (high - low), 0, 1)

@@ -131,7 +131,9 @@ def test_opacity_has_no_range(tmp_path: Path) -> None:
 
 def test_ranges_for_other_bands_than_there_are_name_the_image(tmp_path: Path) -> None:
     root = saved(tmp_path / "x", with_thermal(colours=4))
-    with pytest.raises(UserError, match=r"cats/0\.tif \(has 5 bands, and there are ranges for 2; --value-r"):
+    with pytest.raises(
+        UserError, match=r"cats/0\.tif \(has 5 channels instead of 2, for which there are ranges; --value-r"
+    ):
         opened(root, form((COLOUR, KELVIN)))
 
 

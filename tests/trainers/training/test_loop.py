@@ -506,13 +506,13 @@ class Failing(Plain):
 
 
 def test_a_training_that_ends_early_leaves_no_thread_behind() -> None:
-    before = threading.active_count()
+    before = {*threading.enumerate()}
     learner = Learner.prepare(Failing(5), SHORT)
     training = train(learner, TrainingSetup(few_at_once(2), MIXED, SHORT, seed=0, device=CPU))
     with pytest.raises(RuntimeError, match="no answer"):
         next(training)
     del training
-    assert threading.active_count() == before
+    assert {*threading.enumerate()} <= before  # others' may have ended meanwhile
 
 
 def test_an_error_of_the_network_is_passed_on() -> None:
