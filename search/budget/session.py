@@ -36,9 +36,9 @@ ATTRIBUTE = "budget"
 """The study's attribute that holds the record."""
 RECENT = 0.2
 """The weight of the last fold in what a fold is thought to take: machines get busy and idle again."""
-FEWEST_CHECKED, FEWEST_SEEDS, WORTH_ALL, MOST_SEEDS = 2, 2, 3, 5
-"""Policies that are compared on the final network at least, with how many seeds; how many seeds there must be
-to compare more policies; and the most."""
+FEWEST_CHECKED, FEWEST_SEEDS, WORTH_ALL, MOST_SEEDS = 2, 3, 3, 5
+"""Policies that are compared on the final network at least, with how many seeds, of which two would leave an
+interval of no use; how many seeds there must be to compare more policies; and the most."""
 SURE = 0.9
 """The share of the time left that the final training is planned to take."""
 

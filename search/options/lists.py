@@ -113,7 +113,7 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
             "--final-seeds",
             type=click.INT,
             help="With how many the final network compares the best policies; 0: it doesn't. "
-            "[photos: 2, or what the budget allows]",
+            "[photos: 3, or what the budget allows]",
         ),
         *recipe_options(),
         *_instead_of_running(),

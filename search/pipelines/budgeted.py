@@ -34,7 +34,7 @@ LISTENING = 0.35
 """What a student's training takes longer where a teacher looks at its images."""
 PLANNED_CHECK = FEWEST_CHECKED * FEWEST_SEEDS
 """Short trainings of the final network that a budget plans; where there is more time, there are more."""
-ENTRIES, SEEDS = 4, 2
+ENTRIES, SEEDS = 4, 3
 """Policies that are compared on it where there is time, and with how many seeds where there is no budget."""
 WITH_TEACHER, WITH_UNLABELED = 1.2, 3.0
 """How many times as long candidates' folds take on average, if some of them distil, or use other images."""

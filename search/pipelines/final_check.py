@@ -39,7 +39,7 @@ class FinalChecking:
     network: str
     """The one that ships."""
     seeds: int | None
-    """With how many it is trained; None: with two, or as there is time."""
+    """With how many it is trained; None: with three, or as there is time."""
     finals_of: Callable[[Iterable[Candidate]], ScoredFinals]
     """How candidates are trained on it."""
     study: optuna.Study
@@ -78,7 +78,7 @@ class FinalChecking:
         if not many:
             self.display.line(
                 f"no time is left to compare the best policies on {self.network} itself, which takes"
-                f" {PLANNED_CHECK} short trainings of it; a longer --budget does, or --final-seeds 2"
+                f" {PLANNED_CHECK} short trainings of it; a longer --budget does, or --final-seeds 3"
             )
         return many, seeds
 

@@ -186,7 +186,7 @@ class Settings(Section):
     def compares_on_final(self) -> bool:
         """Whether the best policies are compared on the final network.
 
-        Unless it is said: with two seeds, or as many as a budget allows, where another network stands in.
+        Unless it is said: with three seeds, or as many as a budget allows, where another network stands in.
         """
         seeds = self.final.seeds
         return self.final.train and (self.stands_in if seeds is None else seeds > 0)
