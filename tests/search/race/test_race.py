@@ -293,13 +293,18 @@ def test_workers_killed_in_the_middle_of_a_race_change_nothing(stripes: str) -> 
     undisturbed = table(race(settings, "a.db"))
     engine = LocalEngine(2, Limits(600))
     study, data = opened(settings, "b.db")
+    folds, killed = 0, 0
     try:
-        for number, event in enumerate(Race(study, engine, data.workspace, settings)):
+        for event in Race(study, engine, data.workspace, settings):
+            folds += isinstance(event, FoldDone)
             # All workers: the one that has just told its result waits, another is at its fold.
-            if isinstance(event, FoldDone) and number in (8, 14):
-                for worker in list(engine._workers):
-                    worker.end()
+            if isinstance(event, FoldDone) and folds in (3, 7):
+                for place in engine._places:
+                    if place._worker is not None:
+                        place._worker.end()
+                        killed += 1
     finally:
         engine.close()
+    assert killed >= 2
     assert table(study) == undisturbed
     assert {trial.state for trial in study.trials} == {TrialState.COMPLETE}
