@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from augsearch.policies import Distillation, Mixing, PolicyFile, Semi, Training, UserError, read_policy
 from augsearch.policies.errors import explain
 from augsearch.policies.regions import ResizedCrop
+from augsearch.search.budget.plan import LEAST_FINAL
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.settings.sections import AUTO, HOME
 from augsearch.search.settings.settings import Settings
@@ -35,8 +36,6 @@ SIDE = 96
 """Pixels at which a final network that takes any is measured, and trained for a short time."""
 FINE_TUNED = 3000
 """Image passes below which a fine-tuned network would be a poor one: of 500 flowers, six epochs at 96 px."""
-LEAST_FINAL = 3
-"""Epochs of any training of it."""
 
 DECISIVE = (
     *("input_size", "final_size", "final_epochs", "patience", "batch_size", "accumulation"),

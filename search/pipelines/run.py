@@ -112,7 +112,7 @@ def run(
             display.line(
                 f"the search trains a stand-in for {settings.network}: {settings.proxy.model}, from scratch. "
                 "What is best for one need not be for the other: the best are compared on the final one if "
-                f"there is time, and how well all carries over is measured by "
+                "there is time, and how well all carries over is measured by "
                 f"{commands.check_proxy_command(settings, name)}"
             )
         job = _Run(settings, settings, data, study, output, display, tracker, session)
