@@ -17,17 +17,20 @@ from numpy.typing import NDArray
 from augsearch.policies.choices import in_order
 from augsearch.policies.exchange.albumentations_choices import choice_node, stepped
 from augsearch.policies.exchange.albumentations_nodes import (
+    CROPPED_SIDE,
     LEFT_OUT,
     NEAR,
     NODES,
     Node,
     choice_of,
+    erasing_node,
     node_of,
     one_of,
+    resized_crop_node,
 )
 from augsearch.policies.exchange.albumentations_read import read
 from augsearch.policies.exchange.form import (
-    USUAL,
+    FIELDS,
     Difference,
     Form,
     ImageChange,
@@ -40,10 +43,19 @@ from augsearch.policies.registry import OPERATIONS
 
 HEAD = "augsearch"
 """The key of the head, which the libraries leave aside."""
+ERASED = (
+    "rectangles of drawn ratios instead of their logarithms, so more of them are wide than high, and of at "
+    "most 3/10 of a square"
+)
 
 
 def _write(policy: Policy) -> Written:
-    transforms = [*_basic(policy), *[_drawn(policy)] * policy.num_ops]
+    transforms = [
+        *([resized_crop_node(policy.resized_crop)] if policy.resized_crop else []),
+        *_basic(policy),
+        *[_drawn(policy)] * policy.num_ops,
+        *([erasing_node(policy.erasing, policy.sampling)] if policy.erasing else []),
+    ]
     whole = {
         "__version__": "2.0.8",
         "transform": {"__class_fullname__": "Compose", "p": 1.0, "transforms": transforms},
@@ -55,9 +67,15 @@ def _write(policy: Policy) -> Written:
         if name in NEAR or name not in NODES
     ]
     near += stepped(own_choices(policy), policy)
+    if policy.erasing is not None:
+        near.append(Difference("erasing", ERASED))
     if policy.mixing is not None:
         near.append(Difference(policy.mixing.kind, "left out; mix batches in the training loop"))
     notes = ["each library warns of arguments that only the other has; both read their own"]
+    if policy.resized_crop is not None:
+        notes.append(
+            f"the resized crop makes squares of {CROPPED_SIDE} pixels; for others change size in the file"
+        )
     if any(OPERATIONS[name].kind == "warp" for name in used):
         notes.append("of warps, pixels between two may be the neighbour's, and shifts a pixel more or less")
     many = policy.num_ops > 1 or any(len(in_order(choice)) > 1 for choice in own_choices(policy))
@@ -141,7 +159,7 @@ FORM = Form(
     name="albumentations",
     suffix=".albumentations.json",
     content="JSON for albumentations.load, 2.0.8 or AlbumentationsX",
-    says=USUAL,
+    says=FIELDS,
     write=_write,
     head=_head,
     recognises=_recognises,

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 from augsearch.policies.effects import Size
+from augsearch.policies.regions import CROP_RATIOS, ERASED_RATIOS, SMALLEST_ERASED, Erasing, ResizedCrop
 from augsearch.policies.registry import MAX_MAGNITUDE, OPERATIONS, Ranges
 from augsearch.policies.sampling import Border, Interpolation, Sampling
 
@@ -14,6 +15,8 @@ Node = dict[str, Any]
 """A transform as the JSON has it."""
 
 BLUR_SIDE = 224
+CROPPED_SIDE = 224
+"""Pixels of the square that a resized crop becomes; the JSON must say some."""
 BORDERS: dict[Border, int] = {"fill": 0, "reflect": 4}
 INTERPOLATIONS: dict[Interpolation, int] = {"nearest": 0, "bilinear": 1}
 UNIT = Size(1, 1)
@@ -164,6 +167,30 @@ def choice_of(name: str, magnitude: int | Literal["random"], ranges: Ranges, sam
     strong = every if OPERATIONS[name].standard else (0,)
     leaves = [node_of(name, one, sign, ranges, sampling) for one in strong for sign in signs]
     return leaves[0] if len(leaves) == 1 else one_of(leaves)
+
+
+def resized_crop_node(crop: ResizedCrop, size: Any = (CROPPED_SIDE, CROPPED_SIDE)) -> Node:
+    """A part of every image, enlarged to ``size``, height and width in pixels."""
+    return _node(
+        "RandomResizedCrop",
+        size=list(size) if isinstance(size, tuple) else size,
+        scale=[crop.smallest, 1.0],
+        ratio=list(CROP_RATIOS),
+        interpolation=INTERPOLATIONS["bilinear"],
+        area_for_downscale="image",
+    )
+
+
+def erasing_node(erasing: Erasing, sampling: Sampling) -> Node:
+    """A rectangle of some images, filled."""
+    smallest = min(SMALLEST_ERASED, erasing.largest)
+    return _node(
+        "Erasing",
+        erasing.probability,
+        scale=[smallest, erasing.largest],
+        ratio=list(ERASED_RATIOS),
+        fill=list(sampling.fill),
+    )
 
 
 def one_of(nodes: list[Node]) -> Node:

@@ -17,12 +17,15 @@ from augsearch.policies.exchange.albumentations_nodes import (
     NODES,
     Node,
     choice_of,
+    erasing_node,
     node_of,
     one_of,
+    resized_crop_node,
 )
 from augsearch.policies.exchange.albumentations_values import choice_of_node
 from augsearch.policies.exchange.form import Read
 from augsearch.policies.policy import CROP_MAGNITUDE, Policy
+from augsearch.policies.regions import Erasing, ResizedCrop
 from augsearch.policies.registry import MAX_MAGNITUDE, Ranges
 from augsearch.policies.sampling import Sampling
 
@@ -48,6 +51,7 @@ HARMLESS: dict[str, tuple[Any, ...]] = {
     "kernel_size": (5,),
     "sigma": (1.0,),
     "volume_mode": ("slice",),
+    "sampling_method": ("standard",),
 }
 """What the libraries add when they save, at the values that change nothing here; none of them as null."""
 ANYTHING = ("fill_mask", "mask_interpolation", "p", "__class_fullname__", *SAMPLING)
@@ -70,14 +74,22 @@ def read(text: str) -> Read:
     fields["fill"] = sampling.fill
     fields["num_ops"] = 0
     drawn: list[Node] = []
-    for number, node in enumerate(transforms, start=1):
+    between = len(transforms)
+    if transforms and (crop := _resized_crop(transforms[0], sampling)) is not None:
+        fields["resized_crop"] = crop
+    if transforms and (erasing := _erasing(transforms[-1], sampling)) is not None:
+        fields["erasing"] = erasing
+        between -= 1
+    for number, node in enumerate(transforms[:between], start=1):
+        if number == 1 and "resized_crop" in fields:
+            continue
         basic = None if drawn else _basic(node, sampling)
         if basic is not None and basic not in fields:
             fields[basic] = _probability(node, number)
         else:
             drawn.append(node)
     if drawn:
-        fields |= _operations(drawn, len(transforms) - len(drawn), sampling)
+        fields |= _operations(drawn, between - len(drawn), sampling)
     try:
         return Read(Policy.model_validate(fields))
     except ValidationError as error:
@@ -117,7 +129,7 @@ def _sampling(text: str, transforms: list[Node]) -> Sampling:
                 raise UserError(
                     f"{_shown(node)}: its interpolation, border_mode or fill is none that a policy can say"
                 ) from None
-        if patched is None and node.get("__class_fullname__") == "CoarseDropout":
+        if patched is None and node.get("__class_fullname__") in ("CoarseDropout", "Erasing"):
             patched = node.get("fill")
         waiting += node.get("transforms") or [] if isinstance(node.get("transforms"), list) else []
     try:
@@ -139,6 +151,27 @@ def _basic(node: Node, sampling: Sampling) -> str | None:
             return name
     turns = one_of([node_of(f"rotate_{angle}", 0, False, "standard", sampling) for angle in (90, 180, 270)])
     return "quarter_turns" if same(node, turns, sampling) else None
+
+
+def _resized_crop(node: Node, sampling: Sampling) -> ResizedCrop | None:
+    """The resized crop that ``node`` is, to whatever size."""
+    try:
+        smallest, _ = node["scale"]
+        crop = ResizedCrop(smallest=smallest)
+    except (KeyError, TypeError, ValueError):
+        return None
+    certain = node.get("p", 1.0) == 1.0
+    return crop if certain and same(node, resized_crop_node(crop, node.get("size")), sampling) else None
+
+
+def _erasing(node: Node, sampling: Sampling) -> Erasing | None:
+    """The erasing that ``node`` is."""
+    try:
+        _, largest = node["scale"]
+        erasing = Erasing(probability=node.get("p", 0.5), largest=largest)
+    except (KeyError, TypeError, ValueError):
+        return None
+    return erasing if same(node, erasing_node(erasing, sampling), sampling) else None
 
 
 def _operations(drawn: list[Node], before: int, sampling: Sampling) -> dict[str, Any]:
@@ -259,8 +292,8 @@ def _equal(one: Any, other: Any) -> bool:
 
 def _refuse(node: Node, number: int) -> NoReturn:
     raise UserError(
-        f"transform {number}: {_shown(node)} is nothing that a policy can say; a policy has crop, flips and "
-        "quarter turns, then some OneOf of its operations at one magnitude"
+        f"transform {number}: {_shown(node)} is nothing that a policy can say; a policy has a resized "
+        "crop, crop, flips and quarter turns, some OneOf of its operations at one magnitude, then erasing"
     )
 
 

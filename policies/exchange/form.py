@@ -94,8 +94,6 @@ class Form:
     """``recognises(text)``: whether it may be of this form; None: it can't be read."""
     read: Callable[[str], Read] | None = None
     """``read(text)``. Raises UserError: a line that says what is wrong, without the file's name."""
-    lacks: frozenset[str] = frozenset()
-    """Operations that it has nothing for."""
     says_choices: Callable[[Policy], bool] | None = None
     """Whether it can say choices that are more than names, or comes near to them; None: to none."""
     says_chains: Callable[[Policy], bool] | None = None
@@ -136,12 +134,6 @@ def written(file: PolicyFile, form: Form, *, approximate: bool) -> Written:
         raise UserError(
             f"{form.name} can say chains as AugMix alone, with its operations and a filled border; use "
             "--format json, or a policy as augmix(3,3) has it"
-        )
-    lacking = [name for name in operation_names(policy) if name in form.lacks]
-    if lacking:
-        raise UserError(
-            f"{form.name} has nothing for the operations {', '.join(lacking)}; use --format json, or "
-            "a policy without"
         )
     if own_choices(policy) and not (form.says_choices and form.says_choices(policy)):
         raise UserError(

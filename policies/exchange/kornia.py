@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from augsearch.policies.exchange.code import assembled, overlaid, template
-from augsearch.policies.exchange.form import USUAL, Form, Read, Written, operation_names, own_choices
+from augsearch.policies.exchange.form import FIELDS, Form, Read, Written, operation_names, own_choices
 from augsearch.policies.exchange.torchvision import (
     BASIC,
     CHOICES_TEMPLATE,
@@ -15,7 +15,6 @@ from augsearch.policies.exchange.torchvision import (
     with_changes,
 )
 from augsearch.policies.policy import Policy
-from augsearch.policies.regions import REGION_OPERATIONS
 
 MODULE = "kornia_module.txt"
 FACES = {"train_transform", "val_transform", "mixing"}
@@ -32,6 +31,9 @@ def _write(policy: Policy) -> Written:
             "the resized crop is kornia's own, so train_transform must be given a size; of long images, "
             "where no part fits, it takes any and not the middle one"
         )
+    if policy.erasing is not None:
+        source = source.replace("Augment(), *as_floats", "Augment(), Erase(), *as_floats")
+        used.add("erase")
     text = assembled(source, settings_text(policy), FACES | used)
     return Written(with_changes(text, used), notes=tuple(notes))
 
@@ -70,11 +72,10 @@ FORM = Form(
     name="kornia",
     suffix="_kornia.py",
     content="a Python module on kornia, for batches on the device",
-    says=USUAL | {"resized_crop"},
+    says=FIELDS,
     write=_write,
     head=_head,
     recognises=_recognises,
     read=_read,
-    lacks=REGION_OPERATIONS,
     says_choices=lambda policy: True,
 )

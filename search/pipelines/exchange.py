@@ -16,6 +16,7 @@ from augsearch.policies.exchange.form import Difference, Form, Read, forms, reco
 from augsearch.policies.json_files import POLICY_FILE
 from augsearch.policies.planner import DrawnOperation
 from augsearch.search.pipelines.preview import training_images
+from augsearch.search.space.describe import describe_policy
 
 MEASURED_MAGNITUDES = (6, 15, 24)
 """Where strengths are drawn, or a choice's own, what stands in for an operation is measured at these."""
@@ -101,7 +102,7 @@ def import_policy(source: str, output: Path, *, approximate: bool) -> str:
         raise UserError(f"{output}: is the file to import itself; give another --output")
     with writing(output):
         write_policy(PolicyFile(policy=found.policy, provenance=_origin(where, form, found)), output)
-    lines = [f"{output}: {form.name} → {_summary(found.policy)}"]
+    lines = [f"{output}: {form.name} → {describe_policy(found.policy)}"]
     lines += [f"  approximated: {one}" for one in found.differences]
     return "\n".join([*lines, *(f"  {note}" for note in found.notes)])
 
@@ -130,20 +131,3 @@ def _origin(where: str, form: Form, found: Read) -> dict[str, Any]:
     if found.differences:
         origin["approximated"] = [str(one) for one in found.differences]
     return origin
-
-
-def _summary(policy: Policy) -> str:
-    """What a policy is, in a few words."""
-    parts = [
-        f"{name.replace('_', ' ')} {getattr(policy, name):g}"
-        for name in ("crop", "flip_horizontal", "flip_vertical", "quarter_turns")
-        if getattr(policy, name)
-    ]
-    if policy.num_ops:
-        plain = all(isinstance(choice, str) for choice in policy.operations)
-        what = f"operations at {policy.magnitude}" if plain else "choices"
-        chains = f" in {policy.chains.width} chains" if policy.chains else ""
-        parts.append(f"{policy.num_ops} of {len(policy.operations)} {what}{chains}")
-    if policy.mixing is not None:
-        parts.append(policy.mixing.kind)
-    return ", ".join(parts) or "nothing"

@@ -12,12 +12,20 @@ if TYPE_CHECKING:
     from augsearch.trainers.workspace.candidate import Candidate
 
 
+NOTHING = "no augmentation"
+
+
+def describe_policy(policy: Policy) -> str:
+    """A policy in a few words."""
+    return ", ".join(_policy_words(policy)) or NOTHING
+
+
 def describe(candidate: Candidate) -> str:
     """A candidate in a few words."""
     parts = _policy_words(candidate.policy)
     if candidate.distillation is not None:
         parts.append(" ".join(_words("distillation", candidate.distillation)))
-    words = ", ".join(parts) or "no augmentation"
+    words = ", ".join(parts) or NOTHING
     if candidate.transfer is not None:
         words += f", {' '.join(_words('transfer', candidate.transfer))}"
     if candidate.class_balance is not None:
@@ -50,7 +58,7 @@ def _policy_words(policy: Policy, *, full: bool = False) -> list[str]:
 def _semi_words(semi: Semi, *, full: bool = False) -> list[str]:
     words = _words("semi", semi, full=full)
     if semi.policy is not None and not full:
-        words.append(f"own policy: {', '.join(_policy_words(semi.policy)) or 'no augmentation'}")
+        words.append(f"own policy: {describe_policy(semi.policy)}")
     return words
 
 

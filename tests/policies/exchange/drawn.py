@@ -15,7 +15,7 @@ from sklearn.datasets import load_sample_image
 
 from augsearch.policies import OPERATIONS, Mixing, Policy, PolicyFile, UserError
 from augsearch.policies.backends.opencv.prepared import Image
-from augsearch.policies.exchange.form import Form, Read, Written, operation_names, written
+from augsearch.policies.exchange.form import Form, Read, Written, written
 
 DRAWS = 10_000
 
@@ -39,16 +39,6 @@ any_policy = st.builds(
     border=st.sampled_from(["fill", "reflect"]),
     fill=st.tuples(*[st.integers(0, 255)] * 3),
 )
-
-
-def sayable(form: Form) -> st.SearchStrategy[Policy]:
-    """Any policy of operations that the form has something for."""
-
-    def without(policy: Policy) -> Policy:
-        left = tuple(name for name in operation_names(policy) if name not in form.lacks)
-        return policy.model_copy(update={"operations": left or ("identity",)})
-
-    return any_policy.map(without)
 
 
 def photos() -> list[Image]:

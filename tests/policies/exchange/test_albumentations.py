@@ -20,6 +20,7 @@ from augsearch.policies.effects import Size
 from augsearch.policies.exchange.albumentations_choices import EVEN
 from augsearch.policies.exchange.albumentations_nodes import LEFT_OUT, NEAR, NODES
 from augsearch.policies.exchange.form import Read, forms
+from augsearch.policies.regions import SMALLEST_ERASED, Erasing, ResizedCrop
 from tests.policies.draws import drawn
 from tests.policies.exchange.drawn import agree, any_policy, assert_policy_or_line, made
 from tests.policies.strategies import lists_of_choices
@@ -60,11 +61,26 @@ draws = Counter(int(transform(image=image)["image"][0, 0, 0]) for _ in range(200
 rich = albumentations.load(sys.argv[3])
 rich.set_random_seed(0)
 rich_draws = Counter(int(rich(image=image)["image"][0, 0, 0]) for _ in range(4000))
-saved = json.dumps(albumentations.to_dict(albumentations.load(sys.argv[2])))
+saved = [json.dumps(albumentations.to_dict(albumentations.load(one))) for one in (sys.argv[2], sys.argv[4])]
+parts = albumentations.load(sys.argv[4])
+parts.set_random_seed(0)
+places = np.zeros((200, 200, 3), np.uint8)
+places[..., 0], places[..., 1] = np.arange(200), np.arange(200)[:, None]
+kept, erased, shapes = [], [], set()
+for _ in range(3000):
+    part = parts(image=places)["image"]
+    shapes.add(part.shape)
+    out = part[..., 2] == 200
+    erased.append(float(out.mean()))
+    across, down = (np.ptp(part[..., one][~out]) for one in (0, 1))
+    kept.append([int(across), int(down)])
+shapes = sorted(shapes)
 version = albumentations.__version__
-print(json.dumps(dict(version=version, operations=found, draws=draws, rich=rich_draws, saved=saved)))
+print(json.dumps(dict(version=version, operations=found, draws=draws, rich=rich_draws, saved=saved,
+                      kept=kept, erased=erased, shapes=shapes)))
 """
 
+ERASING = Erasing(probability=0.5, largest=0.2)
 DRAWN = Policy(num_ops=1, magnitude=15, operations=("identity", "invert", "brightness_shift", "grey"))
 
 RICH = Policy(
@@ -81,6 +97,8 @@ RICH = Policy(
     ),
 )
 
+PARTS = Policy(num_ops=0, resized_crop=ResizedCrop(smallest=0.3), erasing=ERASING, fill=(200, 200, 200))
+
 
 def environment(library: str) -> dict[str, str]:
     paths = [str(Path(__file__).parents[3]), *([str(MIT)] if library == "2.0.8" else [])]
@@ -92,7 +110,7 @@ def said(library: str, folder: Path) -> dict[str, Any]:
     """What a library that reads the form does; the test skips where it is not there."""
     if library == "2.0.8" and not MIT.exists():
         pytest.skip("Albumentations 2.0.8 is not here; make .venv/albumentations-2.0.8")
-    for name, policy in (("drawn", DRAWN), ("usual", USUAL), ("rich", RICH)):
+    for name, policy in (("drawn", DRAWN), ("usual", USUAL), ("rich", RICH), ("parts", PARTS)):
         written = made(policy, FORM, approximate=True)
         (folder / f"{name}.json").write_text(FORM.head(written.text, ["A head."]))
     done = subprocess.run(
@@ -100,7 +118,7 @@ def said(library: str, folder: Path) -> dict[str, Any]:
             sys.executable,
             "-c",
             PROGRAM,
-            *(str(folder / f"{name}.json") for name in ("drawn", "usual", "rich")),
+            *(str(folder / f"{name}.json") for name in ("drawn", "usual", "rich", "parts")),
         ],
         env=environment(library),
         capture_output=True,
@@ -251,7 +269,29 @@ def test_a_pipeline_of_someone_elses_is_read_where_a_policy_can_say_it() -> None
 
 
 def test_what_the_libraries_save_again_is_read_as_the_same_policy(library: dict[str, Any]) -> None:
-    assert read(library["saved"]).policy == USUAL
+    for policy, saved in zip((USUAL, PARTS), library["saved"], strict=True):
+        again = read(saved).policy
+        assert again == policy.model_copy(
+            update={"operations": again.operations} if not again.num_ops else {}
+        )
+
+
+def test_resized_crops_keep_parts_as_often_and_erasing_is_as_frequent(library: dict[str, Any]) -> None:
+    assert library["shapes"] == [[224, 224, 3]]
+    places = np.zeros((200, 200, 3), np.uint8)
+    places[..., 0], places[..., 1] = np.arange(200), np.arange(200)[:, None]
+    images = np.repeat(places[None], 3000, axis=0)
+    whole = PARTS.model_copy(update={"erasing": None}).augment(images, np.random.default_rng(0))
+    ours = [np.ptp(image[..., :2], axis=(0, 1)) // 20 for image in whole]
+    # Where the border of a part was erased, the part looks smaller than it is.
+    theirs = [
+        np.array(each) // 20 for each, out in zip(library["kept"], library["erased"], strict=True) if not out
+    ]
+    assert agree([tuple(each) for each in ours], [tuple(each) for each in theirs]) > 1e-5
+    shares = np.array(library["erased"])
+    assert (shares > 0).mean() == pytest.approx(ERASING.probability, abs=0.05)  # five standard deviations
+    assert shares[shares > 0].min() > 0.015
+    assert 0.15 < shares.max() < 0.21
 
 
 def read(text: str) -> Read:
@@ -273,7 +313,14 @@ def test_what_is_written_is_read_as_one_that_is_written_the_same(policy: Policy)
     }
 
 
-@pytest.mark.parametrize("policy", [USUAL, TRIVIALAUGMENT, Policy(num_ops=0, flip_vertical=0.25)])
+@pytest.mark.parametrize(
+    "policy",
+    [
+        *(USUAL, TRIVIALAUGMENT, Policy(num_ops=0, flip_vertical=0.25), PARTS),
+        USUAL.model_copy(update={"resized_crop": ResizedCrop(), "erasing": Erasing(), "crop": 0.0}),
+        Policy(num_ops=0, erasing=Erasing(largest=0.01 + SMALLEST_ERASED), fill=(1, 2, 3)),
+    ],
+)
 def test_usual_policies_come_back_as_they_were(policy: Policy) -> None:
     again = read(made(policy, FORM, approximate=True).text).policy
     assert again == (policy if policy.num_ops else policy.model_copy(update={"operations": again.operations}))
@@ -333,8 +380,28 @@ def test_any_json_is_a_policy_or_one_line(value: Any, place: int, text: str) -> 
     assert_policy_or_line(read, WHOLE[:place] + text + WHOLE[place:])
 
 
-@pytest.mark.parametrize("name", ["resized_crop", "erasing"])
-def test_parts_that_are_enlarged_or_erased_are_refused_by_name(name: str) -> None:
-    policy = Policy.model_validate({"num_ops": 0, name: {}})
-    with pytest.raises(UserError, match=f"albumentations can't say the policy's {name}; use --format json"):
-        made(policy, FORM)
+def test_a_resized_crop_is_said_and_erasing_comes_near() -> None:
+    cropped = made(Policy(num_ops=0, resized_crop=ResizedCrop()), FORM)
+    assert cropped.differences == ()
+    assert cropped.notes[-1].startswith("the resized crop makes squares of 224 pixels")
+    with pytest.raises(UserError, match="erasing: rectangles of drawn ratios"):
+        made(Policy(num_ops=0, erasing=Erasing()), FORM)
+
+
+def test_parts_are_enlarged_before_all_else_and_erased_after_it() -> None:
+    document = json.loads(
+        made(PARTS.model_copy(update={"flip_horizontal": 0.5}), FORM, approximate=True).text
+    )
+    crop, flip, erasing = document["transform"]["transforms"]
+    for nodes, refused in (
+        ([flip, crop], "transform 2: RandomResizedCrop is nothing"),
+        ([erasing, flip], "transform 1: Erasing is nothing"),
+        ([crop | {"p": 0.5}, flip], "transform 1: RandomResizedCrop is nothing"),
+        ([crop | {"scale": [0.3, 0.9]}, flip], "transform 1: RandomResizedCrop is nothing"),
+        ([flip, erasing | {"fill": "random"}], "transform 2: Erasing is nothing"),
+    ):
+        document["transform"]["transforms"] = nodes
+        with pytest.raises(UserError, match=refused):
+            read(json.dumps(document))
+    document["transform"]["transforms"] = [crop | {"size": [160, 192]}, flip]
+    assert read(json.dumps(document)).policy.resized_crop == PARTS.resized_crop
