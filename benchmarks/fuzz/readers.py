@@ -89,13 +89,12 @@ def _tables(folder: Path) -> Reader:
     image.write_bytes(_as("PNG", _picture(3)))
     csv = b'file,label,split,patient\na b.png,cat,train,1\na b.png,dog,test,2\n"a b.png",cat,,3\n'
     lines = b"\n".join(json.dumps({"image": "a b.png", "label": name}).encode() for name in "xyz")
-    suffixes = {csv: "csv", csv.replace(b",", b"\t"): "tsv", lines: "jsonl"}
 
     def read(content: bytes) -> object:
-        files = [_put(folder / f"table.{suffix}", content) for suffix in ("csv", "tsv", "jsonl")]
-        return _each(*(partial(read_manifest, file, Form()) for file in files))
+        suffix = "tsv" if b"\t" in content else "jsonl" if b"{" in content else "csv"
+        return read_manifest(_put(folder / f"table.{suffix}", content), Form())
 
-    return Reader("tables", tuple(suffixes), read)
+    return Reader("tables", (csv, csv.replace(b",", b"\t"), lines), read)
 
 
 def _images(folder: Path) -> Reader:
@@ -201,5 +200,6 @@ def _each(*reads: Callable[[], object]) -> object:
 
 
 def _put(file: Path, content: bytes) -> Path:
+    file.unlink(missing_ok=True)  # to write over a file waits for the disk
     file.write_bytes(content)
     return file

@@ -145,6 +145,12 @@ def read_manifest(path: Path, form: Form) -> OpenedFolder:
     parts = table[columns.split] if columns.split else [""] * rows
     groups = table[columns.group] if columns.group else [""] * rows
     files = [_file(value, place) for value in table[place.column]]
+    for number, file in enumerate(files, first_row(where)):
+        if "\0" in file:
+            raise UserError(
+                f"{where} row {number}: column {printable(place.column)} has a zero byte, as no file's name "
+                "has: write the table as plain text, UTF-8"
+            )
     weights = weights_in(where, table, layout.weight_column, labels)
     entries: dict[tuple[str, int], Entry] = {}
     for file, label, part, group, weight in zip(files, labels, parts, groups, weights, strict=True):
@@ -190,7 +196,7 @@ def _place(path: Path, table: Table, column: str | None, root: Path | None) -> _
         for folder in roots:
             for suffix in SUFFIXES:
                 probe = _Place(0, name, folder, suffix)
-                there = sum((folder / _file(value, probe)).is_file() for value in tried)
+                there = sum(_is_file(folder / _file(value, probe)) for value in tried)
                 if there > (best.found if best else 0):
                     best = replace(probe, found=there)
     if best is None:
@@ -200,6 +206,13 @@ def _place(path: Path, table: Table, column: str | None, root: Path | None) -> _
             "give --image-column, and --root, the folder that its paths begin at"
         )
     return best
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a value longer than any file's name
+        return False
 
 
 def _rank(name: str) -> int:

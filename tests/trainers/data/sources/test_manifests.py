@@ -141,6 +141,19 @@ def test_files_that_are_missing_are_named(images: Path) -> None:
     assert data.skipped == ("2.png: No such file or directory",)
 
 
+@pytest.mark.parametrize("name", ["9" * 400 + ".png", "a/" * 3000 + "b.png"])
+def test_values_that_can_be_no_files_name_are_files_that_are_missing(images: Path, name: str) -> None:
+    data = opened(written(images, {"file": [*NAMES[:5], name], "label": LABELS}))
+    assert len(data.labels) == 5
+    with pytest.raises(UserError, match="names no file that is there"):
+        opened(written(images, {"file": [name] * 6, "label": LABELS}, "no.csv"))
+
+
+def test_a_name_with_a_zero_byte_is_refused_with_its_row(images: Path) -> None:
+    with pytest.raises(UserError, match="row 4: column file has a zero byte"):
+        opened(written(images, {"file": [*NAMES[:2], "a\0b.png", *NAMES[3:]], "label": LABELS}))
+
+
 def test_rows_that_repeat_count_once_and_contradictions_stay(images: Path) -> None:
     data = opened(written(images, {"file": [*NAMES, "0.png", "1.png"], "label": [*LABELS, "cat", "cat"]}))
     assert len(data.labels) == 7
