@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Compiling at once takes half a minute and saves each later process, of which a run has several, some seconds.
 INSTALL := $(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt
 
-.PHONY: run test lint docs setup bench-throughput bench-training bench-techniques bench-unlabeled bench-search bench-statistics bench-quality bench-carry-over bench-compare bench-exported bench-driver chaos fuzz clean
+.PHONY: run test lint docs setup bench-throughput bench-training bench-techniques bench-unlabeled bench-search bench-statistics bench-quality bench-carry-over bench-compare bench-exported bench-driver bench-gpu chaos fuzz clean
 
 run: $(VENV)/.installed
 	$(BIN)/augsearch run
@@ -30,6 +30,10 @@ setup: $(VENV)/.tested-with
 # Beside the other libraries that augment images; BENCH_ARGS="--quick" for a short form, "--help" for more.
 bench-throughput: $(VENV)/.benchmarked-with
 	$(BIN)/python -m benchmarks.throughput $(BENCH_ARGS)
+
+# What this project would know of a GPU: is it right, then how fast; under ten minutes.
+bench-gpu: $(VENV)/.benchmarked-with $(VENV)/.tested-with
+	$(BIN)/python -m benchmarks.gpu $(BENCH_ARGS)
 
 # Beside the training that everybody writes; BENCH_ARGS as above.
 bench-training: $(VENV)/.installed

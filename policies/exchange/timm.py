@@ -129,9 +129,9 @@ def _read(text: str) -> Read:
 
 def _cropping(flags: dict[str, list[str]], near: list[Difference]) -> dict[str, Any]:
     """What ``--scale`` and ``--ratio`` say of a policy; what they don't goes into ``near``."""
-    scale = numbers("--scale", flags.get("--scale", ["1.0", "1.0"]))
+    scale = numbers("--scale", flags.get("--scale", ["1.0", "1.0"]), 2)
     given = "--ratio" in flags
-    ratio = numbers("--ratio", flags["--ratio"] if given else RATIO.split())
+    ratio = numbers("--ratio", flags["--ratio"] if given else RATIO.split(), 2)
     if scale == [1.0, 1.0]:
         if given and ratio != [1.0, 1.0]:
             near.append(Difference("--ratio", "left out"))
@@ -139,7 +139,7 @@ def _cropping(flags: dict[str, list[str]], near: list[Difference]) -> dict[str, 
     if ratio == [1.0, 1.0]:
         near.append(Difference("--scale", "the crop of a policy: a shift by up to an eighth"))
         return {"crop": 1.0}
-    if len(scale) != 2 or scale[1] != 1:
+    if scale[1] != 1:
         near.append(Difference("--scale", "up to the whole image"))
     if not np.allclose(ratio, [float(side) for side in RATIO.split()], atol=0.01):
         near.append(Difference("--ratio", "3/4 to 4/3"))

@@ -262,27 +262,25 @@ def _sub_policy(text: str, table: str) -> dict[str, Any]:
     return own
 
 
-def numbers(flag: str, values: list[str]) -> list[float]:
-    """The numbers that follow a flag.
+def numbers(flag: str, values: list[str], count: int) -> list[float]:
+    """The ``count`` numbers that follow a flag.
 
     Raises:
-        UserError: something else does, or nothing.
+        UserError: something else does, or another count of them.
     """
     try:
         found = [float(value) for value in values]
     except ValueError:
         found = []
-    if not found or not all(map(math.isfinite, found)):
-        raise UserError(f"{flag} must be a number, got {short(' '.join(values)) or 'nothing'}")
+    if len(found) != count or not all(map(math.isfinite, found)):
+        wanted = "a number" if count == 1 else f"{count} numbers"
+        raise UserError(f"{flag} must be {wanted}, got {short(' '.join(values)) or 'nothing'}")
     return found
 
 
 def number(flag: str, values: list[str]) -> float:
     """The one number that follows a flag; raises as ``numbers`` does."""
-    found = numbers(flag, values)
-    if len(found) != 1:
-        raise UserError(f"{flag} must be one number, got {short(' '.join(values))}")
-    return found[0]
+    return numbers(flag, values, 1)[0]
 
 
 def short(word: str) -> str:

@@ -6,6 +6,8 @@ Pictures of one, three or four channels are Pillow's, see ``decode.py``, unless 
 from __future__ import annotations
 
 import io
+import logging
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -36,7 +38,7 @@ def read_bands(file: Path | bytes, reading: Reading) -> NDArray[Any] | None:
     if is_numpy(start):
         values = _array(file)
     elif start[:4] in _TIFF and (reading.bands is not None or _has_bands(file)):
-        values = _tiff(file)
+        values = _tiff(file, reading)
     elif reading.bands is not None:
         values = read_image(file, _values, reading)
     else:
@@ -123,12 +125,16 @@ def _has_bands(file: Path | bytes) -> bool:
     return False
 
 
-def _tiff(file: Path | bytes) -> NDArray[Any]:
+def _tiff(file: Path | bytes, reading: Reading) -> NDArray[Any]:
     """(H, W, C) of its first series: its samples, or as many pages of one size."""
     with _opened(file) as tiff:
+        # Before they are read: a header of a few bytes can ask for any memory.
+        page = tiff.pages[0]
+        check_pixels(page.imagewidth, page.imagelength, reading)
         series = tiff.series[0]
+        check_pixels(math.prod(series.shape) // MOST_BANDS, 1, reading)
         values, axes = np.asarray(series.asarray()), series.axes
-        said = tiff.pages[0].tags.get(TAG)
+        said = page.tags.get(TAG)
     depth = [place for place, axis in enumerate(axes) if axis not in "YX"]
     if values.ndim not in (2, 3) or len(depth) != values.ndim - 2:
         raise BadImageError(
@@ -143,6 +149,8 @@ def _opened(file: Path | bytes) -> Iterator[Any]:
     """A TIFF; whatever tifffile raises, of broken ones anything, becomes a reason."""
     import tifffile
 
+    # It logs each thing that it stumbles over, and raises what counts.
+    logging.getLogger(tifffile.__name__).setLevel(logging.CRITICAL)
     try:
         with tifffile.TiffFile(io.BytesIO(file) if isinstance(file, bytes) else file) as tiff:
             yield tiff

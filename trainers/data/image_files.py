@@ -104,12 +104,14 @@ def without_text(png: bytes) -> bytes:
 
 
 def check_pixels(width: int, height: int, reading: Reading) -> None:
-    """Check that an image isn't too large.
+    """Check that an image has pixels, and not too many.
 
     Raises:
-        BadImageError: it is.
+        BadImageError: it has none, or too many.
     """
     most, pixels = reading.max_pixels or MOST_PIXELS, width * height
+    if pixels < 1:
+        raise BadImageError("has no pixels")
     if pixels > most:
         raise BadImageError(
             f"{pixels:,} pixels, and more than {most:,} may be an attack (a decompression bomb); "

@@ -264,6 +264,8 @@ def test_what_a_policy_cannot_say_of_flags_is_named(text: str, what: list[str]) 
         ("--aa rand-n99", "num_ops must be ≤ 8, got 99"),
         ("--hflip", "--hflip must be a number, got nothing"),
         ("--hflip x", "--hflip must be a number, got x"),
+        ("--scale 0.5", "--scale must be 2 numbers, got 0.5"),
+        ("--scale 0.5 1.0 --ratio 1 1 1", "--ratio must be 2 numbers, got 1 1 1"),
         ("--hflip 2", "flip_horizontal must be ≤ 1, got 2"),
         ("--hflip 0.5 --hflip 0.5", "--hflip is there twice"),
         ("--mixup 0.2 --cutmix 1", "--mixup and --cutmix are both on"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from augsearch.policies import UserError
+from augsearch.trainers.data.bands import read_bands
 from augsearch.trainers.data.dataset import ImageData
 from augsearch.trainers.data.decode import BadImageError, decode_file, decode_shrunk, size_of
 from augsearch.trainers.data.form import PLAIN, Bands, Form, Reading
@@ -154,3 +156,37 @@ def test_an_array_whose_header_is_no_python_is_refused(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes().replace(b"}", b"((", 1))
     with pytest.raises(BadImageError, match="no array that NumPy can read"):
         decode_file(path, 8)
+
+
+@pytest.mark.parametrize("place", [b"\x18\x00\x7f\xff\xff\xff", b"\x00\x00\xff"])
+def test_a_tiff_of_wrong_sides_is_refused_and_nothing_is_logged(
+    tmp_path: Path, place: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "tile.tif"
+    tifffile.imwrite(path, tiles(5)[0], photometric="minisblack", planarconfig="contig")
+    whole = path.read_bytes()
+    for at in range(4, 128, 2):
+        path.write_bytes(whole[:at] + place + whole[at + len(place) :])
+        with suppress(BadImageError):
+            read_bands(path, Reading())
+            decode_file(path, 8, Reading(bands="all"))
+    path.write_bytes(whole[:20])
+    with pytest.raises(BadImageError):
+        read_bands(path, Reading(bands=(1, 2)))
+    assert not caplog.records
+
+
+def test_a_tiff_that_would_take_any_memory_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "tile.tif"
+    tifffile.imwrite(path, tiles(5)[0], photometric="minisblack", planarconfig="contig")
+    with tifffile.TiffFile(path) as tiff:
+        across, down = (tiff.pages[0].tags[name].valueoffset for name in ("ImageWidth", "ImageLength"))
+    whole = path.read_bytes()
+    for width, height, line in ((2**31, 2**20, "decompression bomb"), (2**31, 0, "has no pixels")):
+        content = bytearray(whole)
+        content[across : across + 4], content[down : down + 4] = (
+            one.to_bytes(4, "little") for one in (width, height)
+        )
+        path.write_bytes(content)
+        with pytest.raises(BadImageError, match=line):
+            read_bands(path, Reading())
