@@ -34,9 +34,21 @@ def read_json(path: Path, what: str) -> Any:
     try:
         # -sig: some editors begin a file with a mark of its encoding, which is no part of what is written.
         text = content.decode("utf-8-sig")
-        return json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_each_once)
-    except (ValueError, RecursionError) as error:
+        return parse_json(text, parse_constant=_refuse_constant, object_pairs_hook=_each_once)
+    except ValueError as error:
         raise UserError(f"{path}: not valid JSON ({error})") from None
+
+
+def parse_json(text: str | bytes, **how: Any) -> Any:
+    """``json.loads`` with ``how`` for texts of strangers.
+
+    Raises:
+        ValueError: it is no JSON, or is nested deeper than Python reads.
+    """
+    try:
+        return json.loads(text, **how)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from functools import cache
@@ -24,6 +23,7 @@ from augsearch.policies.exchange.albumentations_nodes import (
 )
 from augsearch.policies.exchange.albumentations_values import choice_of_node
 from augsearch.policies.exchange.form import Read
+from augsearch.policies.json_files import parse_json
 from augsearch.policies.policy import CROP_MAGNITUDE, Policy
 from augsearch.policies.regions import Erasing, ResizedCrop
 from augsearch.policies.registry import MAX_MAGNITUDE, Ranges
@@ -65,8 +65,8 @@ def read(text: str) -> Read:
         UserError: it is no JSON, or a pipeline that a policy can't say; names the transform.
     """
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        document = parse_json(text)
+    except ValueError as error:
         raise UserError(f"not valid JSON ({error})") from None
     transforms = _children(document.get("transform") if isinstance(document, dict) else None, "transform")
     sampling = _sampling(text, transforms)

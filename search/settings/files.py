@@ -30,6 +30,10 @@ def load_settings(config: Path | None, flags: Mapping[str, Any], separator: str 
         Settings.model_validate(fields)
     except ValidationError as error:
         raise UserError(f"{config}: {explain(error, names=_flat_where(fields))}") from None
+    except UnicodeEncodeError as error:  # pydantic's, of values that are no file's name
+        raise UserError(
+            f"{config}: {error.object!r} has bytes that are no UTF-8; write it as UTF-8"
+        ) from None
     try:
         return Settings.model_validate({**in_sections(fields), **given})
     except ValidationError as error:

@@ -16,6 +16,22 @@ from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import Space
 
 
+def test_values_of_bytes_that_are_no_utf_8_are_refused_in_one_line(tmp_path: Path) -> None:
+    config = tmp_path / "latin.toml"
+    for line in (
+        b'weights = "aut\xdeo"',
+        b'metric = "\xff"',
+        b"\xe9 = 1",
+        b'study = "caf\xe9"',
+        b'operations = ["\xe9"]',
+    ):
+        config.write_bytes(line)
+        with pytest.raises(UserError) as refused:
+            load_settings(config, {})
+        assert len(str(refused.value).splitlines()) == 1
+        assert str(refused.value).startswith(str(config))
+
+
 def test_flags_override_the_file_and_the_file_the_defaults(tmp_path: Path) -> None:
     config = tmp_path / "a.toml"
     config.write_text('trials = 30\nfolds = 3\noperations = ["rotate", "equalize"]\n')

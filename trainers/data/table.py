@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from augsearch.policies import UserError
 from augsearch.policies.errors import first_line, some
+from augsearch.policies.json_files import parse_json
 from augsearch.trainers.data.part_names import part_named
 from augsearch.trainers.system.names import printable
 
@@ -86,7 +86,7 @@ def _json(path: Path) -> Table:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
+            row = parse_json(line)
         except ValueError as error:
             raise UserError(f"{path} line {number} is no JSON ({error}): correct it") from None
         if not isinstance(row, dict):

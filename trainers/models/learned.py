@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
-import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from augsearch.policies.json_files import parse_json
 
 Keys = NDArray[np.uint64]
 """(N,): the first 8 bytes of each image's content key; see ``augsearch.trainers.data.content``."""
@@ -41,7 +42,7 @@ def metadata_of(path: Path) -> dict[str, Any]:
     try:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(size)) if size <= MOST_HEADER else None
+            header = parse_json(file.read(size)) if size <= MOST_HEADER else None
     except (OSError, ValueError):
         return {}
     said = header.get("__metadata__") if isinstance(header, dict) else None

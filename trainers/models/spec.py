@@ -12,6 +12,7 @@ from augsearch.policies import UserError
 from augsearch.policies.atomic import write_text
 from augsearch.policies.bands import MOST_BANDS
 from augsearch.policies.errors import explain, first_line
+from augsearch.policies.json_files import parse_json
 from augsearch.trainers.models.names import hub_of, is_model_file
 
 
@@ -99,5 +100,5 @@ def family_of(network: str) -> str:
 
 
 def _card(path: Path) -> dict[str, Any]:
-    document = json.loads(path.read_text(encoding="utf-8"))
+    document = parse_json(path.read_text(encoding="utf-8"))
     return document if isinstance(document, dict) else {}

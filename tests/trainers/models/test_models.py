@@ -263,6 +263,7 @@ SPOILED: dict[str, Spoil] = {
     "weights for grey images": with_weights_of(spec_of(channels=1)),
     "card empty": write_card(""),
     "card is no JSON": write_card("{'model': 1}"),
+    "card is nested without end": write_card('{"model": ' + "[" * 10**5),
     "card is a list": write_card("[1, 2]"),
     "card without a model": write_card("{}"),
     "card with a model of another kind": write_card('{"model": "tiny"}'),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import tarfile
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from augsearch.policies import UserError
+from augsearch.policies.json_files import parse_json
 from augsearch.trainers.data.archive import is_safe, members, read_at
 from augsearch.trainers.data.dataset import Split
 from augsearch.trainers.data.form import PLAIN, Form
@@ -187,7 +187,7 @@ def _take(found: _Found, ending: str, shard: Path, name: str, text: str) -> None
         found.label = text
         return
     try:
-        fields = json.loads(text)
+        fields = parse_json(text)
     except ValueError as error:
         raise UserError(f"{shard}: {printable(name)} is no JSON ({error}): correct it") from None
     if isinstance(fields, dict):

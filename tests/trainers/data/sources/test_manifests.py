@@ -218,6 +218,7 @@ def test_what_can_t_be_understood_is_refused_in_one_line(
         ("a.csv", "file,file\n1,2", "two columns of one name"),
         ("a.csv", "file,label\n1,2,3", "has 3 values in row 2 and 2 columns"),
         ("a.jsonl", "{\n", "line 1 is no JSON"),
+        pytest.param("a.jsonl", '{"a":' + "[" * 10**5, "line 1 is no JSON", id="nested without end"),
         ("a.jsonl", "[1]\n", "line 1 is no JSON object"),
         ("a.parquet", "PAR1", "is no Parquet file"),
     ],
