@@ -1,4 +1,4 @@
-"""Real servers for tests and benchmarks: PostgreSQL, MLflow, and a network that is far away."""
+"""Real servers for tests and benchmarks: PostgreSQL, MariaDB, MLflow, and a network that is far away."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ import tempfile
 import threading
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
+
+import sqlalchemy
 
 WAIT = 600
 """Seconds in which a server must have started, however busy the machine is."""
@@ -74,6 +77,99 @@ class Postgres:
         with contextlib.suppress(subprocess.CalledProcessError):  # it is stopped
             self.stop()
         shutil.rmtree(self._folder)
+
+    def disconnect(self) -> None:
+        """Let go of all connections, and so of their locks."""
+        everyone = "FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
+        with at_once(self.address) as connection:
+            connection.execute(sqlalchemy.text(f"SELECT pg_terminate_backend(pid, 60000) {everyone}"))
+
+
+@contextlib.contextmanager
+def at_once(address: str) -> Iterator[sqlalchemy.Connection]:
+    """A connection of its own, that is closed afterwards, to do what is not undone."""
+    engine = sqlalchemy.create_engine(
+        address, poolclass=sqlalchemy.pool.NullPool, isolation_level="AUTOCOMMIT"
+    )
+    with engine.connect() as connection:
+        yield connection
+
+
+def mariadb_program() -> str | None:
+    """MariaDB's server; None: it can't be run, as it is not there or we are not root."""
+    return shutil.which("mariadbd") if os.geteuid() == 0 and shutil.which("mariadb-install-db") else None
+
+
+class MariaDb:
+    """A MariaDB server of its own, which speaks as MySQL does."""
+
+    def __init__(self, program: str) -> None:
+        self._program = program
+        self._process: subprocess.Popen[bytes] | None = None
+        self._folder = Path(tempfile.mkdtemp(prefix="augsearch-my-"))
+        self.port = free_port()
+        self._data = f"--datadir={self._folder / 'data'}"
+        options = ("--user=root", "--auth-root-authentication-method=normal", "--skip-test-db")
+        subprocess.run(
+            ["mariadb-install-db", "--no-defaults", self._data, *options],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        self.start()
+        with at_once(self._address("")) as connection:
+            connection.execute(sqlalchemy.text("CREATE DATABASE studies"))
+
+    @property
+    def address(self) -> str:
+        """Of its database."""
+        return self._address("studies")
+
+    def _address(self, database: str) -> str:
+        return f"mysql+pymysql://root@127.0.0.1:{self.port}/{database}"
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        where = (f"--socket={self._folder / 'socket'}", f"--pid-file={self._folder / 'pid'}")
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [
+                    *(self._program, "--no-defaults", "--user=root", self._data, *where),
+                    *(f"--port={self.port}", "--bind-address=127.0.0.1"),
+                    "--innodb-flush-log-at-trx-commit=2",
+                ],
+                stdout=log,
+                stderr=log,
+            )
+        until = time.monotonic() + WAIT
+        while True:
+            with contextlib.suppress(sqlalchemy.exc.OperationalError), at_once(self._address("")):
+                return
+            assert self._process.poll() is None
+            assert time.monotonic() < until
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """End it in the midst of whatever it does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+
+    def remove(self) -> None:
+        """End it and remove its files."""
+        self.stop()
+        shutil.rmtree(self._folder)
+
+    def disconnect(self) -> None:
+        """Let go of all connections, and so of their locks."""
+        others = "SELECT id FROM information_schema.processlist WHERE id <> connection_id() AND user = 'root'"
+        with at_once(self.address) as connection:
+            for (number,) in connection.execute(sqlalchemy.text(others)).all():
+                with contextlib.suppress(sqlalchemy.exc.OperationalError):  # it went by itself
+                    connection.execute(sqlalchemy.text(f"KILL {int(number)}"))
+
+
+DatabaseServer = Postgres | MariaDb
 
 
 class MlflowServer:

@@ -11,7 +11,7 @@ from optuna.distributions import distribution_to_json
 from optuna.trial import FrozenTrial
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Insert, Table
+    from sqlalchemy import Connection, Engine, Insert, Table
 
 DIALECTS = ("sqlite", "postgresql", "mysql", "mariadb")
 """The databases whose way is known to say: insert, or else update."""
@@ -32,6 +32,24 @@ def optuna_has_these_tables() -> bool:
     except ImportError:
         return False
     return SCHEMA_VERSION == KNOWN_SCHEMA
+
+
+def make_room(engine: Engine) -> None:
+    """Let attributes be as long as elsewhere in MySQL, whose TEXT, where Optuna keeps them, ends at 64 KiB.
+
+    The scores of some 12,000 images are longer, where each is a number.
+    """
+    from sqlalchemy import text
+
+    if engine.dialect.name not in ("mysql", "mariadb"):
+        return
+    short = (
+        "SELECT table_name FROM information_schema.columns WHERE table_schema = DATABASE() "
+        "AND column_name = 'value_json' AND data_type = 'text'"
+    )
+    with engine.begin() as connection:
+        for (table,) in connection.execute(text(short)).all():
+            connection.execute(text(f"ALTER TABLE `{table}` MODIFY value_json LONGTEXT"))
 
 
 @dataclass(slots=True)

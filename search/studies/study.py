@@ -26,6 +26,7 @@ from augsearch.search.space.params import baseline_params
 from augsearch.search.space.space import Space
 from augsearch.search.studies.driver_storage import together
 from augsearch.search.studies.pruner import PairedPruner
+from augsearch.search.studies.rows import make_room
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
 
@@ -84,7 +85,9 @@ def open_storage(url: str, *, pre_ping: bool = True) -> RDBStorage:
     try:
         # Several drivers of different studies may share one SQLite file: wait for each other's writes.
         how = {"connect_args": {"timeout": 60}} if file is not None else {"pool_pre_ping": pre_ping}
-        return RDBStorage(url, engine_kwargs=how)
+        storage = RDBStorage(url, engine_kwargs=how)
+        make_room(storage.engine)
+        return storage
     except Exception as error:
         raise UserError(
             f"storage {redacted(url)}: can't be opened ({redacted(first_line(error))}); "

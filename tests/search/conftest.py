@@ -24,7 +24,7 @@ from augsearch.search.studies.study import keep_confirmation, open_storage
 from augsearch.trainers.evaluation.metrics import METRICS
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
-from benchmarks.servers import Postgres, postgres_programs
+from benchmarks.servers import DatabaseServer, MariaDb, Postgres, mariadb_program, postgres_programs
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +76,25 @@ def postgres() -> Iterator[Postgres]:
     server = Postgres(programs)
     yield server
     server.remove()
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDb]:
+    """A real MariaDB server, which speaks as MySQL does."""
+    pytest.importorskip("pymysql", reason="needs pymysql: uv pip install pymysql")
+    program = mariadb_program()
+    if program is None:
+        pytest.skip("needs root and MariaDB: apt-get install mariadb-server")
+    server = MariaDb(program)
+    yield server
+    server.remove()
+
+
+@pytest.fixture(params=["postgres", "mariadb"])
+def server(request: pytest.FixtureRequest) -> DatabaseServer:
+    """Each of the real database servers."""
+    found: DatabaseServer = request.getfixturevalue(request.param)
+    return found
 
 
 MakeStudy = Callable[..., optuna.Study]

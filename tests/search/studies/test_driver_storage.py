@@ -5,13 +5,14 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import timedelta
 from typing import Any
 
 import optuna
 import pytest
 from optuna.storages import RDBStorage
 from optuna.trial import TrialState
-from sqlalchemy import event, text
+from sqlalchemy import event
 
 from augsearch.policies import UserError
 from augsearch.search.settings.settings import Settings
@@ -22,10 +23,11 @@ from augsearch.search.studies.driver_storage import DriverStorage, driver_storag
 from augsearch.search.studies.lock import only_driver
 from augsearch.search.studies.samplers import seed_sampler
 from augsearch.search.studies.study import open_storage, open_study, take_up
-from benchmarks.servers import Postgres
+from benchmarks.servers import DatabaseServer
 
 SQLITE = "sqlite:///studies.db"
 SPACE = Settings.of().space
+TIMES = ("_datetime_start", "datetime_complete")
 _opened: list[RDBStorage] = []
 
 
@@ -43,9 +45,9 @@ def opened(address: str) -> RDBStorage:
     return _opened[-1]
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgres", "mariadb"])
 def address(request: pytest.FixtureRequest) -> str:
-    return SQLITE if request.param == "sqlite" else str(request.getfixturevalue("postgres").address)
+    return SQLITE if request.param == "sqlite" else str(request.getfixturevalue(request.param).address)
 
 
 def driven(address: str, name: str, renew: Callable[[], None] | None = None) -> optuna.Study:
@@ -70,9 +72,9 @@ def one_trial(study: optuna.Study, seed: int) -> None:
 
 
 def known(study: optuna.Study) -> list[dict[str, Any]]:
-    """All of its trials; folds in words, because nan is not nan, and parameters in their order."""
+    """All of its trials; folds in words, because nan is not nan, parameters in their order, and no times."""
     return [
-        {key: value for key, value in vars(trial).items() if key != "_trial_id"}
+        {key: value for key, value in vars(trial).items() if key not in ("_trial_id", *TIMES)}
         | {"intermediate_values": str(trial.intermediate_values), "_params": list(trial.params.items())}
         for trial in study.get_trials()
     ]
@@ -97,6 +99,10 @@ def statements(study: optuna.Study) -> Iterator[list[str]]:
 def same_in_both(study: optuna.Study, address: str) -> None:
     kept = in_database(address, study.study_name)
     assert known(kept) == known(study)
+    for there, here in zip(kept.trials, study.trials, strict=True):
+        for time in TIMES:
+            one, other = vars(there)[time], vars(here)[time]
+            assert one == other or abs(one - other) <= timedelta(seconds=1)  # MySQL rounds to seconds
     assert kept.user_attrs == study.user_attrs
 
 
@@ -144,6 +150,16 @@ def test_a_trial_that_is_not_whole_is_not_there(address: str) -> None:
     assert in_database(address, "whole").user_attrs["found"] == 1
 
 
+def test_scores_of_very_many_images_are_kept(address: str) -> None:
+    study = driven(address, "large")
+    scores = "A" * 300_000
+    study.set_user_attr("scores", scores)
+    trial = study.ask()
+    trial.set_user_attr("fold 0", {"values": scores})
+    study.tell(trial, 0.5)
+    same_in_both(study, address)
+
+
 def test_what_was_left_running_is_taken_up(address: str) -> None:
     study = driven(address, "left")
     with together(study):
@@ -170,66 +186,58 @@ def test_what_is_written_again_is_there_once(address: str, monkeypatch: pytest.M
     same_in_both(study, address)
 
 
-def test_a_server_that_is_away_is_waited_for(postgres: Postgres) -> None:
-    study = driven(postgres.address, "away")
+def test_a_server_that_is_away_is_waited_for(server: DatabaseServer) -> None:
+    study = driven(server.address, "away")
     one_trial(study, 0)
-    postgres.stop()
-    started = threading.Timer(1, postgres.start)
+    server.stop()
+    started = threading.Timer(1, server.start)
     started.start()
     for seed in range(1, 8):
         one_trial(study, seed)
     started.join()
-    same_in_both(study, postgres.address)
+    same_in_both(study, server.address)
 
 
 def test_a_server_that_stays_away_ends_the_command_in_one_line(
-    postgres: Postgres, monkeypatch: pytest.MonkeyPatch
+    server: DatabaseServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from augsearch.search.options.faults import in_one_line
 
     monkeypatch.setattr(retries, "PAUSES", (0.0, 0.1))
-    study = driven(postgres.address, "gone")
+    study = driven(server.address, "gone")
     one_trial(study, 0)
-    postgres.stop()
+    server.stop()
     try:
-        with pytest.raises(Exception, match="connection failed") as ended:
+        with pytest.raises(Exception, match=r"connection failed|Can't connect") as ended:
             one_trial(study, 1)
     finally:
-        postgres.start()
+        server.start()
     said = in_one_line(ended.value)
     assert said is not None
     assert said.startswith("the database failed (")
     assert said.endswith("nothing is lost: the same command goes on")
-    again = driven(postgres.address, "gone")
+    again = driven(server.address, "gone")
     for seed in range(1, 4):
         one_trial(again, seed)
     assert sum(trial.state is TrialState.COMPLETE for trial in again.trials) == 4
 
 
-def disconnected(postgres: Postgres) -> None:
-    """The server lets go of all connections, and so of their locks."""
-    storage = opened(postgres.address)
-    with storage.engine.begin() as connection:
-        everyone = "FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname = current_database()"
-        connection.execute(text(f"SELECT pg_terminate_backend(pid, 60000) {everyone}"))
-
-
-def test_a_lock_that_was_lost_is_taken_again_unless_another_driver_has_it(postgres: Postgres) -> None:
-    with only_driver("lease", postgres.address) as renew:
-        study = driven(postgres.address, "lease", renew)
-        disconnected(postgres)
+def test_a_lock_that_was_lost_is_taken_again_unless_another_driver_has_it(server: DatabaseServer) -> None:
+    with only_driver("lease", server.address) as renew:
+        study = driven(server.address, "lease", renew)
+        server.disconnect()
         study.set_user_attr("key", 1)  # it has the lock again
         with pytest.raises(UserError, match="is being run by another process"):
-            only_driver("lease", postgres.address).__enter__()
-        disconnected(postgres)
-        with only_driver("lease", postgres.address):
+            only_driver("lease", server.address).__enter__()
+        server.disconnect()
+        with only_driver("lease", server.address):
             with pytest.raises(UserError, match="is being run by another process"):
                 study.set_user_attr("key", 2)
-            other = driven(postgres.address, "lease")
+            other = driven(server.address, "lease")
             other.set_user_attr("key", 3)
         with pytest.raises(UserError, match="was taken up by another process meanwhile"):
             study.set_user_attr("key", 4)
-    assert in_database(postgres.address, "lease").user_attrs["key"] == 3
+    assert in_database(server.address, "lease").user_attrs["key"] == 3
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 from augsearch.policies import UserError
 from augsearch.search.studies.lock import only_driver
 from augsearch.search.studies.study import open_storage
-from benchmarks.servers import Postgres
+from benchmarks.servers import DatabaseServer
 
 HOLD = """
 import sys
@@ -68,16 +68,16 @@ def test_studies_of_one_name_in_different_files_are_different(workplace: Path) -
 
 
 def test_a_second_driver_on_a_server_is_refused_while_the_first_lives(
-    postgres: Postgres, workplace: Path
+    server: DatabaseServer, workplace: Path
 ) -> None:
-    refuses_a_second(postgres.address, workplace / "elsewhere")
+    refuses_a_second(server.address, workplace / "elsewhere")
 
 
-def test_a_server_that_was_restarted_is_connected_to_again(postgres: Postgres) -> None:
-    storage = open_storage(postgres.address)
+def test_a_server_that_was_restarted_is_connected_to_again(server: DatabaseServer) -> None:
+    storage = open_storage(server.address)
     study = optuna.create_study(storage=storage, study_name="s")
-    postgres.stop()
-    postgres.start()
+    server.stop()
+    server.start()
     study.set_user_attr("key", 1)
     study.tell(study.ask(), 1.0)
     assert study.user_attrs == {"key": 1}
