@@ -7,7 +7,6 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -23,7 +22,6 @@ from augsearch.search.space.same import in_effect
 from augsearch.search.space.space import Space
 from augsearch.search.studies.study import open_study
 from augsearch.trainers.workspace.candidate import Candidate
-from augsearch.trainers.workspace.folder import Workspace
 from augsearch.trainers.workspace.folds import Fold, FoldResult
 from benchmarks.recordings import Recording, candidates_of
 
@@ -54,6 +52,17 @@ class ReplayEngine:
         """Nothing runs on."""
 
 
+@dataclass(frozen=True)
+class Answered:
+    """In a workspace's place: folds whose answers are known need no images and no teachers."""
+
+    folder: Path = Path("replay")
+    trains_teachers: bool = False
+
+    def left_teacher(self, fold: Fold) -> None:
+        """There is none."""
+
+
 @dataclass(frozen=True, slots=True)
 class SearchState:
     """Where a search stands after one of its trials."""
@@ -71,10 +80,8 @@ def replay(
     study: optuna.Study, engine: ReplayEngine, settings: Settings, images: float = float("inf")
 ) -> Iterator[SearchState]:
     """Run the driver to its end, or until ``images`` passes are reached; a state for every trial."""
-    # Of the workspace the driver knows the folder alone.
-    workspace = cast(Workspace, SimpleNamespace(folder=Path("replay"), trains_teachers=False))
     ended: list[tuple[float, str | None, Candidate]] = []
-    events = (event for event in Race(study, engine, workspace, settings) if isinstance(event, TrialDone))
+    events = (event for event in Race(study, engine, Answered(), settings) if isinstance(event, TrialDone))
     for number, event in enumerate(events):
         trial = study.get_trials(deepcopy=False)[event.number]
         if event.state is TrialState.COMPLETE:

@@ -5,19 +5,34 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
-from typing import Generic, TypeVar
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
 
 from augsearch.search.engines.engine import Engine
 from augsearch.search.engines.runner import Runner
 from augsearch.search.engines.tasks import evaluate, make_teacher
 from augsearch.trainers.workspace.candidate import Candidate
-from augsearch.trainers.workspace.folder import Workspace
 from augsearch.trainers.workspace.folds import Fold, FoldResult
 from augsearch.trainers.workspace.left import LeftFiles
 
 Owner = TypeVar("Owner")
 Known = Mapping[tuple[Candidate, Fold], FoldResult]
 """Results that need no training."""
+
+
+class FoldsOf(Protocol):
+    """What is asked of a workspace, whose images are none of the driver's business."""
+
+    @property
+    def folder(self) -> Path:
+        """Where workers find it."""
+
+    @property
+    def trains_teachers(self) -> bool:
+        """Whether folds that ask for a teacher have one that is trained for them."""
+
+    def left_teacher(self, fold: Fold) -> LeftFiles | None:
+        """The files of the teacher of ``fold``, if it was made before."""
 
 
 class FoldRunner(Generic[Owner]):
@@ -30,7 +45,7 @@ class FoldRunner(Generic[Owner]):
     def __init__(
         self,
         engine: Engine,
-        workspace: Workspace,
+        workspace: FoldsOf,
         known: Known | None = None,
         later: Iterable[Fold] = (),
     ) -> None:

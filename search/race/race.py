@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 from augsearch.policies import UserError
 from augsearch.search.engines.engine import Engine
 from augsearch.search.engines.failures import Streak, reason_of
-from augsearch.search.race.folds import FoldRunner, Known
+from augsearch.search.race.folds import FoldRunner, FoldsOf, Known
 from augsearch.search.race.proposals import Proposals
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.suggest import suggest
@@ -34,7 +34,6 @@ from augsearch.search.studies.study import (
     take_up,
 )
 from augsearch.trainers.workspace.candidate import Candidate
-from augsearch.trainers.workspace.folder import Workspace
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
 
 
@@ -127,7 +126,7 @@ class Race:
         self,
         study: optuna.Study,
         engine: Engine,
-        workspace: Workspace,
+        workspace: FoldsOf,
         settings: Settings,
         budget: int | None = None,
         known: Known | None = None,

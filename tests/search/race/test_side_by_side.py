@@ -7,7 +7,6 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -26,8 +25,8 @@ from augsearch.search.studies.costs import ledger, searched
 from augsearch.search.studies.ending import missing_baselines, why_none_finished
 from augsearch.search.studies.study import entries, fold_results, open_study
 from augsearch.trainers.workspace.candidate import Candidate
-from augsearch.trainers.workspace.folder import Workspace
 from augsearch.trainers.workspace.folds import Fold, FoldResult
+from benchmarks.search.replays import Answered
 
 FOLDS = 6
 PASSES = 100
@@ -85,8 +84,7 @@ def opened() -> Opened:
 
 
 def events(study: optuna.Study, engine: LastFirst, settings: Settings, **limits: Any) -> Iterator[Event]:
-    workspace = cast(Workspace, SimpleNamespace(folder=Path("nowhere")))
-    return iter(Race(study, engine, workspace, settings, **limits))
+    return iter(Race(study, engine, Answered(), settings, **limits))
 
 
 def quick(**fields: Any) -> Settings:
