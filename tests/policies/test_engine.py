@@ -25,6 +25,7 @@ from augsearch.policies.regions import Erasing, ResizedCrop
 
 pytest.importorskip("numba", reason="needs numba: pip install 'augsearch[numba]'")
 from augsearch.policies.backends.compiled import runner as core
+from augsearch.policies.backends.compiled.agreement import block_of_columns
 from augsearch.policies.backends.compiled.instructions import Kind, instruction_of
 from augsearch.policies.effects import Size
 from tests.policies.strategies import lists_of_choices
@@ -82,24 +83,95 @@ def test_both_paths_give_the_same_pixels(
     np.testing.assert_array_equal(compiled, expected)
 
 
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
 @pytest.mark.parametrize("border", ["fill", "reflect"])
 @pytest.mark.parametrize("shape", [(224, 224, 3), (201, 331, 1), (3, 5000, 3), (2500, 7, 3)])
-def test_both_paths_give_the_same_pixels_of_large_and_long_images(shape: Any, border: Any) -> None:
+def test_both_paths_give_the_same_pixels_of_large_and_long_images(
+    shape: Any, border: Any, interpolation: Any
+) -> None:
     """What is read from too far away for whole numbers goes OpenCV's way."""
-    policy = Policy(num_ops=3, operations=tuple(OPERATIONS), crop=0.5, flip_horizontal=0.5, border=border)
+    policy = Policy(
+        num_ops=3,
+        operations=tuple(OPERATIONS),
+        crop=0.5,
+        flip_horizontal=0.5,
+        border=border,
+        interpolation=interpolation,
+    )
     images = some_images(24, *shape)
     draws = policy.draw(24, np.random.default_rng(5))
     compiled = core.run_draws(draws, images, policy.ranges, policy.sampling)
     np.testing.assert_array_equal(compiled, opencv.run_draws(draws, images, policy.ranges, policy.sampling))
 
 
-def test_the_core_itself_does_all_of_randaugment() -> None:
-    """So that the test above does not compare OpenCV's path with itself."""
+@pytest.mark.parametrize("interpolates", [False, True])
+def test_the_core_itself_does_all_of_randaugment(interpolates: bool) -> None:
+    """So that the tests above do not compare OpenCV's path with itself."""
+    reads_between = block_of_columns(3) is not None
+    if interpolates and not reads_between:
+        pytest.skip("this OpenCV reads between pixels in its own way on this processor")
     for name in Policy().names:
         operation = OPERATIONS[name]
         value = operation.value(9, "standard", Size(32, 32))
         effect = operation.effect(value, (), Size(32, 32))
-        assert instruction_of(effect, 3, nearest=True).kind is not Kind.FOREIGN, name
+        found = instruction_of(effect, 3, reads_between=reads_between, interpolates=interpolates)
+        assert found.kind is not Kind.FOREIGN, name
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("border", ["fill", "reflect"])
+def test_the_core_reads_between_pixels_whatever_opencv_rounds(
+    channels: int, border: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the two don't agree to the last bit, the tests above would not see the core at all."""
+    monkeypatch.setattr(core, "block_of_columns", lambda channels: 16)
+    policy = Policy(
+        num_ops=3,
+        operations=("rotate", "shear_x", "shear_y"),
+        magnitude="random",
+        resized_crop=ResizedCrop(),
+        interpolation="bilinear",
+        border=border,
+        fill=(90, 90, 90),
+    )
+    level = np.add.outer(np.arange(50), 2 * np.arange(70)) % 180
+    images = np.broadcast_to(level[..., None], (40, 50, 70, channels)).astype(np.uint8)
+    draws = policy.draw(40, np.random.default_rng(1))
+    core.runner_for.cache_clear()
+    compiled = core.run_draws(draws, images, policy.ranges, policy.sampling)
+    core.runner_for.cache_clear()
+    expected = opencv.run_draws(draws, images, policy.ranges, policy.sampling)
+    far = np.abs(compiled.astype(int) - expected) > 12  # as much as older versions may round coordinates
+    assert far.mean() < 0.01
+    assert (compiled != images).any()
+
+
+BOTH_PATHS = """
+import numpy as np
+from augsearch.policies import Policy
+from augsearch.policies.backends.compiled import runner as core
+from augsearch.policies.backends.compiled.agreement import block_of_columns
+from augsearch.policies.backends.opencv import runner as opencv
+
+policy = Policy(operations=("rotate", "shear_x"), interpolation="bilinear", magnitude="random")
+images = np.random.default_rng(0).integers(0, 256, (64, 90, 90, 3), dtype=np.uint8)
+draws = policy.draw(64, np.random.default_rng(0))
+compiled = core.run_draws(draws, images, policy.ranges, policy.sampling)
+assert (compiled == opencv.run_draws(draws, images, policy.ranges, policy.sampling)).all()
+print(block_of_columns(3))
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="of x86 processors")
+def test_where_opencv_rounds_otherwise_between_pixels_its_path_is_taken() -> None:
+    """Without AVX2 OpenCV rounds products and sums apart, where the core rounds them at once."""
+    if "avx2" not in Path("/proc/cpuinfo").read_text(encoding="utf-8"):
+        pytest.skip("this processor has no AVX2")
+    env = {**os.environ, "OPENCV_CPU_DISABLE": "AVX512_SKX,AVX2,FMA3"}
+    done = subprocess.run(
+        [sys.executable, "-c", BOTH_PATHS], env=env, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "None"), done.stderr
 
 
 def test_single_images_of_every_type_are_the_same_by_both_paths() -> None:

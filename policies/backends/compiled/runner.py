@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from augsearch.policies.backends.compiled.core import augment, room_for
+from augsearch.policies.backends.compiled.agreement import block_of_columns
+from augsearch.policies.backends.compiled.bilinear import FILL, REFLECT
+from augsearch.policies.backends.compiled.core import IN_BLOCKS, READS_BETWEEN, SETTINGS, augment, room_for
 from augsearch.policies.backends.compiled.instructions import (
     FOREIGN,
     LINE,
@@ -20,7 +22,7 @@ from augsearch.policies.backends.compiled.instructions import (
 )
 from augsearch.policies.backends.opencv import runner as opencv
 from augsearch.policies.backends.opencv.prepared import Image, Images
-from augsearch.policies.effects import Size
+from augsearch.policies.effects import Size, Warp
 from augsearch.policies.planner import DrawnImage, Draws, decode, effect_of
 from augsearch.policies.registry import MAX_MAGNITUDE, OPERATIONS, Ranges
 from augsearch.policies.sampling import Sampling
@@ -59,8 +61,9 @@ class Runner:
         self._used = 0
         self._book: Book = np.zeros(64, dtype=LINE)
         fill = int.from_bytes(bytes(sampling.fill), "little")
-        reflects = sampling.border == "reflect"
-        self._settings = np.array([sampling.fuse_warps, reflects, fill], dtype=np.int64)
+        border = REFLECT if sampling.border == "reflect" else FILL
+        self._settings = np.zeros(SETTINGS, dtype=np.int64)
+        self._settings[:IN_BLOCKS] = sampling.fuse_warps, border, fill, sampling.interpolation == "bilinear"
         self._latest: dict[Draws, tuple[NDArray[np.int64], Book]] = {}
 
     def augment(self, draws: Draws, images: Images) -> Images:
@@ -150,7 +153,20 @@ class Runner:
         return drawn, book
 
     def _instruction(self, effect: Any) -> Instruction:
-        return instruction_of(effect, self._shape[2], nearest=self._sampling.interpolation == "nearest")
+        interpolates = bool(self._settings[READS_BETWEEN])
+        if isinstance(effect, Warp) and (interpolates or effect.enlarges):  # no others are worth trying it
+            return instruction_of(
+                effect, self._shape[2], reads_between=self._reads_between, interpolates=interpolates
+            )
+        return instruction_of(effect, self._shape[2], reads_between=False, interpolates=interpolates)
+
+    @cached_property
+    def _reads_between(self) -> bool:
+        """Whether the core does it as OpenCV; then the settings say how many columns are in blocks."""
+        block, width = block_of_columns(self._shape[2]), self._shape[1]
+        if block is not None:
+            self._settings[IN_BLOCKS] = width - width % block
+        return block is not None
 
     def _write(self, instruction: Instruction) -> int:
         """Write an instruction into the book, for good; its number."""
