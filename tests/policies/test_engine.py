@@ -245,24 +245,57 @@ def test_look_ups_are_right_without_avx512(processor: str, features: str, width:
     assert (done.returncode, done.stdout.strip()) == (0, width), done.stderr
 
 
-def test_a_process_takes_the_core_once_it_is_worth_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_goes_on_while_the_core_is_loaded_and_takes_it_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv(engine.VARIABLE, raising=False)
     choice = engine.Choice()
     side = 128 * 128 * 3  # counted as four
     assert choice.core_for(1, side) is None
     assert choice.core_for(engine.WORTH_LOADING // 4 - 2, side * (engine.WORTH_LOADING // 4 - 2)) is None
+    choice.wait()
+    assert choice.core is None  # as nothing was begun
+    assert choice.core_for(1, side) is None
+    choice.wait()
     assert choice.core_for(1, side) is core
     monkeypatch.setenv(engine.VARIABLE, "numba")
     assert engine.Choice().core_for(1, 1) is core
     monkeypatch.setenv(engine.VARIABLE, "opencv")
-    assert engine.Choice().core_for(engine.WORTH_LOADING, 1) is None
+    never = engine.Choice()
+    assert never.core_for(engine.WORTH_LOADING, 1) is None
+    never.wait()
+    assert never.core_for(1, 1) is None
+
+
+FORKED = """
+import os
+from augsearch.policies.backends import engine
+
+engine._choice.core_for(engine.WORTH_LOADING, 1)
+child = os.fork()
+if not child:
+    os._exit(0 if engine._choice.core else 3)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="of systems that fork")
+def test_no_process_is_forked_while_the_compiler_holds_its_locks() -> None:
+    env = {name: value for name, value in os.environ.items() if name != engine.VARIABLE}
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "0", done.stderr
 
 
 def test_without_numba_opencvs_path_goes_on_and_who_asks_for_numba_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, core.__name__, None)
-    assert engine.Choice("auto").core_for(engine.WORTH_LOADING, 1) is None
+    choice = engine.Choice("auto")
+    assert choice.core_for(engine.WORTH_LOADING, 1) is None
+    choice.wait()
+    assert choice.engine == "opencv"
     with pytest.raises(
         UserError, match=r"^AUGSEARCH_ENGINE is numba, which can't be loaded .*install"
     ) as told:
@@ -271,6 +304,24 @@ def test_without_numba_opencvs_path_goes_on_and_who_asks_for_numba_is_told(
     monkeypatch.setenv(engine.VARIABLE, "fast")
     with pytest.raises(UserError, match="AUGSEARCH_ENGINE must be auto, opencv or numba, got fast"):
         engine.Choice().core_for(1, 1)
+
+
+def test_a_core_that_does_not_compile_is_told_once_and_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> None:
+        raise RuntimeError("no such processor")
+
+    monkeypatch.setattr(core, "compile_or_load", fails)
+    choice = engine.Choice("auto")
+
+    def tried() -> None:
+        choice.core_for(engine.WORTH_LOADING, 1)
+        choice.wait()
+
+    with pytest.warns(UserWarning, match="OpenCV goes on without: no such processor"):
+        tried()
+    assert choice.core_for(engine.WORTH_LOADING, 1) is None
+    with pytest.raises(RuntimeError, match="no such processor"):
+        engine.Choice("numba").core_for(1, 1)
 
 
 def test_policies_are_imported_without_numba() -> None:

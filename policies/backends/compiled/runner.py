@@ -22,6 +22,7 @@ from augsearch.policies.backends.compiled.instructions import (
 )
 from augsearch.policies.backends.opencv import runner as opencv
 from augsearch.policies.backends.opencv.prepared import Image, Images
+from augsearch.policies.bands import COLOURS
 from augsearch.policies.effects import Size, Warp
 from augsearch.policies.planner import DrawnImage, Draws, decode, effect_of
 from augsearch.policies.registry import MAX_MAGNITUDE, OPERATIONS, Ranges
@@ -37,6 +38,12 @@ _UNKNOWN, _ANEW = -1, -2
 
 Book = NDArray[np.void]
 """(N,) of ``instructions.LINE``."""
+
+
+def compile_or_load() -> None:
+    """Do what would otherwise keep the first images waiting."""
+    for channels in COLOURS:
+        block_of_columns(channels)
 
 
 def run_draws(draws: Draws, images: Images, ranges: Ranges, sampling: Sampling) -> Images:
