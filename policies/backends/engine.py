@@ -1,9 +1,9 @@
 """Which path augments arrays: OpenCV's, or the compiled core where numba is. Both give the same pixels.
 
 Loading the core takes a second or two, and once on a machine ten or more, when it is compiled. So a process
-takes OpenCV's path until the core is worth that; then a thread loads it, and the process goes over when it is
-there. ``AUGSEARCH_ENGINE=opencv`` leaves it on OpenCV's path, and ``AUGSEARCH_ENGINE=numba`` has the first image
-wait for the core.
+takes OpenCV's path until the core is worth that; then a thread loads it, and the process goes over when it
+is there. ``AUGSEARCH_ENGINE=opencv`` leaves it on OpenCV's path, and ``AUGSEARCH_ENGINE=numba`` has the first
+image wait for the core.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ class Choice:
 
 
 def _wait_for_loading() -> None:
-    """A process that is forked meanwhile would have the compiler's locks, which nobody there would release."""
+    """A process that is forked meanwhile would have the compiler's locks, which nobody there releases."""
     for thread in threading.enumerate():
         if thread.name == _LOADING and thread is not threading.current_thread():
             thread.join()
