@@ -127,6 +127,9 @@ def _moves(steps: Any, number: int) -> bool:
 def _warp(source: Any, target: Any, shape: Any, rows: Any, settings: Any, places: Any) -> None:
     height, width, channels = shape
     fill = bytes_at(settings, _FILL_AT)
+    if geometry.keeps_the_grid(rows):
+        geometry.read_moved(source, target, shape, rows, settings[BORDER], fill)
+        return
     for y in range(height):
         line = rows[1] * y + rows[2], rows[0], rows[4] * y + rows[5], rows[3]
         written = bytes_at(target, y * width * channels)

@@ -110,16 +110,64 @@ def read_row(image: Bytes, written: Bytes, shape: Any, line: Any, fill: Bytes, p
 
 
 @compiled
+def keeps_the_grid(rows: Wholes) -> bool:
+    """Whether a warp only mirrors and shifts: then all rows of an image are read alike."""
+    return bool(abs(rows[0]) == _ONE and abs(rows[4]) == _ONE and rows[1] == 0 and rows[3] == 0)
+
+
+@compiled
+def read_moved(image: Bytes, target: Bytes, shape: Any, rows: Wholes, reflects: int, fill: Bytes) -> None:
+    """A whole image under a warp that keeps the grid; outside lies its mirror image, or ``fill``."""
+    height, width, channels = shape
+    size, first, backwards = width * channels, rows[2] >> PLACES, rows[0] < 0
+    begin, end = (first - width + 1, first + 1) if backwards else (-first, width - first)
+    begin = min(max(begin, 0), width)
+    end = max(min(end, width), begin)
+    for y in range(height):
+        read, written = (rows[4] * y + rows[5]) >> PLACES, bytes_at(target, y * size)
+        if reflects:
+            read = reflected(read, height)
+        elif not 0 <= read < height:
+            paint_row(written, 0, width, channels, fill)
+            continue
+        row, place = bytes_at(image, read * size), bytes_at(written, begin * channels)
+        if reflects:
+            _read_each(row, written, 0, begin, width, channels, first, backwards)
+            _read_each(row, written, end, width, width, channels, first, backwards)
+        else:
+            paint_row(written, 0, begin, channels, fill)
+            paint_row(written, end, width, channels, fill)
+        if not backwards:
+            copy(bytes_at(row, (first + begin) * channels), place, (end - begin) * channels)
+        elif channels == 3:
+            _read_mirrored(row, (first - begin) * 3, place, end - begin)
+        else:
+            _read_each(row, written, begin, end, width, channels, first, backwards)
+
+
+@compiled
+def _read_each(
+    row: Bytes, written: Bytes, begin: int, end: int, width: int, channels: int, first: int, backwards: bool
+) -> None:
+    """Pixels ``begin`` to ``end`` of a row, read from ``first`` on, or backwards from there."""
+    for at in range(begin, end):
+        read = reflected(first - at if backwards else first + at, width) * channels
+        for channel in range(channels):
+            written[at * channels + channel] = row[read + channel]
+
+
+@compiled
 def _read_mirrored(image: Bytes, last: int, written: Bytes, count: int) -> None:
     """RGB pixels from the one at byte ``last`` backwards."""
-    at = 0
-    while at + 16 <= count:
+    if count < 16:
+        for at in range(count):
+            for channel in range(3):
+                written[3 * at + channel] = image[last - 3 * at + channel]
+        return
+    for at in range(0, count - 16, 16):
         copy_mirrored(image, last - 3 * (at + 15), written, 3 * at)
-        at += 16
-    while at < count:
-        for channel in range(3):
-            written[3 * at + channel] = image[last - 3 * at + channel]
-        at += 1
+    at = count - 16  # some pixels twice, which is faster than one by one
+    copy_mirrored(image, last - 3 * (at + 15), written, 3 * at)
 
 
 @compiled

@@ -132,6 +132,21 @@ def copy_pixel(typing: Any, source: Any, read: Any, target: Any, write_to: Any) 
 
 
 @intrinsic
+def copy_block(typing: Any, source: Any, target: Any, at: Any) -> Typed:
+    """``copy_block(source, target, at)``: the ``BLOCK`` bytes from ``at`` on."""
+
+    def write(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        _store(builder, _load(builder, _B32, values[0], values[2]), values[1], values[2])
+        return context.get_dummy_value()
+
+    return types.void(source, target, at), write
+
+
+BLOCK = 32
+"""Bytes of ``copy_block``."""
+
+
+@intrinsic
 def copy_mirrored(typing: Any, source: Any, read: Any, target: Any, write_to: Any) -> Typed:
     """``copy_mirrored(source, read, target, to)``: 16 RGB pixels from ``read`` to ``to``, last one first."""
 
