@@ -191,6 +191,23 @@ def test_single_images_of_every_type_are_the_same_by_both_paths() -> None:
         np.testing.assert_array_equal(*found)
 
 
+def test_instructions_with_a_policys_own_values_are_written_once() -> None:
+    """Working each out anew took a hundred times as long as what it did to a small image."""
+    policy = Policy.named("augmix(3,3)")
+    runner = core.Runner(policy.ranges, (9, 9, 3), policy.sampling)
+    rng = np.random.default_rng(0)
+    chains = policy.draw(4000, rng).chains
+    assert chains is not None
+    images = some_images(4000, 9, 9, 3)
+    for draws in chains.each:
+        runner.augment(draws, images)
+    written = len(runner.instructions_of(chains.each[0])[1])
+    again = policy.draw(4000, rng).chains
+    assert again is not None
+    for draws in again.each:
+        assert len(runner.instructions_of(draws)[1]) == written
+
+
 def test_threads_share_the_core() -> None:
     images = some_images(32, 40, 40, 3)
     policy = Policy(num_ops=3, magnitude="random", operations=tuple(OPERATIONS), crop=1.0)

@@ -24,16 +24,26 @@ from augsearch.policies.backends.opencv import runner as opencv
 from augsearch.policies.backends.opencv.prepared import Image, Images
 from augsearch.policies.bands import COLOURS
 from augsearch.policies.effects import Size, Warp
-from augsearch.policies.planner import DrawnImage, Draws, decode, effect_of
+from augsearch.policies.planner import (
+    MOST_REMEMBERED,
+    OWN_FIXED,
+    DrawnImage,
+    DrawnOperation,
+    Draws,
+    decode,
+    effect_of,
+)
 from augsearch.policies.registry import MAX_MAGNITUDE, OPERATIONS, Ranges
 from augsearch.policies.sampling import Sampling
 
-MOST_DRAWS = 12
-"""Draws whose instructions are kept: a policy has 10 at most, before its chains, of each, and after them."""
+MOST_DRAWS = 40
+"""Draws whose instructions are kept: four transforms', for a policy has 10 at most: before its chains, of
+each of them, and after."""
 
 _CODES = len(OPERATIONS) * 2 * (MAX_MAGNITUDE + 3)
-_UNKNOWN, _ANEW = -1, -2
-"""In place of an instruction: of a code that was not met yet, and of one whose effect each draw decides."""
+_UNKNOWN, _ANEW, _BY_VALUE = -1, -2, -3
+"""In place of an instruction: of a code that was not met yet, of one whose effect each draw decides, and of
+one whose effect a policy's own value decides, one of few."""
 
 
 Book = NDArray[np.void]
@@ -65,6 +75,7 @@ class Runner:
         self._size = Size(*shape[:2])
         self._lock = Lock()
         self._of_code = np.full(_CODES, _UNKNOWN, dtype=np.int64)
+        self._of_value: dict[tuple[int, float], int] = {}
         self._used = 0
         self._book: Book = np.zeros(64, dtype=LINE)
         fill = int.from_bytes(bytes(sampling.fill), "little")
@@ -103,13 +114,14 @@ class Runner:
 
     def _remembered(self, draws: Draws) -> tuple[NDArray[np.int64], Book]:
         """What ``draws`` want, kept while its images come one by one; so are its chains'."""
-        instructions = self._instructions(draws)
-        if len(self._latest) >= MOST_DRAWS:
-            self._latest = {}
-        self._latest[draws] = instructions
+        instructions = self.instructions_of(draws)
+        with self._lock:
+            while len(self._latest) >= MOST_DRAWS:
+                del self._latest[next(iter(self._latest))]
+            self._latest[draws] = instructions
         return instructions
 
-    def _instructions(self, draws: Draws) -> tuple[NDArray[np.int64], Book]:
+    def instructions_of(self, draws: Draws) -> tuple[NDArray[np.int64], Book]:
         """The instruction of each draw (B, K), and the book that has them."""
         with self._lock:
             drawn = self._of_code[draws.codes]
@@ -117,15 +129,36 @@ class Runner:
                 for code in np.unique(draws.codes[drawn == _UNKNOWN]).tolist():
                     self._of_code[code] = self._number_of(code)
                 drawn = self._of_code[draws.codes]
+            self._look_up_values(draws, drawn)
             own = np.argwhere(drawn == _ANEW)
             if not len(own):
                 return drawn, self._book
             return self._with_own(draws, drawn, own)
 
+    def _look_up_values(self, draws: Draws, drawn: NDArray[np.int64]) -> None:
+        """The instructions of codes with values of a policy's own, each worked out once."""
+        where = drawn == _BY_VALUE
+        if draws.values is None or not where.any():
+            return
+        keys = zip(draws.codes[where].tolist(), draws.values[where].tolist(), strict=True)
+        drawn[where] = [self._number_with(*key) for key in keys]
+
+    def _number_with(self, code: int, value: float) -> int:
+        number = self._of_value.get((code, value))
+        if number is None:
+            if len(self._of_value) >= MOST_REMEMBERED:
+                return _ANEW
+            name, _, negative = decode(code)
+            effect = effect_of(DrawnOperation(name, 0, negative, (), value), self._ranges, self._size)
+            number = self._of_value[code, value] = self._write(self._instruction(effect))
+        return number
+
     def _number_of(self, code: int) -> int:
-        """The instruction of a code, or ``_ANEW``."""
+        """The instruction of a code, or ``_ANEW``, or ``_BY_VALUE``."""
         name, magnitude, negative = decode(code)
         operation = OPERATIONS[name]
+        if magnitude == OWN_FIXED and not operation.noise:
+            return _BY_VALUE
         if magnitude > MAX_MAGNITUDE or (operation.noise and name != "crop"):
             return _ANEW
         if name == "crop":
