@@ -49,6 +49,9 @@ one whose effect a policy's own value decides, one of few."""
 Book = NDArray[np.void]
 """(N,) of ``instructions.LINE``."""
 
+Wanted = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.uint8]]
+"""What ``core.augment`` must know of B draws: K lines of the book for each, noise, the book as bytes."""
+
 
 def compile_or_load() -> None:
     """Do what would otherwise keep the first images waiting."""
@@ -82,7 +85,7 @@ class Runner:
         border = REFLECT if sampling.border == "reflect" else FILL
         self._settings = np.zeros(SETTINGS, dtype=np.int64)
         self._settings[:IN_BLOCKS] = sampling.fuse_warps, border, fill, sampling.interpolation == "bilinear"
-        self._latest: dict[Draws, tuple[NDArray[np.int64], Book]] = {}
+        self._latest: dict[Draws, Wanted] = {}
 
     def augment(self, draws: Draws, images: Images) -> Images:
         """A new batch, each image after its own draw."""
@@ -102,19 +105,19 @@ class Runner:
 
     def _run(self, draws: Draws, first: int, images: Images, results: Images) -> NDArray[np.intp] | None:
         """Augment what the core can, from the draw ``first`` on; the indices of the others."""
-        drawn, book = self._latest.get(draws) or self._remembered(draws)
-        count, places = len(images), drawn.shape[1]
-        noise = np.empty((*drawn.shape, 0)) if draws.noise is None else draws.noise
-        memory = room_for(count, places, self._shape)
+        drawn, noise, lines = self._latest.get(draws) or self._remembered(draws)
+        count = len(images)
+        memory = room_for(count, drawn.shape[1], self._shape)
         pixels = images if images.flags.c_contiguous and images.flags.writeable else images.copy(order="C")
-        lines = book.view(np.uint8).reshape(-1, LINE_BYTES)
         if not augment(pixels, results, drawn, noise, first, lines, self._settings, memory):
             return None
         return np.flatnonzero(memory[-count:])
 
-    def _remembered(self, draws: Draws) -> tuple[NDArray[np.int64], Book]:
+    def _remembered(self, draws: Draws) -> Wanted:
         """What ``draws`` want, kept while its images come one by one; so are its chains'."""
-        instructions = self.instructions_of(draws)
+        drawn, book = self.instructions_of(draws)
+        noise = np.empty((*drawn.shape, 0)) if draws.noise is None else draws.noise
+        instructions = drawn, noise, book.view(np.uint8).reshape(-1, LINE_BYTES)
         with self._lock:
             while len(self._latest) >= MOST_DRAWS:
                 del self._latest[next(iter(self._latest))]
