@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated
 
 import numpy as np
@@ -13,6 +13,9 @@ from augsearch.policies.effects import TRUNCATING_OFFSET
 
 OFFSET_BEFORE_TRUNCATION = 0.5 + TRUNCATING_OFFSET
 """What to add before a number is truncated, where OpenCV adds ``TRUNCATING_OFFSET`` and rounds."""
+
+_BYTES_AT_ONCE = 2**15
+"""Of images that are mixed: as float32, what is worked on stays in a processor's cache."""
 
 Shares = NDArray[np.float32]
 """(..., 1 + W): the share of the image itself, then that of each of W chains; their sum is 1."""
@@ -49,10 +52,22 @@ def mixed(members: Iterable[NDArray[np.uint8]], shares: Shares) -> NDArray[np.ui
 
     ``members`` are the images themselves, then what each chain made of them.
     """
+    first, *others = members
+    if first.ndim == 3:
+        return _sum((first, *others), shares)
+    result = np.empty_like(first)
+    at_once = max(1, _BYTES_AT_ONCE // max(1, first[0].size)) if len(first) else 1
+    for begin in range(0, len(first), at_once):
+        part = slice(begin, begin + at_once)
+        result[part] = _sum([member[part] for member in (first, *others)], shares[part])
+    return result
+
+
+def _sum(members: Sequence[NDArray[np.uint8]], shares: Shares) -> NDArray[np.uint8]:
     weights = np.moveaxis(shares, -1, 0)[..., np.newaxis, np.newaxis, np.newaxis]
-    parts = (member * weight for member, weight in zip(members, weights, strict=True))
-    total = next(parts)
-    for part in parts:
-        total += part
-    result: NDArray[np.uint8] = (total + np.float32(OFFSET_BEFORE_TRUNCATION)).astype(np.uint8)
+    total, part = members[0] * weights[0], np.empty(members[0].shape, dtype=np.float32)
+    for member, weight in zip(members[1:], weights[1:], strict=True):
+        total += np.multiply(member, weight, out=part)
+    total += np.float32(OFFSET_BEFORE_TRUNCATION)
+    result: NDArray[np.uint8] = total.astype(np.uint8)
     return result

@@ -212,4 +212,6 @@ def in_order(choice: Choice) -> tuple[OwnOperation, ...]:
 
 def names_in(choices: Sequence[Choice]) -> Iterator[str]:
     """The names of all operations that may be drawn, those in sequences too, as often as they stand there."""
-    return (operation.name for choice in choices for operation in in_order(choice))
+    for choice in choices:
+        entries = choice.sequence if isinstance(choice, OperationSequence) else (choice,)
+        yield from (entry if isinstance(entry, str) else entry.name for entry in entries)

@@ -39,14 +39,19 @@ def draw_names(
     names: Sequence[str], num_ops: int, magnitude: Magnitude, count: int, rng: np.random.Generator
 ) -> Iterator[Column]:
     """``num_ops`` of ``names``, drawn uniformly and with replacement, for each of ``count`` images."""
-    codes = encode(names)
-    strong = np.array([OPERATIONS[name].standard is not None for name in names])
-    signed = np.array([OPERATIONS[name].signed for name in names])
+    codes, strong, signed = _as_arrays(tuple(names))
     for _ in range(num_ops):
         chosen = rng.integers(len(codes), size=count)
         magnitudes = _magnitudes(magnitude, count, rng)
         negative = rng.random(count) < 0.5
         yield codes[chosen] + 2 * magnitudes * strong[chosen] + (negative & signed[chosen]), None
+
+
+@lru_cache(maxsize=64)
+def _as_arrays(names: tuple[str, ...]) -> tuple[NDArray[np.int64], NDArray[np.bool_], NDArray[np.bool_]]:
+    """Codes at magnitude 0; which have a strength; and which a sign."""
+    strong = np.array([OPERATIONS[name].standard is not None for name in names])
+    return encode(names), strong, np.array([OPERATIONS[name].signed for name in names])
 
 
 def _magnitudes(magnitude: Magnitude, count: int, rng: np.random.Generator) -> NDArray[np.int64]:

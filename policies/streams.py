@@ -5,8 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from threading import Lock
 from typing import Any
 
@@ -36,15 +34,13 @@ class RandomStream:
         self._lock = Lock()
         self.rng = np.random.default_rng(self.seed)
 
-    @contextmanager
-    def turn(self) -> Iterator[bool]:
+    def turn(self) -> _Turn:
         """Have ``rng`` for oneself, as that of this process; gives whether it has become another one."""
         if self._process != os.getpid() and not self._arrived:
             self._lock = Lock()  # a thread that this forked process lacks may have held it
-        with self._lock:
-            yield self._follow()
+        return _Turn(self, self._lock)
 
-    def _follow(self) -> bool:
+    def follow(self) -> bool:
         """Make ``rng`` that of this process and worker; whether it was another's until now."""
         here, worker = os.getpid(), _worker_seed()
         moved = self._process != here
@@ -67,6 +63,26 @@ class RandomStream:
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state, _lock=Lock(), _arrived=True)
+
+
+class _Turn:
+    """A thread's turn with a stream, for ``with``: a generator's would take a twentieth of a small image."""
+
+    __slots__ = ("_lock", "_stream")
+
+    def __init__(self, stream: RandomStream, lock: Lock) -> None:
+        self._stream, self._lock = stream, lock
+
+    def __enter__(self) -> bool:
+        self._lock.acquire()
+        try:
+            return self._stream.follow()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    def __exit__(self, *raised: object) -> None:
+        self._lock.release()
 
 
 def _worker_seed() -> int | None:

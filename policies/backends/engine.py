@@ -1,15 +1,18 @@
 """Which path augments arrays: OpenCV's, or the compiled core where numba is. Both give the same pixels.
 
-Loading the core takes a second or two, and up to ten once on a machine, when it is compiled. So a process
-takes OpenCV's path until the core is worth that; ``AUGSEARCH_ENGINE=opencv`` leaves it there, and
-``AUGSEARCH_ENGINE=numba`` takes the core from the first image on.
+Loading the core takes a second or two, and once on a machine ten or more, when it is compiled. So a process
+takes OpenCV's path until the core is worth that; then a thread loads it, and the process goes over when it
+is there. ``AUGSEARCH_ENGINE=opencv`` leaves it on OpenCV's path, and ``AUGSEARCH_ENGINE=numba`` has the first
+image wait for the core.
 """
 
 from __future__ import annotations
 
 import importlib
 import os
-from threading import Lock
+import threading
+import warnings
+from threading import Lock, Thread
 from typing import Any, Literal, cast, get_args
 
 from augsearch.policies.backends.opencv import runner as opencv
@@ -31,6 +34,10 @@ more for every 16 KiB: about as long as loading takes."""
 _KIB_16 = 14
 
 
+_LOADING = "augsearch loads its compiled core"
+"""The name of the thread that does."""
+
+
 class Choice:
     """The core, once it is loaded, and how much was done before."""
 
@@ -39,17 +46,27 @@ class Choice:
         self.core: Any = None
         self._work = 0
         self._lock = Lock()
+        self._loading: Thread | None = None
 
     def core_for(self, count: int, size: int) -> Any:
         """The module with the core, for ``count`` images of ``size`` bytes in all; None: OpenCV's path."""
-        if self.core is not None or self.engine == "opencv":
-            return self.core
+        core = self.core
+        if core is not None or self.engine == "opencv":
+            return core
         self._work += count + (size >> _KIB_16)
         engine = self.engine or self._asked_for()
-        if engine == "numba" or (engine == "auto" and self._work >= WORTH_LOADING):
+        if engine == "numba":
             with self._lock:
                 self._load(engine)
-        return self.core
+            return self.core
+        if engine == "auto" and self._work >= WORTH_LOADING and self._loading is None:
+            self._load_meanwhile()
+        return core
+
+    def wait(self) -> None:
+        """Until the core is loaded, where that has begun."""
+        if self._loading is not None:
+            self._loading.join()
 
     def _asked_for(self) -> Engine:
         said = os.environ.get(VARIABLE) or "auto"
@@ -58,17 +75,44 @@ class Choice:
         self.engine = cast(Engine, said)
         return self.engine
 
+    def _load_meanwhile(self) -> None:
+        with self._lock:
+            if self._loading is None:
+                # No daemon: a process that ended in the middle of LLVM's work might crash, and what was
+                # compiled would be lost.
+                self._loading = Thread(target=self._load, args=("auto",), name=_LOADING)
+                self._loading.start()
+
     def _load(self, engine: Engine) -> None:
         if self.core is not None or self.engine == "opencv":
             return  # by another thread
         try:
-            self.core = importlib.import_module("augsearch.policies.backends.compiled.runner")
+            core = importlib.import_module("augsearch.policies.backends.compiled.runner")
+            core.compile_or_load()
         except ImportError as error:
             if engine == "numba":
                 raise UserError(
                     f"{VARIABLE} is numba, which can't be loaded ({error}); pip install 'augsearch[numba]'"
                 ) from None
             self.engine = "opencv"
+        except Exception as error:
+            if engine == "numba":
+                raise
+            warnings.warn(f"the compiled core can't be used, OpenCV goes on without: {error}", stacklevel=1)
+            self.engine = "opencv"
+        else:
+            self.core = core
+
+
+def _wait_for_loading() -> None:
+    """A process that is forked meanwhile would have the compiler's locks, which nobody there releases."""
+    for thread in threading.enumerate():
+        if thread.name == _LOADING and thread is not threading.current_thread():
+            thread.join()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_wait_for_loading)
 
 
 _choice = Choice()

@@ -25,6 +25,7 @@ from augsearch.policies.regions import Erasing, ResizedCrop
 
 pytest.importorskip("numba", reason="needs numba: pip install 'augsearch[numba]'")
 from augsearch.policies.backends.compiled import runner as core
+from augsearch.policies.backends.compiled.agreement import block_of_columns
 from augsearch.policies.backends.compiled.instructions import Kind, instruction_of
 from augsearch.policies.effects import Size
 from tests.policies.strategies import lists_of_choices
@@ -82,24 +83,95 @@ def test_both_paths_give_the_same_pixels(
     np.testing.assert_array_equal(compiled, expected)
 
 
+@pytest.mark.parametrize("interpolation", ["nearest", "bilinear"])
 @pytest.mark.parametrize("border", ["fill", "reflect"])
 @pytest.mark.parametrize("shape", [(224, 224, 3), (201, 331, 1), (3, 5000, 3), (2500, 7, 3)])
-def test_both_paths_give_the_same_pixels_of_large_and_long_images(shape: Any, border: Any) -> None:
+def test_both_paths_give_the_same_pixels_of_large_and_long_images(
+    shape: Any, border: Any, interpolation: Any
+) -> None:
     """What is read from too far away for whole numbers goes OpenCV's way."""
-    policy = Policy(num_ops=3, operations=tuple(OPERATIONS), crop=0.5, flip_horizontal=0.5, border=border)
+    policy = Policy(
+        num_ops=3,
+        operations=tuple(OPERATIONS),
+        crop=0.5,
+        flip_horizontal=0.5,
+        border=border,
+        interpolation=interpolation,
+    )
     images = some_images(24, *shape)
     draws = policy.draw(24, np.random.default_rng(5))
     compiled = core.run_draws(draws, images, policy.ranges, policy.sampling)
     np.testing.assert_array_equal(compiled, opencv.run_draws(draws, images, policy.ranges, policy.sampling))
 
 
-def test_the_core_itself_does_all_of_randaugment() -> None:
-    """So that the test above does not compare OpenCV's path with itself."""
+@pytest.mark.parametrize("interpolates", [False, True])
+def test_the_core_itself_does_all_of_randaugment(interpolates: bool) -> None:
+    """So that the tests above do not compare OpenCV's path with itself."""
+    reads_between = block_of_columns(3) is not None
+    if interpolates and not reads_between:
+        pytest.skip("this OpenCV reads between pixels in its own way on this processor")
     for name in Policy().names:
         operation = OPERATIONS[name]
         value = operation.value(9, "standard", Size(32, 32))
         effect = operation.effect(value, (), Size(32, 32))
-        assert instruction_of(effect, 3, nearest=True).kind is not Kind.FOREIGN, name
+        found = instruction_of(effect, 3, reads_between=reads_between, interpolates=interpolates)
+        assert found.kind is not Kind.FOREIGN, name
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("border", ["fill", "reflect"])
+def test_the_core_reads_between_pixels_whatever_opencv_rounds(
+    channels: int, border: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the two don't agree to the last bit, the tests above would not see the core at all."""
+    monkeypatch.setattr(core, "block_of_columns", lambda channels: 16)
+    policy = Policy(
+        num_ops=3,
+        operations=("rotate", "shear_x", "shear_y"),
+        magnitude="random",
+        resized_crop=ResizedCrop(),
+        interpolation="bilinear",
+        border=border,
+        fill=(90, 90, 90),
+    )
+    level = np.add.outer(np.arange(50), 2 * np.arange(70)) % 180
+    images = np.broadcast_to(level[..., None], (40, 50, 70, channels)).astype(np.uint8)
+    draws = policy.draw(40, np.random.default_rng(1))
+    core.runner_for.cache_clear()
+    compiled = core.run_draws(draws, images, policy.ranges, policy.sampling)
+    core.runner_for.cache_clear()
+    expected = opencv.run_draws(draws, images, policy.ranges, policy.sampling)
+    far = np.abs(compiled.astype(int) - expected) > 12  # as much as older versions may round coordinates
+    assert far.mean() < 0.01
+    assert (compiled != images).any()
+
+
+BOTH_PATHS = """
+import numpy as np
+from augsearch.policies import Policy
+from augsearch.policies.backends.compiled import runner as core
+from augsearch.policies.backends.compiled.agreement import block_of_columns
+from augsearch.policies.backends.opencv import runner as opencv
+
+policy = Policy(operations=("rotate", "shear_x"), interpolation="bilinear", magnitude="random")
+images = np.random.default_rng(0).integers(0, 256, (64, 90, 90, 3), dtype=np.uint8)
+draws = policy.draw(64, np.random.default_rng(0))
+compiled = core.run_draws(draws, images, policy.ranges, policy.sampling)
+assert (compiled == opencv.run_draws(draws, images, policy.ranges, policy.sampling)).all()
+print(block_of_columns(3))
+"""
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="of x86 processors")
+def test_where_opencv_rounds_otherwise_between_pixels_its_path_is_taken() -> None:
+    """Without AVX2 OpenCV rounds products and sums apart, where the core rounds them at once."""
+    if "avx2" not in Path("/proc/cpuinfo").read_text(encoding="utf-8"):
+        pytest.skip("this processor has no AVX2")
+    env = {**os.environ, "OPENCV_CPU_DISABLE": "AVX512_SKX,AVX2,FMA3"}
+    done = subprocess.run(
+        [sys.executable, "-c", BOTH_PATHS], env=env, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "None"), done.stderr
 
 
 def test_single_images_of_every_type_are_the_same_by_both_paths() -> None:
@@ -117,6 +189,23 @@ def test_single_images_of_every_type_are_the_same_by_both_paths() -> None:
             transform = policy.transform(seed=3)
             found.append([np.asarray(transform(form)) for _ in range(40)])
         np.testing.assert_array_equal(*found)
+
+
+def test_instructions_with_a_policys_own_values_are_written_once() -> None:
+    """Working each out anew took a hundred times as long as what it did to a small image."""
+    policy = Policy.named("augmix(3,3)")
+    runner = core.Runner(policy.ranges, (9, 9, 3), policy.sampling)
+    rng = np.random.default_rng(0)
+    chains = policy.draw(4000, rng).chains
+    assert chains is not None
+    images = some_images(4000, 9, 9, 3)
+    for draws in chains.each:
+        runner.augment(draws, images)
+    written = len(runner.instructions_of(chains.each[0])[1])
+    again = policy.draw(4000, rng).chains
+    assert again is not None
+    for draws in again.each:
+        assert len(runner.instructions_of(draws)[1]) == written
 
 
 def test_threads_share_the_core() -> None:
@@ -173,24 +262,57 @@ def test_look_ups_are_right_without_avx512(processor: str, features: str, width:
     assert (done.returncode, done.stdout.strip()) == (0, width), done.stderr
 
 
-def test_a_process_takes_the_core_once_it_is_worth_loading(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_goes_on_while_the_core_is_loaded_and_takes_it_then(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.delenv(engine.VARIABLE, raising=False)
     choice = engine.Choice()
     side = 128 * 128 * 3  # counted as four
     assert choice.core_for(1, side) is None
     assert choice.core_for(engine.WORTH_LOADING // 4 - 2, side * (engine.WORTH_LOADING // 4 - 2)) is None
+    choice.wait()
+    assert choice.core is None  # as nothing was begun
+    assert choice.core_for(1, side) is None
+    choice.wait()
     assert choice.core_for(1, side) is core
     monkeypatch.setenv(engine.VARIABLE, "numba")
     assert engine.Choice().core_for(1, 1) is core
     monkeypatch.setenv(engine.VARIABLE, "opencv")
-    assert engine.Choice().core_for(engine.WORTH_LOADING, 1) is None
+    never = engine.Choice()
+    assert never.core_for(engine.WORTH_LOADING, 1) is None
+    never.wait()
+    assert never.core_for(1, 1) is None
+
+
+FORKED = """
+import os
+from augsearch.policies.backends import engine
+
+engine._choice.core_for(engine.WORTH_LOADING, 1)
+child = os.fork()
+if not child:
+    os._exit(0 if engine._choice.core else 3)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="of systems that fork")
+def test_no_process_is_forked_while_the_compiler_holds_its_locks() -> None:
+    env = {name: value for name, value in os.environ.items() if name != engine.VARIABLE}
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED], env=env, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.strip() == "0", done.stderr
 
 
 def test_without_numba_opencvs_path_goes_on_and_who_asks_for_numba_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setitem(sys.modules, core.__name__, None)
-    assert engine.Choice("auto").core_for(engine.WORTH_LOADING, 1) is None
+    choice = engine.Choice("auto")
+    assert choice.core_for(engine.WORTH_LOADING, 1) is None
+    choice.wait()
+    assert choice.engine == "opencv"
     with pytest.raises(
         UserError, match=r"^AUGSEARCH_ENGINE is numba, which can't be loaded .*install"
     ) as told:
@@ -199,6 +321,24 @@ def test_without_numba_opencvs_path_goes_on_and_who_asks_for_numba_is_told(
     monkeypatch.setenv(engine.VARIABLE, "fast")
     with pytest.raises(UserError, match="AUGSEARCH_ENGINE must be auto, opencv or numba, got fast"):
         engine.Choice().core_for(1, 1)
+
+
+def test_a_core_that_does_not_compile_is_told_once_and_stops_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails() -> None:
+        raise RuntimeError("no such processor")
+
+    monkeypatch.setattr(core, "compile_or_load", fails)
+    choice = engine.Choice("auto")
+
+    def tried() -> None:
+        choice.core_for(engine.WORTH_LOADING, 1)
+        choice.wait()
+
+    with pytest.warns(UserWarning, match="OpenCV goes on without: no such processor"):
+        tried()
+    assert choice.core_for(engine.WORTH_LOADING, 1) is None
+    with pytest.raises(RuntimeError, match="no such processor"):
+        engine.Choice("numba").core_for(1, 1)
 
 
 def test_policies_are_imported_without_numba() -> None:

@@ -12,13 +12,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from augsearch.policies.backends.compiled import colours, geometry
+from augsearch.policies.backends.compiled import bilinear, colours, geometry
 from augsearch.policies.backends.compiled.instructions import ENTRIES, LINE_BYTES, NUMBERS, Kind
 from augsearch.policies.backends.compiled.jit import compiled, compiled_and_kept, part_of_its_caller, sources
 from augsearch.policies.backends.compiled.vectors import bytes_at, reals_at, shorts_at, wholes_at, words_at
 
 _FOREIGN, _, _NOTHING, _SHIFT, _WARP = (int(kind) for kind in list(Kind)[:5])
 _TABLE, _BLEND, _STRETCH, _EQUALIZE, _COLOUR, _SMOOTH = (int(kind) for kind in list(Kind)[5:11])
+_ENLARGE = int(Kind.ENLARGE)
+_BETWEEN = _ENLARGE + 1
+"""What a warp becomes that is read between pixels."""
+
+# The parts of the settings, in whole numbers.
+FUSES_WARPS, BORDER, FILL, READS_BETWEEN, IN_BLOCKS, SETTINGS = 0, 1, 2, 3, 4, 5
+_FILL_AT = 8 * FILL
 
 # The parts of a step, in bytes. What it stands for is a line of the book; of fused ones, the first's.
 _STEP_KIND, _STEP_LINE, _STEP_MATRIX, _STEP_ROWS, _STEP_ENTRIES, _STEP_BYTES = 0, 8, 16, 64, 112, 368
@@ -30,7 +37,7 @@ _COUNTS, _LOWEST, _HIGHEST, _MEASURED, _MEASURED_BYTES = 0, 12288, 12384, 12480,
 def room_for(count: int, places: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """Memory for ``augment``: K steps of one image (H, W, C), one image, and a byte for each of B."""
     height, width, channels = shape
-    used = places * _STEP_BYTES + _MEASURED_BYTES + 4 * width * channels + height * width * channels
+    used = places * _STEP_BYTES + _MEASURED_BYTES + bilinear.ROOM * width + height * width * channels
     return np.empty(used + count, dtype=np.uint8)
 
 
@@ -49,10 +56,12 @@ def _plan(drawn: Any, places: int, noise: Any, each: int, book: Any, fuses_warps
         if kind <= _NOTHING:
             last = _NOTHING if kind == _NOTHING else last
             continue
-        warps = kind in (_WARP, _SHIFT)
-        if warps:
+        warps = kind in (_WARP, _SHIFT, _ENLARGE)
+        if kind == _SHIFT:
             kind = _WARP
-        begins = not ((warps and last == _WARP and fuses_warps) or (kind == _TABLE and last == _TABLE))
+        begins = not (
+            (kind == _WARP and last == _WARP and fuses_warps) or (kind == _TABLE and last == _TABLE)
+        )
         count += begins
         step = bytes_at(steps, (count - 1) * _STEP_BYTES)
         matrix, entries = reals_at(step, _STEP_MATRIX), bytes_at(step, _STEP_ENTRIES)
@@ -90,14 +99,20 @@ def _warp_then(matrix: Any, shifts: bool, numbers: Any, noise: Any) -> None:
 
 
 @part_of_its_caller
-def _write_all_rows(steps: Any, count: int, height: int, width: int) -> int:
+def _write_all_rows(steps: Any, count: int, height: int, width: int, between: int) -> int:
     """Where all warps of an image read; ``count``, or −1 where one is too far away."""
     for number in range(count):
         step = bytes_at(steps, number * _STEP_BYTES)
-        if wholes_at(step, _STEP_KIND)[0] == _WARP:
-            matrix, rows = reals_at(step, _STEP_MATRIX), wholes_at(step, _STEP_ROWS)
-            if not geometry.write_rows(matrix, height, width, rows):
-                return -1
+        kind, matrix = wholes_at(step, _STEP_KIND), reals_at(step, _STEP_MATRIX)
+        if kind[0] == _WARP and between and not bilinear.keeps_the_grid(matrix):
+            kind[0] = _BETWEEN
+        near = True
+        if kind[0] == _WARP:
+            near = geometry.write_rows(matrix, height, width, wholes_at(step, _STEP_ROWS))
+        elif kind[0] >= _ENLARGE:
+            near = bilinear.write_places(matrix, height, width, reals_at(step, _STEP_ROWS))
+        if not near:
+            return -1
     return count
 
 
@@ -105,17 +120,20 @@ def _write_all_rows(steps: Any, count: int, height: int, width: int) -> int:
 def _moves(steps: Any, number: int) -> bool:
     """Whether a step moves pixels, and so can't be done in place."""
     kind = wholes_at(steps, number * _STEP_BYTES + _STEP_KIND)[0]
-    return bool(kind in (_WARP, _SMOOTH))
+    return bool(kind in (_WARP, _SMOOTH) or kind >= _ENLARGE)
 
 
 @part_of_its_caller
 def _warp(source: Any, target: Any, shape: Any, rows: Any, settings: Any, places: Any) -> None:
     height, width, channels = shape
-    fill = bytes_at(settings, 16)
+    fill = bytes_at(settings, _FILL_AT)
+    if geometry.keeps_the_grid(rows):
+        geometry.read_moved(source, target, shape, rows, settings[BORDER], fill)
+        return
     for y in range(height):
         line = rows[1] * y + rows[2], rows[0], rows[4] * y + rows[5], rows[3]
         written = bytes_at(target, y * width * channels)
-        if settings[1]:
+        if settings[BORDER]:
             geometry.read_reflected_row(source, written, height, width, channels, line)
         else:
             geometry.read_row(source, written, shape, line, fill, places)
@@ -163,6 +181,10 @@ def _do(step: Any, source: Any, target: Any, shape: Any, book: Any, settings: An
     if kind == _WARP:
         rows, places = wholes_at(step, _STEP_ROWS), words_at(room, _MEASURED_BYTES)
         _warp(source, target, shape, rows, settings, places)
+    elif kind >= _ENLARGE:
+        outside = bilinear.REPLICATE if kind == _ENLARGE else settings[BORDER], bytes_at(settings, _FILL_AT)
+        where, room_for_row = reals_at(step, _STEP_ROWS), bytes_at(room, _MEASURED_BYTES)
+        bilinear.read_between(source, target, shape, where, outside, settings[IN_BLOCKS], room_for_row)
     elif kind == _COLOUR:
         colours.mix_channels(source, target, pixels, numbers)
     elif kind == _SMOOTH:
@@ -176,7 +198,7 @@ def _do(step: Any, source: Any, target: Any, shape: Any, book: Any, settings: An
             colours.look_up_by_channel(source, target, pixels * channels, bytes_at(room, _MEASURED))
     else:
         colours.copy(source, target, pixels * channels)
-        geometry.paint(target, width, channels, numbers, bytes_at(settings, 16))
+        geometry.paint(target, width, channels, numbers, bytes_at(settings, _FILL_AT))
 
 
 @part_of_its_caller
@@ -188,7 +210,7 @@ def _run(
     size = height * width * channels
     if count == 0:
         colours.copy(image, result, size)
-    scratch = bytes_at(room, _MEASURED_BYTES + 4 * width * channels)
+    scratch = bytes_at(room, _MEASURED_BYTES + bilinear.ROOM * width)
     moves = 0
     for number in range(1, count):
         moves += _moves(steps, number)
@@ -219,7 +241,8 @@ def _made(edition: int) -> Callable[..., int]:
             noise: float64 (B, K, n).
             first: the row of ``drawn`` and ``noise`` that is the first image's.
             book: uint8 (N, ``LINE_BYTES``).
-            settings: int64 (3,): whether warps fuse, whether borders reflect, and the colour of filling.
+            settings: int64 (``SETTINGS``,): whether warps fuse; what lies outside, and the colour of filling;
+                whether warps are read between pixels; and how many columns OpenCV does in blocks.
             memory: ``room_for`` it; written.
         """
         _ = edition
@@ -231,8 +254,8 @@ def _made(edition: int) -> Callable[..., int]:
         for index in range(count):
             row = (first + index) * places
             own, chance = wholes_at(drawn, 8 * row), reals_at(noise, 8 * row * each)
-            planned = _plan(own, places, chance, each, lines, said[0], steps)
-            planned = _write_all_rows(steps, planned, height, width)
+            planned = _plan(own, places, chance, each, lines, said[FUSES_WARPS], steps)
+            planned = _write_all_rows(steps, planned, height, width, said[READS_BETWEEN])
             steps[left_at + index] = planned < 0
             if planned < 0:
                 left += 1

@@ -29,7 +29,7 @@ _HALF = _ONE >> 1
 _MOST = 2.0**38
 """Of a coordinate's numbers: in 64 bits, nothing overflows below."""
 
-_MOST_PIXELS = 2**29
+MOST_PIXELS = 2**29
 """So that 32 bits count the bytes."""
 
 _settled_bits = compiled(settled_bits)
@@ -43,7 +43,7 @@ def write_rows(matrix: Any, height: int, width: int, rows: Wholes) -> bool:
     ``matrix``, 6 numbers, takes an output point to the one it is read at, both from the centre; ``rows``: x
     across, down and start, then y, from the top left pixel.
     """
-    if height * width > _MOST_PIXELS:
+    if height * width > MOST_PIXELS:
         return False
     centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
     for row in range(2):
@@ -81,8 +81,8 @@ def read_row(image: Bytes, written: Bytes, shape: Any, line: Any, fill: Bytes, p
     start_x, across_x, start_y, across_y = line
     begin, end = _inside(start_x, across_x, width, 0, width)
     begin, end = _inside(start_y, across_y, height, begin, end)
-    _paint(written, 0, begin, channels, fill)
-    _paint(written, end, width, channels, fill)
+    paint_row(written, 0, begin, channels, fill)
+    paint_row(written, end, width, channels, fill)
     if end <= begin:
         return
     x, y = start_x + across_x * begin, start_y + across_y * begin
@@ -110,16 +110,64 @@ def read_row(image: Bytes, written: Bytes, shape: Any, line: Any, fill: Bytes, p
 
 
 @compiled
+def keeps_the_grid(rows: Wholes) -> bool:
+    """Whether a warp only mirrors and shifts: then all rows of an image are read alike."""
+    return bool(abs(rows[0]) == _ONE and abs(rows[4]) == _ONE and rows[1] == 0 and rows[3] == 0)
+
+
+@compiled
+def read_moved(image: Bytes, target: Bytes, shape: Any, rows: Wholes, reflects: int, fill: Bytes) -> None:
+    """A whole image under a warp that keeps the grid; outside lies its mirror image, or ``fill``."""
+    height, width, channels = shape
+    size, first, backwards = width * channels, rows[2] >> PLACES, rows[0] < 0
+    begin, end = (first - width + 1, first + 1) if backwards else (-first, width - first)
+    begin = min(max(begin, 0), width)
+    end = max(min(end, width), begin)
+    for y in range(height):
+        read, written = (rows[4] * y + rows[5]) >> PLACES, bytes_at(target, y * size)
+        if reflects:
+            read = reflected(read, height)
+        elif not 0 <= read < height:
+            paint_row(written, 0, width, channels, fill)
+            continue
+        row, place = bytes_at(image, read * size), bytes_at(written, begin * channels)
+        if reflects:
+            _read_each(row, written, 0, begin, width, channels, first, backwards)
+            _read_each(row, written, end, width, width, channels, first, backwards)
+        else:
+            paint_row(written, 0, begin, channels, fill)
+            paint_row(written, end, width, channels, fill)
+        if not backwards:
+            copy(bytes_at(row, (first + begin) * channels), place, (end - begin) * channels)
+        elif channels == 3:
+            _read_mirrored(row, (first - begin) * 3, place, end - begin)
+        else:
+            _read_each(row, written, begin, end, width, channels, first, backwards)
+
+
+@compiled
+def _read_each(
+    row: Bytes, written: Bytes, begin: int, end: int, width: int, channels: int, first: int, backwards: bool
+) -> None:
+    """Pixels ``begin`` to ``end`` of a row, read from ``first`` on, or backwards from there."""
+    for at in range(begin, end):
+        read = reflected(first - at if backwards else first + at, width) * channels
+        for channel in range(channels):
+            written[at * channels + channel] = row[read + channel]
+
+
+@compiled
 def _read_mirrored(image: Bytes, last: int, written: Bytes, count: int) -> None:
     """RGB pixels from the one at byte ``last`` backwards."""
-    at = 0
-    while at + 16 <= count:
+    if count < 16:
+        for at in range(count):
+            for channel in range(3):
+                written[3 * at + channel] = image[last - 3 * at + channel]
+        return
+    for at in range(0, count - 16, 16):
         copy_mirrored(image, last - 3 * (at + 15), written, 3 * at)
-        at += 16
-    while at < count:
-        for channel in range(3):
-            written[3 * at + channel] = image[last - 3 * at + channel]
-        at += 1
+    at = count - 16  # some pixels twice, which is faster than one by one
+    copy_mirrored(image, last - 3 * (at + 15), written, 3 * at)
 
 
 @compiled
@@ -129,7 +177,7 @@ def read_reflected_row(
     """``read_row``, where outside of the image lies its mirror image."""
     x, across_x, y, across_y = line
     for place in range(width):
-        read = _reflected(y >> PLACES, height) * width + _reflected(x >> PLACES, width)
+        read = reflected(y >> PLACES, height) * width + reflected(x >> PLACES, width)
         for channel in range(channels):
             written[place * channels + channel] = image[read * channels + channel]
         x += across_x
@@ -137,7 +185,7 @@ def read_reflected_row(
 
 
 @compiled
-def _reflected(place: int, count: int) -> int:
+def reflected(place: int, count: int) -> int:
     """A place outside of ``count``, mirrored at the first or the last one until it lies inside."""
     if count == 1:
         return 0
@@ -171,7 +219,7 @@ def _first_from(start: int, step: int, limit: int) -> int:
 
 
 @compiled
-def _paint(row: Bytes, begin: int, end: int, channels: int, fill: Bytes) -> None:
+def paint_row(row: Bytes, begin: int, end: int, channels: int, fill: Bytes) -> None:
     """Pixels ``begin`` to ``end`` of a row in one colour."""
     if channels == 3 and (fill[0] != fill[1] or fill[1] != fill[2]):
         for at in range(3 * begin, 3 * end, 3):
@@ -187,4 +235,4 @@ def paint(image: Bytes, width: int, channels: int, numbers: Any, fill: Bytes) ->
     """Fill a rectangle: ``numbers`` has its top, left, height and width."""
     top, left, high, wide = int(numbers[0]), int(numbers[1]), int(numbers[2]), int(numbers[3])
     for y in range(top, top + high):
-        _paint(bytes_at(image, y * width * channels), left, left + wide, channels, fill)
+        paint_row(bytes_at(image, y * width * channels), left, left + wide, channels, fill)

@@ -50,6 +50,8 @@ class Kind(IntEnum):
     """A mean of 3 × 3 pixels; numbers: weights of the image and of the mean, and what is added."""
     PATCH = 11
     """Numbers: top, left, height, width."""
+    ENLARGE = 12
+    """A part of the image, read between pixels and by itself; numbers: two rows of the matrix."""
 
 
 class Instruction(NamedTuple):
@@ -70,12 +72,17 @@ NUMBERS, ENTRIES, LINE_BYTES = 8, 104, 360
 FOREIGN, ABSENT, NOTHING = (Instruction(kind) for kind in (Kind.FOREIGN, Kind.ABSENT, Kind.NOTHING))
 
 
-def instruction_of(effect: Effect | None, channels: int, *, nearest: bool) -> Instruction:
-    """What the core has to do for ``effect`` on images of 1 or 3 channels."""
+def instruction_of(
+    effect: Effect | None, channels: int, *, reads_between: bool, interpolates: bool
+) -> Instruction:
+    """What the core has to do for ``effect`` on images of 1 or 3 channels.
+
+    ``reads_between``: whether it can; ``interpolates``: whether warps are to be read so.
+    """
     if effect is None:
         return ABSENT
     if isinstance(effect, Warp):
-        return _warp(effect, nearest=nearest)
+        return _warp(effect, reads_between, interpolates)
     if isinstance(effect, Table):
         if (effect.entries == IDENTITY_ENTRIES).all():
             return NOTHING
@@ -89,11 +96,12 @@ def instruction_of(effect: Effect | None, channels: int, *, nearest: bool) -> In
     return Instruction(Kind.PATCH, (effect.top, effect.left, effect.height, effect.width))
 
 
-def _warp(warp: Warp, *, nearest: bool) -> Instruction:
+def _warp(warp: Warp, reads_between: bool, interpolates: bool) -> Instruction:
     x, y, seen = warp.matrix.tolist()
-    if warp.enlarges or seen != [0, 0, 1] or not (nearest or _keeps_the_grid(x, y)):
+    between = warp.enlarges or (interpolates and not _keeps_the_grid(x, y))
+    if seen != [0, 0, 1] or (between and not reads_between):
         return FOREIGN
-    return Instruction(Kind.WARP, (*x, *y))
+    return Instruction(Kind.ENLARGE if warp.enlarges else Kind.WARP, (*x, *y))
 
 
 def _keeps_the_grid(x: list[float], y: list[float]) -> bool:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from threading import Lock
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from augsearch.policies.backends.compiled.core import augment, room_for
+from augsearch.policies.backends.compiled.agreement import block_of_columns
+from augsearch.policies.backends.compiled.bilinear import FILL, REFLECT
+from augsearch.policies.backends.compiled.core import IN_BLOCKS, READS_BETWEEN, SETTINGS, augment, room_for
 from augsearch.policies.backends.compiled.instructions import (
     FOREIGN,
     LINE,
@@ -20,21 +22,41 @@ from augsearch.policies.backends.compiled.instructions import (
 )
 from augsearch.policies.backends.opencv import runner as opencv
 from augsearch.policies.backends.opencv.prepared import Image, Images
-from augsearch.policies.effects import Size
-from augsearch.policies.planner import DrawnImage, Draws, decode, effect_of
+from augsearch.policies.bands import COLOURS
+from augsearch.policies.effects import Size, Warp
+from augsearch.policies.planner import (
+    MOST_REMEMBERED,
+    OWN_FIXED,
+    DrawnImage,
+    DrawnOperation,
+    Draws,
+    decode,
+    effect_of,
+)
 from augsearch.policies.registry import MAX_MAGNITUDE, OPERATIONS, Ranges
 from augsearch.policies.sampling import Sampling
 
-MOST_DRAWS = 12
-"""Draws whose instructions are kept: a policy has 10 at most, before its chains, of each, and after them."""
+MOST_DRAWS = 40
+"""Draws whose instructions are kept: four transforms', for a policy has 10 at most: before its chains, of
+each of them, and after."""
 
 _CODES = len(OPERATIONS) * 2 * (MAX_MAGNITUDE + 3)
-_UNKNOWN, _ANEW = -1, -2
-"""In place of an instruction: of a code that was not met yet, and of one whose effect each draw decides."""
+_UNKNOWN, _ANEW, _BY_VALUE = -1, -2, -3
+"""In place of an instruction: of a code that was not met yet, of one whose effect each draw decides, and of
+one whose effect a policy's own value decides, one of few."""
 
 
 Book = NDArray[np.void]
 """(N,) of ``instructions.LINE``."""
+
+Wanted = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.uint8]]
+"""What ``core.augment`` must know of B draws: K lines of the book for each, noise, the book as bytes."""
+
+
+def compile_or_load() -> None:
+    """Do what would otherwise keep the first images waiting."""
+    for channels in COLOURS:
+        block_of_columns(channels)
 
 
 def run_draws(draws: Draws, images: Images, ranges: Ranges, sampling: Sampling) -> Images:
@@ -56,12 +78,14 @@ class Runner:
         self._size = Size(*shape[:2])
         self._lock = Lock()
         self._of_code = np.full(_CODES, _UNKNOWN, dtype=np.int64)
+        self._of_value: dict[tuple[int, float], int] = {}
         self._used = 0
         self._book: Book = np.zeros(64, dtype=LINE)
         fill = int.from_bytes(bytes(sampling.fill), "little")
-        reflects = sampling.border == "reflect"
-        self._settings = np.array([sampling.fuse_warps, reflects, fill], dtype=np.int64)
-        self._latest: dict[Draws, tuple[NDArray[np.int64], Book]] = {}
+        border = REFLECT if sampling.border == "reflect" else FILL
+        self._settings = np.zeros(SETTINGS, dtype=np.int64)
+        self._settings[:IN_BLOCKS] = sampling.fuse_warps, border, fill, sampling.interpolation == "bilinear"
+        self._latest: dict[Draws, Wanted] = {}
 
     def augment(self, draws: Draws, images: Images) -> Images:
         """A new batch, each image after its own draw."""
@@ -81,25 +105,26 @@ class Runner:
 
     def _run(self, draws: Draws, first: int, images: Images, results: Images) -> NDArray[np.intp] | None:
         """Augment what the core can, from the draw ``first`` on; the indices of the others."""
-        drawn, book = self._latest.get(draws) or self._remembered(draws)
-        count, places = len(images), drawn.shape[1]
-        noise = np.empty((*drawn.shape, 0)) if draws.noise is None else draws.noise
-        memory = room_for(count, places, self._shape)
+        drawn, noise, lines = self._latest.get(draws) or self._remembered(draws)
+        count = len(images)
+        memory = room_for(count, drawn.shape[1], self._shape)
         pixels = images if images.flags.c_contiguous and images.flags.writeable else images.copy(order="C")
-        lines = book.view(np.uint8).reshape(-1, LINE_BYTES)
         if not augment(pixels, results, drawn, noise, first, lines, self._settings, memory):
             return None
         return np.flatnonzero(memory[-count:])
 
-    def _remembered(self, draws: Draws) -> tuple[NDArray[np.int64], Book]:
+    def _remembered(self, draws: Draws) -> Wanted:
         """What ``draws`` want, kept while its images come one by one; so are its chains'."""
-        instructions = self._instructions(draws)
-        if len(self._latest) >= MOST_DRAWS:
-            self._latest = {}
-        self._latest[draws] = instructions
+        drawn, book = self.instructions_of(draws)
+        noise = np.empty((*drawn.shape, 0)) if draws.noise is None else draws.noise
+        instructions = drawn, noise, book.view(np.uint8).reshape(-1, LINE_BYTES)
+        with self._lock:
+            while len(self._latest) >= MOST_DRAWS:
+                del self._latest[next(iter(self._latest))]
+            self._latest[draws] = instructions
         return instructions
 
-    def _instructions(self, draws: Draws) -> tuple[NDArray[np.int64], Book]:
+    def instructions_of(self, draws: Draws) -> tuple[NDArray[np.int64], Book]:
         """The instruction of each draw (B, K), and the book that has them."""
         with self._lock:
             drawn = self._of_code[draws.codes]
@@ -107,15 +132,36 @@ class Runner:
                 for code in np.unique(draws.codes[drawn == _UNKNOWN]).tolist():
                     self._of_code[code] = self._number_of(code)
                 drawn = self._of_code[draws.codes]
+            self._look_up_values(draws, drawn)
             own = np.argwhere(drawn == _ANEW)
             if not len(own):
                 return drawn, self._book
             return self._with_own(draws, drawn, own)
 
+    def _look_up_values(self, draws: Draws, drawn: NDArray[np.int64]) -> None:
+        """The instructions of codes with values of a policy's own, each worked out once."""
+        where = drawn == _BY_VALUE
+        if draws.values is None or not where.any():
+            return
+        keys = zip(draws.codes[where].tolist(), draws.values[where].tolist(), strict=True)
+        drawn[where] = [self._number_with(*key) for key in keys]
+
+    def _number_with(self, code: int, value: float) -> int:
+        number = self._of_value.get((code, value))
+        if number is None:
+            if len(self._of_value) >= MOST_REMEMBERED:
+                return _ANEW
+            name, _, negative = decode(code)
+            effect = effect_of(DrawnOperation(name, 0, negative, (), value), self._ranges, self._size)
+            number = self._of_value[code, value] = self._write(self._instruction(effect))
+        return number
+
     def _number_of(self, code: int) -> int:
-        """The instruction of a code, or ``_ANEW``."""
+        """The instruction of a code, or ``_ANEW``, or ``_BY_VALUE``."""
         name, magnitude, negative = decode(code)
         operation = OPERATIONS[name]
+        if magnitude == OWN_FIXED and not operation.noise:
+            return _BY_VALUE
         if magnitude > MAX_MAGNITUDE or (operation.noise and name != "crop"):
             return _ANEW
         if name == "crop":
@@ -150,7 +196,20 @@ class Runner:
         return drawn, book
 
     def _instruction(self, effect: Any) -> Instruction:
-        return instruction_of(effect, self._shape[2], nearest=self._sampling.interpolation == "nearest")
+        interpolates = bool(self._settings[READS_BETWEEN])
+        if isinstance(effect, Warp) and (interpolates or effect.enlarges):  # no others are worth trying it
+            return instruction_of(
+                effect, self._shape[2], reads_between=self._reads_between, interpolates=interpolates
+            )
+        return instruction_of(effect, self._shape[2], reads_between=False, interpolates=interpolates)
+
+    @cached_property
+    def _reads_between(self) -> bool:
+        """Whether the core does it as OpenCV; then the settings say how many columns are in blocks."""
+        block, width = block_of_columns(self._shape[2]), self._shape[1]
+        if block is not None:
+            self._settings[IN_BLOCKS] = width - width % block
+        return block is not None
 
     def _write(self, instruction: Instruction) -> int:
         """Write an instruction into the book, for good; its number."""

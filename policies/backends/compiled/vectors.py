@@ -21,7 +21,8 @@ from numba import types
 from numba.extending import intrinsic as numba_intrinsic
 
 _BYTE, _WORD, _PLACE = ir.IntType(8), ir.IntType(32), ir.IntType(64)
-_B16, _B32, _B48, _B64 = (ir.VectorType(_BYTE, count) for count in (16, 32, 48, 64))
+_B4, _B16, _B32, _B48, _B64 = (ir.VectorType(_BYTE, count) for count in (4, 16, 32, 48, 64))
+_SINGLE, _FOUR, _FOUR_WORDS = ir.FloatType(), ir.VectorType(ir.FloatType(), 4), ir.VectorType(_WORD, 4)
 
 
 def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -54,6 +55,7 @@ def _pointer_to(kind: Any) -> Callable[..., Any]:
 
 bytes_at, wholes_at, reals_at = (_pointer_to(kind) for kind in (types.uint8, types.int64, types.float64))
 words_at, shorts_at = _pointer_to(types.int32), _pointer_to(types.int16)
+singles_at = _pointer_to(types.float32)
 
 
 @intrinsic
@@ -130,6 +132,21 @@ def copy_pixel(typing: Any, source: Any, read: Any, target: Any, write_to: Any) 
 
 
 @intrinsic
+def copy_block(typing: Any, source: Any, target: Any, at: Any) -> Typed:
+    """``copy_block(source, target, at)``: the ``BLOCK`` bytes from ``at`` on."""
+
+    def write(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        _store(builder, _load(builder, _B32, values[0], values[2]), values[1], values[2])
+        return context.get_dummy_value()
+
+    return types.void(source, target, at), write
+
+
+BLOCK = 32
+"""Bytes of ``copy_block``."""
+
+
+@intrinsic
 def copy_mirrored(typing: Any, source: Any, read: Any, target: Any, write_to: Any) -> Typed:
     """``copy_mirrored(source, read, target, to)``: 16 RGB pixels from ``read`` to ``to``, last one first."""
 
@@ -141,6 +158,68 @@ def copy_mirrored(typing: Any, source: Any, read: Any, target: Any, write_to: An
         return context.get_dummy_value()
 
     return types.void(source, read, target, write_to), write
+
+
+@intrinsic
+def fused(typing: Any, factor: Any, number: Any, added: Any) -> Typed:
+    """``fused(factor, number, added)``: a product and a sum of float32, rounded once where processors can."""
+
+    def write(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        return _product_and_sum(context, builder, *values)
+
+    return types.float32(types.float32, types.float32, types.float32), write
+
+
+@intrinsic
+def blend_pixel(
+    typing: Any, source: Any, read: Any, row: Any, right: Any, lower: Any, target: Any, write_to: Any
+) -> Typed:
+    """``blend_pixel(source, read, row, right, lower, target, to)``: an RGB pixel between four others.
+
+    The four are the one at byte ``read``, the next, and those ``row`` bytes after; ``right`` and ``lower``
+    are the shares of the latter, float32. A fourth byte is read after each, and written, that does not count.
+    """
+
+    def write(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        image, begin, down, right, lower, written, to = values
+
+        def levels(*moves: Any) -> Any:
+            place = begin
+            for move in moves:
+                place = builder.add(place, move)
+            return builder.sitofp(builder.zext(_load(builder, _B4, image, place), _FOUR_WORDS), _FOUR)
+
+        def mixed(first: Any, second: Any, share: Any) -> Any:
+            return _product_and_sum(context, builder, share, builder.fsub(second, first), first)
+
+        next_one = ir.Constant(_PLACE, 3)
+        across, along = _in_all(builder, right), _in_all(builder, lower)
+        upper = mixed(levels(), levels(next_one), across)
+        under = mixed(levels(down), levels(down, next_one), across)
+        # From 2^23 on float32 has no bits after the point: the sum is rounded, and ends in the level.
+        whole = builder.fadd(mixed(upper, under, along), ir.Constant(_FOUR, [2.0**23] * 4))
+        _store(builder, builder.trunc(builder.bitcast(whole, _FOUR_WORDS), _B4), written, to)
+        return context.get_dummy_value()
+
+    single = types.float32
+    return types.void(source, read, row, single, single, target, write_to), write
+
+
+def _product_and_sum(context: Any, builder: Any, factor: Any, number: Any, added: Any) -> Any:
+    if _has_fma(context):
+        return _call(
+            builder, "llvm.fma.f32" if factor.type == _SINGLE else "llvm.fma.v4f32", factor, number, added
+        )
+    return builder.fadd(builder.fmul(factor, number), added)
+
+
+def _in_all(builder: Any, number: Any) -> Any:
+    first = builder.insert_element(ir.Constant(_FOUR, ir.Undefined), number, ir.Constant(_WORD, 0))
+    return builder.shuffle_vector(first, first, ir.Constant(_FOUR_WORDS, [0] * 4))
+
+
+def _has_fma(context: Any) -> bool:
+    return _has(context, "fma") or "aarch64" in context.codegen().magic_tuple()[0]
 
 
 def _has_vbmi(context: Any) -> bool:
