@@ -219,7 +219,7 @@ def test_a_bad_field_is_named_with_rule_and_value(settings_: dict[str, object], 
     ],
 )
 def test_other_arrays_are_refused_by_name(images: np.ndarray) -> None:
-    with pytest.raises(UserError, match="images must be an array .* uint8, uint16 or floating"):
+    with pytest.raises(UserError, match=r"images must be an array .* uint8, uint16 or floating"):
         Policy().augment(images, np.random.default_rng(0))
 
 
