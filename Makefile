@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Compiling at once takes half a minute and saves each later process, of which a run has several, some seconds.
 INSTALL := $(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt
 
-.PHONY: run test lint docs setup bench-throughput bench-training bench-techniques bench-unlabeled bench-search bench-statistics bench-quality bench-carry-over bench-compare bench-exported bench-driver bench-gpu chaos fuzz clean
+.PHONY: run test lint docs setup bench-throughput bench-training bench-techniques bench-unlabeled bench-search bench-statistics bench-quality bench-carry-over bench-compare bench-exported bench-driver bench-gpu bench-leak chaos fuzz clean
 
 run: $(VENV)/.installed
 	$(BIN)/augsearch run
@@ -75,6 +75,10 @@ bench-statistics: $(VENV)/.installed
 # What a trial costs the driver, in SQLite and PostgreSQL: BENCH_ARGS="--markdown PAGE", "--many 5000" for a long study.
 bench-driver: $(VENV)/.tested-with
 	$(BIN)/python -m benchmarks.driver $(BENCH_ARGS)
+
+# Whether grouped test scores agree with fresh images; needs BENCH_ARGS="--cifar DIR".
+bench-leak: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.leak $(BENCH_ARGS)
 
 # Everything that a search needs is killed, fifty times, and it comes to the same: CHAOS_ARGS="--kills 5" for a short form.
 chaos: $(VENV)/.tested-with

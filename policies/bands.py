@@ -8,6 +8,7 @@ another do nothing, as on grey images.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,7 @@ COLOURS = (1, 3)
 MOST_BANDS = 16
 """Channels that an image may have."""
 
-Images = NDArray[np.uint8]
+Images = NDArray[Any]
 
 
 def are_channels(count: int) -> bool:

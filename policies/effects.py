@@ -33,6 +33,8 @@ LUMA: NDArray[np.float64] = np.array(LUMA_65536THS) / 65536
 Matrix = NDArray[np.float64]
 Entries = NDArray[np.uint8]
 Histogram = NDArray[np.int64]
+Levels = NDArray[Any]
+"""Floating grey levels, 0 to 255 whatever the depth of the image."""
 
 
 class Size(NamedTuple):
@@ -78,6 +80,14 @@ class Table:
     """A change of grey values, known beforehand: ``entries`` (256,) uint8, shared by all channels."""
 
     entries: Entries
+    curve: Callable[[Levels], Levels] | None = None
+    """The same for images of more than 8 bits, at any level, clipped to 0–255 afterwards; None: straight
+    lines between the entries."""
+
+    @classmethod
+    def of(cls, curve: Callable[[Levels], Levels]) -> Table:
+        """The table of ``curve``, clipped to 0–255 and truncated to whole grey levels."""
+        return cls(np.clip(curve(np.arange(256.0)), 0, 255).astype(np.uint8), curve)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,6 +101,9 @@ class MeasuredTable:
 
     statistic: Statistic
     write: Callable[[Any], Any]
+    curve: Callable[[NDArray[Any], Levels], Levels] | None = None
+    """``curve(measured, levels)``: the same for an image (H, W, C) of more than 8 bits, of which extremes and
+    grey mean are not rounded; None: straight lines between the entries."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -127,6 +140,8 @@ class Colour:
     """A change of colours: ``matrix`` (3, 4) takes (R, G, B, 1) to RGB; grey images are left as they are."""
 
     matrix: Matrix
+    rounding: float = 0.0
+    """What of the last column only makes whole grey levels of it, and means nothing at another depth."""
 
 
 @dataclass(frozen=True, slots=True)

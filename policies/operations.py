@@ -29,7 +29,14 @@ from augsearch.policies.effects import (
 )
 from augsearch.policies.regions import REGION_NOISE, cropped, erased
 from augsearch.policies.registry import Cases, Noise, Range, operation
-from augsearch.policies.table_entries import auto_contrast_entries, blend_entries, equalize_entries
+from augsearch.policies.table_entries import (
+    auto_contrast_entries,
+    blend,
+    blend_entries,
+    equalize_entries,
+    equalized,
+    stretch,
+)
 
 YIQ: NDArray[np.float64] = np.vstack((LUMA, ((0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))))
 """RGB to brightness and the two colour differences of NTSC, which are zero for every grey."""
@@ -48,7 +55,18 @@ def _warp(x: tuple[float, float, float], y: tuple[float, float, float]) -> Warp:
 
 def _rounded(matrix: NDArray[np.float64]) -> Colour:
     """The change of colours by ``matrix`` (3, 3), rounded to the nearest where others are truncated."""
-    return Colour(np.column_stack((matrix, np.full(3, 0.5))))
+    return Colour(np.column_stack((matrix, np.full(3, 0.5))), rounding=0.5)
+
+
+_by_a_factor = partial(
+    operation,
+    standard=Range(0, 0.9, farthest=1),
+    wide=Range(0, 0.99, farthest=1),
+    unit="± of 1",
+    signed=True,
+    identity=0,
+    sets=("randaugment", "colour", "wide"),
+)
 
 
 @operation("table", sets=("randaugment", "colour", "geometry", "wide"))
@@ -127,29 +145,13 @@ def rotate(degrees: float) -> Warp:
     return _warp((cosine, -sine, 0), (sine, cosine, 0))
 
 
-@operation(
-    "table",
-    Range(0, 0.9, farthest=1),
-    wide=Range(0, 0.99, farthest=1),
-    unit="± of 1",
-    signed=True,
-    identity=0,
-    sets=("randaugment", "colour", "wide"),
-)
+@_by_a_factor("table")
 def brightness(change: float) -> Table:
     """Multiply every grey value by 1 + change."""
-    return Table(blend_entries(np.zeros((), np.int64), 1 + change))
+    return Table(blend_entries(np.zeros((), np.int64), 1 + change), lambda levels: (1 + change) * levels)
 
 
-@operation(
-    "colour",
-    Range(0, 0.9, farthest=1),
-    wide=Range(0, 0.99, farthest=1),
-    unit="± of 1",
-    signed=True,
-    identity=0,
-    sets=("randaugment", "colour", "wide"),
-)
+@_by_a_factor("colour")
 def color(change: float) -> Colour:
     """Move every pixel away from its own grey (more colour) or towards it (less)."""
     factor = 1 + change
@@ -157,29 +159,14 @@ def color(change: float) -> Colour:
     return Colour(np.column_stack((mixed, np.zeros(3))))
 
 
-@operation(
-    "table",
-    Range(0, 0.9, farthest=1),
-    wide=Range(0, 0.99, farthest=1),
-    unit="± of 1",
-    signed=True,
-    identity=0,
-    sets=("randaugment", "colour", "wide"),
-)
+@_by_a_factor("table")
 def contrast(change: float) -> MeasuredTable:
     """Move every grey value away from the image's mean grey, or towards it."""
-    return MeasuredTable(Statistic.GREY_MEAN, partial(blend_entries, factor=1 + change))
+    write, curve = partial(blend_entries, factor=1 + change), partial(blend, factor=1 + change)
+    return MeasuredTable(Statistic.GREY_MEAN, write, curve)
 
 
-@operation(
-    "kernel",
-    Range(0, 0.9, farthest=1),
-    wide=Range(0, 0.99, farthest=1),
-    unit="± of 1",
-    signed=True,
-    identity=0,
-    sets=("randaugment", "colour", "wide"),
-)
+@_by_a_factor("kernel")
 def sharpness(change: float) -> Kernel:
     """Move every pixel away from its smoothed neighbourhood (sharper) or towards it (softer)."""
     # PIL's SMOOTH has weight 5 in the middle of eight ones: 9/13 of the plain mean and 4/13 of the pixel.
@@ -196,7 +183,10 @@ def sharpness(change: float) -> Kernel:
 )
 def posterize(bits: float) -> Table:
     """Keep only the highest bits of every grey value."""
-    return Table(IDENTITY_ENTRIES & np.uint8(256 - 2 ** (8 - int(bits))))
+    if int(bits) == 8:  # which is all that 8-bit images have, and no reason to take bits from others
+        return Table.of(lambda levels: levels)
+    step = 2 ** (8 - int(bits))
+    return Table.of(lambda levels: levels // step * step)
 
 
 @operation(
@@ -209,25 +199,25 @@ def posterize(bits: float) -> Table:
 )
 def solarize(threshold: float) -> Table:
     """Invert the grey values at or above the threshold."""
-    return Table(np.where(255 * threshold > IDENTITY_ENTRIES, IDENTITY_ENTRIES, 255 - IDENTITY_ENTRIES))
+    return Table.of(lambda levels: np.where(255 * threshold > levels, levels, 255 - levels))
 
 
 @operation("table", sets=("randaugment", "colour", "wide"))
 def auto_contrast() -> MeasuredTable:
     """Stretch each channel so that its darkest value becomes 0 and its brightest 255."""
-    return MeasuredTable(Statistic.EXTREMES, auto_contrast_entries)
+    return MeasuredTable(Statistic.EXTREMES, auto_contrast_entries, stretch)
 
 
 @operation("table", sets=("randaugment", "colour", "wide"))
 def equalize() -> MeasuredTable:
     """Spread each channel's grey values until all are about equally frequent."""
-    return MeasuredTable(Statistic.HISTOGRAM, equalize_entries)
+    return MeasuredTable(Statistic.HISTOGRAM, equalize_entries, equalized)
 
 
 @operation("table", sets=("colour", "wide"))
 def invert() -> Table:
     """Turn every grey value v into 255 − v."""
-    return Table(255 - IDENTITY_ENTRIES)
+    return Table.of(lambda levels: 255 - levels)
 
 
 @operation(
@@ -235,14 +225,15 @@ def invert() -> Table:
 )
 def brightness_shift(levels: float) -> Table:
     """Add the same number of grey levels to every channel, clipped to 0–255."""
-    return Table(np.clip(IDENTITY_ENTRIES + np.round(levels), 0, 255).astype(np.uint8))
+    return Table.of(partial(np.add, np.round(levels)))
 
 
 @operation("table", Range(0, 1, farthest=3), unit="octaves", signed=True, identity=0, sets=("colour", "wide"))
 def gamma(octaves: float) -> Table:
     """Raise every grey value, as a share of 255, to the power 2^octaves: darker above 0, brighter below."""
     # As torchvision's adjust_gamma does on PIL images.
-    return Table((255.999 * (IDENTITY_ENTRIES / 255) ** 2.0**octaves).astype(np.uint8))
+    entries = (255.999 * (IDENTITY_ENTRIES / 255) ** 2.0**octaves).astype(np.uint8)
+    return Table(entries, lambda levels: 255 * (levels / 255) ** 2.0**octaves)
 
 
 @operation(

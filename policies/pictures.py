@@ -15,6 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from augsearch.policies.errors import UserError
+
+LARGEST_OF_16_BITS = 65535
+
 
 class _Exported(ctypes.Structure):
     """Arrow's ``struct ArrowArray`` (Arrow's C data interface)."""
@@ -74,3 +78,29 @@ def _memory(image: Image.Image, exported: Any) -> NDArray[np.uint8]:
     begin = described.children[0].contents.buffers[1]
     memory = _memory_from(begin, image.height * image.width * 4, _WRITEABLE)
     return np.frombuffer(memory, dtype=np.uint8).reshape(image.height, image.width, 4)
+
+
+def is_deep(mode: str) -> bool:
+    """Whether an image of PIL's of this mode has one channel of more than 8 bits."""
+    return mode.startswith("I;16") or mode in ("I", "F")
+
+
+def values_of(image: Image.Image) -> NDArray[Any]:
+    """The pixels (H, W) of an image for which ``is_deep``: uint16, or float32 where its mode is F.
+
+    Raises:
+        UserError: its mode is I, and its values are not such as 16 bits have.
+    """
+    values = np.asarray(image)
+    if image.mode != "I":
+        return values
+    if values.size and not (values.min() >= 0 and values.max() <= LARGEST_OF_16_BITS):
+        raise UserError(
+            f"a PIL image of mode I must have values from 0 to 65,535, got {values.min()} to {values.max()}"
+        )
+    return values.astype(np.uint16)
+
+
+def of_mode(values: NDArray[Any], mode: str) -> Image.Image:
+    """An image of a mode for which ``is_deep`` from its pixels, as ``values_of`` gives them."""
+    return Image.fromarray(values.astype(np.int32) if mode == "I" else values)

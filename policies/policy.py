@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -25,7 +26,8 @@ from pydantic import (
 
 import augsearch.policies.operations  # noqa: F401  (declares them)
 from augsearch.policies.backends.engine import run_draws
-from augsearch.policies.backends.opencv.prepared import Image, Images
+from augsearch.policies.backends.opencv import deep
+from augsearch.policies.backends.opencv.prepared import Image
 from augsearch.policies.backends.opencv.runner import run
 from augsearch.policies.bands import are_channels, by_band
 from augsearch.policies.chains import Chains, mixed
@@ -257,17 +259,23 @@ class Policy(BaseModel):
         steps = fuse((effect for effect in effects if effect is not None), warps=self.fuse_warps)
         return by_band(lambda one: run(steps, one, self.sampling), image)
 
-    def augment(self, images: Images, rng: np.random.Generator) -> Images:
-        """A new batch, each image augmented by its own draw; ``images``: uint8 (B, H, W, C), C up to 16.
+    def augment(self, images: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+        """A new batch, each image augmented by its own draw; ``images``: (B, H, W, C), C up to 16.
 
-        C = 1 is grey, C = 3 RGB, and of any other number each channel is a band by itself, see ``bands.py``.
+        They are uint8, uint16 of which 65,535 is white, or floating in [0, 1]. C = 1 is grey, C = 3 RGB, and
+        of any other number each channel is a band by itself, see ``bands.py``.
         """
-        fits = isinstance(images, np.ndarray) and images.dtype == np.uint8 and images.ndim == 4
-        if not fits or not are_channels(images.shape[3]):
-            raise UserError(f"images must be a uint8 array (B, H, W, C), C 1 to 16, got {shown(images)}")
+        fits = isinstance(images, np.ndarray) and images.ndim == 4 and are_channels(images.shape[3])
+        if not fits or not (images.dtype == np.uint8 or deep.is_deep(images.dtype)):
+            raise UserError(
+                "images must be an array (B, H, W, C), uint8, uint16 or floating, C 1 to 16, "
+                f"got {shown(images)}"
+            )
         if images.size == 0:
             return images.copy()
         draws = self.draw(len(images), rng)
+        if images.dtype != np.uint8:
+            return deep.run_draws(draws, images, self.ranges, self.sampling)
         return by_band(lambda one: run_draws(draws, one, self.ranges, self.sampling), images)
 
     @classmethod

@@ -1,7 +1,8 @@
 """PIL's ``blend``, ``autocontrast`` and ``equalize`` as tables: what each of the 256 grey values becomes.
 
 They are written against the array API standard, over any leading axes: NumPy arrays and tensors on any device
-go through the same lines.
+go through the same lines. Beside them is what they do to images (H, W, C) of more than 8 bits, in NumPy
+alone: to grey levels that are floats in 0 to 255.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from array_api_compat import array_namespace, device
+from numpy.typing import NDArray
 
 
 def blend_entries(grey: Any, factor: float) -> Any:
@@ -36,6 +38,32 @@ def auto_contrast_entries(extremes: Any) -> Any:
 def equalize_entries(histogram: Any) -> Any:
     """PIL's ``ImageOps.equalize`` from histograms (..., 256)."""
     xp = array_namespace(histogram)
+    return xp.astype(_spread(xp, histogram), xp.uint8)
+
+
+def blend(grey: NDArray[Any], levels: NDArray[Any], factor: float) -> NDArray[Any]:
+    """``blend_entries`` of one grey."""
+    blended: NDArray[Any] = grey + factor * (levels - grey)
+    return blended
+
+
+def stretch(extremes: NDArray[Any], levels: NDArray[Any]) -> NDArray[Any]:
+    """``auto_contrast_entries`` from the lowest and highest level of each channel, (C, 2)."""
+    low, high = extremes.T
+    span = np.where(high > low, high - low, 255)
+    return (levels - np.where(high > low, low, 0)) * (255 / span)
+
+
+def equalized(histogram: NDArray[Any], levels: NDArray[Any]) -> NDArray[Any]:
+    """``equalize_entries``, not rounded and with straight lines between, from how often the rounded levels
+    of each channel occur, (C, 256)."""
+    knots, values = np.arange(256), _spread(np, histogram)
+    changed = [np.interp(levels[..., one], knots, channel) for one, channel in enumerate(values)]
+    return np.stack(changed, axis=-1).astype(levels.dtype)
+
+
+def _spread(xp: Any, histogram: Any) -> Any:
+    """What ``equalize_entries`` truncates."""
     values = xp.arange(256, dtype=xp.int64, device=device(histogram))
     counted = xp.cumulative_sum(histogram, axis=-1)
     without_last = xp.max(xp.where(counted < counted[..., -1:], counted, 0), axis=-1, keepdims=True)
@@ -45,7 +73,7 @@ def equalize_entries(histogram: Any) -> Any:
     before = xp.astype(counted - histogram + step // 2, xp.float64)
     spread = before / xp.astype(xp.where(step > 0, step, 1), xp.float64)
     spread = xp.where(spread < 255, spread, 255.0)
-    return xp.astype(xp.where(step > 0, spread, values), xp.uint8)
+    return xp.where(step > 0, spread, values)
 
 
 def _clipped(xp: Any, values: Any) -> Any:

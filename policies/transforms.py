@@ -12,20 +12,16 @@ from numpy.typing import NDArray
 from PIL import Image as PILImage
 
 from augsearch.policies.backends import engine
+from augsearch.policies.backends.opencv import deep
 from augsearch.policies.backends.opencv.runner import Runner, runner_for
 from augsearch.policies.bands import are_channels, by_band
 from augsearch.policies.errors import UserError, shown
-from augsearch.policies.pictures import array_of, image_of
+from augsearch.policies.pictures import array_of, image_of, is_deep, of_mode, values_of
 from augsearch.policies.planner import DrawnImage, Draws
 from augsearch.policies.registry import Ranges
 from augsearch.policies.samples import augment_sample, is_tensor, refuse_other_tv_tensors
 from augsearch.policies.sampling import Sampling
 from augsearch.policies.streams import RandomStream
-
-_TO_8_BITS = (
-    "scale its values to 0 to 255 first, of 16 bits with "
-    "Image.fromarray((np.asarray(image) // 257).astype(np.uint8))"
-)
 
 DRAWN_AHEAD = 256
 """Drawing for one image costs as much as drawing for hundreds at once."""
@@ -46,8 +42,8 @@ class PolicyLike(Protocol):
     def draw(self, count: int, rng: np.random.Generator) -> Draws:
         """Draw what happens to each of ``count`` images."""
 
-    def augment(self, images: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-        """A new batch, each image augmented by its own draw; ``images``: uint8 (B, H, W, C), C up to 16."""
+    def augment(self, images: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+        """A new batch, each image augmented by its own draw; ``images``: (B, H, W, C), C up to 16."""
 
 
 class ImageTransform:
@@ -70,9 +66,11 @@ class ImageTransform:
         ``torchvision.tv_tensors`` move with the image, see ``samples.py``; labels and all else stay.
 
         Args:
-            sample: an image is a NumPy array, uint8 (H, W) or (H, W, C); a PIL image of mode RGB or L; or a
-                torch tensor on the CPU, uint8 or floating in [0, 1], (C, H, W) or (H, W). C = 1, 3 for
-                RGB, or any other number up to 16 of bands.
+            sample: an image is a NumPy array, (H, W) or (H, W, C), uint8, uint16 of which 65,535 is white, or
+                floating in [0, 1]; a PIL image of mode RGB, L, I;16, I (as I;16) or F in [0, 1]; or a torch
+                tensor on the CPU, uint8, uint16 or floating in [0, 1], (C, H, W) or (H, W). C = 1, 3 for RGB,
+                or any other number up to 16 of bands. Floating tensors are rounded to whole 255ths, as
+                ``TensorPolicy`` does; uint16 and floating arrays are not, see ``backends/opencv/deep.py``.
                 Where none is marked by its type, as PIL's and tv_tensors' are, it is the first of the others.
 
         Raises:
@@ -100,11 +98,13 @@ class ImageTransform:
         if isinstance(image, np.ndarray):
             return self._augment(image, drawn)
         if isinstance(image, PILImage.Image):
+            if is_deep(image.mode):
+                return of_mode(self._augment(values_of(image), drawn), image.mode)
             if image.mode not in ("RGB", "L"):
-                # PIL's convert cuts what is above 255 off: nearly all of 16 bits would be white.
-                wide = image.mode.startswith("I;16") or image.mode in ("I", "F")
-                how = _TO_8_BITS if wide else 'convert it first: image.convert("RGB")'
-                raise UserError(f"a PIL image must be of mode RGB or L, got {image.mode}; {how}")
+                raise UserError(
+                    f"a PIL image must be of mode RGB, L, I;16, I or F, got {image.mode}; convert it first: "
+                    'image.convert("RGB")'
+                )
             return image_of(self._augment(array_of(image), drawn))
         if is_tensor(image):
             refuse_other_tv_tensors(image)
@@ -114,16 +114,23 @@ class ImageTransform:
     def __repr__(self) -> str:
         return f"{self.policy!r}.transform(seed={self._stream.seed})"
 
-    def _augment(self, image: NDArray[np.uint8], drawn: DrawnImage) -> NDArray[np.uint8]:
-        grey = image.ndim == 2
-        if image.dtype != np.uint8 or not (grey or (image.ndim == 3 and are_channels(image.shape[2]))):
-            raise UserError(f"an image must be uint8 (H, W) or (H, W, C) with C 1 to 16, got {shown(image)}")
+    def _augment(self, image: NDArray[Any], drawn: DrawnImage) -> NDArray[Any]:
+        grey, has_depth = image.ndim == 2, deep.is_deep(image.dtype)
+        fits = grey or (image.ndim == 3 and are_channels(image.shape[2]))
+        if not fits or not (has_depth or image.dtype == np.uint8):
+            raise UserError(
+                "an image must be uint8, uint16 or floating, (H, W) or (H, W, C) with C 1 to 16, "
+                f"got {shown(image)}"
+            )
         if image.size == 0:
             return image.copy()
         if grey:
             image = image[:, :, np.newaxis]
         ranges, sampling = self.policy.ranges, self._sampling
-        result = by_band(lambda one: engine.augment_image(drawn, one, ranges, sampling), image)
+        if has_depth:
+            result = deep.augment_image(drawn, image, ranges, sampling)
+        else:
+            result = by_band(lambda one: engine.augment_image(drawn, one, ranges, sampling), image)
         return result[:, :, 0] if grey else result
 
     def _augment_tensor(self, image: Any, drawn: DrawnImage) -> Any:
@@ -138,8 +145,8 @@ class ImageTransform:
             )
         torch = sys.modules["torch"]
         floating = image.dtype.is_floating_point
-        if not floating and image.dtype != torch.uint8:
-            raise UserError(f"an image tensor must be uint8 or floating, got {shown(image)}")
+        if not floating and image.dtype not in (torch.uint8, torch.uint16):
+            raise UserError(f"an image tensor must be uint8, uint16 or floating, got {shown(image)}")
         plain = image.detach()
         if floating and image.numel() and not (plain.min() >= 0 and plain.max() <= 1):
             raise UserError(
@@ -168,8 +175,10 @@ class BatchTransform:
         self.policy = policy
         self._stream = RandomStream(seed)
 
-    def __call__(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """A new batch, uint8 (B, H, W, C) as the one given; C = 1, 3 for RGB, or up to 16 bands.
+    def __call__(self, images: NDArray[Any]) -> NDArray[Any]:
+        """A new batch, (B, H, W, C) as the one given; C = 1, 3 for RGB, or up to 16 bands.
+
+        It is uint8, uint16 of which 65,535 is white, or floating in [0, 1].
 
         Raises:
             UserError: it is no such batch.

@@ -230,7 +230,17 @@ def test_needs_no_torch() -> None:
 
 
 wrong_images = {
-    "a float array": (np.zeros((8, 8, 3)), r"an image must be uint8 .* got float64 \(8, 8, 3\)"),
+    "whole numbers of 32 bits": (
+        np.zeros((8, 8, 3), np.int32),
+        r"uint16 or floating.* got int32 \(8, 8, 3\)",
+    ),
+    "floats of 0 to 255": (np.full((8, 8, 3), 255.0), r"must lie in \[0, 1\], got 255 to 255; scale it"),
+    "a float that is none": (np.full((8, 8, 3), np.nan), r"must lie in \[0, 1\], got nan"),
+    "32 bits": (
+        PILImage.new("I", (4, 4), 70000),
+        "mode I must have values from 0 to 65,535, got 70000 to 70000",
+    ),
+    "a float of grey levels": (PILImage.new("F", (4, 4), 255), r"must lie in \[0, 1\], got 255"),
     "channels first": (np.zeros((3, 32, 32), np.uint8), r"C 1 to 16, got uint8 \(3, 32, 32\)"),
     "a batch": (np.zeros((2, 8, 8, 3), np.uint8), r"got uint8 \(2, 8, 8, 3\)"),
     "a line": (np.zeros(8, np.uint8), r"got uint8 \(8,\)"),
@@ -244,7 +254,10 @@ wrong_images = {
         torch.zeros(32, 32, 3),
         r"must be \(C, H, W\) .* got torch.float32 \(32, 32, 3\)",
     ),
-    "whole numbers": (torch.zeros(3, 8, 8, dtype=torch.int64), r"must be uint8 or floating, got torch.int64"),
+    "whole numbers": (
+        torch.zeros(3, 8, 8, dtype=torch.int64),
+        "must be uint8, uint16 or floating, got torch.int64",
+    ),
     "a normalised tensor": (torch.full((3, 4, 4), -1.5), "got -1.5 to -1.5; augment before normalising"),
     "not a number": (torch.full((3, 4, 4), torch.nan), r"must lie in \[0, 1\], got nan"),
     "another device": (torch.zeros(3, 4, 4, device="meta"), "the image is on meta; .*TensorPolicy"),
@@ -259,22 +272,11 @@ def test_refuses_other_images_in_one_line(what: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_the_advice_for_16_bits_keeps_the_picture() -> None:
-    deep = np.arange(64, dtype=np.uint16).reshape(8, 8) * 1040
-    image = PILImage.fromarray(deep)
-    with pytest.raises(UserError, match="scale its values to 0 to 255 first") as caught:
-        POLICY.transform(seed=0)(image)
-    advice = str(caught.value)[str(caught.value).index("Image.fromarray") :]
-    followed = eval(advice, {"Image": PILImage, "np": np, "image": image})  # as a person would paste it
-    assert len(np.unique(followed)) > 60
-    assert POLICY.transform(seed=0)(followed).mode == "L"
-
-
 @pytest.mark.parametrize(
     ("images", "message"),
     [
         (torch.zeros(2, 3, 4, 4), "TensorPolicy"),
-        ([np.zeros((4, 4, 3), np.uint8)], "images must be a uint8 array .* got list"),
+        ([np.zeros((4, 4, 3), np.uint8)], "images must be an array .* got list"),
         (np.zeros((4, 4, 3), np.uint8), r"got uint8 \(4, 4, 3\)"),
     ],
 )

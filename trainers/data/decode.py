@@ -20,7 +20,7 @@ from augsearch.trainers.data.bands import chosen, read_bands, size_in_bands, wit
 from augsearch.trainers.data.form import AS_USUAL, Reading
 from augsearch.trainers.data.header import Header, header_of, header_of_array, is_deep_colour
 from augsearch.trainers.data.image_files import BadImageError as BadImageError
-from augsearch.trainers.data.image_files import read_image
+from augsearch.trainers.data.image_files import content_of, read_image
 from augsearch.trainers.data.levels import to_uint8
 from augsearch.trainers.data.no_data import grey_of, share_missing, with_gaps
 
@@ -66,6 +66,7 @@ def decode_whole(file: Path | bytes, size: int, reading: Reading = AS_USUAL) -> 
     Raises:
         BadImageError: as ``decode_file``.
     """
+    file = content_of(file)
     values = read_bands(file, reading)
     if values is not None:
         return fit_whole(values, size, reading)
@@ -85,7 +86,8 @@ def decode_whole(file: Path | bytes, size: int, reading: Reading = AS_USUAL) -> 
         x, y = stands_for[0] / width, stands_for[1] / height
         box = (left * x, top * y, right * x, bottom * y)
         square = fit(pixels, size, orientation=_orientation(image), box=box, reading=reading)
-        return square, replace(header, missing=share_missing(pixels))
+        missing = share_missing(pixels)
+        return square, replace(header, missing=missing) if missing else header
 
     return read_image(file, decode, reading)
 
@@ -119,13 +121,14 @@ def decode_shrunk(file: Path, least: int, reading: Reading = AS_USUAL) -> Pixels
     Raises:
         BadImageError: as ``decode_file``.
     """
-    values = read_bands(file, reading)
+    content = content_of(file)
+    values = read_bands(content, reading)
     if values is not None:
         return _shrunk_values(values, least, reading)
 
     def decode(image: ImageFile.ImageFile) -> Pixels:
         size = _scaled_size(*image.size, least, reading)
-        loaded, (width, height) = _loaded(image, file, (2 * size[0], 2 * size[1]), reading)
+        loaded, (width, height) = _loaded(image, content, (2 * size[0], 2 * size[1]), reading)
         pixels, orientation = _eight_bit(loaded, reading), _orientation(image)
         if pixels.size != size:
             box = (0, 0, width, height)
@@ -136,7 +139,7 @@ def decode_shrunk(file: Path, least: int, reading: Reading = AS_USUAL) -> Pixels
             pixels = pixels.transpose(_UPRIGHT[orientation])
         return _grey_if_grey(np.asarray(pixels))
 
-    return read_image(file, decode, reading)
+    return read_image(content, decode, reading)
 
 
 def shrunk_size(width: int, height: int, least: int, reading: Reading = AS_USUAL) -> tuple[int, int]:

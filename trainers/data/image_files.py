@@ -16,6 +16,9 @@ from augsearch.trainers.system.threads import Result
 MOST_PIXELS = 89_478_485
 """That an image may have unless more are asked for: as Pillow has it."""
 
+MOST_AT_ONCE = 2**24
+"""Bytes of a file that are read at once; of a larger one Pillow reads what it needs."""
+
 FORMATS = (
     "JPEG",
     "MPO",
@@ -146,6 +149,20 @@ def start_of(file: Path | bytes) -> bytes:
     try:
         with file.open("rb") as opened:
             return opened.read(16)
+    except OSError as error:
+        raise BadImageError(error.strerror or str(error)) from error
+
+
+def content_of(file: Path | bytes) -> Path | bytes:
+    """The bytes of a file, which is opened more than once otherwise; or itself, where they are many.
+
+    Raises:
+        BadImageError: it can't be read.
+    """
+    if isinstance(file, bytes):
+        return file
+    try:
+        return file if file.stat().st_size > MOST_AT_ONCE else file.read_bytes()
     except OSError as error:
         raise BadImageError(error.strerror or str(error)) from error
 

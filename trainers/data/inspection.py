@@ -6,7 +6,6 @@ from array import array
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain, islice
 from typing import Any
 
 import numpy as np
@@ -16,17 +15,13 @@ from augsearch.policies import UserError
 from augsearch.trainers.data.dataset import SMALL_SIDE, Indices, Progress
 from augsearch.trainers.data.decode import pillow_without_warnings
 from augsearch.trainers.data.form import Form
-from augsearch.trainers.data.near_duplicates import Looks, look_of
+from augsearch.trainers.data.near_duplicates import LOOKED_AT, Looks, looks_at
 from augsearch.trainers.data.no_data import Gaps
 from augsearch.trainers.data.sources.base import OpenedSource, Sample, find_source
 from augsearch.trainers.data.survey import as_its_pixels_want
 from augsearch.trainers.system.hashing import content_key
 from augsearch.trainers.system.names import printable
-from augsearch.trainers.system.threads import in_order
-
-PROGRESS_EVERY = 64
-AT_A_TIME = 32
-"""Images that a thread looks at at a time."""
+from augsearch.trainers.system.threads import in_order, portions
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,10 +83,10 @@ def inspect(source: str | None, form: Form, progress: Progress | None = None) ->
     side = opened.side(SMALL_SIDE)
     gathered = _Gathered()
     with pillow_without_warnings():
-        for done, (sample, look) in enumerate(_looked_at(opened, side), 1):
-            gathered.add(sample, look)
-            if progress is not None and (done % PROGRESS_EVERY == 0 or done == opened.total):
-                progress(done, opened.total)
+        for samples, looks in _looked_at(opened, side):
+            gathered.add(samples, looks)
+            if progress is not None:
+                progress(len(gathered.files) + len(gathered.bad), opened.total)
     if not gathered.files:
         file, reason = gathered.bad[0]
         raise UserError(
@@ -102,21 +97,13 @@ def inspect(source: str | None, form: Form, progress: Progress | None = None) ->
     return gathered.whole(found.name, opened, side, notes)
 
 
-def _looked_at(opened: OpenedSource, side: int) -> Iterator[tuple[Sample, tuple[int, NDArray[np.uint8]]]]:
-    """Each image, and what it looks like; some at a time, as handing over one costs as much as its look."""
+def _looked_at(opened: OpenedSource, side: int) -> Iterator[tuple[Sequence[Sample], Looks]]:
+    """Some images at a time, and what those of them look like that can be read."""
 
-    def look(portion: tuple[Sample, ...]) -> list[tuple[Sample, tuple[int, NDArray[np.uint8]]]]:
-        return [(one, look_of(one.pixels) if one.pixels is not None else _NONE) for one in portion]
+    def look(samples: Sequence[Sample]) -> tuple[Sequence[Sample], Looks]:
+        return samples, looks_at([one.pixels for one in samples if one.pixels is not None])
 
-    return chain.from_iterable(in_order(look, _portions(opened.samples(side))))
-
-
-def _portions(samples: Iterator[Sample]) -> Iterator[tuple[Sample, ...]]:
-    while portion := tuple(islice(samples, AT_A_TIME)):
-        yield portion
-
-
-_NONE = (0, np.zeros(0, np.uint8))
+    return in_order(look, portions(opened.samples(side), LOOKED_AT))
 
 
 class _Gathered:
@@ -137,7 +124,13 @@ class _Gathered:
         self._modes: Counter[str] = Counter()
         self.gaps = Gaps()
 
-    def add(self, sample: Sample, look: tuple[int, NDArray[np.uint8]]) -> None:
+    def add(self, samples: Sequence[Sample], looks: Looks) -> None:
+        self._hashes.extend(looks.hashes.tolist())
+        self._thumbs += looks.thumbs.tobytes()
+        for sample in samples:
+            self._add(sample)
+
+    def _add(self, sample: Sample) -> None:
         if sample.pixels is None:
             self.bad.append((sample.file, sample.reason))
             return
@@ -146,8 +139,6 @@ class _Gathered:
         self._labels.append(sample.label)
         self._given.append(int(sample.split))
         self._groups.append(sample.group)
-        self._hashes.append(look[0])
-        self._thumbs += look[1].tobytes()
         pixels = sample.pixels
         key = content_key(str(pixels.shape).encode() + np.ascontiguousarray(pixels).tobytes())
         self._copies.append(self._numbers.setdefault(key, len(self._numbers)))

@@ -64,6 +64,13 @@ class Begun(Iterator[Result]):
         self._pool.shutdown()
 
 
+def portions(items: Iterable[Item], size: int) -> Iterator[tuple[Item, ...]]:
+    """``items`` in tuples of ``size``, the last one of what is left."""
+    rest = iter(items)
+    while portion := tuple(islice(rest, size)):
+        yield portion
+
+
 def in_order(
     function: Callable[[Item], Result], items: Iterable[Item], threads: int | None = None
 ) -> Iterator[Result]:

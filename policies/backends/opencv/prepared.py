@@ -93,10 +93,10 @@ def shaped_like(image: Image, result: Any) -> Image:
     return cast(Image, result.reshape(image.shape))
 
 
-def fill_all(image: NDArray[np.uint8], fill: Sequence[int]) -> None:
+def fill_all(image: NDArray[Any], fill: Sequence[int]) -> None:
     """Paint an image (..., H, W, C) in one colour."""
     if len(set(fill)) == 1:
         image[...] = fill[0]  # a hundred times faster than a colour
     else:
-        row = np.tile(np.array(fill, dtype=np.uint8), image.shape[-2])
+        row = np.tile(np.array(fill, dtype=image.dtype), image.shape[-2])
         image.reshape(*image.shape[:-2], -1)[...] = row

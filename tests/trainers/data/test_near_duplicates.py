@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+import imagehash
 import numpy as np
 import pytest
 from PIL import Image, ImageEnhance
@@ -15,7 +16,7 @@ from augsearch.trainers.data.images import open_images
 from augsearch.trainers.data.near_duplicates import (
     Looks,
     groups_alike,
-    look_of,
+    looks_at,
     looks_of,
     near_hashes,
     pairs_alike,
@@ -86,9 +87,19 @@ def test_hardly_any_images_are_enough(count: int) -> None:
 
 def test_grey_images_and_coloured_ones_of_grey_look_the_same() -> None:
     grey = scenes(1)[0][..., :1]
-    (one, thumb), (other, other_thumb) = look_of(grey), look_of(np.repeat(grey, 3, axis=-1))
-    assert one == other
-    np.testing.assert_array_equal(thumb, other_thumb)
+    looks = looks_at([grey, np.repeat(grey, 3, axis=-1)])
+    assert looks.hashes[0] == looks.hashes[1]
+    np.testing.assert_array_equal(*looks.thumbs)
+
+
+@pytest.mark.parametrize("side", [8, 32, 64, 97])
+def test_hashes_are_those_of_imagehash(side: int) -> None:
+    images = [cv2.resize(image, (side, side)) for image in scenes(40)]
+    expected = [
+        int(str(imagehash.phash(Image.fromarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)))), 16)
+        for image in images
+    ]
+    assert looks_at(images).hashes.tolist() == expected
 
 
 def test_all_hashes_that_differ_in_few_bits_are_found() -> None:

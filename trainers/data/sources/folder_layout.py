@@ -314,7 +314,14 @@ def _hierarchy(files: list[_File], first: Split) -> list[str]:
     deeper = [place for place in places if "/" in place]
     if len(places) == len(tops) or 2 * len(deeper) <= len(places):
         return []
-    return [
+    said = (
         f"the {len(tops):,} classes are the first folders, whose images lie in {len(places):,} "
         f"({some([printable(one) for one in deeper], 3)}); --classes leaf makes a class of each of those"
-    ]
+    )
+    inside = {
+        top: {place.partition("/")[2] for place in places if place.startswith(f"{top}/")} for top in tops
+    }
+    if len(tops) <= len(LABELED) and len({frozenset(names) for names in inside.values()}) == 1:
+        names = " and ".join(f"{printable(top)}/" for top in sorted(tops))
+        said += f"; or are {names} parts of one data set? Then call them train/, val/ or test/"
+    return [said]

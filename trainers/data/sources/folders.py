@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,12 @@ from augsearch.trainers.data.sources.told_apart import is_saved, shards_in
 from augsearch.trainers.data.walk import walk
 from augsearch.trainers.system.hashing import cache_key, hex_hash, stamp
 from augsearch.trainers.system.names import printable
-from augsearch.trainers.system.threads import in_order
+from augsearch.trainers.system.threads import in_order, portions
+
+MOST_AT_A_TIME = 16
+"""Images that a thread decodes at a time."""
+BYTES_AT_A_TIME = 2**18
+"""That they have together, decoded."""
 
 
 @dataclass(frozen=True)
@@ -142,7 +148,9 @@ class OpenedFolder:
                 return replace(bare, reason=str(error))
             return replace(bare, pixels=pixels, header=header)
 
-        return in_order(sample, self.entries)
+        # Handing over one image to a thread costs as much as to decode a small one.
+        some = portions(self.entries, max(1, min(MOST_AT_A_TIME, BYTES_AT_A_TIME // (3 * size * size))))
+        return chain.from_iterable(in_order(lambda portion: [sample(entry) for entry in portion], some))
 
     def picked(self, rows: Indices) -> OpenedFolder:
         """Some of the images alone, in this order."""

@@ -135,6 +135,17 @@ def test_a_hierarchy_is_told_of_and_its_leaves_can_be_the_classes(root: Path) ->
     assert image_paths(str(root), leaf) == [root / file for file in leaf.files]
 
 
+def test_parts_by_names_that_nobody_knows_are_asked_about(root: Path) -> None:
+    files = [f"{part}/{name}/1.png" for part in ("learning", "probe") for name in ("a", "b")]
+    (note,) = opened(make(root, files)).notes
+    assert note.endswith(
+        "or are learning/ and probe/ parts of one data set? Then call them train/, val/ or test/"
+    )
+    make(root, ["probe/c/1.png"])
+    (note,) = opened(root).notes
+    assert note.endswith("--classes leaf makes a class of each of those")
+
+
 def test_leaves_are_the_same_classes_in_every_part(root: Path) -> None:
     make(root, [f"{part}/x/{name}/1.png" for part in ("train", "test") for name in ("a", "b")])
     data = opened(root, LEAF)
