@@ -58,7 +58,7 @@ def size_in_bands(file: Path | bytes, reading: Reading) -> tuple[int, int] | Non
         height, width = _array(file, mapped=True).shape[:2]
     elif start[:4] in _TIFF and (reading.bands is not None or _has_bands(file)):
         with _opened(file) as tiff:
-            height, width = tiff.pages[0].imagelength, tiff.pages[0].imagewidth
+            width, height = _sides(tiff)
     else:
         return None
     check_pixels(width, height, reading)
@@ -125,16 +125,23 @@ def _has_bands(file: Path | bytes) -> bool:
     return False
 
 
+def _sides(tiff: Any) -> tuple[int, int]:
+    """Width and height in pixels, as the file says."""
+    sides = tiff.pages[0].imagewidth, tiff.pages[0].imagelength
+    if not all(isinstance(side, int) for side in sides):
+        raise BadImageError("a TIFF whose width or height is no whole number")
+    return sides
+
+
 def _tiff(file: Path | bytes, reading: Reading) -> NDArray[Any]:
     """(H, W, C) of its first series: its samples, or as many pages of one size."""
     with _opened(file) as tiff:
         # Before they are read: a header of a few bytes can ask for any memory.
-        page = tiff.pages[0]
-        check_pixels(page.imagewidth, page.imagelength, reading)
+        check_pixels(*_sides(tiff), reading)
         series = tiff.series[0]
         check_pixels(math.prod(series.shape) // MOST_BANDS, 1, reading)
         values, axes = np.asarray(series.asarray()), series.axes
-        said = page.tags.get(TAG)
+        said = tiff.pages[0].tags.get(TAG)
     depth = [place for place, axis in enumerate(axes) if axis not in "YX"]
     if values.ndim not in (2, 3) or len(depth) != values.ndim - 2:
         raise BadImageError(

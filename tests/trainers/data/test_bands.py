@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from augsearch.policies import UserError
-from augsearch.trainers.data.bands import read_bands
+from augsearch.trainers.data.bands import read_bands, size_in_bands
 from augsearch.trainers.data.dataset import ImageData
 from augsearch.trainers.data.decode import BadImageError, decode_file, decode_shrunk, size_of
 from augsearch.trainers.data.form import PLAIN, Bands, Form, Reading
@@ -188,5 +188,10 @@ def test_a_tiff_that_would_take_any_memory_is_refused_before_it_is_read(tmp_path
             one.to_bytes(4, "little") for one in (width, height)
         )
         path.write_bytes(content)
-        with pytest.raises(BadImageError, match=line):
-            read_bands(path, Reading())
+        for read in (read_bands, size_in_bands):
+            with pytest.raises(BadImageError, match=line):
+                read(path, Reading())
+    # The width as a complex number: the type stands six bytes before the value, as 16 bits.
+    path.write_bytes(whole[: across - 6] + (10).to_bytes(2, "little") + whole[across - 4 :])
+    with pytest.raises(BadImageError, match="no whole number"):
+        size_in_bands(path, Reading())
