@@ -268,8 +268,9 @@ class _Run:
         resumed = f", {len(ended)} done before" if known else ""
         trials = session.sizes.trials if session else search.trials
         many = f"about {trials}" if session else f"{trials}"
+        folds = "1 fold" if search.folds == 1 else f"up to {search.folds} folds"
         self.display.line(
-            f"study {study.study_name}: {many} trials{resumed}, up to {search.folds} folds "
+            f"study {study.study_name}: {many} trials{resumed}, {folds} "
             f"of {proxy.fold_size} images{_trained(proxy)}, {engine.slots} workers"
         )
         timing: Session | Outlook | None = session
