@@ -127,10 +127,9 @@ def _how_much(facts: Facts) -> list[str]:
 
 def _among_baselines(facts: Facts) -> str:
     """What is known where no searched policy was confirmed, as when a budget had no time for one."""
-    leads = [row.lead for row in facts.rows if row.lead is not None]
-    if not leads:
+    nearest = next((row.lead for row in facts.rows if row.lead is not None), None)  # the best come first
+    if nearest is None:
         return "Nothing was compared."
-    nearest = max(leads, key=lambda lead: lead.mean)
     words = f"{lead_in_words(facts.metric, nearest)} over {called(nearest.worse)}, the best one"
     return f"No searched policy was confirmed. The nearest baseline, {called(nearest.better)}: {words}."
 
