@@ -47,7 +47,7 @@ def _served(study: str, storage: str, again: str, display: Display) -> Iterator[
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
-            text=True,
+            encoding="utf-8",
             # Not as an argument, which every user of the machine can read.
             env={**os.environ, STORAGE_VARIABLE: storage},
         )
