@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Compiling at once takes half a minute and saves each later process, of which a run has several, some seconds.
 INSTALL := $(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt
 
-.PHONY: run test lint docs setup bench-throughput bench-training bench-techniques bench-unlabeled bench-search bench-statistics bench-quality bench-carry-over bench-compare bench-exported bench-driver bench-gpu bench-leak chaos fuzz clean
+.PHONY: run test lint docs setup bench-throughput bench-training bench-techniques bench-unlabeled bench-search bench-statistics bench-quality bench-carry-over bench-compare bench-exported bench-driver bench-gpu bench-leak chaos fuzz lowest clean
 
 run: $(VENV)/.installed
 	$(BIN)/augsearch run
@@ -87,6 +87,18 @@ chaos: $(VENV)/.tested-with
 # Readers of strangers' files are given damaged ones for an hour; FUZZ_ARGS="--minutes 1 --only images" for a look.
 fuzz: $(VENV)/.tested-with
 	$(BIN)/python -m benchmarks.fuzz $(FUZZ_ARGS)
+
+# With the lowest versions that pyproject.toml allows, in an environment of their own: some gigabytes, so not in .ci/run.
+# What old versions do is deprecated by newer ones that they use.
+LOWEST := build/lowest
+LOWEST_TESTS ?= tests/policies tests/search/tracking tests/search/test_cli.py
+lowest: $(VENV)/.tested-with
+	$(BIN)/python -m uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
+	$(BIN)/python -m uv pip compile --quiet --resolution lowest-direct pyproject.toml --output-file $(LOWEST)/lowest.txt
+	$(BIN)/python -m uv pip install --quiet --python $(LOWEST)/bin/python --requirement $(LOWEST)/lowest.txt
+	$(BIN)/python -m uv pip install --quiet --python $(LOWEST)/bin/python --no-deps --editable .
+	$(BIN)/python -m uv pip install --quiet --python $(LOWEST)/bin/python --constraint constraints.txt --constraint $(LOWEST)/lowest.txt pytest pytest-xdist hypothesis ruff
+	$(LOWEST)/bin/python -m pytest -n auto -W ignore::DeprecationWarning $(LOWEST_TESTS) $(PYTEST_ARGS)
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(v < (3, 11) and "augsearch needs Python 3.11 or newer, and $(PYTHON) is %d.%d; try: make PYTHON=python3.12" % v[:2])'

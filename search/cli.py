@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from importlib import import_module
 
 import click
@@ -28,6 +29,14 @@ class Commands(click.Group):
             return None
         command: click.Command = import_module(f"{_ROOM}.{name}").command
         return command
+
+    def invoke(self, ctx: click.Context) -> object:
+        """Run the command; Ctrl-C while it is still being loaded is told as later."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            click.echo("\nStopped.", err=True)
+            sys.exit(130)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Each with what its help says first, as far as it says one thing; click would cut it off."""

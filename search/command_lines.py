@@ -48,6 +48,11 @@ def ui_command(settings: Settings) -> str:
     return f"augsearch ui{flags(settings, 'tracking_uri')}"
 
 
+def watch_command(settings: Settings, study: str) -> str:
+    """Serves the report while the search runs."""
+    return f"augsearch watch {shlex.quote(study)}{flags(settings, 'storage')}"
+
+
 def export_command(settings: Settings, study: str) -> str:
     """Writes the policy file."""
     return f"augsearch export {shlex.quote(study)} -o policy.json{flags(settings, 'storage')}"

@@ -134,6 +134,7 @@ def largest_side(task: Task, images: float, side: int, seconds: float, most: int
     """
     epochs = task.usual.final_epochs if "final_epochs" in task.fixed else task.least_final
     least = epochs * task.final_passes
+    seconds = max(seconds, 0)  # on a busy machine the measuring alone may have taken more than there was
     fitting = side * math.sqrt(FINALS_SHARE * seconds * images / least)
     sides = [one for one in FINAL_SIDES if one <= most]
     return next((one for one in sides if one <= fitting), min(most, FINAL_SIDES[-1]))

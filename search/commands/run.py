@@ -19,7 +19,9 @@ PLACE = 10
 @click.command("run", cls=Command, resumes=True)
 @click.argument("data", required=False, shell_complete=files)
 @run_options
-def command(config: Path | None, show_config: bool, dry_run: bool, as_json: bool, **flags: Any) -> None:
+def command(
+    config: Path | None, show_config: bool, dry_run: bool, as_json: bool, opens: bool, **flags: Any
+) -> None:
     """Search a policy for DATA, confirm it, export it and train the final model from it.
 
     DATA is a folder of class folders; a folder with train/, val/ and/or test/ inside; a .zip or .tar of
@@ -33,6 +35,7 @@ def command(config: Path | None, show_config: bool, dry_run: bool, as_json: bool
     Example:
       augsearch run photos/ --trials 40 --image-size 96
       augsearch run photos/ --dry-run
+      augsearch run photos/ --open
     """
     began = time.monotonic()  # importing what follows takes seconds on a busy machine
     from augsearch.search.settings.files import load_settings, show_settings
@@ -49,9 +52,11 @@ def command(config: Path | None, show_config: bool, dry_run: bool, as_json: bool
 
     shown = display(as_json=as_json)
     if dry_run:
+        if opens:
+            shown.line("--open: without effect, as nothing is run")
         document = dry.dry_run(settings, shown).to_json()
     else:
-        outcome = run_search(settings, shown, began=began)
+        outcome = run_search(settings, shown, began=began, opens=opens)
         shown.result(next_steps(settings, outcome))
         document = study_as_plain(outcome.study, settings.tracking.storage)
     if as_json:

@@ -161,32 +161,38 @@ def friendly(command: Callable[..., None], *, resumes: bool = False) -> Callable
 
     @functools.wraps(command)
     def guarded(**options: Any) -> None:
-        from augsearch.policies import UserError
-
-        _never_fail_to_print()
         try:
             with _ended_like_ctrl_c():
-                command(**options)
-        except UserError as error:
-            _say_where(error)
-            click.echo(f"Error: {error}", err=True)
-            sys.exit(_USER_ERROR)
-        except BrokenPipeError:  # the reader has had enough, as `| head` has: click ends in silence
-            raise
+                _in_one_line(command, options)
         except KeyboardInterrupt:
             click.echo(f"\n{stopped}", err=True)
             sys.exit(_INTERRUPTED)
-        except Exception as error:
-            from augsearch.search.options.faults import in_one_line
-
-            said = in_one_line(error)
-            if said is None:  # a mistake of ours: whoever mends it needs all of it
-                raise
-            _say_where(error)
-            click.echo(f"Error: {said}", err=True)
-            sys.exit(1)
 
     return guarded
+
+
+def _in_one_line(command: Callable[..., None], options: dict[str, Any]) -> None:
+    """Run ``command``; what a person can mend is told in one line."""
+    from augsearch.policies import UserError  # takes a while, in which somebody may press Ctrl-C
+
+    _never_fail_to_print()
+    try:
+        command(**options)
+    except UserError as error:
+        _say_where(error)
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(_USER_ERROR)
+    except BrokenPipeError:  # the reader has had enough, as `| head` has: click ends in silence
+        raise
+    except Exception as error:
+        from augsearch.search.options.faults import in_one_line
+
+        said = in_one_line(error)
+        if said is None:  # a mistake of ours: whoever mends it needs all of it
+            raise
+        _say_where(error)
+        click.echo(f"Error: {said}", err=True)
+        sys.exit(1)
 
 
 @contextmanager

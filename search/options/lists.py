@@ -117,6 +117,13 @@ def run_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         *recipe_options(),
         *_instead_of_running(),
+        option(
+            OTHER,
+            "--open",
+            "opens",
+            is_flag=True,
+            help="Show the report in a browser, alive while it runs, on this machine alone.",
+        ),
         json_option,
     ]
     return with_options(options, command)

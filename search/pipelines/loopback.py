@@ -38,6 +38,10 @@ def open_browser(address: str, asked: bool | None) -> None:
 
     Elsewhere a browser without windows may take the terminal over.
     """
-    windows = sys.platform in ("win32", "darwin") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))
-    if asked or (asked is None and windows and sys.stdout.isatty()):
+    if asked or (asked is None and has_screen() and sys.stdout.isatty()):
         webbrowser.open(address)
+
+
+def has_screen() -> bool:
+    """Whether a browser has where to open a window."""
+    return sys.platform in ("win32", "darwin") or any(map(os.environ.get, ("DISPLAY", "WAYLAND_DISPLAY")))

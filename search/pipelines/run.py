@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from augsearch.search.inputs.identity import identity_of, study_name
 from augsearch.search.inputs.prepare import make_folder
 from augsearch.search.inputs.run_data import Data, tracked_data
 from augsearch.search.inputs.summary import imbalance_in_words, keep_summary, warnings_of
+from augsearch.search.pipelines.alongside import followed
 from augsearch.search.pipelines.budgeted import Outlook, final_cost, planned, task_of, trained_on_of
 from augsearch.search.pipelines.changed import changes_in_words
 from augsearch.search.pipelines.confirming import Confirming
@@ -77,10 +78,13 @@ def run(
     display: Display,
     clock: Callable[[], float] = time.monotonic,
     began: float | None = None,
+    opens: bool | None = None,
 ) -> Outcome:
     """Search, confirm, decide, export and train the final model; whatever is done already is not done again.
 
-    ``clock`` tells the seconds that a budget is counted in, from ``began`` on; None: from now on.
+    ``clock`` tells the seconds that a budget is counted in, from ``began`` on; None: from now on. ``opens``:
+    whether the report is served meanwhile, in a browser where there is a screen; False: it is said what
+    serves it, None: it isn't.
 
     Raises:
         UserError: the input is bad; nothing is lost.
@@ -93,11 +97,7 @@ def run(
     make_folder(output)
     with only_driver(name, settings.tracking.storage) as renew:
         study = study_of(settings, data, name, renew=renew)
-        summary, search = keep_summary(study, settings.data.source, data), settings.search
-        unequal = imbalance_in_words(summary, search.metric, search.class_balance)
-        for line in filter(None, (*warnings_of(summary), unequal, *commands.without_effect(settings))):
-            display.line(line)
-        for line in changes_in_words(study, settings.flat()):
+        for line in _to_heed(settings, data, study):
             display.line(line)
         study.set_user_attr("settings", settings.flat())
         study.set_user_attr("output", str(output))
@@ -117,8 +117,12 @@ def run(
             )
         job = _Run(settings, settings, data, study, output, display, tracker, session)
         if tracker is None:
+            if opens:
+                display.line(f"--open: nothing is left to run; the report is {output / 'report.html'}")
             return job.outcome()
-        with tracker.closing(display.line):
+        again = commands.watch_command(settings, name)
+        alive = followed(name, settings.tracking.storage, again, display, opens)
+        with alive, tracker.closing(display.line):
             outcome = job.outcome()
         if tracker.complete:
             study.set_user_attr("tracked", settings.flat())
@@ -138,6 +142,14 @@ def next_steps(settings: Settings, outcome: Outcome) -> str:
         commands.train_command(trained, read_policy(policy).training),
     )
     return "\n".join([f"policy: {policy}   {beside}", "next:", *(f"  {step}" for step in steps)])
+
+
+def _to_heed(settings: Settings, data: Data, study: optuna.Study) -> Iterator[str]:
+    """What is unusual about the data or the settings, a line each."""
+    summary, search = keep_summary(study, settings.data.source, data), settings.search
+    unequal = imbalance_in_words(summary, search.metric, search.class_balance)
+    yield from filter(None, (*warnings_of(summary), unequal, *commands.without_effect(settings)))
+    yield from changes_in_words(study, settings.flat())
 
 
 def _trained(proxy: ProxySettings) -> str:
@@ -256,8 +268,9 @@ class _Run:
         resumed = f", {len(ended)} done before" if known else ""
         trials = session.sizes.trials if session else search.trials
         many = f"about {trials}" if session else f"{trials}"
+        folds = "1 fold" if search.folds == 1 else f"up to {search.folds} folds"
         self.display.line(
-            f"study {study.study_name}: {many} trials{resumed}, up to {search.folds} folds "
+            f"study {study.study_name}: {many} trials{resumed}, {folds} "
             f"of {proxy.fold_size} images{_trained(proxy)}, {engine.slots} workers"
         )
         timing: Session | Outlook | None = session

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import os
 import shlex
+import signal
+import sys
 import threading
+import time
 from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import quote
 
 from augsearch.policies import UserError
-from augsearch.search.pipelines.loopback import LOOPBACK, open_browser, port_to_use
+from augsearch.search.pipelines.loopback import LOOPBACK, is_free, open_browser, port_to_use
 from augsearch.search.report.live import LivePage
 from augsearch.search.report.page import live_script
-from augsearch.search.settings.addresses import redacted
+from augsearch.search.settings.addresses import STORAGE_VARIABLE, redacted
 from augsearch.search.settings.sections import TrackingSettings
 
 FIRST_PORT = 5200
+LAST = 5.0
+"""Seconds that a browser which follows a run has at its end to ask for the last page."""
+NICE = 10
+"""How far the server beside a run gives way to it."""
 NAMES = (LOOPBACK, "localhost")
 """What a browser may call this machine; another name was made to lead here (DNS rebinding)."""
 
@@ -62,6 +70,44 @@ def watch(
     finally:
         page.end()
         server.server_close()
+
+
+def serve_beside(study: str, storage: str, again: str) -> None:
+    """Serve the page in a process beside a run, until stdin ends: with the run, however that ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # it reaches the whole process group; the driver decides
+    if hasattr(os, "nice"):
+        os.nice(NICE)
+    page = LivePage(study, storage, again)
+    with _bound(page) as server:
+        follower = threading.Thread(target=page.follow, daemon=True)
+        follower.start()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        page.wait_for_look()
+        print(f"http://{LOOPBACK}:{server.server_address[1]}/", flush=True)
+        sys.stdin.read()
+        page.end()
+        follower.join(LAST)
+        _show_last(page)
+
+
+def _show_last(page: LivePage) -> None:
+    """Have a browser that follows the page see how the run ended."""
+    if not page.is_followed():
+        return
+    page.look()
+    until, shown = time.monotonic() + LAST, time.monotonic()
+    while page.last_asked < shown and time.monotonic() < until:
+        time.sleep(0.05)
+    time.sleep(0.1)  # the answer is on its way
+
+
+def _bound(page: LivePage) -> PageServer:
+    """A server at the first port that is free, whoever else looks for one."""
+    for port in range(FIRST_PORT, FIRST_PORT + 100):
+        if is_free(port):
+            with contextlib.suppress(OSError):  # taken meanwhile
+                return PageServer(page, port)
+    return PageServer(page, 0)
 
 
 class PageServer(ThreadingHTTPServer):
@@ -129,3 +175,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Nothing: a browser asks every two seconds."""
+
+
+if __name__ == "__main__":
+    serve_beside(sys.argv[1], os.environ[STORAGE_VARIABLE], sys.argv[2])

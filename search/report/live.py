@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import threading
 import time
 from dataclasses import dataclass
@@ -47,12 +48,15 @@ class LivePage:
         self._page = self._waiting("This page has not looked yet.")
         self._note = ""
         self._began: float | None = None
+        self.last_asked = -math.inf
+        """When the page was last asked for, by the monotonic clock."""
         self._asked, self._looked, self._ended = threading.Event(), threading.Event(), threading.Event()
         self._asked.set()
 
     @property
     def shown(self) -> Shown:
         """The page as of the last look; asks for another look."""
+        self.last_asked = time.monotonic()
         self._asked.set()
         began, note = self._began, self._note
         if began is not None and time.monotonic() - began > LONG:
@@ -71,6 +75,10 @@ class LivePage:
     def wait_for_look(self) -> None:
         """Until the study has been looked at once; no longer than ``LONG``, for its database may be busy."""
         self._looked.wait(LONG)
+
+    def is_followed(self) -> bool:
+        """Whether a browser asks for it."""
+        return time.monotonic() - self.last_asked < LONG
 
     def end(self) -> None:
         """Let ``follow`` return."""

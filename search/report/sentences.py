@@ -122,7 +122,16 @@ def _how_much(facts: Facts) -> list[str]:
         lead = difference_of(beside)
         words = lead_in_words(facts.metric, lead)
         parts.append(f"Unlabeled images: {words} over {called(lead.worse)}, without them.")
-    return [f"{part[0].upper()}{part[1:]}" for part in parts] or ["Nothing was compared."]
+    return [f"{part[0].upper()}{part[1:]}" for part in parts or [_among_baselines(facts)]]
+
+
+def _among_baselines(facts: Facts) -> str:
+    """What is known where no searched policy was confirmed, as when a budget had no time for one."""
+    nearest = next((row.lead for row in facts.rows if row.lead is not None), None)  # the best come first
+    if nearest is None:
+        return "Nothing was compared."
+    words = f"{lead_in_words(facts.metric, nearest)} over {called(nearest.worse)}, the best one"
+    return f"No searched policy was confirmed. The nearest baseline, {called(nearest.better)}: {words}."
 
 
 def _over_the_best_baseline(facts: Facts) -> Difference | None:
@@ -244,7 +253,7 @@ def race_in_words(facts: Facts) -> str:
     whole = facts.states[TrialState.COMPLETE]
     counts = Counter(len(entry.results) for entry in stopped)
     after = ", ".join(f"{counts[folds]} after {_folds(folds)}" for folds in sorted(counts))
-    parts = [f"{whole} ran all {_folds(facts.folds)}"]
+    parts = [f"{whole} ran {'the one fold' if facts.folds == 1 else f'all {_folds(facts.folds)}'}"]
     parts += (
         [f"{len(stopped)} {'was' if len(stopped) == 1 else 'were'} stopped early ({after})"]
         if stopped

@@ -204,15 +204,11 @@ def test_no_boxes_stay_none() -> None:
     assert ALL.transform(seed=0)(image(), none)[1].shape == (0, 4)
 
 
-rotated = tv_tensors.BoundingBoxes(
-    torch.tensor([[1.0, 2, 3, 4, 30]]), format="XYWHR", canvas_size=(HEIGHT, WIDTH)
-)
 refused: dict[str, tuple[tuple[Any, ...], str]] = {
     "a video": ((tv_tensors.Video(torch.zeros(2, 3, 8, 8)),), "a Video can't be augmented"),
     "a video beside an image": ((image(), tv_tensors.Video(torch.zeros(2, 3, 8, 8))), "a Video can't be"),
     "boxes alone": ((boxes(),), "BoundingBoxes without an image can't be augmented; give both together"),
     "a mask alone": ((tv_tensors.Mask(torch.zeros(8, 8)),), "Mask without an image"),
-    "rotated boxes": ((image(), rotated), "boxes of format XYWHR can't be moved; give XYXY, XYWH or CXCYWH"),
     "a mask of another size": (
         (image(), tv_tensors.Mask(torch.zeros(8, 9))),
         "Mask of 8 × 9 pixels, but the image has 24 × 36",
@@ -228,6 +224,14 @@ refused: dict[str, tuple[tuple[Any, ...], str]] = {
     ),
     "nothing": ((), "got nothing"),
 }
+if hasattr(tv_tensors.BoundingBoxFormat, "XYWHR"):  # torchvision from 0.23 on
+    rotated = tv_tensors.BoundingBoxes(
+        torch.tensor([[1.0, 2, 3, 4, 30]]), format="XYWHR", canvas_size=(HEIGHT, WIDTH)
+    )
+    refused["rotated boxes"] = (
+        (image(), rotated),
+        "boxes of format XYWHR can't be moved; give XYXY, XYWH or CXCYWH",
+    )
 
 
 @pytest.mark.parametrize("what", refused)

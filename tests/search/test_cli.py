@@ -92,6 +92,7 @@ def test_the_whole_job(stripes: str, workplace: Path) -> None:
     output = succeeded("run", stripes, "--study", "demo", *QUICK)
     assert "Confirmed on fresh folds" in output
     assert "final model: test accuracy" in output
+    assert output.count("to see it alive in a browser: augsearch watch demo\n") == 1
 
     parent, children = logged()
     assert parent.info.status == "FINISHED"

@@ -167,3 +167,20 @@ def test_a_command_that_a_program_calls_leaves_its_signals_as_they_were() -> Non
     assert CliRunner().invoke(main, ["operations"]).exit_code == 0
     assert CliRunner().invoke(main, ["show", "nowhere"]).exit_code == 2
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_ctrl_c_while_a_command_is_still_loading_is_told_as_at_work() -> None:
+    script = """
+import sys
+from augsearch.search.cli import main
+
+class Pressed:
+    def find_spec(self, name, *_):
+        if name == "augsearch.policies":
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Pressed())
+main(["export", "demo"])
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "\nStopped.\n")

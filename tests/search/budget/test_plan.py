@@ -159,6 +159,7 @@ def test_the_final_training_has_the_largest_side_that_fits(
     assert side == FINAL_SIDES[-1] or share(side) <= 1.001 * FINALS_SHARE
     assert largest_side(task, 2 * images, 96, time, most) >= side
     assert largest_side(task, images, 96, 0, most) == FINAL_SIDES[-1]
+    assert largest_side(task, images, 96, -10, most) == FINAL_SIDES[-1]
 
 
 @given(tasks(), speeds, seconds, st.integers(3, 60))

@@ -118,6 +118,20 @@ def test_a_baseline_that_is_as_good_is_recommended_and_what_the_search_found_is_
     assert "Nothing leads by 1 point" in first.how_sure[1]
 
 
+def test_where_no_candidate_was_confirmed_the_baselines_are_compared(make_study: MakeStudy) -> None:
+    study = make_study(trials=4, folds=1)
+    facts = gather(study)
+    assert headline(facts).use[0] == "no augmentation"
+    told = " ".join(headline(facts).how_much)
+    assert re.match(
+        r"No searched policy was confirmed\. The nearest baseline, flip \+ crop: -\d\.\d \[", told
+    )
+    page = render(facts)
+    assert "nothing is changed" in page
+    assert "Of 4 trials, 4 ran its one fold" not in page
+    assert "Of 4 trials, 4 ran the one fold." in page
+
+
 def test_what_more_folds_would_decide_is_the_first_thing_to_type(make_study: MakeStudy) -> None:
     study = make_study()
     verdict = study.user_attrs["verdict"] | {"kind": "undecided", "more_seeds": 9}
@@ -306,7 +320,8 @@ def test_the_command_of_a_run_says_the_same_settings_again(settings: Settings) -
     command = main.get_command(click.Context(main), "run")
     assert command is not None
     flags = command.make_context("run", arguments).params
-    del flags["config"], flags["show_config"], flags["dry_run"], flags["as_json"]
+    for name in ("config", "show_config", "dry_run", "opens", "as_json"):
+        del flags[name]
     # That there is no budget is said aloud where there would be one.
     assert load_settings(None, flags).changed(budget=settings.budget) == settings
 
