@@ -115,6 +115,7 @@ def facts_of(found: Inspected, settings: DataSettings) -> tuple[Facts, dict[str,
         **_shapes(found.sizes),
         "modes": dict(found.modes.most_common()),
         "side": found.side,
+        "fit": settings.fit,
         "duplicates": repeats_told(repeats(found.copies, labeled), found.files),
         "near": repeats_told(near_repeats, found.files),
         "conflicts": conflicts_told(torn, found),
@@ -257,7 +258,7 @@ def advice(facts: Facts) -> list[str]:
             f"--group-by {shlex.quote(guess['expression'])} keeps each in one part"
         )
     lines.append(imbalance_in_words(facts, "accuracy", "none"))
-    if facts["long"] > OFTEN * facts["images"]:
+    if facts["fit"] == "crop" and facts["long"] > OFTEN * facts["images"]:
         lines.append(
             f"{facts['long']:,} images are longer than 4:3, and only the square in their centre is used: "
             "--fit squash or --fit pad takes all of each"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import chain
@@ -73,7 +74,7 @@ def file_hash(path: Path, size: int = KEY_BYTES) -> str:
 def stamp(path: str | Path) -> tuple[int, int]:
     """A file's size in bytes and time of change in nanoseconds; (-1, -1) for a broken link."""
     try:
-        status = Path(path).stat()
+        status = os.stat(path)  # noqa: PTH116  (of a million files paths take half of the time)
     except OSError:
         return -1, -1
     return status.st_size, status.st_mtime_ns

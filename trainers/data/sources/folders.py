@@ -56,8 +56,9 @@ class FolderSource:
             UserError: see ``read_folder``.
         """
         listed = self._opened
-        stamps = [(entry.file, *stamp(listed.root / entry.file)) for entry in listed.entries]
-        return cache_key(["folder", str(listed.root), listed.classes, stamps])
+        root = str(listed.root)
+        stamps = [(entry.file, *stamp(f"{root}/{entry.file}")) for entry in listed.entries]
+        return cache_key(["folder", root, listed.classes, stamps])
 
     def formed(self, form: Form) -> FolderSource:
         """The same folder in another form.
