@@ -8,8 +8,9 @@ makes anything smaller, but where it first allows to compare finalists on the fi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 from augsearch.search.statistics.looks import FIRST
 from augsearch.search.studies.pruner import BESIDE
@@ -27,6 +28,10 @@ FEW_IMAGES = 240
 """A fold gets fewer images down to these, then fewer epochs, and fewer images again at the last.
 
 With half the epochs much of what tells policies from one another is lost; see ``docs/results``."""
+TELLING_EPOCHS = 30
+"""Of few images: a fold gets so many epochs before anything else of the plan grows. With 5, and with 15 of 500
+images, no augmentation led the baselines on the embedded data, which in final models is last but one; see
+``docs/results``."""
 FINAL_SIDES = (224, 192, 160, 128, 112, 96)
 """Pixels at which a network with weights is trained, by the time there is."""
 FINALS_SHARE = 0.4
@@ -208,19 +213,23 @@ def check_seconds(task: Task, sizes: Sizes, speed: Speed) -> float:
 def _line(task: Task) -> Iterator[Sizes]:
     """All sizes that may be planned, the least first; nothing ever gets smaller."""
     usual = task.usual
+    corners = _corners(task)
+    for step in range(STEPS):
+        size, epochs = _along(corners[:TELLING], step / STEPS)
+        yield replace(_at(0, task, corners), fold_size=size, epochs=epochs)
     for step in range(STEPS + 1):
-        yield _at(step / STEPS, task)
+        yield _at(step / STEPS, task, corners)
     most = MOST_CANDIDATES + task.baselines
     if "trials" not in task.fixed:
         for trials in range(usual.trials + 1, most + 1):
             yield replace(usual, trials=trials)
 
 
-def _at(share: float, task: Task) -> Sizes:
-    """The sizes at ``share`` of the line, from 0, the least, to 1, the usual ones."""
+def _at(share: float, task: Task, corners: Sequence[Fold]) -> Sizes:
+    """The sizes at ``share`` of the line, from 0, the least with folds that tell something, to the usual."""
     usual = task.usual
     early = 1 - (1 - share) ** EARLINESS
-    size, epochs = _fold_at(early, task)
+    size, epochs = max(_along(corners, early), corners[TELLING - 1], key=math.prod)
     # Of candidates there may be none, so one more than they is what grows.
     candidates = _between(1, 1 + max(0, usual.trials - task.baselines), early) - 1
     planned = Sizes(
@@ -235,6 +244,11 @@ def _at(share: float, task: Task) -> Sizes:
     return replace(planned, **{name: getattr(usual, name) for name in task.fixed})
 
 
+def tells_little(task: Task, sizes: Sizes) -> bool:
+    """Whether folds are so short that they favour weak augmentation."""
+    return sizes.fold_size * sizes.epochs < math.prod(_corners(task)[TELLING - 1])
+
+
 def _between(least: int, most: int, share: float) -> int:
     """From ``least`` to ``most`` in equal ratios; ``most`` where that is less."""
     if most <= least:
@@ -242,20 +256,35 @@ def _between(least: int, most: int, share: float) -> int:
     return math.floor(least * math.pow(most / least, share) + 1e-9)
 
 
-def _fold_at(share: float, task: Task) -> tuple[int, int]:
-    """Training images and epochs of a fold; fewer images first, then fewer epochs."""
+Fold = tuple[int, int]
+"""Training images and epochs."""
+TELLING = 3
+
+
+def _corners(task: Task) -> list[Fold]:
+    """From the shortest folds to those that tell something, the ``TELLING``th, and on to the usual ones.
+
+    From one corner to the next there are more images or more epochs, not both.
+    """
     size, epochs = task.usual.fold_size, task.usual.epochs
     least = min(max(LEAST_IMAGES, task.classes), size)
-    few, short = min(max(FEW_IMAGES, 2 * task.classes), size), min(LEAST_EPOCHS, epochs)
+    few = min(max(FEW_IMAGES, 2 * task.classes), size)
+    short, telling = min(LEAST_EPOCHS, epochs), min(TELLING_EPOCHS, epochs)
     if "fold_size" in task.fixed:
-        return size, _between(short, epochs, share)
+        least = few = size
     if "epochs" in task.fixed:
-        return _between(least, size, share), epochs
-    corners = [(least, short), (few, short), (few, epochs), (size, epochs)]
-    passes = [images * length for images, length in corners]
-    wanted = passes[0] * (passes[-1] / passes[0]) ** share
-    if wanted >= passes[2]:
-        return min(size, math.floor(wanted / epochs + 1e-9)), epochs
-    if wanted >= passes[1]:
-        return few, max(short, math.floor(wanted / few + 1e-9))
-    return max(corners[0][0], math.floor(wanted / short + 1e-9)), short
+        short = telling = epochs
+    return [(least, short), (few, short), (few, telling), (few, epochs), (size, epochs)]
+
+
+def _along(corners: Sequence[Fold], share: float) -> Fold:
+    """The fold at ``share`` of the way, in equal ratios of image passes."""
+    first, last = math.prod(corners[0]), math.prod(corners[-1])
+    wanted = first * (last / first) ** share
+    for (few, short), (many, long) in pairwise(corners):
+        if wanted > many * long:
+            continue
+        if many > few:
+            return min(many, max(few, math.floor(wanted / short + 1e-9))), short
+        return few, min(long, max(short, math.floor(wanted / few + 1e-9)))
+    return corners[-1]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from augsearch.search.budget.plan import Sizes, Speed, Task, duration, least_duration, plan
+from augsearch.search.budget.plan import Sizes, Speed, Task, duration, least_duration, plan, tells_little
 from augsearch.search.settings.durations import duration_flag, duration_in_words
 from augsearch.search.statistics.power import detectable, noise_of, shown_lead
 from augsearch.search.statistics.sequential import Finalists
@@ -29,6 +29,11 @@ def plan_in_words(
         f"{speed.workers} {units}, {rounded(speed.images)} images/s each: {sizes.trials} trials of up to "
         f"{folds}, {sizes.confirm_folds} to confirm{final}, about {duration_in_words(seconds)}"
     ]
+    if tells_little(task, sizes):
+        lines.append(
+            f"trainings of {sizes.fold_size:,} images × {sizes.epochs} epochs are so short that they favour "
+            "weak augmentation; more time makes them longer first"
+        )
     least = spent + least_duration(task, speed)
     if least > budget:
         lines.append(

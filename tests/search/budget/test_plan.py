@@ -20,6 +20,7 @@ from augsearch.search.budget.plan import (
     largest_side,
     least_duration,
     plan,
+    tells_little,
 )
 
 USUAL = Sizes(trials=16, folds=6, fold_size=800, epochs=30, confirm_folds=32, final_epochs=35)
@@ -127,6 +128,19 @@ def test_a_fold_gets_fewer_images_before_it_gets_fewer_epochs() -> None:
     sizes = [plan(EMBEDDED, SLOW, time) for time in range(20, 2000, 20)]
     assert any(one.fold_size < 800 and one.epochs == 30 for one in sizes)
     assert not any(one.epochs < 30 and one.fold_size > 400 for one in sizes)
+
+
+def test_folds_become_long_enough_to_tell_something_before_anything_else_grows() -> None:
+    least = plan(EMBEDDED, SLOW, 0)
+    assert (least.fold_size, least.epochs) == (100, 5)
+    assert tells_little(EMBEDDED, least)
+    some = [plan(EMBEDDED, SLOW, time) for time in range(5, 400, 1)]
+    short = [one for one in some if tells_little(EMBEDDED, one)]
+    assert len({(one.fold_size, one.epochs) for one in short}) > 6
+    assert all(replace(one, fold_size=100, epochs=5) == least for one in short)
+    assert {(one.fold_size, one.epochs) for one in some} >= {(240, 30)}
+    fixed = EMBEDDED.with_fixed(fold_size=50, epochs=2)
+    assert not tells_little(fixed, plan(fixed, SLOW, 0))
 
 
 def test_without_a_final_training_its_time_goes_to_the_search() -> None:

@@ -102,8 +102,8 @@ def test_trials_begin_until_the_rest_is_wanted_for_confirmation_and_final_traini
 
 def test_half_of_the_planned_candidates_are_tried_at_the_cost_of_the_confirmation(sitting: Sitting) -> None:
     session = sitting.planned()
-    assert session.sizes.trials >= 8
-    late = 240 - 12 - session.sizes.final_epochs * 2000 / 900 - 40
+    assert session.sizes.trials >= 6
+    late = 240 - 12 - session.sizes.final_epochs * 2000 / 900 - 50
     sitting.clock.now += late
     assert session.may_begin_trial(), "none has begun yet"
     sitting.clock.now += 30

@@ -27,7 +27,10 @@ def test_the_plan_is_told_in_one_line() -> None:
 
 
 def test_a_budget_that_is_too_short_says_what_the_least_would_be() -> None:
-    _, line = plan_in_words(TASK, plan(TASK, SPEED, 5), SPEED, spent=5, budget=10)
+    _, little, line = plan_in_words(TASK, plan(TASK, SPEED, 5), SPEED, spent=5, budget=10)
+    assert little.startswith(
+        "trainings of 100 images × 5 epochs are so short that they favour weak augmentation"
+    )
     assert line.startswith("a budget of 10 s is too short for this: the least would be about ")
 
 
