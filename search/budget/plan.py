@@ -29,8 +29,8 @@ FEW_IMAGES = 240
 
 With half the epochs much of what tells policies from one another is lost; see ``docs/results``."""
 TELLING_EPOCHS = 30
-"""Of few images: a fold gets so many epochs before anything else of the plan grows. With 5, and with 15 of 500
-images, no augmentation led the baselines on the embedded data, which in final models is last but one; see
+"""Of few images: a fold gets so many epochs before anything else of the plan grows. With 5, and with 15 of
+500 images, no augmentation led the baselines on the embedded data, which in final models is last but one; see
 ``docs/results``."""
 FINAL_SIDES = (224, 192, 160, 128, 112, 96)
 """Pixels at which a network with weights is trained, by the time there is."""
