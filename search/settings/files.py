@@ -54,6 +54,8 @@ def _read_toml(config: Path) -> dict[str, Any]:
         raise UserError(f"{config}: {(error.strerror or str(error)).lower()}; give a TOML file") from None
     except ValueError as error:
         raise UserError(f"{config}: not valid TOML ({error})") from None
+    except RecursionError:
+        raise UserError(f"{config}: not valid TOML (nested too deeply)") from None
 
 
 def show_settings(settings: Settings) -> str:

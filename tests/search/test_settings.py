@@ -124,6 +124,9 @@ def test_a_bad_flag_is_named_with_rule_and_value(flags: dict[str, Any], message:
     ("text", "message"),
     [
         ("trials = ", "not valid TOML"),
+        pytest.param(
+            "trials = " + "[" * 10**5, "not valid TOML (nested too deeply)", id="nested without end"
+        ),
         ("trails = 5", "trails is not a known field"),
         ("seed = -1", "seed must be ≥ 0, got -1"),
         ("operations = 5", "operations must be a list, got 5"),
