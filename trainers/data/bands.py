@@ -6,7 +6,6 @@ Pictures of one, three or four channels are Pillow's, see ``decode.py``, unless 
 from __future__ import annotations
 
 import io
-import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -156,8 +155,6 @@ def _opened(file: Path | bytes) -> Iterator[Any]:
     """A TIFF; whatever tifffile raises, of broken ones anything, becomes a reason."""
     import tifffile
 
-    # It logs each thing that it stumbles over, and raises what counts.
-    logging.getLogger(tifffile.__name__).setLevel(logging.CRITICAL)
     try:
         with tifffile.TiffFile(io.BytesIO(file) if isinstance(file, bytes) else file) as tiff:
             yield tiff

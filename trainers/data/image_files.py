@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -12,6 +13,10 @@ from PIL import Image, ImageFile, UnidentifiedImageError
 
 from augsearch.trainers.data.form import AS_USUAL, Reading
 from augsearch.trainers.system.threads import Result
+
+for _library in ("PIL", "tifffile"):
+    # They log each thing that they stumble over in a broken file, and raise what counts.
+    logging.getLogger(_library).setLevel(logging.CRITICAL)
 
 MOST_PIXELS = 89_478_485
 """That an image may have unless more are asked for: as Pillow has it."""

@@ -17,6 +17,7 @@ from augsearch.trainers.data.bands import read_bands, size_in_bands
 from augsearch.trainers.data.dataset import ImageData
 from augsearch.trainers.data.decode import BadImageError, decode_file, decode_shrunk, size_of
 from augsearch.trainers.data.form import PLAIN, Bands, Form, Reading
+from augsearch.trainers.data.image_files import read_image
 from augsearch.trainers.data.images import open_images
 from augsearch.trainers.data.written import bands_of
 
@@ -195,3 +196,17 @@ def test_a_tiff_that_would_take_any_memory_is_refused_before_it_is_read(tmp_path
     path.write_bytes(whole[: across - 6] + (10).to_bytes(2, "little") + whole[across - 4 :])
     with pytest.raises(BadImageError, match="no whole number"):
         size_in_bands(path, Reading())
+
+
+def test_nothing_is_logged_of_a_picture_that_pillow_can_t_read(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "picture.tif"
+    Image.fromarray(tiles(3)[0]).save(path)
+    whole = path.read_bytes()
+    # SamplesPerPixel, 277: a number that no mode has.
+    at = whole.index((277).to_bytes(2, "little") + (3).to_bytes(2, "little"))
+    path.write_bytes(whole[: at + 8] + (480).to_bytes(2, "little") + whole[at + 10 :])
+    with pytest.raises(BadImageError):
+        read_image(path, lambda image: image.size)
+    assert not caplog.records
