@@ -43,6 +43,10 @@ class FaultError(Exception):
     """A reader did something else than to read or to refuse in one line."""
 
 
+class HungError(BaseException):
+    """A file takes too long. No reader may catch it, as it may what is wrong with a file."""
+
+
 @dataclass
 class Count:
     """What became of the files that a reader was given."""
@@ -127,6 +131,8 @@ def _read(reader: Reader, content: bytes, count: Count) -> None:
     try:
         with _not_for_long():
             reader.read(content)
+    except HungError as hung:
+        raise FaultError(str(hung)) from hung
     except REFUSED as refused:
         if len(str(refused).splitlines()) != 1:
             raise FaultError(
@@ -151,7 +157,7 @@ def _not_for_long() -> Iterator[None]:
 
 
 def _hung(_: int, __: FrameType | None) -> None:
-    raise FaultError(f"took more than {HUNG} s")
+    raise HungError(f"took more than {HUNG} s")
 
 
 def _table(counts: dict[str, Count]) -> Table:

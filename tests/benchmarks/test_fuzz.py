@@ -48,6 +48,25 @@ def test_a_reader_that_does_not_hold_ends_with_status_1_and_the_file_is_kept(
     assert b"\x00" in kept.read_bytes()
 
 
+def test_a_reader_that_hangs_and_catches_everything_is_found(
+    fuzz: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = importlib.import_module("benchmarks.fuzz.readers")
+
+    def read(content: bytes) -> object:
+        try:
+            while True:
+                pass
+        except Exception as error:
+            raise found.BadImageError("cut off") from error
+
+    monkeypatch.setattr(fuzz, "HUNG", 1)
+    monkeypatch.setattr(fuzz, "readers", lambda folder: [found.Reader("toy", (b"a whole file",), read)])
+    done = CliRunner().invoke(fuzz.main, ["--inputs", "1", "--keep", str(tmp_path)])
+    assert done.exit_code == 1
+    assert "took more than 1 s" in done.stdout
+
+
 def test_a_name_that_no_reader_has_is_told(fuzz: Any) -> None:
     done = CliRunner().invoke(fuzz.main, ["--only", "nobody"])
     assert done.exit_code == 1

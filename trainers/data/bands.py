@@ -22,6 +22,8 @@ from augsearch.trainers.data.form import Reading
 from augsearch.trainers.data.image_files import BadImageError, check_pixels, is_numpy, read_image, start_of
 from augsearch.trainers.data.no_data import TAG, masked
 
+MOST_PAGES = 4096
+"""Pages of a TIFF, each a band where it has several."""
 _TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 
@@ -124,6 +126,13 @@ def _has_bands(file: Path | bytes) -> bool:
     return False
 
 
+def _check_end(tiff: Any) -> None:
+    """Pages of a broken file may follow one another in a circle, round which tifffile goes without end."""
+    with suppress(IndexError):
+        tiff.pages[MOST_PAGES]
+        raise BadImageError(f"a TIFF of more than {MOST_PAGES:,} pages, or whose pages lead to one another")
+
+
 def _sides(tiff: Any) -> tuple[int, int]:
     """Width and height in pixels, as the file says."""
     sides = tiff.pages[0].imagewidth, tiff.pages[0].imagelength
@@ -137,6 +146,7 @@ def _tiff(file: Path | bytes, reading: Reading) -> NDArray[Any]:
     with _opened(file) as tiff:
         # Before they are read: a header of a few bytes can ask for any memory.
         check_pixels(*_sides(tiff), reading)
+        _check_end(tiff)
         series = tiff.series[0]
         check_pixels(math.prod(series.shape) // MOST_BANDS, 1, reading)
         values, axes = np.asarray(series.asarray()), series.axes

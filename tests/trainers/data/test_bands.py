@@ -210,3 +210,16 @@ def test_nothing_is_logged_of_a_picture_that_pillow_can_t_read(
     with pytest.raises(BadImageError):
         read_image(path, lambda image: image.size)
     assert not caplog.records
+
+
+def test_a_tiff_whose_pages_go_round_in_a_circle_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "circle.tif"
+    tifffile.imwrite(path, tiles(5)[0], photometric="minisblack", planarconfig="contig")
+    content = bytearray(path.read_bytes())
+    first = int.from_bytes(content[4:8], "little")
+    after = first + 2 + 12 * int.from_bytes(content[first : first + 2], "little")
+    assert content[after : after + 4] == bytes(4)  # no page follows
+    content[after : after + 4] = content[4:8]
+    path.write_bytes(content)
+    with pytest.raises(BadImageError, match="lead to one another"):
+        read_bands(path, Reading())
