@@ -192,17 +192,6 @@ def near_hashes(hashes: Hashes) -> Iterator[Pairs]:
     """
     bands = 5 if len(hashes) <= MANY else 4
     most = min(MOST_BITS, 2 * bands - 1)
-
-    def near(candidates: tuple[Indices, Indices]) -> Pairs:
-        left, right = candidates
-        kept = (left < right) & (np.bitwise_count(hashes[left] ^ hashes[right]) <= most)
-        return np.stack([left[kept], right[kept]], axis=1)
-
-    yield from in_order(near, _candidates(hashes, bands))
-
-
-def _candidates(hashes: Hashes, bands: int) -> Iterator[tuple[Indices, Indices]]:
-    """Places of hashes that differ in at most one bit of a band: some ``AT_A_TIME``, in two columns."""
     for band in range(bands):
         places = range(band, 64, bands)
         keys = np.zeros(len(hashes), np.int64)
@@ -217,7 +206,9 @@ def _candidates(hashes: Hashes, bands: int) -> Iterator[tuple[Indices, Indices]]
                 counts = (high - low)[some]
                 left = np.repeat(some, counts)
                 inside = np.arange(len(left)) - np.repeat(np.cumsum(counts) - counts, counts)
-                yield left, order[np.repeat(low[some], counts) + inside]
+                right = order[np.repeat(low[some], counts) + inside]
+                near = (left < right) & (np.bitwise_count(hashes[left] ^ hashes[right]) <= most)
+                yield np.stack([left[near], right[near]], axis=1)
 
 
 def _portions(counts: Indices) -> Iterator[Indices]:
