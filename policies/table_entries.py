@@ -57,8 +57,13 @@ def stretch(extremes: NDArray[Any], levels: NDArray[Any]) -> NDArray[Any]:
 def equalized(histogram: NDArray[Any], levels: NDArray[Any]) -> NDArray[Any]:
     """``equalize_entries``, not rounded and with straight lines between, from how often the rounded levels
     of each channel occur, (C, 256)."""
-    knots, values = np.arange(256), _spread(np, histogram)
-    changed = [np.interp(levels[..., one], knots, channel) for one, channel in enumerate(values)]
+    return between(_spread(np, histogram), levels)
+
+
+def between(entries: NDArray[Any], levels: NDArray[Any]) -> NDArray[Any]:
+    """Straight lines between the entries (C, 256) of each channel."""
+    knots = np.arange(256)
+    changed = [np.interp(levels[..., one], knots, own) for one, own in enumerate(entries)]
     return np.stack(changed, axis=-1).astype(levels.dtype)
 
 

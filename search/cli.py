@@ -8,6 +8,7 @@ from importlib import import_module
 
 import click
 
+from augsearch.search.options.command import INTERRUPTED
 from augsearch.trainers.system.registry import modules_of
 
 _ROOM = "augsearch.search.commands"
@@ -36,7 +37,7 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             click.echo("\nStopped.", err=True)
-            sys.exit(130)
+            sys.exit(INTERRUPTED)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Each with what its help says first, as far as it says one thing; click would cut it off."""

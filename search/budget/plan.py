@@ -48,7 +48,12 @@ OF_ITS_FOLDS = 0.7
 GO_ON = 0.5
 """The share of finalists and baselines that go on after the first look, and those after it."""
 STEPS = 200
-"""Points of the line."""
+"""Points of each of the line's parts: to folds that tell something, and from there on."""
+TELLING = 3
+"""Which of the corners of ``_corners`` parts them."""
+
+FoldSize = tuple[int, int]
+"""Training images and epochs of a fold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,9 +219,10 @@ def _line(task: Task) -> Iterator[Sizes]:
     """All sizes that may be planned, the least first; nothing ever gets smaller."""
     usual = task.usual
     corners = _corners(task)
+    least = _at(0, task, corners)
     for step in range(STEPS):
         size, epochs = _along(corners[:TELLING], step / STEPS)
-        yield replace(_at(0, task, corners), fold_size=size, epochs=epochs)
+        yield replace(least, fold_size=size, epochs=epochs)
     for step in range(STEPS + 1):
         yield _at(step / STEPS, task, corners)
     most = MOST_CANDIDATES + task.baselines
@@ -225,7 +231,7 @@ def _line(task: Task) -> Iterator[Sizes]:
             yield replace(usual, trials=trials)
 
 
-def _at(share: float, task: Task, corners: Sequence[Fold]) -> Sizes:
+def _at(share: float, task: Task, corners: Sequence[FoldSize]) -> Sizes:
     """The sizes at ``share`` of the line, from 0, the least with folds that tell something, to the usual."""
     usual = task.usual
     early = 1 - (1 - share) ** EARLINESS
@@ -256,12 +262,7 @@ def _between(least: int, most: int, share: float) -> int:
     return math.floor(least * math.pow(most / least, share) + 1e-9)
 
 
-Fold = tuple[int, int]
-"""Training images and epochs."""
-TELLING = 3
-
-
-def _corners(task: Task) -> list[Fold]:
+def _corners(task: Task) -> list[FoldSize]:
     """From the shortest folds to those that tell something, the ``TELLING``th, and on to the usual ones.
 
     From one corner to the next there are more images or more epochs, not both.
@@ -277,7 +278,7 @@ def _corners(task: Task) -> list[Fold]:
     return [(least, short), (few, short), (few, telling), (few, epochs), (size, epochs)]
 
 
-def _along(corners: Sequence[Fold], share: float) -> Fold:
+def _along(corners: Sequence[FoldSize], share: float) -> FoldSize:
     """The fold at ``share`` of the way, in equal ratios of image passes."""
     first, last = math.prod(corners[0]), math.prod(corners[-1])
     wanted = first * (last / first) ** share

@@ -15,7 +15,7 @@ from click.shell_completion import CompletionItem
 if TYPE_CHECKING:
     from augsearch.search.console import Display
 
-_USER_ERROR, _INTERRUPTED = 2, 130
+_USER_ERROR, INTERRUPTED = 2, 130
 
 FIRST = "Most used"
 DATA = "Data"
@@ -166,7 +166,7 @@ def friendly(command: Callable[..., None], *, resumes: bool = False) -> Callable
                 _in_one_line(command, options)
         except KeyboardInterrupt:
             click.echo(f"\n{stopped}", err=True)
-            sys.exit(_INTERRUPTED)
+            sys.exit(INTERRUPTED)
 
     return guarded
 

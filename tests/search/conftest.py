@@ -6,7 +6,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import optuna
@@ -66,6 +66,14 @@ def stripes(stripes_made: Path, tmp_path: Path) -> str:
     return str(shutil.copyfile(stripes_made, tmp_path / "stripes.npz"))
 
 
+Server = TypeVar("Server", Postgres, MariaDb)
+
+
+def running(server: Server) -> Iterator[Server]:
+    yield server
+    server.remove()
+
+
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[Postgres]:
     """A real PostgreSQL server."""
@@ -73,9 +81,7 @@ def postgres() -> Iterator[Postgres]:
     programs = postgres_programs()
     if programs is None:
         pytest.skip("needs root and PostgreSQL: apt-get install postgresql")
-    server = Postgres(programs)
-    yield server
-    server.remove()
+    yield from running(Postgres(programs))
 
 
 @pytest.fixture(scope="session")
@@ -85,9 +91,7 @@ def mariadb() -> Iterator[MariaDb]:
     program = mariadb_program()
     if program is None:
         pytest.skip("needs root and MariaDB: apt-get install mariadb-server")
-    server = MariaDb(program)
-    yield server
-    server.remove()
+    yield from running(MariaDb(program))
 
 
 @pytest.fixture(params=["postgres", "mariadb"])

@@ -12,7 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from augsearch.policies.backends.compiled.geometry import MOST_PIXELS, paint_row, reflected
+from augsearch.policies.backends.compiled.geometry import (
+    MOST_PIXELS,
+    paint_row,
+    reflected,
+    seen_from_corner,
+)
+from augsearch.policies.backends.compiled.instructions import moves_whole_pixels
 from augsearch.policies.backends.compiled.jit import compiled, part_of_its_caller
 from augsearch.policies.backends.compiled.vectors import blend_pixel, bytes_at, fused, singles_at, words_at
 
@@ -33,6 +39,8 @@ _FARTHEST = 2.0**16
 ROOM = 12
 """Bytes that ``read_between`` needs for each pixel of a row."""
 
+keeps_the_grid = compiled(moves_whole_pixels)
+
 
 @compiled
 def write_places(matrix: Reals, height: int, width: int, places: Reals) -> bool:
@@ -43,22 +51,12 @@ def write_places(matrix: Reals, height: int, width: int, places: Reals) -> bool:
     """
     if max(height, width) > LONGEST_SIDE or height * width > MOST_PIXELS:
         return False
-    centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
     for row in range(2):
-        across, down = matrix[3 * row], matrix[3 * row + 1]
-        start = matrix[3 * row + 2] + (centre_y if row else centre_x)
-        start = start - across * centre_x - down * centre_y
+        across, down, start = seen_from_corner(matrix, row, height, width)
         if not abs(across) * width + abs(down) * height + abs(start) < _FARTHEST:
             return False
         places[3 * row], places[3 * row + 1], places[3 * row + 2] = across, down, start
     return True
-
-
-@compiled
-def keeps_the_grid(matrix: Reals) -> bool:
-    """Whether a warp only mirrors and shifts by whole pixels: then nothing is read between pixels."""
-    whole = matrix[2] == np.floor(matrix[2]) and matrix[5] == np.floor(matrix[5])
-    return bool(abs(matrix[0]) == 1 and abs(matrix[4]) == 1 and matrix[1] == 0 and matrix[3] == 0 and whole)
 
 
 @part_of_its_caller

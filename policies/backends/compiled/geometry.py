@@ -45,11 +45,8 @@ def write_rows(matrix: Any, height: int, width: int, rows: Wholes) -> bool:
     """
     if height * width > MOST_PIXELS:
         return False
-    centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
     for row in range(2):
-        across, down = matrix[3 * row], matrix[3 * row + 1]
-        start = matrix[3 * row + 2] + (centre_y if row else centre_x)
-        start = start - across * centre_x - down * centre_y
+        across, down, start = seen_from_corner(matrix, row, height, width)
         bits = _settled_bits(across, down, start, height, width)
         if bits < 0:
             return False
@@ -63,6 +60,15 @@ def write_rows(matrix: Any, height: int, width: int, rows: Wholes) -> bool:
             rows[3 * row + place] = int(scaled)
         rows[3 * row + 2] += _HALF  # then cutting off rounds
     return True
+
+
+@compiled
+def seen_from_corner(matrix: Any, row: int, height: int, width: int) -> tuple[float, float, float]:
+    """A row of a matrix that counts from the centre, as it counts from the top left pixel."""
+    centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
+    across, down = matrix[3 * row], matrix[3 * row + 1]
+    start = matrix[3 * row + 2] + (centre_y if row else centre_x)
+    return across, down, start - across * centre_x - down * centre_y
 
 
 @compiled

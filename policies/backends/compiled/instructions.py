@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from enum import IntEnum
 from functools import lru_cache, partial
 from typing import NamedTuple
@@ -98,15 +99,19 @@ def instruction_of(
 
 def _warp(warp: Warp, reads_between: bool, interpolates: bool) -> Instruction:
     x, y, seen = warp.matrix.tolist()
-    between = warp.enlarges or (interpolates and not _keeps_the_grid(x, y))
+    between = warp.enlarges or (interpolates and not moves_whole_pixels((*x, *y)))
     if seen != [0, 0, 1] or (between and not reads_between):
         return FOREIGN
     return Instruction(Kind.ENLARGE if warp.enlarges else Kind.WARP, (*x, *y))
 
 
-def _keeps_the_grid(x: list[float], y: list[float]) -> bool:
-    """Whether a warp only mirrors and shifts by whole pixels: then nothing lies between pixels."""
-    return abs(x[0]) == abs(y[1]) == 1 and x[1] == y[0] == 0 and x[2].is_integer() and y[2].is_integer()
+def moves_whole_pixels(matrix: Sequence[float]) -> bool:
+    """Whether a warp, two rows of three numbers, only mirrors and shifts by whole pixels.
+
+    Then nothing is read between pixels. The core compiles these lines too.
+    """
+    mirrors = abs(matrix[0]) == 1 and abs(matrix[4]) == 1 and matrix[1] == 0 and matrix[3] == 0
+    return bool(mirrors and matrix[2] % 1 == 0 and matrix[5] % 1 == 0)
 
 
 def _measured(table: MeasuredTable) -> Instruction:

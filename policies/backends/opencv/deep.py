@@ -37,6 +37,7 @@ from augsearch.policies.errors import UserError
 from augsearch.policies.planner import CodedDraw, DrawnImage, Draws, Planner
 from augsearch.policies.registry import Ranges
 from augsearch.policies.sampling import Sampling
+from augsearch.policies.table_entries import between
 
 Deep = NDArray[Any]
 """(H, W, C), uint16 in 0 to 65,535 or floating in 0 to 1."""
@@ -145,17 +146,10 @@ def _looked_up(table: Table | MeasuredTable, levels: Levels) -> Levels:
         entries = (
             table.entries if isinstance(table, Table) else table.write(_in_8_bits(levels, table.statistic))
         )
-        return _between(np.broadcast_to(entries, (levels.shape[2], 256)), levels)
+        return between(np.broadcast_to(entries, (levels.shape[2], 256)), levels)
     if isinstance(table, Table):
         return table.curve(levels)
     return table.curve(_measured(levels, table.statistic), levels)
-
-
-def _between(entries: NDArray[Any], levels: Levels) -> Levels:
-    """Straight lines between the entries (C, 256) of each channel."""
-    knots = np.arange(256)
-    changed = [np.interp(levels[..., one], knots, own) for one, own in enumerate(entries)]
-    return np.stack(changed, axis=-1).astype(levels.dtype)
 
 
 def _measured(levels: Levels, statistic: Statistic) -> NDArray[Any]:
