@@ -44,8 +44,7 @@ bench-techniques: $(VENV)/.benchmarked-with
 	$(BIN)/python -m benchmarks.techniques $(BENCH_ARGS)
 
 # One policy in every exported form; needs BENCH_ARGS="--flowers DIR".
-bench-exported: $(VENV)/.benchmarked-with $(VENV)/albumentations-2.0.8
-	$(INSTALL) --editable '.[bench,others]'
+bench-exported: $(VENV)/.benchmarked-with $(VENV)/.trained-with $(VENV)/albumentations-2.0.8
 	$(BIN)/python -m benchmarks.exported $(BENCH_ARGS)
 
 # What unlabeled images bring; BENCH_ARGS="--cifar DIR" for CIFAR-10 too, "--cost" for what they cost.
@@ -119,6 +118,13 @@ $(VENV)/.documented-with: $(VENV)/.installed
 
 $(VENV)/.benchmarked-with: $(VENV)/.installed
 	$(INSTALL) --editable '.[bench]'
+	touch $@
+
+# What the pages of docs/training-with train with. Ultralytics (AGPL-3.0) comes without what it needs: opencv-python
+# would write over opencv-python-headless.
+$(VENV)/.trained-with: $(VENV)/.tested-with
+	$(INSTALL) --editable '.[others]' fastai polars
+	$(INSTALL) --no-deps ultralytics ultralytics-thop
 	touch $@
 
 # The last Albumentations with an MIT licence, for tests of files made for it; the name belongs to AlbumentationsX.

@@ -70,7 +70,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_every_example_runs(page: str, number: int, photos: Path) -> None:
     missing = [name for name in NEEDS.get(page, ()) if find_spec(name) is None]
     if missing:
-        pytest.skip(f"{', '.join(missing)} is not here; pip install 'augsearch[others]'")
+        pytest.skip(f"{', '.join(missing)} is not here; make .venv/.trained-with")
     for line in EXPORTS:
         output, *flags = line.split()
         done = CliRunner().invoke(main, ["export", "policy.json", "-o", output, *flags])

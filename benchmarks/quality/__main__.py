@@ -4,9 +4,9 @@ On the embedded images, CIFAR-10 with 4,000 labels, flower_photos, Caltech-101's
 handwritten digits: the six baselines and the exported policy, each through the library's own final training
 with the same network, schedule and number of image passes, on five paired seeds, and tested once.
 
-First come the baselines of all data sets, seed by seed; then the searches, one ``augsearch run`` with default
-settings for each data set; then what they exported. Every result is written at once, and a later call with
-the same ``--output`` and ``--work`` trains only what is missing.
+First come the baselines of all data sets, seed by seed; then the searches, one ``augsearch run`` for each
+data set, with default settings but for ``--search-budget``; then what they exported. Every result is written
+at once, and a later call with the same ``--output`` and ``--work`` trains only what is missing.
 
     make bench-quality BENCH_ARGS="--cifar DIR --flowers DIR --caltech DIR --digits DIR --workers 2"
 
@@ -60,6 +60,9 @@ FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
     help="Train only what needs no search, or only what does.",
 )
 @pool_options
+@click.option(
+    "--search-budget", metavar="TIME", help="Of each search, 90m say.  [default: that of augsearch run]"
+)
 @click.option("--seeds", type=click.IntRange(2), help="Of each row.  [default: 5; quick: 2]")
 @results_options(OUTPUT)
 @click.option(
@@ -84,6 +87,7 @@ class Options:
     policies: Path | None
     only: Only | None
     workers: int
+    search_budget: str | None
     seeds: int | None
     minutes: float | None
     quick: bool
@@ -100,7 +104,7 @@ def measure(options: Options) -> None:
     from benchmarks.results import Page, ResultsFile, publish
 
     results = ResultsFile(options.output or (None if options.quick else OUTPUT), Job, Outcome)
-    sizes = sizes_of(options.quick, options.seeds)
+    sizes = sizes_of(options.quick, options.seeds, options.search_budget)
     try:
         with progress_on_stderr() as progress:
             benchmark = Benchmark(options, sizes, results, progress)

@@ -141,7 +141,9 @@ def seed_by_seed(rows: Iterable[Row]) -> list[Job]:
     return list(chain.from_iterable(zip(*(row.jobs for row in rows), strict=True)))
 
 
-def sizes_of(quick: bool, seeds: int | None) -> Sizes:
-    """The full or the short form, with so many seeds."""
+def sizes_of(quick: bool, seeds: int | None, search_budget: str | None = None) -> Sizes:
+    """The full or the short form, with so many seeds, and so much time for each search."""
     sizes = QUICK if quick else Sizes()
+    if search_budget is not None:
+        sizes = replace(sizes, search=(*sizes.search, "--budget", search_budget))
     return replace(sizes, seeds=seeds) if seeds else sizes

@@ -27,8 +27,9 @@ validation together, the epoch chosen on the confirmation part, the test part re
 data set have the same network, schedule and number of image passes, but where a row says otherwise, and
 share the seeds of weights and order. A data set is divided once, for the search as for all seeds, so no
 image that a policy was searched on is a test image of any row. The exported policy is what `augsearch run`
-exports with default settings. Where that distils, the teacher is part of it: it is trained with each seed,
-on its student's images for as many epochs, and its passes and seconds are its row's.
+exports with default settings, but for a time budget where one is told below. Where that distils, the
+teacher is part of it: it is trained with each seed, on its student's images for as many epochs, and its
+passes and seconds are its row's.
 
 *± sd* is between seeds. Differences are paired by seed and image; their 95 % intervals take seeds and test
 images both for samples, as the verdict of a search does (`search/statistics.py`)."""
@@ -160,9 +161,10 @@ def verdicts(results: Sequence[Result]) -> Table:
     rows = []
     for result in results:
         evidence: dict[str, Any] = result.exported.evidence if result.exported else {}
+        said = " ".join(filter(None, (evidence.get("verdict"), evidence.get("budget"))))
         exported = result.row(EXPORTED)
         if exported is None:
-            rows.append((result.data.title, evidence.get("verdict", ""), "not tested yet", ""))
+            rows.append((result.data.title, said, "not tested yet", ""))
             continue
         others = [row for row in result.begun if row.same_as != exported.same_as]
         measured = "; ".join(f"{_shown(result, exported, row)} over {row.name}" for row in others)
@@ -171,7 +173,7 @@ def verdicts(results: Sequence[Result]) -> Table:
         rivals = [row for row in others if row.name in BASELINE_POLICIES] if kind == "better" else others
         leads = [found for row in rivals if (found := result.difference(exported, row)) is not None]
         held = agreement(kind, evidence.get("margin", 0.0), leads)
-        rows.append((result.data.title, evidence.get("verdict", ""), measured, held))
+        rows.append((result.data.title, said, measured, held))
     return Table(
         "What the searches said, and what the test images say",
         ("data", "the search's verdict", "exported policy on the test images, points", "does it hold?"),
