@@ -43,8 +43,15 @@ QUICK = {
 """Added to the pages' commands, so that they take seconds."""
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", STORY, re.DOTALL)
+EVERY_PAGE = sorted(
+    page
+    for page in (*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("examples/*.md"))
+    if page.name != "CHANGELOG.md"
+)
+
+
+def blocks(language: str, text: str = STORY) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
 def told_commands() -> list[str]:
@@ -95,6 +102,31 @@ def run_command(command: str) -> None:
 def test_the_pages_name_every_command() -> None:
     named = {command.split()[1] for command in told_commands()}
     assert named == set(main.list_commands(click.Context(main)))
+
+
+def named_commands(page: Path) -> list[str]:
+    """Whatever a page writes as a command, in its lines too."""
+    text = page.read_text(encoding="utf-8")
+    lines = "\n".join(re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)).replace("\\\n", " ").splitlines()
+    spans = [" ".join(span.split()) for span in re.findall(r"`(augsearch [^`]*)`", text)]
+    return [*(line for line in lines if re.match(r"(\w+=\S+ )*augsearch ", line)), *spans]
+
+
+@pytest.mark.parametrize("page", EVERY_PAGE, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_every_command_on_a_page_is_one_with_such_options(page: Path) -> None:
+    for told in named_commands(page):
+        words = shlex.split(re.split(r" [>|#] ", told[told.index("augsearch ") :])[0])[1:]
+        if words[0] in ("--help", "--version", "COMMAND"):
+            continue
+        command = main.get_command(click.Context(main), words[0])
+        assert command is not None, told
+        command.make_parser(click.Context(command, info_name=words[0])).parse_args(words[1:])
+
+
+def test_the_quickstart_has_no_command_that_is_not_run_here() -> None:
+    page = (ROOT / "docs" / "quickstart.md").read_text(encoding="utf-8")
+    lines = filter(None, "\n".join(blocks("sh", page)).splitlines())
+    assert set(lines) <= set(told_commands())
 
 
 @pytest.mark.parametrize("commands", chains()[1:], ids=lambda commands: commands[-1])
