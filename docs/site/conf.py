@@ -116,7 +116,8 @@ def name_parameters(_: Sphinx, what: str, __: str, described: Any, *others: Any)
 
 def read_docstring(_: Sphinx, what: str, name: str, described: Any, options: Any, lines: list[str]) -> None:
     """Turn Google's sections into what Sphinx reads; an attribute's has none, though it may have a colon."""
-    if what not in ("attribute", "property", "data"):
+    if what not in ("attribute", "data"):
+        what = "method" if what == "property" else what  # whose first line would be read as a type
         lines[:] = GoogleDocstring(lines, None, None, what, name, described, options).lines()
 
 
