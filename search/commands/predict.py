@@ -21,7 +21,7 @@ PLACE = 60
 @click.argument("images", type=EXISTING, nargs=-1, required=True)
 @click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each image.")
 @click.option("--top", type=click.IntRange(min=1), help="Labels an image. [1, in JSON all]")
-@click.option("--device", default="auto", help="auto, cpu, cuda or cuda:NUMBER. [auto]")
+@click.option("--device", default="auto", help="auto, cpu, cuda, cuda:NUMBER or mps. [auto]")
 @click.option(
     "--average-flips",
     is_flag=True,

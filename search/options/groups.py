@@ -368,7 +368,9 @@ def engine_options() -> list[Decorator]:
         option(ENGINE, "--address", help="Of a Ray cluster. [Ray on this machine]"),
         option(ENGINE, "--fold-timeout", type=float, help="Seconds that one fold may take. [3600]"),
         option(ENGINE, "--memory-limit", type=float, help="GiB that one fold may take. [no limit]"),
-        option(ENGINE, "--device", help="auto (all GPUs, else the CPU), cpu, cuda or cuda:NUMBER. [auto]"),
+        option(
+            ENGINE, "--device", help="auto (all GPUs, else the CPU), cpu, cuda, cuda:NUMBER or mps. [auto]"
+        ),
         option(ENGINE, "--workers-per-device", type=click.INT, help="Folds at once on each GPU. [at most 4]"),
     ]
 

@@ -231,7 +231,7 @@ def train_options(command: Callable[..., None]) -> Callable[..., None]:
         option(
             FINAL, "--mixing", type=click.Choice(["none", "cutmix", "mixup"]), help="Instead of the policy's."
         ),
-        option(ENGINE, "--device", help="auto, cpu, cuda or cuda:NUMBER. [auto]"),
+        option(ENGINE, "--device", help="auto, cpu, cuda, cuda:NUMBER or mps. [auto]"),
         _tracking_uri(),
         json_option,
     ]

@@ -351,8 +351,8 @@ class EngineSettings(Section):
     @field_validator("device")
     @classmethod
     def _device_named_rightly(cls, device: str) -> str:
-        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?", device):
-            raise ValueError(f"must be auto, cpu, cuda or cuda:NUMBER, got {device!r}")
+        if not re.fullmatch(r"auto|cpu|cuda(:\d+)?|mps", device):
+            raise ValueError(f"must be auto, cpu, cuda, cuda:NUMBER or mps, got {device!r}")
         return device
 
 

@@ -348,7 +348,7 @@ def test_bad_images_are_skipped_and_listed_on_demand(photos: Path) -> None:
         ),
         (("run", "--teacher", "gone.safetensors"), "gone.safetensors"),
         (("run", "--device", "cuda:7"), "cuda:7"),
-        (("run", "--device", "tpu"), "device: must be auto, cpu, cuda or cuda:NUMBER, got 'tpu'"),
+        (("run", "--device", "tpu"), "device: must be auto, cpu, cuda, cuda:NUMBER or mps, got 'tpu'"),
         (("run", "--output", "/proc/x"), "/proc/x: can't be made"),
         (("run", "--tracking-uri", "foo://bar"), "MLflow at foo://bar: "),
         (("run", "--storage", "nonsense"), "storage nonsense: can't be opened"),

@@ -73,7 +73,7 @@ def test_sets_and_names_of_operations_mix_and_collapse() -> None:
         ),
         ({"folds": 0}, "folds must be ≥ 1, got 0"),
         ({"timeout": float("nan")}, "timeout must be"),
-        ({"device": "tpu"}, "device: must be auto, cpu, cuda or cuda:NUMBER, got 'tpu'"),
+        ({"device": "tpu"}, "device: must be auto, cpu, cuda, cuda:NUMBER or mps, got 'tpu'"),
         ({"image_size": 4}, "image-size must be ≥ 8, got 4"),
         (
             {"operations": "rotate,spin"},

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from augsearch.trainers.evaluation.metrics import Logits
+from augsearch.trainers.system.devices import autocast
 
 
 def predict(
@@ -17,6 +18,7 @@ def predict(
     images: NDArray[np.uint8] | Iterable[NDArray[np.uint8]],
     device: torch.device,
     batch_size: int = 256,
+    precision: torch.dtype = torch.float32,
 ) -> Logits:
     """Logits (N, K) of ``images``, in evaluation mode; every module's mode is put back.
 
@@ -24,7 +26,8 @@ def predict(
         model: takes uint8 (B, C, H, W).
         images: uint8 (N, H, W, C); or batches of them, uint8 (B, H, W, C), each taken when it is needed.
         device: where ``model`` is.
-        batch_size: images at a time; batches are taken as they come.
+        batch_size: images at a time, on a GPU four times as many; batches are taken as they come.
+        precision: what convolutions and products are computed in.
 
     Raises:
         ValueError: there are no images.
@@ -33,11 +36,12 @@ def predict(
     model.eval()
     rows = []
     try:
-        for batch in _chunks(images, batch_size) if isinstance(images, np.ndarray) else images:
+        at_once = batch_size if device.type == "cpu" else 4 * batch_size
+        for batch in _chunks(images, at_once) if isinstance(images, np.ndarray) else images:
             # torch warns of read-only arrays, as a memory map is: only such a batch is copied.
             pixels = np.require(batch, requirements=["C", "W"])
             # Here and not around the loop, where it would reach into a generator of batches.
-            with torch.inference_mode():
+            with torch.inference_mode(), autocast(device, precision):
                 rows.append(model(to_tensor(pixels, device)).float().cpu().numpy())
     finally:
         # One by one: in a network that is partly frozen they differ.

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -14,7 +15,9 @@ from augsearch.trainers.system.processor import processor
 
 
 def resolve_device(name: str) -> torch.device:
-    """``auto`` (a GPU where there is one), ``cpu``, ``cuda`` or ``cuda:1``.
+    """``auto`` (a GPU where there is one), ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+
+    ``mps``, an Apple chip's GPU, is taken where it is asked for by name: nobody has compared it with the CPU.
 
     Raises:
         UserError: no such device here.
@@ -24,9 +27,11 @@ def resolve_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
     except RuntimeError:
-        raise UserError(f"device must be auto, cpu, cuda or cuda:NUMBER, got {name!r}") from None
-    if device.type not in ("cpu", "cuda"):
-        raise UserError(f"device must be auto, cpu, cuda or cuda:NUMBER, got {name!r}")
+        raise UserError(f"device must be auto, cpu, cuda, cuda:NUMBER or mps, got {name!r}") from None
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise UserError(f"device must be auto, cpu, cuda, cuda:NUMBER or mps, got {name!r}")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise UserError(f"device {name}: PyTorch finds no GPU of Apple's here; use cpu")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UserError(f"device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use cpu")
     return device
@@ -35,6 +40,7 @@ def resolve_device(name: str) -> torch.device:
 def hardware(device: torch.device, precision: torch.dtype) -> str:
     """What computes, and in which type, in words; a score may differ a little on any other."""
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    name = f"GPU of {name}" if device.type == "mps" else name
     return f"{name} in {str(precision).removeprefix('torch.')}"
 
 
@@ -69,6 +75,31 @@ def quickest_threads(step: Callable[[], object]) -> int:
     return min(seconds, key=seconds.__getitem__)
 
 
+@contextmanager
+def quickest_convolutions(device: torch.device) -> Iterator[None]:
+    """Inside, cuDNN tries its ways to convolve for every new shape, and takes the quickest one."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = before or device.type == "cuda"
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
+
+
+@contextmanager
+def randomness(device: torch.device, seeds: list[int]) -> Iterator[None]:
+    """Inside, torch's own randomness (dropout, stochastic depth) follows from ``seeds``."""
+    (seed,) = np.random.SeedSequence(seeds).generate_state(1).tolist()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        torch.default_generator.manual_seed(seed)
+        if device.type == "cuda":
+            with torch.cuda.device(device):
+                torch.cuda.manual_seed(seed)
+        elif device.type == "mps":
+            torch.mps.manual_seed(seed)
+        yield
+
+
 def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
     """Inside, convolutions and products are computed in ``precision``."""
     return torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32)
@@ -85,5 +116,7 @@ def precision_on(device: torch.device, network: nn.Module, wanted: str = "auto")
         return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[wanted]
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    if device.type == "mps":
+        return torch.float32
     by_channel = any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in network.modules())
     return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() and not by_channel else torch.float32

@@ -22,8 +22,9 @@ def on_a_gpu(cores: float, gpus: float) -> int:
 def gpus(device: str) -> tuple[str, ...]:
     """What ``CUDA_VISIBLE_DEVICES`` calls each GPU that ``device`` stands for.
 
-    ``auto`` and ``cuda`` stand for all that this process sees; ``cpu`` and ``cuda:1`` for none that a process
-    could be given alone. torch, which takes seconds to import, is asked only where there is a driver.
+    ``auto`` and ``cuda`` stand for all that this process sees; ``cpu``, ``cuda:1`` and ``mps`` for none that
+    a process could be given alone. torch, which takes seconds to import, is asked only where there is a
+    driver.
     """
     if device not in ("auto", "cuda") or not _has_driver():
         return ()
@@ -37,7 +38,7 @@ def gpus(device: str) -> tuple[str, ...]:
 
 def has_gpu(device: str) -> bool:
     """Whether ``device`` is a GPU, or may be one."""
-    return device.startswith("cuda") or bool(gpus(device))
+    return device.startswith("cuda") or device == "mps" or bool(gpus(device))
 
 
 def _has_driver() -> bool:

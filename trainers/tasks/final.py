@@ -213,6 +213,8 @@ def _device(job: FinalJob) -> torch.device:
         raise UserError(
             f"--processes {job.plan.processes}: this machine has {torch.cuda.device_count()} CUDA devices"
         )
+    if device.type == "mps" and job.plan.processes > 1:
+        raise UserError(f"--processes {job.plan.processes}: one process alone trains on mps")
     return device
 
 

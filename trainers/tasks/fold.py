@@ -57,7 +57,9 @@ def _evaluate(
         model, more = _trained(workspace, candidate, fold, device, network, labeled_by=model)
         passes += more
     images, labels = workspace.scored_images(fold)
-    logits = predict(model, images, device)
+    precision = precision_on(device, model)
+    # On a CPU scores are those of float32: there are few images, and a study's are compared over years.
+    logits = predict(model, images, device, precision=torch.float32 if device.type == "cpu" else precision)
     return scored_in(
         workspace,
         fold,
@@ -68,7 +70,7 @@ def _evaluate(
         beside=None if workspace.target is None else _beside(workspace, model, fold, device),
         teacher_images=teacher.images if teacher else 0,
         teacher_seconds=teacher.seconds if teacher else 0.0,
-        hardware=hardware(device, precision_on(device, model)),
+        hardware=hardware(device, precision),
     )
 
 

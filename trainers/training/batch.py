@@ -50,6 +50,13 @@ class Batch:
     """float32 (B, K): the teacher's probabilities at the temperature T, of the same images."""
     unlabeled: UnlabeledBatch | None = None
 
+    def tensors(self) -> Iterator[Tensor]:
+        """All that it holds."""
+        for part in (self, self.unlabeled):
+            if part is not None:
+                held = (getattr(part, name) for name in part.__slots__)
+                yield from (one for one in held if isinstance(one, Tensor))
+
     @property
     def all_images(self) -> Tensor:
         """Labeled, then unlabeled: uint8 (B + U, C, H, W)."""

@@ -120,6 +120,8 @@ def _rank(work: Work, shard: Shard, device: torch.device, meeting: Path, argumen
 
 @contextmanager
 def _group(shard: Shard, device: torch.device, meeting: Path) -> Iterator[None]:
+    if device.type == "cuda":
+        torch.cuda.set_device(device_of(device, shard))  # or NCCL would take the first for all
     dist.init_process_group(
         "nccl" if device.type == "cuda" else "gloo",
         init_method=meeting.as_uri(),
@@ -132,7 +134,7 @@ def _group(shard: Shard, device: torch.device, meeting: Path) -> Iterator[None]:
         dist.destroy_process_group()
 
 
-def sharing_gradients(model: nn.Module, device: torch.device, shard: Shard) -> nn.Module | None:
+def sharing_gradients(model: nn.Module, device: torch.device, shard: Shard) -> DistributedDataParallel | None:
     """``model`` wrapped so that every backward pass leaves all ranks the mean gradient; None when alone."""
     if shard.size == 1:
         return None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from augsearch.policies import Transfer
@@ -39,7 +41,7 @@ class Learner:
     """Epochs trained."""
     memory: dict[str, torch.Tensor] = field(default_factory=dict)
     """What a technique for unlabeled images remembers, by names of its own."""
-    parallel: nn.Module | None = None
+    parallel: DistributedDataParallel | None = None
     """The model wrapped so that several processes share their gradients."""
 
     @classmethod
@@ -83,6 +85,13 @@ class Learner:
     def best(self) -> nn.Module:
         """What to evaluate and to keep: the average, if there is one."""
         return self.average.module if self.average is not None else self.model
+
+    def sharing(self, share: bool) -> AbstractContextManager[None]:
+        """Around a forward pass: whether its backward pass shares gradients with the other processes.
+
+        Those of a batch in parts add up in each process, and are shared once, with those of the last part.
+        """
+        return self.parallel.no_sync() if self.parallel is not None and not share else nullcontext()
 
     def rates(self) -> dict[str, float]:
         """The learning rate of each group at this moment, by the group's name."""

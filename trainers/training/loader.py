@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from augsearch.policies import Distillation, Mix, Policy, draw_mix
-from augsearch.trainers.evaluation.inference import to_tensor
 from augsearch.trainers.evaluation.metrics import Logits
 from augsearch.trainers.system.threads import Begun, in_order
 from augsearch.trainers.training.balance import order_of
@@ -70,7 +71,27 @@ def batches(setup: TrainingSetup, epoch: int, pool: UnlabeledPool | None = None)
 
 
 def _on_device(chunks: Iterator[list[_HostBatch]], device: torch.device) -> Iterator[Batch]:
-    return (one.on(device) for one in chain.from_iterable(chunks))
+    made = chain.from_iterable(chunks)
+    return _copied_beside(made, device) if device.type == "cuda" else (one.on(device) for one in made)
+
+
+def _copied_beside(made: Iterator[_HostBatch], device: torch.device) -> Iterator[Batch]:
+    """Batches on a GPU, each copied in a stream of its own while the one before is computed."""
+    copying = torch.cuda.Stream(device)
+    for one in made:
+        with torch.cuda.stream(copying):
+            batch = one.on(device)
+        computing = torch.cuda.current_stream(device)
+        computing.wait_stream(copying)
+        for tensor in batch.tensors():
+            tensor.record_stream(computing)  # or its memory would be given away while that still reads it
+        yield batch
+
+
+def _sent(array: NDArray[Any], device: torch.device) -> Tensor:
+    """``array`` on ``device``; for a GPU from pinned memory, so that the host does not wait."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def _made(
@@ -122,10 +143,10 @@ class _HostUnlabeled:
 
     def on(self, device: torch.device) -> UnlabeledBatch:
         return UnlabeledBatch(
-            to_tensor(self.images, device),
-            torch.from_numpy(self.targets).to(device) if self.targets is not None else None,
-            to_tensor(self.weak, device) if self.weak is not None else None,
-            torch.from_numpy(self.rows).to(device),
+            _sent(self.images, device).permute(0, 3, 1, 2),
+            _sent(self.targets, device) if self.targets is not None else None,
+            _sent(self.weak, device).permute(0, 3, 1, 2) if self.weak is not None else None,
+            _sent(self.rows, device),
             self.mix,
             self.share,
         )
@@ -140,9 +161,9 @@ class _HostBatch:
 
     def on(self, device: torch.device) -> Batch:
         return Batch(
-            to_tensor(self.images, device),
-            torch.from_numpy(self.targets).to(device),
-            torch.from_numpy(self.teacher).to(device) if self.teacher is not None else None,
+            _sent(self.images, device).permute(0, 3, 1, 2),
+            _sent(self.targets, device),
+            _sent(self.teacher, device) if self.teacher is not None else None,
             self.unlabeled.on(device) if self.unlabeled is not None else None,
         )
 

@@ -9,15 +9,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 
 from augsearch.policies import UserError
 from augsearch.trainers.evaluation.metrics import TrainingDivergedError
-from augsearch.trainers.system.devices import autocast, precision_on
+from augsearch.trainers.system.devices import autocast, precision_on, quickest_convolutions, randomness
 from augsearch.trainers.training.balance import balance_of
 from augsearch.trainers.training.batch import Batch
 from augsearch.trainers.training.learner import Learner
@@ -99,7 +97,8 @@ def _epoch(
     size, steps = batch_size_of(count, recipe.batch_size), steps_of(count, recipe.batch_size)
     unlabeled = pool.per_step(size, steps) if pool is not None else 0
     total, used, waiting = torch.zeros((), device=device), torch.zeros((), device=device), 0.0
-    with _randomness(device, [setup.seed, epoch, setup.shard.rank]):
+    seeds = [setup.seed, epoch, setup.shard.rank]
+    with randomness(device, seeds), quickest_convolutions(device):
         training_mode(learner.model, learner.transfer)
         for step in range(steps):
             asked = time.perf_counter()
@@ -131,18 +130,6 @@ def _epoch(
         waiting=waiting,
         accumulation=learner.accumulation,
     )
-
-
-@contextmanager
-def _randomness(device: torch.device, seeds: list[int]) -> Iterator[None]:
-    """Inside, torch's own randomness (dropout, stochastic depth) follows from ``seeds``."""
-    (seed,) = np.random.SeedSequence(seeds).generate_state(1).tolist()
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        torch.default_generator.manual_seed(seed)
-        if device.type == "cuda":
-            with torch.cuda.device(device):
-                torch.cuda.manual_seed(seed)
-        yield
 
 
 def _set_rates(learner: Learner, factor: float) -> None:
@@ -243,9 +230,10 @@ def _gradients(learner: Learner, batch: Batch, objective: _Objective) -> tuple[t
         batch = replace(batch, unlabeled=found)
         assert found.targets is not None
         used = found.targets.sum() / len(found.images)
-    for part in batch.parts(learner.accumulation):
+    parts = list(batch.parts(learner.accumulation))
+    for part in parts:
         taught = objective.ask_teacher(part)
-        with autocast(device, learner.precision):
+        with learner.sharing(part is parts[-1]), autocast(device, learner.precision):
             logits = learner.forward(part.all_images)
         own, others = logits[: len(part.images)].float(), logits[len(part.images) :].float()
         loss = objective.labeled(own, taught) * (len(part.images) / len(batch.images))
@@ -259,8 +247,9 @@ def _gradients(learner: Learner, batch: Batch, objective: _Objective) -> tuple[t
     return total, used
 
 
+OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate", "ALLOC_FAILED", "ALLOCATION_FAILED")
+"""What CUDA and MPS, CPUs, cuBLAS and cuDNN say, where torch passes it on as it is."""
+
+
 def _out_of_memory(error: RuntimeError) -> bool:
-    words = str(error)
-    return (
-        isinstance(error, torch.OutOfMemoryError) or "not enough memory" in words or "can't allocate" in words
-    )
+    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)

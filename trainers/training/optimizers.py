@@ -7,7 +7,7 @@ matrices only, so the few lines for convolutions stand here.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -42,30 +42,57 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         """Update every weight that has a gradient."""
         for group in self.param_groups:
-            for weight in group["params"]:
-                if weight.grad is None:
-                    continue
-                state = self.state[weight]
-                if not state:
-                    state["momentum"] = torch.zeros_like(weight)
-                momentum = state["momentum"].mul_(group["momentum"]).add_(weight.grad)
-                nesterov = weight.grad.add(momentum, alpha=group["momentum"])
-                update = orthogonalised(nesterov.reshape(len(weight), -1), group["iterations"])
-                scale = 0.2 * max(update.shape) ** 0.5
-                weight.mul_(1 - group["lr"] * group["weight_decay"])
-                weight.add_(update.reshape(weight.shape), alpha=-group["lr"] * scale)
+            for weights in _alike([weight for weight in group["params"] if weight.grad is not None]):
+                self._update(weights, group)
+
+    def _update(self, weights: Sequence[Tensor], group: dict[str, Any]) -> None:
+        """Update weights that are matrices of one shape."""
+        directions = []
+        for weight in weights:
+            assert weight.grad is not None
+            state = self.state[weight]
+            if not state:
+                state["momentum"] = torch.zeros_like(weight)
+            momentum = state["momentum"].mul_(group["momentum"]).add_(weight.grad)
+            nesterov = weight.grad.add(momentum, alpha=group["momentum"])
+            directions.append(nesterov.reshape(len(weight), -1))
+        scale, iterations = 0.2 * max(directions[0].shape) ** 0.5, group["iterations"]
+        if len(directions) == 1:
+            updates: Iterable[Tensor] = [orthogonalised(directions[0], iterations)]
+        else:
+            updates = orthogonalised(torch.stack(directions), iterations)
+        for weight, update in zip(weights, updates, strict=True):
+            weight.mul_(1 - group["lr"] * group["weight_decay"])
+            weight.add_(update.reshape(weight.shape), alpha=-group["lr"] * scale)
 
 
-def orthogonalised(matrix: Tensor, iterations: int) -> Tensor:
-    """Roughly the nearest matrix with orthonormal rows or columns, by Newton–Schulz iteration."""
+def _alike(weights: Sequence[Tensor]) -> list[list[Tensor]]:
+    """``weights`` in groups that are orthogonalised together: on a GPU, where many small products would wait
+    for each other's start, those of one shape as matrices; on a CPU each alone."""
+    groups: dict[object, list[Tensor]] = {}
+    for index, weight in enumerate(weights):
+        alone = weight.device.type == "cpu"
+        groups.setdefault(index if alone else (len(weight), weight.numel()), []).append(weight)
+    return list(groups.values())
+
+
+def orthogonalised(matrices: Tensor, iterations: int) -> Tensor:
+    """Roughly the nearest matrix with orthonormal rows or columns, by Newton–Schulz iteration.
+
+    Args:
+        matrices: (m, n), or (K, m, n): K that are multiplied together, each for itself.
+        iterations: how many.
+    """
     a, b, c = NEWTON_SCHULZ
-    tall = matrix.shape[0] > matrix.shape[1]
-    x = matrix.T if tall else matrix
-    x = x / (x.norm() + 1e-7)
+    alone = matrices.ndim == 2
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = matrices.mT if tall else matrices
+    x = x / ((x.norm() if alone else torch.linalg.matrix_norm(x, keepdim=True)) + 1e-7)
+    add_product = torch.addmm if alone else torch.baddbmm
     for _ in range(iterations):
-        gram = x @ x.T
-        x = torch.addmm(x, torch.addmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.T if tall else x
+        gram = x @ x.mT
+        x = add_product(x, add_product(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.mT if tall else x
 
 
 def build_optimizers(

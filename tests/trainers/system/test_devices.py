@@ -9,12 +9,18 @@ import torch
 
 from augsearch.policies import UserError
 from augsearch.trainers.system import devices
-from augsearch.trainers.system.devices import one_thread, quickest_threads, resolve_device
+from augsearch.trainers.system.devices import (
+    one_thread,
+    quickest_convolutions,
+    quickest_threads,
+    randomness,
+    resolve_device,
+)
 
 
-@pytest.mark.parametrize("name", ["gpu", "", "cuda:first", "cuda:-1", "mps", "meta"])
+@pytest.mark.parametrize("name", ["gpu", "", "cuda:first", "cuda:-1", "meta"])
 def test_a_device_that_is_none_is_refused(name: str) -> None:
-    with pytest.raises(UserError, match="device must be auto, cpu, cuda or cuda:NUMBER, got") as error:
+    with pytest.raises(UserError, match="device must be auto, cpu, cuda, cuda:NUMBER or mps, got") as error:
         resolve_device(name)
     assert "\n" not in str(error.value)
 
@@ -22,8 +28,30 @@ def test_a_device_that_is_none_is_refused(name: str) -> None:
 def test_a_device_that_is_not_there_is_refused() -> None:
     with pytest.raises(UserError, match="device cuda:99: this machine has"):
         resolve_device("cuda:99")
+    if not torch.backends.mps.is_available():
+        with pytest.raises(UserError, match="device mps: PyTorch finds no GPU of Apple's here; use cpu"):
+            resolve_device("mps")
     assert resolve_device("cpu") == torch.device("cpu")
     assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize(("name", "inside"), [("cpu", False), ("cuda", True)])
+def test_convolutions_are_timed_on_a_gpu_alone_and_only_inside(name: str, inside: bool) -> None:
+    before = torch.backends.cudnn.benchmark
+    with quickest_convolutions(torch.device(name)):
+        assert torch.backends.cudnn.benchmark == (before or inside)
+    assert torch.backends.cudnn.benchmark == before
+
+
+def test_randomness_follows_from_its_seeds_and_leaves_no_trace() -> None:
+    state = torch.get_rng_state()
+    drawn = []
+    for seeds in ([1, 2], [1, 2], [1, 3]):
+        with randomness(torch.device("cpu"), seeds):
+            drawn.append(torch.rand(4))
+    assert torch.equal(drawn[0], drawn[1])
+    assert not torch.equal(drawn[0], drawn[2])
+    assert torch.equal(torch.get_rng_state(), state)
 
 
 def test_one_thread_is_one_and_as_many_as_before_after_it() -> None:

@@ -33,7 +33,7 @@ from augsearch.trainers.semi.fixmatch import FixMatch
 from augsearch.trainers.semi.pool import Pool
 from augsearch.trainers.semi.technique import Technique
 from augsearch.trainers.semi.techniques import technique_of
-from augsearch.trainers.training import loop
+from augsearch.trainers.training import loader, loop
 from augsearch.trainers.training.learner import Learner
 from augsearch.trainers.training.loader import batches
 from augsearch.trainers.training.recipe import Recipe
@@ -57,6 +57,9 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     # Of tensors without values a copy would copy the mode that makes them.
     monkeypatch.setattr(swa_utils, "deepcopy", lambda _: network())
     monkeypatch.setattr(torch.random, "fork_rng", lambda devices: nullcontext())  # a real one has a state
+    # Pinned memory and streams are the driver's.
+    monkeypatch.setattr(Tensor, "pin_memory", lambda tensor: tensor)
+    monkeypatch.setattr(loader, "_copied_beside", lambda made, device: (one.on(device) for one in made))
     with FakeTensorMode(allow_non_fake_inputs=True):
         yield
 

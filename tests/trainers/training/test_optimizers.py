@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from augsearch.trainers.models.build import build_model
 from augsearch.trainers.models.layers import head_of, layers_of
 from augsearch.trainers.models.names import WIDTHS
 from augsearch.trainers.models.spec import ModelSpec
+from augsearch.trainers.training import optimizers
 from augsearch.trainers.training.optimizers import Muon, build_optimizers, orthogonalised
 from augsearch.trainers.training.transfer import parameter_groups
 
@@ -109,6 +111,40 @@ def test_weight_decay_shrinks_by_its_share_of_the_learning_rate() -> None:
     torch.testing.assert_close(weight.detach(), torch.full((3, 6), 0.95))
     # What has no gradient is not in the training, so it is not to shrink either.
     assert torch.equal(alone, torch.ones(3, 6))
+
+
+def test_weights_of_one_shape_are_updated_together_as_each_would_be_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shapes = [(8, 4, 3, 3), (8, 4, 3, 3), (8, 36), (36, 8), (6, 2, 3, 3)]
+
+    def updated() -> list[Tensor]:
+        weights = [nn.Parameter(normals(*shape, seed=seed)) for seed, shape in enumerate(shapes)]
+        optimizer = Muon(weights, lr=0.1, weight_decay=0.1)
+        for step in range(3):
+            for seed, weight in enumerate(weights):
+                weight.grad = normals(*weight.shape, seed=100 + 10 * step + seed)
+            optimizer.step()
+        return [weight.detach() for weight in weights]
+
+    alone = updated()
+    groups: list[int] = []
+
+    def by_shape(weights: Sequence[Tensor]) -> list[list[Tensor]]:
+        found = [list(weights[:3]), [weights[3]], [weights[4]]]
+        groups.append(len(found))
+        return found
+
+    monkeypatch.setattr(optimizers, "_alike", by_shape)
+    torch.testing.assert_close(updated(), alone)
+    assert groups == [3, 3, 3]
+
+
+def test_on_a_gpu_those_of_one_shape_as_matrices_go_together_and_on_a_cpu_none() -> None:
+    shapes = [(8, 4, 3, 3), (8, 36), (36, 8), (8, 4, 3, 3)]
+    for device, sizes in (("meta", [3, 1]), ("cpu", [1, 1, 1, 1])):
+        weights = [torch.empty(shape, device=device) for shape in shapes]
+        assert [len(group) for group in optimizers._alike(weights)] == sizes
 
 
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
