@@ -77,7 +77,7 @@ def _on_device(chunks: Iterator[list[_HostBatch]], device: torch.device) -> Iter
 
 def _copied_beside(made: Iterator[_HostBatch], device: torch.device) -> Iterator[Batch]:
     """Batches on a GPU, each copied in a stream of its own while the one before is computed."""
-    copying = torch.cuda.Stream(device)
+    copying = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
     for one in made:
         with torch.cuda.stream(copying):
             batch = one.on(device)
