@@ -42,8 +42,10 @@ class PolicyLike(Protocol):
     def draw(self, count: int, rng: np.random.Generator) -> Draws:
         """Draw what happens to each of ``count`` images."""
 
-    def augment(self, images: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
-        """A new batch, each image augmented by its own draw; ``images``: (B, H, W, C), C up to 16."""
+    def augment(
+        self, images: NDArray[Any], rng: np.random.Generator, out: NDArray[Any] | None = None
+    ) -> NDArray[Any]:
+        """A new batch, or ``out``: each image augmented by its own draw; (B, H, W, C), C up to 16."""
 
 
 class ImageTransform:
@@ -175,10 +177,12 @@ class BatchTransform:
         self.policy = policy
         self._stream = RandomStream(seed)
 
-    def __call__(self, images: NDArray[Any]) -> NDArray[Any]:
+    def __call__(self, images: NDArray[Any], out: NDArray[Any] | None = None) -> NDArray[Any]:
         """A new batch, (B, H, W, C) as the one given; C = 1, 3 for RGB, or up to 16 bands.
 
-        It is uint8, uint16 of which 65,535 is white, or floating in [0, 1].
+        It is uint8, uint16 of which 65,535 is white, or floating in [0, 1]. ``out``, of the same shape and
+        dtype, is filled with it and returned: a loop that has a buffer for its batches spares the system
+        fetching memory for each.
 
         Raises:
             UserError: it is no such batch.
@@ -189,7 +193,7 @@ class BatchTransform:
                 "augsearch.policies.tensor.TensorPolicy"
             )
         with self._stream.turn():
-            return self.policy.augment(images, self._stream.rng)
+            return self.policy.augment(images, self._stream.rng, out)
 
     def __repr__(self) -> str:
         return f"{self.policy!r}.batch_transform(seed={self._stream.seed})"

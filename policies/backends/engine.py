@@ -125,15 +125,17 @@ def use(engine: Engine) -> None:
     _choice = Choice(engine)
 
 
-def run_draws(draws: Draws, images: Images, ranges: Ranges, sampling: Sampling) -> Images:
-    """A new batch: ``images``, uint8 (B, H, W, C), each after its own draw."""
+def run_draws(
+    draws: Draws, images: Images, ranges: Ranges, sampling: Sampling, out: Images | None = None
+) -> Images:
+    """A new batch, or ``out``: ``images``, uint8 (B, H, W, C), each after its own draw."""
     run = (_choice.core_for(len(images), images.nbytes) or opencv).run_draws
-    augmented: Images = run(draws, images, ranges, sampling)
     if draws.chains is None:
-        return augmented
+        return run(draws, images, ranges, sampling, out)  # type: ignore[no-any-return]
+    augmented = run(draws, images, ranges, sampling)
     made = (run(chain, augmented, ranges, sampling) for chain in draws.chains.each)
     mixture = mixed((augmented, *made), draws.chains.shares)
-    return run(draws.chains.after, mixture, ranges, sampling)  # type: ignore[no-any-return]
+    return run(draws.chains.after, mixture, ranges, sampling, out)  # type: ignore[no-any-return]
 
 
 def augment_image(drawn: DrawnImage, image: Image, ranges: Ranges, sampling: Sampling) -> Image:

@@ -236,6 +236,45 @@ def test_strided_read_only_and_empty_batches_work() -> None:
     assert Policy().augment(images[:0], np.random.default_rng(0)).shape == (0, 24, 24, 3)
 
 
+@pytest.mark.parametrize("name", ["flip-crop+randaugment(2,9)", "augmix", "none"])
+@pytest.mark.parametrize(
+    "images",
+    [noise_images(7, side=24), noise_images(7, side=24)[..., :1], np.zeros((3, 9, 12, 4), np.uint8)],
+    ids=["RGB", "grey", "bands"],
+)
+def test_a_batch_goes_into_memory_that_is_there(name: str, images: np.ndarray) -> None:
+    for batch in (images, (images / 255).astype(np.float32)):
+        policy, out = Policy.named(name), np.ones_like(batch)
+        before = batch.copy()
+        result = policy.batch_transform(seed=3)(batch, out)
+        assert result is out
+        np.testing.assert_array_equal(out, policy.batch_transform(seed=3)(batch))
+        np.testing.assert_array_equal(batch, before)
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        (
+            np.zeros((4, 8, 8, 1), np.uint8),
+            r"out must be an array to write to, C-contiguous, uint8 \(4, 8, 8, 3\)",
+        ),
+        (np.zeros((4, 8, 8, 3), np.float32), "out must be an array to write to"),
+        (np.zeros((4, 8, 8, 3), np.uint8)[:, ::-1], "out must be an array to write to"),
+        ([1], "out must be an array to write to"),
+    ],
+)
+def test_memory_that_a_batch_does_not_fit_into_is_refused(out: np.ndarray, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        Policy().augment(np.zeros((4, 8, 8, 3), np.uint8), np.random.default_rng(0), out)
+
+
+def test_a_batch_is_not_written_over_itself() -> None:
+    images = noise_images(4, side=8)
+    with pytest.raises(UserError, match="out must have memory of its own"):
+        Policy().augment(images, np.random.default_rng(0), images)
+
+
 def test_single_image_transform_takes_grey_and_colour_and_survives_pickling_of_its_policy() -> None:
     policy = pickle.loads(pickle.dumps(Policy(crop=1.0)))
     for shape in [(9, 7), (9, 7, 1), (9, 7, 3)]:

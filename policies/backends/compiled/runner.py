@@ -59,9 +59,11 @@ def compile_or_load() -> None:
         block_of_columns(channels)
 
 
-def run_draws(draws: Draws, images: Images, ranges: Ranges, sampling: Sampling) -> Images:
-    """A new batch: ``images``, uint8 (B, H, W, C), each after its own draw."""
-    return runner_for(ranges, images.shape[1:], sampling).augment(draws, images)
+def run_draws(
+    draws: Draws, images: Images, ranges: Ranges, sampling: Sampling, out: Images | None = None
+) -> Images:
+    """A new batch, or ``out``: ``images``, uint8 (B, H, W, C), each after its own draw."""
+    return runner_for(ranges, images.shape[1:], sampling).augment(draws, images, out)
 
 
 @lru_cache(maxsize=32)
@@ -87,9 +89,9 @@ class Runner:
         self._settings[:IN_BLOCKS] = sampling.fuse_warps, border, fill, sampling.interpolation == "bilinear"
         self._latest: dict[Draws, Wanted] = {}
 
-    def augment(self, draws: Draws, images: Images) -> Images:
-        """A new batch, each image after its own draw."""
-        results = np.empty(images.shape, dtype=np.uint8)
+    def augment(self, draws: Draws, images: Images, out: Images | None = None) -> Images:
+        """A new batch, or ``out``: each image after its own draw."""
+        results = np.empty(images.shape, dtype=np.uint8) if out is None else out
         left = self._run(draws, 0, images, results)
         if left is not None:
             rest = draws.chosen(left)

@@ -55,13 +55,18 @@ def run(steps: Sequence[Step], image: Image, sampling: Sampling) -> Image:
     return image
 
 
-def run_draws(draws: Draws, images: Images, ranges: Ranges, sampling: Sampling) -> Images:
-    """A new batch: ``images``, uint8 (B, H, W, C), each after its own draw."""
+def run_draws(
+    draws: Draws, images: Images, ranges: Ranges, sampling: Sampling, out: Images | None = None
+) -> Images:
+    """A new batch, or ``out``: ``images``, uint8 (B, H, W, C), each after its own draw."""
+    results = np.empty(images.shape, dtype=np.uint8) if out is None else out
     by_step = len(images) > 1 and images[0].size <= CACHE_BYTES
     runner = runner_for(ranges, images.shape[1:], sampling, by_step)
     if by_step:
-        return runner.augment_by_step(draws, images)
-    return runner.augment_by_image(draws, images)
+        runner.augment_by_step(draws, images, results)
+    else:
+        runner.augment_by_image(draws, images, results)
+    return results
 
 
 @lru_cache(maxsize=32)
@@ -103,20 +108,17 @@ class Runner:
         """The geometry of what ``augment_image`` does to an image, in order."""
         return [step for step in self._planner.steps(*drawn) if isinstance(step, Warp)]
 
-    def augment_by_image(self, draws: Draws, images: Images) -> Images:
-        """A new batch, made one image after the other."""
-        results = np.empty(images.shape, dtype=np.uint8)
+    def augment_by_image(self, draws: Draws, images: Images, results: Images) -> None:
+        """Fill ``results``, one image after the other."""
         for drawn, image, result in zip(draws.coded(), images, results, strict=True):
             self.augment_image(drawn, image, result)
-        return results
 
-    def augment_by_step(self, draws: Draws, images: Images) -> Images:
-        """A new batch, made step by step: images that want the same step get it at once."""
-        results = images.copy(order="C")
+    def augment_by_step(self, draws: Draws, images: Images, results: Images) -> None:
+        """Fill ``results``, step by step: images that want the same step get it at once."""
+        results[...] = images
         for stage in self._planner.stages(draws):
             for step, indices in stage.items():
                 self._prepare(step).on_batch(results, indices)
-        return results
 
     def _prepare(self, step: Step) -> PreparedStep:
         prepared = self._prepared.get(step)
