@@ -125,7 +125,10 @@ class Rows:
 
 
 def _closest_baseline(file: PolicyFile) -> str:
-    """The one of the smallest lead in the confirmation of the search that ``file`` is from."""
+    """The one of the smallest lead in the confirmation of the search that ``file`` is from.
+
+    Where a baseline with a candidate's teacher was exported: the best baseline, whose policy that is.
+    """
     evidence: Any = file.evidence
     name = next(row["name"] for row in evidence["confirmation"] if row["number"] == evidence["recommended"])
     leads = [
@@ -133,6 +136,8 @@ def _closest_baseline(file: PolicyFile) -> str:
         for lead in evidence["differences"]
         if lead["better"] == name and lead["worse"] in BASELINE_POLICIES
     ]
+    if not leads:
+        return str(next(row["name"] for row in evidence["confirmation"] if row["name"] in BASELINE_POLICIES))
     return str(min(leads, key=lambda lead: lead["mean"])["worse"])
 
 

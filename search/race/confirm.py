@@ -17,7 +17,7 @@ from augsearch.search.settings.sections import USUAL_ENGINE, EngineSettings
 from augsearch.search.statistics.looks import EARLY_TAIL, Look, cut_short, planned_looks, with_reserve
 from augsearch.search.statistics.sequential import Finalist, Finalists, interim_analysis
 from augsearch.search.statistics.verdict import Verdict, reach_verdict
-from augsearch.search.studies.controls import controls_for
+from augsearch.search.studies.controls import Control, controls_for
 from augsearch.search.studies.study import Entry, confirmation_results, finished, keep_confirmation
 from augsearch.trainers.evaluation.metrics import ACCURACY, Metric
 from augsearch.trainers.workspace.folder import Workspace
@@ -197,8 +197,16 @@ class Confirmation:
                 entry.candidate.semi is not None,
                 control.of if control else None,
                 control is not None and control.same_help,
+                self._lengthened(control),
             )
         return self._known[key]
+
+    def _lengthened(self, control: Control | None) -> int | None:
+        """The baseline that ``control`` trains longer, by number."""
+        if control is None or control.same_help:
+            return None
+        usual = control.entry.candidate.model_copy(update={"passes": 1.0})
+        return next((one.number for one in self.finalists if one.baseline and one.candidate == usual), None)
 
     def _kept(self) -> tuple[list[Look], list[list[int]]]:
         """The looks that are planned, with more of them where more folds are asked for than once were."""

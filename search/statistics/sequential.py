@@ -51,6 +51,8 @@ class Finalist:
     same_help: bool = False
     """Of a control: whether it has the teacher or the unlabeled images of its candidates, and not as many
     image passes without them."""
+    lengthens: int | None = None
+    """Of a control that trains longer: the baseline that does."""
 
     @property
     def trains_longer(self) -> bool:
@@ -124,6 +126,16 @@ class Finalists:
             self._leads[key] = difference(one.name, other.name, gains, noise)
         return self._leads[key]
 
+    def fair(self, baseline: Finalist, other: Finalist) -> Finalist:
+        """``baseline`` as it is measured against ``other``: where that takes more image passes, for a teacher
+        say, as it does when it trains for as many, if that is better."""
+        for longer in self.members:
+            if longer.lengthens == baseline.number and longer.control_of is not None:
+                helped = other.control_of if other.same_help else {other.number}
+                if helped is not None and helped & longer.control_of and longer.mean > baseline.mean:
+                    return longer
+        return baseline
+
     def noise(self, one: Finalist, other: Finalist) -> Spread:
         """What that lead is uncertain by.
 
@@ -178,11 +190,13 @@ class Finalists:
     def as_good(self, tail: float) -> Finalist | None:
         """The simplest baseline that nothing leads by the margin or more, if one is known to be it.
 
+        What takes more image passes must lead it as it is when it trains for as many.
+
         ``tail``: how often a lead of the margin may be taken for less.
         """
         for baseline in (one for one in self.baselines if one in self.choices):
             others = [one for one in self.choices if one is not baseline]
-            if all(self._highest(one, baseline, tail) < self.margin for one in others):
+            if all(self._highest(one, self.fair(baseline, one), tail) < self.margin for one in others):
                 return baseline
         return None
 
@@ -207,14 +221,17 @@ class Finalists:
             one
             for one in self.baselines
             if one in self.choices
-            and (one is best or self.lead(best, one).low <= 0)
+            and (one is best or self.lead(best, self.fair(one, best)).low <= 0)
             and self._may_be_as_good(one, folds)
         ]
-        return [
-            one
+        open_pairs = [
+            (one, self.fair(own, one))
             for one in self.choices
-            if one in in_play or any(self.lead(one, own).high >= self.margin for own in in_play)
+            for own in in_play
+            if one is not own and self.lead(one, self.fair(own, one)).high >= self.margin
         ]
+        wanted = {one.number for one in in_play} | {one.number for pair in open_pairs for one in pair}
+        return [one for one in self.members if one.number in wanted]
 
     def needed(self, half_width: float, one: Finalist, other: Finalist) -> int | None:
         """Folds until the interval of their difference is as narrow; None: no number of folds does it."""
@@ -244,8 +261,9 @@ class Finalists:
     def _may_be_as_good(self, baseline: Finalist, folds: int) -> bool:
         """Whether twice the folds might show it, going by the leads over it as they are now."""
         for other in self.choices:
-            if other is not baseline and (lead := self.lead(other, baseline)).high >= self.margin:
-                wanted = self.needed(self.margin - lead.mean, other, baseline)
+            own = self.fair(baseline, other)
+            if other is not baseline and (lead := self.lead(other, own)).high >= self.margin:
+                wanted = self.needed(self.margin - lead.mean, other, own)
                 if wanted is None or wanted > 2 * folds:
                     return False
         return True

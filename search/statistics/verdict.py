@@ -291,10 +291,19 @@ def _better(winner: Finalist, finalists: Finalists) -> str:
 
 def _as_good(simplest: Finalist, finalists: Finalists) -> str:
     others = [one for one in finalists.choices if one is not simplest]
-    best = max(others, key=lambda one: finalists.lead(one, simplest).mean)
+    leads = {one: finalists.lead(one, finalists.fair(simplest, one)) for one in others}
+    best = max(others, key=lambda one: leads[one].mean)
     what = f"{called(simplest.name, begins=True)} is as good as anything that was tried"
-    lead = _shown(finalists, finalists.lead(best, simplest))
-    return f"{what} ({called(best.name)} over it: {lead}): use that."
+    longer = [one for one in others if finalists.fair(simplest, one) is not simplest]
+    if not longer:
+        return f"{what} ({called(best.name)} over it: {_shown(finalists, leads[best])}): use that."
+    # The others lead a baseline that trains for half as long, and that is what a person would ask about.
+    helped = max(longer, key=lambda one: leads[one].mean)
+    lead = _shown(finalists, leads[helped])
+    return (
+        f"{what} once it trains for as many image passes ({called(helped.name)} over it then: {lead}): use "
+        "that, and train it longer."
+    )
 
 
 def _undecided(finalists: Finalists, more: int | None) -> str:
@@ -325,9 +334,8 @@ def _ways_to_decide(finalists: Finalists) -> list[list[tuple[float, Finalist, Fi
         ways.append([(finalists.lead(best, rival).mean, best, rival) for rival in finalists.rivals(best)])
     for baseline in (one for one in finalists.baselines if one in finalists.choices):
         others = [one for one in finalists.choices if one is not baseline]
-        ways.append(
-            [(finalists.margin - finalists.lead(one, baseline).mean, one, baseline) for one in others]
-        )
+        pairs = [(one, finalists.fair(baseline, one)) for one in others]
+        ways.append([(finalists.margin - finalists.lead(*pair).mean, *pair) for pair in pairs])
     return [way for way in ways if way and min(width for width, _, _ in way) > 0]
 
 

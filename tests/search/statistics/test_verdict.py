@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -242,3 +243,39 @@ def test_longer_training_of_a_baseline_is_measured_and_never_what_is_recommended
     ahead = finalists_of({"none": 0.700, "flip + crop": 0.800, "trial 1": 0.815}).members
     assert reach_verdict(Finalists(ahead, 0.01)).kind == "better"
     assert reach_verdict(Finalists([*ahead, longer], 0.01)).kind != "better"
+
+
+def test_what_leads_a_baseline_by_its_compute_alone_is_no_reason_against_it() -> None:
+    """A teacher may bring less than as many image passes without it: the baseline is as good, for longer."""
+    rng = np.random.default_rng(0)
+
+    def control(number: int, name: str, mean: float, **fields: Any) -> Finalist:
+        own = finalist(number, name, mean + rng.normal(0, 0.003, FOLDS))
+        return replace(own, baseline=True, control_of=frozenset({2}), **fields)
+
+    members = finalists_of({"none": 0.700, "flip + crop": 0.800, "trial 1": 0.817}).members
+    longer = control(9, "flip + crop, 2 × the passes", 0.834, lengthens=1)
+    helped = control(10, "flip + crop with the help of trial 1", 0.816, same_help=True)
+    field = Finalists([*members, longer, helped], 0.01)
+    verdict = reach_verdict(field)
+    assert (verdict.kind, verdict.recommended) == ("as good", 1)
+    assert verdict.sentence.startswith(
+        "Flip + crop is as good as anything that was tried once it trains for as many image passes "
+        "(trial 1 over it then: -1."
+    )
+    assert verdict.sentence.endswith("use that, and train it longer.")
+    # Where as many passes bring less than the teacher does, the teacher is what is recommended.
+    short = replace(longer, results=finalist(9, "", 0.801 + rng.normal(0, 0.003, FOLDS)).results)
+    assert reach_verdict(Finalists([*members, short, helped], 0.01)).recommended == 10
+
+
+def test_a_baseline_that_trains_longer_is_trained_on_where_that_settles_whether_it_is_as_good() -> None:
+    rng = np.random.default_rng(3)
+    means = {"flip + crop": 0.800, "trial 1": 0.816, "flip + crop, 2 × the passes": 0.825}
+    plain, candidate, longer = (
+        finalist(number, name, mean + rng.normal(0, 0.012, 4))
+        for number, (name, mean) in enumerate(means.items())
+    )
+    longer = replace(longer, control_of=frozenset({1}), lengthens=0)
+    going = Finalists([plain, candidate, longer], 0.01).worth_more(FOLDS)
+    assert {one.number for one in going} == {0, 1, 2}
