@@ -197,18 +197,35 @@ def near_hashes(hashes: Hashes) -> Iterator[Pairs]:
         keys = np.zeros(len(hashes), np.int64)
         for place, bit in enumerate(places):
             keys |= ((hashes >> np.uint64(bit)) & np.uint64(1)).astype(np.int64) << place
+        # Sorted by the band, those that are compared lie together, which a processor's caches like.
         order = np.argsort(keys, kind="stable")
-        sorted_keys = keys[order]
-        for flipped in (0, *(1 << place for place in range(len(places)))):
-            wanted = keys ^ flipped
-            low, high = (np.searchsorted(sorted_keys, wanted, side) for side in ("left", "right"))
+        keys, ordered = keys[order], hashes[order]
+        for one, low, high in _alike_in(keys, len(places)):
             for some in _portions(high - low):
                 counts = (high - low)[some]
-                left = np.repeat(some, counts)
-                inside = np.arange(len(left)) - np.repeat(np.cumsum(counts) - counts, counts)
-                right = order[np.repeat(low[some], counts) + inside]
-                near = (left < right) & (np.bitwise_count(hashes[left] ^ hashes[right]) <= most)
-                yield np.stack([left[near], right[near]], axis=1)
+                left = np.repeat(one[some], counts)
+                right = np.arange(len(left)) + np.repeat(low[some] - (np.cumsum(counts) - counts), counts)
+                near = np.flatnonzero(np.bitwise_count(ordered[left] ^ ordered[right]) <= most)
+                yield np.sort(np.stack([order[left[near]], order[right[near]]], axis=1), axis=1)
+
+
+def _alike_in(keys: Indices, bits: int) -> Iterator[tuple[Indices, Indices, Indices]]:
+    """For places in sorted ``keys`` from where on and up to where stands what differs in a bit or in none.
+
+    Of two places one has the other, so each pair comes once.
+    """
+    known, begins, counts = np.unique(keys, return_index=True, return_counts=True)
+    ends = begins + counts
+    every = np.arange(len(keys))
+    yield every, every + 1, np.repeat(ends, counts)
+    for bit in (1 << place for place in range(bits)):
+        without = np.flatnonzero(known & bit == 0)
+        at = np.searchsorted(known, known[without] | bit)
+        found = at < len(known)
+        found[found] = known[at[found]] == known[without[found]] | bit
+        own, other = without[found], at[found]
+        one = np.concatenate([np.zeros(0, np.int64), *map(np.arange, begins[own], ends[own])])
+        yield one, np.repeat(begins[other], counts[own]), np.repeat(ends[other], counts[own])
 
 
 def _portions(counts: Indices) -> Iterator[Indices]:
