@@ -19,7 +19,7 @@ from augsearch.search.engines.engine import Engine
 from augsearch.search.engines.registry import opened
 from augsearch.search.engines.tasks import evaluate, evaluate_final
 from augsearch.search.figures.proxy_check import draw_check
-from augsearch.search.final.scored import A_WEEK, ScoredFinals, remove_model
+from augsearch.search.final.scored import A_WEEK, ScoredFinals
 from augsearch.search.inputs.identity import identity_of, study_name
 from augsearch.search.inputs.prepare import make_folder, open_data
 from augsearch.search.inputs.reopened import as_its_run, reopen, scored_alike
@@ -152,8 +152,6 @@ class _Checking:
                 name = names[owner.candidate]
                 if isinstance(result, FoldResult):
                     keep_result(self.study, owner, result)
-                    if owner.kind == FINAL:
-                        remove_model(self.finals.job(owner.candidate, owner.number).path)
                 else:
                     what = f"{name}, {owner.kind} {owner.number}: {first_line(result)}"
                     failures.append(f"{what}; the same command tries it again")
