@@ -54,7 +54,7 @@ class FinalScores:
             display.bar("comparing final models", total, total - len(missing)) as bar,
         ):
             tasks = [self._task(name, candidates[name], seed) for name, seed in missing]
-            for (name, seed), result in run_trainings(tasks, engine):
+            for (name, seed), result in run_trainings(tasks, engine, self.finals.data.workspace):
                 if not isinstance(result, FoldResult):
                     raise UserError(
                         f"{name} could not be trained: {first_line(result)}; run the same command again, "
