@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from augsearch.search.engines.engine import Engine
 from augsearch.search.engines.runner import Runner
@@ -82,7 +82,7 @@ class FoldRunner(Generic[Owner]):
         else:
             self._make_teacher(fold, [(owner, candidate)])
 
-    def submit_other(self, owner: Owner, begin: Callable[[], Future[FoldResult]]) -> None:
+    def submit_other(self, owner: Owner, begin: Callable[[], Future[Any]]) -> None:
         """Have a training run that is on no fold; ``begin`` submits it to the engine."""
         self._tasks.submit((owner, NO_FOLD), begin)
 
