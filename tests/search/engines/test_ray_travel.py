@@ -226,7 +226,7 @@ def test_a_check_on_such_a_cluster_comes_to_the_same(
     flags = [
         *("--candidates", "4", "--seeds", "1", "--folds", "1", "--epochs", "1", "--final-epochs", "1"),
         *("--proxy-model", "tiny", "--final-model", "tiny", "--final-size", "72", "--teacher", "none"),
-        *("--study", "mine", "--workers", "1"),
+        *("--study", "mine", "--workers", "1", "--metric", "log-loss"),
     ]
     source, found = str(photos(tmp_path / "photos")), []
     for engine in (["--engine", "local"], ["--engine", "ray", "--address", cluster.address]):
@@ -237,5 +237,6 @@ def test_a_check_on_such_a_cluster_comes_to_the_same(
         assert done.exit_code == 0, done.output
         check = known_check(load_study(open_storage("sqlite:///mlruns/studies.db"), "mine proxy check"))
         assert check is not None
-        found.append([(one.name, one.proxy, one.final) for one in check.candidates])
+        found.append({one.name: (one.proxy, one.final) for one in check.candidates})
     assert found[0] == found[1]
+    assert len(set(found[0].values())) == 4
