@@ -2,8 +2,8 @@
 
 Ray says where a fold runs, and starts again what the cluster loses; the fold itself runs on that node in the
 same process of one thread as on this machine, under the same limits, and so to the same score. All nodes need
-augsearch installed. To a node that does not see the driver's folder the workspace travels, through Ray's
-store of objects (``ray_transfer.py``).
+augsearch installed. To a node that does not see the driver's folder the workspace travels, and what else a
+task reads, through Ray's store of objects (``ray_transfer.py``).
 """
 
 from __future__ import annotations

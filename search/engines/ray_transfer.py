@@ -7,21 +7,30 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
 
+from augsearch.policies import UserError
 from augsearch.search.engines.travel import Errand, Lacking
-from augsearch.trainers.workspace.manifest import Content, Packed, pack, pack_beside
+from augsearch.trainers.workspace.manifest import NOTHING, Content, Packed, pack, pack_files, pack_left
 
 PIECE = 64 * 2**20
 """Bytes of a piece: as much as a node holds in memory at a time of a file that it fetches."""
 
 
-class Pieces(list[Any]):
-    """References to the pieces of a file; Ray lets go of them when nobody has any."""
+class Piece(NamedTuple):
+    """Some bytes of an object in Ray's store; small files share one."""
+
+    reference: Any
+    start: int
+    stop: int
+
+
+class Pieces(list[Piece]):
+    """The pieces of a file; Ray lets go of the objects when nobody has any."""
 
 
 Sent = Mapping[str, Pieces]
@@ -37,15 +46,17 @@ class Sender:
 
     def __init__(self) -> None:
         self._packed: dict[tuple[Path, str], Packed] = {}
+        self._needed: dict[str, Packed] = {}
         self._on_the_way: WeakValueDictionary[str, Pieces] = WeakValueDictionary()
         self._thread = ThreadPoolExecutor(1, "augsearch sender")
 
     def with_manifest(self, task: Errand) -> Errand:
         """``task`` with the manifest of its workspace, where some node has asked for it."""
         packed = None if task.folder is None else self._packed.get((task.folder, task.known_by))
-        if packed is None or task.folder is None:
+        needed = NOTHING if task.needs is None else self._needed.get(task.needs.key)
+        if packed is None or needed is None or task.folder is None:
             return task
-        beside = pack_beside(task.folder, task.beside).manifest.beside
+        beside = (*pack_left(task.folder, task.beside).manifest.beside, *needed.manifest.beside)
         return replace(task, manifest=replace(packed.manifest, beside=beside))
 
     def send(
@@ -69,21 +80,44 @@ class Sender:
 
     def _sent(self, task: Errand, lacking: Lacking) -> dict[str, Pieces]:
         assert task.folder is not None
+        if task.needs is not None and task.needs.too_much is not None:
+            raise UserError(task.needs.too_much)
         place = (task.folder, task.known_by)
         if place not in self._packed:
             self._packed[place] = pack(task.folder)
-        beside = pack_beside(task.folder, task.beside)
-        contents = {**self._packed[place].contents, **beside.contents}
-        return {key: self._pieces(key, contents[key]) for key in lacking.keys or ()}
+        contents = {**self._packed[place].contents, **pack_left(task.folder, task.beside).contents}
+        if (needs := task.needs) is not None:
+            if needs.key not in self._needed:
+                self._needed[needs.key] = pack_files({name: Path(path) for name, path, _ in needs.files})
+            contents |= self._needed[needs.key].contents
+        known = {key: self._on_the_way.get(key) for key in lacking.keys or ()}
+        put = _put({key: contents[key] for key, pieces in known.items() if pieces is None})
+        self._on_the_way.update(put)
+        return {key: put[key] if pieces is None else pieces for key, pieces in known.items()}
 
-    def _pieces(self, key: str, content: Content) -> Pieces:
-        import ray
 
-        pieces = self._on_the_way.get(key)
-        if pieces is None:
-            pieces = Pieces(ray.put(piece) for piece in _cut(content))
-            self._on_the_way[key] = pieces
-        return pieces
+def _put(contents: Mapping[str, Content]) -> dict[str, Pieces]:
+    """Put files into Ray's store, in objects of no more than a piece; of small ones several into each."""
+    import ray
+
+    found = {key: Pieces() for key in contents}
+    waiting: list[tuple[Pieces, NDArray[np.uint8]]] = []
+
+    def put() -> None:
+        parts = [part for _, part in waiting]
+        reference, start = ray.put(parts[0] if len(parts) == 1 else np.concatenate(parts)), 0
+        for pieces, part in waiting:
+            pieces.append(Piece(reference, start, start := start + len(part)))
+        waiting.clear()
+
+    for key, content in contents.items():
+        for part in _cut(content):
+            if waiting and sum(len(other) for _, other in waiting) + len(part) > PIECE:
+                put()
+            waiting.append((found[key], part))
+    if waiting:
+        put()
+    return found
 
 
 def _cut(content: Content) -> Iterator[NDArray[np.uint8]]:
@@ -101,4 +135,4 @@ def brought(pieces: Pieces) -> Iterator[memoryview]:
     import ray
 
     for piece in pieces:
-        yield ray.get(piece).data
+        yield ray.get(piece.reference).data[piece.start : piece.stop]

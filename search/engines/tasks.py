@@ -31,7 +31,13 @@ def make_teacher(folder: Path, fold: Fold) -> LeftFiles:
 
 
 def evaluate_final(job: FinalJob, scored: SelectionSet, metric: str) -> FoldResult:
-    """Train a final model and score it on held-out images; see ``trainers.tasks.final_score``."""
+    """Train a final model and score it on held-out images; see ``trainers.tasks.final_score``.
+
+    The model is removed once it is scored, on whichever machine it lies.
+    """
     from augsearch.trainers.tasks import final_score as task
 
-    return task.train_and_score(job, scored, metric)
+    result = task.train_and_score(job, scored, metric)
+    for file in (job.path, job.path.with_suffix(".json")):
+        file.unlink(missing_ok=True)
+    return result

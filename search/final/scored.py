@@ -94,9 +94,3 @@ class ScoredFinals:
     def _file(self, candidate: Candidate) -> PolicyFile:
         file = PolicyFile(policy=candidate.policy, training=candidate.training)
         return with_crops(with_transfer(file, self.settings), self.settings, self.pixels)
-
-
-def remove_model(path: Path) -> None:
-    """Remove a model that has been scored, and its card."""
-    for file in (path, path.with_suffix(".json")):
-        file.unlink(missing_ok=True)

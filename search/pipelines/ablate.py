@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -16,14 +15,13 @@ from augsearch.policies.errors import first_line
 from augsearch.search.console import Display
 from augsearch.search.engines.engine import Engine
 from augsearch.search.engines.registry import opened
-from augsearch.search.engines.tasks import evaluate
 from augsearch.search.figures.ablation import draw_ablation
 from augsearch.search.inputs.prepare import make_folder
 from augsearch.search.inputs.reopened import as_its_run, reopen
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.pipelines.afterwards import Child, Logged, log_afterwards, rewrite_report
 from augsearch.search.pipelines.confirming import stage_of
-from augsearch.search.pipelines.trainings import Training, run_trainings
+from augsearch.search.pipelines.trainings import OnFold, run_trainings
 from augsearch.search.report.facts import folder_of
 from augsearch.search.settings.durations import duration_in_words
 from augsearch.search.settings.settings import Settings
@@ -140,7 +138,7 @@ class _Ablating:
         total, failures = len(names) * self.folds, []
         self._announce(total, len(missing), engine.slots)
         with self.display.bar("ablating", total, total - len(missing)) as bar:
-            for owner, result in run_trainings(self._trainings(missing), engine):
+            for owner, result in run_trainings(self._trainings(missing), engine, self.data.workspace):
                 if isinstance(result, FoldResult):
                     keep_ablation(self.study, self.entry.number, owner.part, owner.fold, result)
                 else:
@@ -151,12 +149,10 @@ class _Ablating:
                 bar.advance(1, owner.part)
         return failures
 
-    def _trainings(self, missing: list[_Missing]) -> Iterator[Training[_Missing]]:
+    def _trainings(self, missing: list[_Missing]) -> list[OnFold[_Missing]]:
         candidates = {WHOLE: self.entry.candidate, **{part.name: part.without for part in self.parts}}
         stage = stage_of(self.study, self.data)
-        for one in missing:
-            fold = Fold(stage, one.fold)
-            yield Training(one, evaluate, (self.data.workspace.folder, candidates[one.part], fold))
+        return [OnFold(one, candidates[one.part], Fold(stage, one.fold)) for one in missing]
 
     def _announce(self, total: int, missing: int, slots: int) -> None:
         what = f"{self.entry.name} ({describe(self.entry.candidate)})"

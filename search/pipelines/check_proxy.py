@@ -17,9 +17,9 @@ from augsearch.policies.errors import first_line
 from augsearch.search.console import Display
 from augsearch.search.engines.engine import Engine
 from augsearch.search.engines.registry import opened
-from augsearch.search.engines.tasks import evaluate, evaluate_final
+from augsearch.search.engines.tasks import evaluate_final
 from augsearch.search.figures.proxy_check import draw_check
-from augsearch.search.final.scored import A_WEEK, ScoredFinals, remove_model
+from augsearch.search.final.scored import A_WEEK, ScoredFinals
 from augsearch.search.inputs.identity import identity_of, study_name
 from augsearch.search.inputs.prepare import make_folder, open_data
 from augsearch.search.inputs.reopened import as_its_run, reopen, scored_alike
@@ -27,8 +27,8 @@ from augsearch.search.inputs.run_data import Data
 from augsearch.search.pipelines.afterwards import Logged, log_afterwards, rewrite_report
 from augsearch.search.pipelines.budgeted import final_cost
 from augsearch.search.pipelines.measure import SHARED, measure
+from augsearch.search.pipelines.trainings import OnFold, run_trainings
 from augsearch.search.pipelines.trainings import Training as Task
-from augsearch.search.pipelines.trainings import run_trainings
 from augsearch.search.race.resume import space_for
 from augsearch.search.report.facts import folder_of
 from augsearch.search.settings.durations import duration_in_words
@@ -57,6 +57,7 @@ from augsearch.trainers.evaluation.metrics import METRICS, Metric
 from augsearch.trainers.system.hashing import digest
 from augsearch.trainers.system.threads import available_cores
 from augsearch.trainers.workspace.candidate import Candidate
+from augsearch.trainers.workspace.folder import Workspace
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
 
 SEEDS, CANDIDATES = 2, 12
@@ -148,12 +149,10 @@ class _Checking:
         self._announce(every, missing, engine)
         failures, names = [], {candidate: name for name, candidate in self.candidates.items()}
         with self.display.bar("training", len(every), len(every) - len(missing)) as bar:
-            for owner, result in run_trainings(map(self._task, missing), engine):
+            for owner, result in run_trainings([*map(self._task, missing)], engine, self._workspace):
                 name = names[owner.candidate]
                 if isinstance(result, FoldResult):
                     keep_result(self.study, owner, result)
-                    if owner.kind == FINAL:
-                        remove_model(self.finals.job(owner.candidate, owner.number).path)
                 else:
                     what = f"{name}, {owner.kind} {owner.number}: {first_line(result)}"
                     failures.append(f"{what}; the same command tries it again")
@@ -170,10 +169,9 @@ class _Checking:
             for candidate in self.candidates.values()
         ]
 
-    def _task(self, one: Training) -> Task[Training]:
+    def _task(self, one: Training) -> Task[Training] | OnFold[Training]:
         if one.kind == PROXY:
-            fold = Fold(Stage.SEARCH, one.number)
-            return Task(one, evaluate, (self.finals.data.workspace.folder, one.candidate, fold))
+            return OnFold(one, one.candidate, Fold(Stage.SEARCH, one.number))
         job, scored = self.finals.job(one.candidate, one.number), self.finals.images(Stage.CONFIRMATION)
         return Task(one, evaluate_final, (job, scored, self.finals.settings.search.metric))
 
@@ -198,8 +196,12 @@ class _Checking:
         )
 
     @property
+    def _workspace(self) -> Workspace:
+        return self.finals.data.workspace
+
+    @property
     def _proxy_passes(self) -> int:
-        proxy = self.finals.data.workspace.proxy
+        proxy = self._workspace.proxy
         return proxy.fold_size * proxy.epochs
 
     def _final_passes(self, candidate: Candidate) -> int:
@@ -208,7 +210,7 @@ class _Checking:
     @property
     def proxy(self) -> str:
         """A short training in words."""
-        proxy = self.finals.data.workspace.proxy
+        proxy = self._workspace.proxy
         return f"{proxy.model}, {proxy.fold_size:,} images × {proxy.epochs} epochs"
 
     @property

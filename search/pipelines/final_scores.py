@@ -12,7 +12,7 @@ from augsearch.policies.errors import first_line
 from augsearch.search.console import Display
 from augsearch.search.engines.registry import opened
 from augsearch.search.engines.tasks import evaluate_final
-from augsearch.search.final.scored import A_WEEK, ScoredFinals, remove_model
+from augsearch.search.final.scored import A_WEEK, ScoredFinals
 from augsearch.search.pipelines.trainings import Training, run_trainings
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import FoldResult, Stage
@@ -54,14 +54,13 @@ class FinalScores:
             display.bar("comparing final models", total, total - len(missing)) as bar,
         ):
             tasks = [self._task(name, candidates[name], seed) for name, seed in missing]
-            for (name, seed), result in run_trainings(tasks, engine):
+            for (name, seed), result in run_trainings(tasks, engine, self.finals.data.workspace):
                 if not isinstance(result, FoldResult):
                     raise UserError(
                         f"{name} could not be trained: {first_line(result)}; run the same command again, "
                         f"or {self.flag}"
                     )
                 self.study.set_user_attr(self._key(candidates[name], seed), result.to_json())
-                remove_model(self.finals.job(candidates[name], seed).path)
                 bar.advance(1, name)
 
     def results(self, candidate: Candidate, seeds: Sequence[int]) -> list[FoldResult]:

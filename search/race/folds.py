@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from augsearch.search.engines.engine import Engine
 from augsearch.search.engines.runner import Runner
 from augsearch.search.engines.tasks import evaluate, make_teacher
 from augsearch.trainers.workspace.candidate import Candidate
-from augsearch.trainers.workspace.folds import Fold, FoldResult
+from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
 from augsearch.trainers.workspace.left import LeftFiles
 
 Owner = TypeVar("Owner")
 Known = Mapping[tuple[Candidate, Fold], FoldResult]
 """Results that need no training."""
+
+
+NO_FOLD = Fold(Stage.SEARCH, -1)
+"""What is told of a training that is on none."""
 
 
 class FoldsOf(Protocol):
@@ -77,6 +81,10 @@ class FoldRunner(Generic[Owner]):
             self._make_ahead(candidate)
         else:
             self._make_teacher(fold, [(owner, candidate)])
+
+    def submit_other(self, owner: Owner, begin: Callable[[], Future[Any]]) -> None:
+        """Have a training run that is on no fold; ``begin`` submits it to the engine."""
+        self._tasks.submit((owner, NO_FOLD), begin)
 
     def wait(self) -> list[tuple[Owner, Fold, FoldResult | BaseException]]:
         """Wait until a fold or some are done: their results, or what went wrong, in order of submission.

@@ -124,9 +124,19 @@ class Decoded:
 
     def __reduce__(self) -> tuple[Any, ...]:
         # Other processes map the same pages; a memory map would be pickled pixel by pixel.
+        return (Decoded, (self.images,)) if self.file is None else (Decoded.mapped, (self.file,))
+
+    @classmethod
+    def mapped(cls, file: Path) -> Decoded:
+        """Those of an ``.npy`` file, mapped."""
+        return cls(np.load(file, mmap_mode="r", allow_pickle=False))
+
+    @property
+    def file(self) -> Path | None:
+        """The ``.npy`` file that holds them and nothing else; None: they are in memory, or part of one."""
         if isinstance(self.images, np.memmap) and isinstance(self.images.base, mmap):
-            return _mapped, (Path(self.images.filename),)
-        return Decoded, (self.images,)
+            return Path(self.images.filename)
+        return None
 
     @property
     def side(self) -> int:
@@ -149,10 +159,6 @@ class Decoded:
         """The ``chosen`` images."""
         for start in range(0, len(chosen), BATCH):
             yield self.images[chosen[start : start + BATCH]]
-
-
-def _mapped(path: Path) -> Decoded:
-    return Decoded(np.load(path, mmap_mode="r", allow_pickle=False))
 
 
 class View(NamedTuple):

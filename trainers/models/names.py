@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from augsearch.policies import UserError
@@ -32,6 +33,13 @@ def is_built_in(name: str) -> bool:
 def is_model_file(name: str) -> bool:
     """Whether ``name`` is the path of a model that augsearch trained."""
     return name.endswith(MODEL_SUFFIX)
+
+
+def files_among(models: Mapping[str, str | None], weights: Mapping[str, str]) -> dict[str, Path]:
+    """Which fields name files: of ``models``, and of ``weights``, which else are ``none`` or ``hub``."""
+    found = {field: name for field, name in models.items() if name is not None and is_model_file(name)}
+    found |= {field: name for field, name in weights.items() if name not in ("none", "hub")}
+    return {field: Path(name) for field, name in found.items()}
 
 
 def hub_of(name: str) -> tuple[str, str] | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from augsearch.trainers.data.views import Pixels
 from augsearch.trainers.evaluation.inference import predict
 from augsearch.trainers.evaluation.metrics import ACCURACY, METRICS, Metric, Scores, score
 from augsearch.trainers.models.learned import Keys
+from augsearch.trainers.models.names import files_among
 from augsearch.trainers.models.spec import ModelSpec
 from augsearch.trainers.semi.label_store import LabelStore
 from augsearch.trainers.semi.labeler import Labeler, predictor
@@ -59,6 +61,13 @@ class FinalPlan(BaseModel):
     metric: MetricName = ACCURACY.name
     """What decides which epoch, and in self-training which round, is the best."""
 
+    @property
+    def files(self) -> dict[str, Path]:
+        """The files among its fields, by field: models and weights that were given."""
+        models = {"model": self.model, "first_teacher": self.first_teacher}
+        weights = {"weights": self.weights, "first_teacher_weights": self.first_teacher_weights}
+        return files_among(models, weights)
+
 
 MOST_IN_MEMORY = 512 * 2**20
 """Bytes of decoded images that are kept from epoch to epoch."""
@@ -78,6 +87,10 @@ class SelectionSet:
         """How ``model`` does on them, with the values of ``metric``."""
         images = self._in_memory if self._is_small else self.pixels.clean(self.rows)
         return score(predict(model, images, device), self.labels, metric)
+
+    def pixels_read(self) -> Iterator[tuple[Pixels, NDArray[np.int64]]]:
+        """Its images."""
+        yield self.pixels, self.rows
 
     @property
     def _is_small(self) -> bool:
@@ -148,6 +161,24 @@ class FinalJob:
     def hidden(self, suffix: str) -> Path:
         """A file beside the model."""
         return self.path.with_name(f".{self.path.stem.removeprefix('.')}.{suffix}")
+
+    def pixels_read(self) -> Iterator[tuple[Pixels, NDArray[np.int64]]]:
+        """The images that are trained on, and those that select the best epoch."""
+        yield self.pixels, self.labeled
+        yield from self.selection_set().pixels_read()
+        if self.unlabeled is not None:
+            yield self.unlabeled.pixels, self.unlabeled.chosen
+
+    def files_read(self) -> dict[str, Path]:
+        """Models and weights that were given, by field of the plan."""
+        return self.plan.files
+
+    def moved(self, workspace: Path, files: Mapping[str, Path]) -> FinalJob:
+        """The same on a machine that has the workspace, and the files of each field, elsewhere."""
+        plan = self.plan.model_copy(update={field: str(file) for field, file in files.items()})
+        unlabeled = self.unlabeled and self.unlabeled.without_names()
+        path = workspace / self.path.parent.name / self.path.name
+        return replace(self, workspace=workspace, plan=plan, path=path, unlabeled=unlabeled)
 
     def selection_set(self) -> SelectionSet:
         """The images that select the best epoch."""

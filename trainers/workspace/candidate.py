@@ -11,7 +11,7 @@ from pydantic_core import PydanticKnownError
 from augsearch.policies import Distillation, Policy, Semi, Training, Transfer
 from augsearch.policies.training import ClassBalance
 from augsearch.trainers.evaluation.metrics import ACCURACY, METRICS
-from augsearch.trainers.models.names import is_model_file
+from augsearch.trainers.models.names import files_among
 from augsearch.trainers.workspace.own_training import OwnTraining
 
 
@@ -84,8 +84,4 @@ class ProxySettings(BaseModel):
     def files(self) -> dict[str, Path]:
         """The files among its fields, by field: models and weights that were given."""
         models = {"model": self.model, "teacher": self.teacher}
-        found = {
-            name: Path(file) for name, file in models.items() if file is not None and is_model_file(file)
-        }
-        weights = {"weights": self.weights, "teacher_weights": self.teacher_weights}
-        return found | {name: Path(file) for name, file in weights.items() if file not in ("none", "hub")}
+        return files_among(models, {"weights": self.weights, "teacher_weights": self.teacher_weights})

@@ -15,6 +15,7 @@ from typing import Any
 
 from augsearch.trainers.models.names import is_model_file
 from augsearch.trainers.system.hashing import KEY_BYTES, cache_key, file_hash, hex_hash, stamp
+from augsearch.trainers.system.threads import in_order
 from augsearch.trainers.workspace.candidate import ProxySettings
 from augsearch.trainers.workspace.folder import DOCUMENT, PARTS, read_document
 
@@ -44,7 +45,7 @@ class Manifest:
     files: tuple[TravellingFile, ...]
 
     beside: tuple[TravellingFile, ...] = ()
-    """Those that tasks left in its folder, of which more may come."""
+    """What else lies in its folder: what tasks left there, of which more may come, and what one needs."""
 
     @property
     def key(self) -> str:
@@ -61,8 +62,26 @@ class Packed:
     """By the keys of the files."""
 
 
-def pack_beside(folder: Path, names: Sequence[str]) -> Packed:
-    """Files that tasks left in ``folder``.
+NOTHING = Packed(Manifest(()), {})
+"""No file at all."""
+
+
+def pack_files(places: Mapping[str, Path]) -> Packed:
+    """Files that will lie beside a workspace's own, by the names that they will have.
+
+    Raises:
+        OSError: one can't be read.
+    """
+    hashes = in_order(file_hash, places.values())
+    files = tuple(
+        TravellingFile(name, _size(place), key)
+        for (name, place), key in zip(places.items(), hashes, strict=True)
+    )
+    return Packed(Manifest((), files), {file.key: places[file.name] for file in files})
+
+
+def pack_left(folder: Path, names: Sequence[str]) -> Packed:
+    """Files that tasks left in ``folder``; each is read once.
 
     Raises:
         OSError: one can't be read.
@@ -131,7 +150,7 @@ def _contents(folder: Path) -> dict[str, Content]:
         contents |= _cache("target", document["target"]["cache"])
     given = {name: f"given/{name}/{file.name}" for name, file in proxy.files.items()}
     for name, file in proxy.files.items():
-        contents |= dict(_model(given[name], file))
+        contents |= dict(with_card(given[name], file))
     travels["proxy"] = {**document["proxy"], **given}
     if given:
         travels["given"] = given
@@ -143,8 +162,8 @@ def _cache(name: str, folder: Path) -> dict[str, Content]:
     return {f"{name}/{file}": folder / file for file in OF_A_CACHE if (folder / file).exists()}
 
 
-def _model(name: str, file: Path) -> Iterator[tuple[str, Content]]:
-    """A file of weights, and the card of a model that augsearch trained."""
+def with_card(name: str, file: Path) -> Iterator[tuple[str, Path]]:
+    """A file of weights, and the card of a model that augsearch trained, by the names that they will have."""
     yield name, file
     card = file.with_suffix(".json")
     if is_model_file(file.name) and card.exists():

@@ -6,23 +6,32 @@ import json
 import os
 from collections.abc import Iterator
 from concurrent.futures import Future
+from dataclasses import replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
+from PIL import Image
 
-from augsearch.policies import Distillation, Policy
+from augsearch.policies import Distillation, Policy, PolicyFile, UserError
 from augsearch.search.cli import main
-from augsearch.search.engines import ray_transfer
+from augsearch.search.engines import ray_transfer, travel
 from augsearch.search.engines.ray import RayEngine
 from augsearch.search.engines.registry import start_engine
-from augsearch.search.engines.tasks import evaluate
+from augsearch.search.engines.tasks import evaluate, evaluate_final
 from augsearch.search.engines.worker import Limits
 from augsearch.search.race.folds import FoldRunner
 from augsearch.search.settings.sections import EngineSettings
+from augsearch.search.studies.proxy_check import known_check
+from augsearch.search.studies.study import load_study, open_storage
 from augsearch.trainers.data.images import open_images
 from augsearch.trainers.data.splits import split
+from augsearch.trainers.data.views import OnDisk
+from augsearch.trainers.tasks.final_job import FinalJob, FinalPlan, SelectionSet
+from augsearch.trainers.training.recipe import Recipe
 from augsearch.trainers.workspace.candidate import Candidate, ProxySettings
 from augsearch.trainers.workspace.folder import Workspace, write_workspace
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
@@ -168,3 +177,66 @@ def test_a_run_on_such_a_cluster_comes_to_the_same(
         assert said["settings"]["engine"] == engine[1]
         found.append({name: said[name] for name in said.keys() - {"settings", "last", "cost"}})
     assert found[0] == found[1]
+
+
+def photos(root: Path) -> Path:
+    """Of 90 by 80 pixels, in three colours."""
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        colour = np.eye(3)[number % 3] * 60 + rng.normal(90, 40, (80, 90, 3))
+        path = root / ("red", "green", "blue")[number % 3] / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(colour.clip(0, 255).astype(np.uint8)).save(path)
+    return root
+
+
+def test_the_original_photos_of_a_final_training_come_too(
+    engine: RayEngine, tmp_path: Path, far_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ray_transfer, "PIECE", 10_000)  # several photos share one
+    data = open_images(str(photos(tmp_path / "photos")), image_size=16, cache=Path("mlruns/cache"))
+    splits = split(data.labels, data.given, classes=data.classes, seed=0)
+    proxy = ProxySettings(model="tiny", epochs=1, fold_size=20, seed=0, device="cpu")
+    made = write_workspace(Path("mlruns/work/final"), data, splits, proxy)
+    pixels = OnDisk([tmp_path / "photos" / file for file in data.files], 72, 3, kept_in=Path("mlruns/cache"))
+    held_out, selection = (
+        SelectionSet(pixels, rows, data.labels[rows]) for rows in (splits.confirmation, splits.validation)
+    )
+    plan = FinalPlan(model="tiny", recipe=Recipe(epochs=1, precision="float32"))
+    file = PolicyFile(policy=Policy(num_ops=1, magnitude=5))
+    path = made.folder / "final models" / "one.safetensors"
+    job = FinalJob(made.folder, file, plan, pixels, splits.train, path, selection=selection)
+    there = engine.submit(evaluate_final, job, held_out, "log-loss").result(LONG)
+    assert scored([there]) == scored([evaluate_final(job, held_out, "log-loss")])
+    used = engine.submit(attrgetter("pixels.paths"), job).result(LONG)
+    assert {place.is_relative_to(far_home) for place in used} == {True}
+    assert [place.exists() for place in used] == [
+        row in splits.train or row in splits.validation for row in range(60)
+    ]
+    assert not list(far_home.rglob("final models/*.safetensors"))  # once scored, it is of no use
+    monkeypatch.setattr(travel, "MOST_BYTES", 1000)
+    fewer = replace(job, labeled=splits.train[:9])
+    with pytest.raises(UserError, match="are too much to send to a node that doesn't see them"):
+        engine.submit(evaluate_final, fewer, held_out, "accuracy").result(LONG)
+
+
+def test_a_check_on_such_a_cluster_comes_to_the_same(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags = [
+        *("--candidates", "4", "--seeds", "1", "--folds", "1", "--epochs", "1", "--final-epochs", "1"),
+        *("--proxy-model", "tiny", "--final-model", "tiny", "--final-size", "72", "--teacher", "none"),
+        *("--study", "mine", "--workers", "1", "--metric", "log-loss"),
+    ]
+    source, found = str(photos(tmp_path / "photos")), []
+    for engine in (["--engine", "local"], ["--engine", "ray", "--address", cluster.address]):
+        project = tmp_path / engine[1]
+        project.mkdir()
+        monkeypatch.chdir(project)
+        done = CliRunner().invoke(main, ["check-proxy", source, *flags, *engine])
+        assert done.exit_code == 0, done.output
+        check = known_check(load_study(open_storage("sqlite:///mlruns/studies.db"), "mine proxy check"))
+        assert check is not None
+        found.append({one.name: (one.proxy, one.final) for one in check.candidates})
+    assert found[0] == found[1]
+    assert len(set(found[0].values())) == 4

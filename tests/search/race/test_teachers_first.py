@@ -11,7 +11,8 @@ import pytest
 
 from augsearch.policies import Distillation, Policy
 from augsearch.search.engines.inline import InlineEngine
-from augsearch.search.engines.tasks import make_teacher
+from augsearch.search.engines.tasks import evaluate, make_teacher
+from augsearch.search.pipelines.trainings import OnFold, Training, run_trainings
 from augsearch.search.race.folds import FoldRunner
 from augsearch.trainers.data.images import open_images
 from augsearch.trainers.data.splits import split
@@ -65,6 +66,21 @@ def results(folds: FoldRunner[str]) -> dict[str, FoldResult | BaseException]:
     while not folds.is_idle:
         found |= {owner: result for owner, _, result in folds.wait()}
     return found
+
+
+def test_trainings_that_are_no_trials_have_their_teachers_made_before_them(workspace: Workspace) -> None:
+    engine = Engine()
+    engine.waited_for.set()
+    asked: list[Training[str] | OnFold[str]] = [
+        Training("other", evaluate, (workspace.folder, PLAIN, LATER)),
+        OnFold("taught", TAUGHT, FOLD),
+        OnFold("also", ALSO_TAUGHT, FOLD),
+        OnFold("plain", PLAIN, FOLD),
+    ]
+    found = dict(run_trainings(asked, engine, workspace))
+    assert {owner for owner, result in found.items() if isinstance(result, FoldResult)} == set(found)
+    assert sorted(found) == ["also", "other", "plain", "taught"]
+    assert engine.ran == ["evaluate", "make_teacher", "evaluate", "evaluate", "evaluate"]
 
 
 def test_a_teacher_is_made_once_for_all_who_ask(workspace: Workspace) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -65,6 +65,11 @@ class Unlabeled:
         """``path: reason`` of those left out because they can't be read, as far as this process knows."""
         later = sorted(self.pixels.unreadable.items()) if isinstance(self.pixels, OnDisk) else ()
         return self._left_out + tuple(f"{printable(self._places[row])}: {why}" for row, why in later)
+
+    def without_names(self) -> Unlabeled:
+        """The same on a machine that knows no names of them: each is called by its number."""
+        names = [f"image {row}" for row in range(len(self.truth))]
+        return replace(self, _places=names, _root=None)
 
     def files(self, index: int) -> str:
         """How a person finds image ``index`` of ``pixels``: its path, or its place in the source."""

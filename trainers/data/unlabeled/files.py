@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 class Names(Sequence[str]):
@@ -15,10 +17,18 @@ class Names(Sequence[str]):
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._text = np.load(folder / "names.npy", mmap_mode="r", allow_pickle=False)
-        self._ends = np.load(folder / "ends.npy", mmap_mode="r", allow_pickle=False)
         if self._ends[-1] != len(self._text):
             raise ValueError("the names are not all there")
+
+    @cached_property
+    def _text(self) -> NDArray[np.uint8]:
+        text: NDArray[np.uint8] = np.load(self._folder / "names.npy", mmap_mode="r", allow_pickle=False)
+        return text
+
+    @cached_property
+    def _ends(self) -> NDArray[np.int64]:
+        ends: NDArray[np.int64] = np.load(self._folder / "ends.npy", mmap_mode="r", allow_pickle=False)
+        return ends
 
     @classmethod
     def write(cls, names: Iterable[str], folder: Path) -> None:
@@ -27,8 +37,15 @@ class Names(Sequence[str]):
         np.save(folder / "names.npy", np.frombuffer(b"".join(encoded), np.uint8))
         np.save(folder / "ends.npy", np.cumsum([len(name) for name in encoded], dtype=np.int64))
 
+    @classmethod
+    def later(cls, folder: Path) -> Names:
+        """The names in ``folder``, which nobody looks into before one is asked for."""
+        names = cls.__new__(cls)
+        names._folder = folder
+        return names
+
     def __reduce__(self) -> tuple[Any, ...]:
-        return Names, (self._folder,)
+        return Names.later, (self._folder,)  # they may be sent to a machine that has no such folder
 
     def __len__(self) -> int:
         return len(self._ends)
