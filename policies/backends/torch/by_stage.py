@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import triton
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -53,10 +52,9 @@ _STATISTICS = {
 }
 
 
-def can_run(size: Size, channels: int, device: torch.device) -> bool:
-    """Whether images of that kind can be worked on here: on a GPU, or in Triton's interpreter, for tests."""
-    there = device.type == "cuda" or bool(triton.knobs.runtime.interpret)
-    return there and channels in (1, 3) and channels * size.height * size.width < MOST_NUMBERS
+def can_run(size: Size, channels: int) -> bool:
+    """Whether images of that kind can be worked on here."""
+    return channels in (1, 3) and channels * size.height * size.width < MOST_NUMBERS
 
 
 class RunByStage(RunByKind):
@@ -76,7 +74,7 @@ class RunByStage(RunByKind):
         if not stages:
             return images.clone(memory_format=torch.contiguous_format)
         words, bank, left = self._written(stages, len(images))
-        measures = words[:, :, 1].any(axis=1).tolist()
+        measures = [bool(stage.any()) for stage in words[:, :, 1]]
         copies = HostToDevice()
         copies.add(words)
         calls = [self._calls(stage, len(images), copies) for stage in left]
@@ -107,7 +105,7 @@ class RunByStage(RunByKind):
         """What kernels do in each stage, (S, count, WORDS), the bank of tables, and what they don't do."""
         written = np.zeros((len(stages), count, kernels.WORDS.value), dtype=np.int32)
         left: list[dict[Step, list[int]]] = [{} for _ in stages]
-        by_bank = []
+        by_bank: list[tuple[Any, Words, list[int]]] = []
         for depth, stage in enumerate(stages):
             for step, indices in stage.items():
                 words = self._words(step)
@@ -152,7 +150,7 @@ class RunByStage(RunByKind):
         reflects = self._sampling.border == "reflect"
         rows = np.array(read_rows(warp.matrix, self._size, nearest=True))
         farthest = abs(rows[:2]) @ (self._size.width, self._size.height, 1)
-        if reflects and ((rows[2] != (0, 0, 1)).any() or farthest.max() > kernels.FARTHEST.value):
+        if reflects and ((rows[2] != (0, 0, 1)).any() or farthest.max() > kernels.FARTHEST):
             return None
         opcode = kernels.REFLECT_WARP.value if reflects else kernels.FILL_WARP.value
         numbers = rows.astype(np.float32).view(np.int32).ravel().tolist()

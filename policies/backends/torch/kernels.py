@@ -183,7 +183,9 @@ def recolour(group: StepGroup[Colour]) -> PreparedGroup:
 def in_1024ths(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
     """Colour matrices (..., 3, 4) in whole 1024ths, with what truncates their results."""
     # To ten binary places, as OpenCV: then all sums are exact in float32, in whatever order they are made.
-    return np.rint((matrices + np.array((0, 0, 0, OFFSET_BEFORE_TRUNCATION))) * 1024)
+    truncating = np.array((0, 0, 0, OFFSET_BEFORE_TRUNCATION))
+    whole: NDArray[np.float64] = np.rint((matrices + truncating) * 1024)
+    return whole
 
 
 def _mix_channels(images: Tensor, matrices: Tensor) -> None:

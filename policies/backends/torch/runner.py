@@ -1,9 +1,9 @@
 """The torch backend: runs what was drawn for a batch, uint8 (B, C, H, W), on any torch device.
 
 On a GPU there are two paths with the same pixels: torch's own operations (``by_kind``), and a kernel a stage
-in Triton (``by_stage``), which comes with torch's wheels for CUDA. The first is the reference, and the default
-until somebody has measured the second. ``AUGSEARCH_TENSOR_ENGINE=triton`` takes the second for CUDA tensors,
-where there is a Triton.
+in Triton (``by_stage``), which comes with torch's wheels for CUDA. The first is the reference, and the
+default until somebody has measured the second. ``AUGSEARCH_TENSOR_ENGINE=triton`` takes that for CUDA
+tensors, where there is a Triton.
 """
 
 from __future__ import annotations
@@ -79,14 +79,17 @@ def _runner(
     device: torch.device,
     engine: Engine = "torch",
 ) -> RunByKind:
-    triton = _triton() if engine == "triton" else None
-    if triton is not None and triton.can_run(size, channels, device):
-        return cast(RunByKind, triton.RunByStage(ranges, size, channels, sampling, device))
+    by_stage = _by_stage(device) if engine == "triton" else None
+    if by_stage is not None and by_stage.can_run(size, channels):
+        return cast(RunByKind, by_stage.RunByStage(ranges, size, channels, sampling, device))
     return RunByKind(ranges, size, channels, sampling, device)
 
 
-def _triton() -> Any:
-    """The module of that path; None where there is no Triton, as in torch's wheels without CUDA."""
+def _by_stage(device: torch.device) -> Any:
+    """The module of that path; None where there is no GPU, or no Triton, as on Windows."""
+    # Triton's interpreter, for tests, takes tensors on the CPU.
+    if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+        return None
     try:
         return importlib.import_module("augsearch.policies.backends.torch.by_stage")
     except ImportError:

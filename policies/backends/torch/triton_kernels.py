@@ -7,12 +7,16 @@ in one operation would round once where torch rounds twice.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+
+kernel: Callable[[Callable[..., Any]], Any] = triton.jit
+"""Triton's decorator, of which mypy knows no type."""
 
 WORDS: Final = tl.constexpr(16)
 """Whole numbers that say what happens to an image: an opcode, a statistic and what both need."""
@@ -40,11 +44,12 @@ PIXELS: Final = tl.constexpr(1024)
 """Of one image, changed by one program."""
 MEASURED: Final = tl.constexpr(4096)
 """Pixels measured at once."""
-FARTHEST: Final = tl.constexpr(float(2**22))
-"""Coordinates up to this are whole numbers of 2⁻¹ or less, and 32 bits hold what is made of them."""
+FARTHEST: Final = 2**22
+"""Pixels from the image's corner up to which coordinates are reflected here: as whole numbers, float32 and
+int32 hold them."""
 
 
-@triton.jit
+@kernel
 def change(
     source: tl.tensor,
     result: tl.tensor,
@@ -78,7 +83,7 @@ def change(
         _copy(source, result, at, shape)
 
 
-@triton.jit
+@kernel
 def _copy(source: tl.tensor, result: tl.tensor, at: tl.tensor, shape: tl.constexpr) -> None:
     area: tl.constexpr = shape[1] * shape[2]
     for channel in tl.static_range(shape[0]):
@@ -86,7 +91,7 @@ def _copy(source: tl.tensor, result: tl.tensor, at: tl.tensor, shape: tl.constex
         tl.store(result + channel * area + at, levels, mask=at < area)
 
 
-@triton.jit
+@kernel
 def _look_up(
     source: tl.tensor,
     result: tl.tensor,
@@ -102,7 +107,7 @@ def _look_up(
         tl.store(result + channel * area + at, tl.load(entries + channel * apart + levels), mask=at < area)
 
 
-@triton.jit
+@kernel
 def _mix_channels(
     source: tl.tensor, result: tl.tensor, rows: tl.tensor, at: tl.tensor, shape: tl.constexpr
 ) -> None:
@@ -118,7 +123,7 @@ def _mix_channels(
         tl.store(result + channel * area + at, levels.to(tl.uint8), mask=here)
 
 
-@triton.jit
+@kernel
 def _fill(source: tl.tensor, result: tl.tensor, words: tl.tensor, at: tl.tensor, shape: tl.constexpr) -> None:
     area: tl.constexpr = shape[1] * shape[2]
     y, x = at // shape[2], at % shape[2]
@@ -130,7 +135,7 @@ def _fill(source: tl.tensor, result: tl.tensor, words: tl.tensor, at: tl.tensor,
         tl.store(result + channel * area + at, levels.to(tl.uint8), mask=at < area)
 
 
-@triton.jit
+@kernel
 def _warp(source: tl.tensor, result: tl.tensor, words: tl.tensor, at: tl.tensor, shape: tl.constexpr) -> None:
     """Read each pixel at the one that is nearest to where its image's warp says."""
     height: tl.constexpr = shape[1]
@@ -153,30 +158,30 @@ def _warp(source: tl.tensor, result: tl.tensor, words: tl.tensor, at: tl.tensor,
         tl.store(result + channel * area + at, levels.to(tl.uint8), mask=here)
 
 
-@triton.jit
+@kernel
 def _number(word: tl.tensor) -> tl.tensor:
     return tl.load(word).to(tl.float32, bitcast=True)
 
 
-@triton.jit
+@kernel
 def _read_at(row: tl.tensor, x: tl.tensor, y: tl.tensor) -> tl.tensor:
     # In the torch path's order, each operation rounded by itself.
     return _number(row) * x + (_number(row + 1) * y + _number(row + 2))
 
 
-@triton.jit
+@kernel
 def _divided(at: tl.tensor, depth: tl.tensor) -> tl.tensor:
     # A point on the horizon is read outside the image.
     divided = tl.div_rn(at, tl.where(depth == 0, 1.0, depth))
     return tl.where((depth == 0) | (tl.abs(divided) > 3.4028234e38), -2.0, divided)
 
 
-@triton.jit
+@kernel
 def _clamped(at: tl.tensor, side: tl.constexpr) -> tl.tensor:
     return _rounded(tl.minimum(tl.maximum(at, -1.0), side * 1.0))
 
 
-@triton.jit
+@kernel
 def _mirrored(at: tl.tensor, side: tl.constexpr) -> tl.tensor:
     last: tl.constexpr = side - 1
     period: tl.constexpr = max(2 * (side - 1), 1)
@@ -185,7 +190,7 @@ def _mirrored(at: tl.tensor, side: tl.constexpr) -> tl.tensor:
     return last - tl.abs(turned - last)
 
 
-@triton.jit
+@kernel
 def _rounded(at: tl.tensor) -> tl.tensor:
     """The nearest whole number, of two the even one."""
     below = tl.floor(at)
@@ -195,7 +200,7 @@ def _rounded(at: tl.tensor) -> tl.tensor:
     return whole + up.to(tl.int32)
 
 
-@triton.jit
+@kernel
 def _sharpen(
     source: tl.tensor, result: tl.tensor, rows: tl.tensor, at: tl.tensor, shape: tl.constexpr
 ) -> None:
@@ -218,7 +223,7 @@ def _sharpen(
         tl.store(result + channel * area + at, tl.where(inside, changed, levels), mask=here)
 
 
-@triton.jit
+@kernel
 def measure(
     source: tl.tensor, words: tl.tensor, bank: tl.tensor, written: tl.tensor, shape: tl.constexpr
 ) -> None:
@@ -243,7 +248,7 @@ def measure(
         tl.store(written + entries, _equalizing(source + first + channel * area, area))
 
 
-@triton.jit
+@kernel
 def _grey_mean(source: tl.tensor, channels: tl.constexpr, area: tl.constexpr) -> tl.tensor:
     """The mean luma, rounded as PIL does: each pixel's and the mean."""
     total = tl.zeros((MEASURED,), tl.int32)
@@ -259,7 +264,7 @@ def _grey_mean(source: tl.tensor, channels: tl.constexpr, area: tl.constexpr) ->
     return (tl.sum(total) + area // 2) // area
 
 
-@triton.jit
+@kernel
 def _extremes(source: tl.tensor, area: tl.constexpr) -> tl.tensor:
     low = tl.full((MEASURED,), 255, tl.int32)
     high = tl.zeros((MEASURED,), tl.int32)
@@ -270,7 +275,7 @@ def _extremes(source: tl.tensor, area: tl.constexpr) -> tl.tensor:
     return tl.min(low), tl.max(high)
 
 
-@triton.jit
+@kernel
 def _equalizing(source: tl.tensor, area: tl.constexpr) -> tl.tensor:
     """The table of ``table_entries.equalize_entries``, whose quotients are of whole numbers."""
     counts = tl.zeros((256,), tl.int32)
@@ -297,7 +302,7 @@ def run_stage(images: Tensor, words: Tensor, bank: Tensor, *, measures: bool) ->
     result = torch.empty_like(images)
     shape = (channels, height, width)
     # Triton launches on the current device.
-    with torch.cuda.device_of(images):
+    with torch.cuda.device_of(images):  # type: ignore[no-untyped-call]
         written = bank
         if measures:
             written = torch.empty((count, channels, 256), dtype=torch.uint8, device=images.device)
