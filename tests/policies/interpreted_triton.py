@@ -112,6 +112,18 @@ def test_every_operation_does_what_it_does_by_kinds(
     assert_alike(Draws(codes[:, np.newaxis], noise), batch, ranges, sampling)
 
 
+@pytest.mark.parametrize("border", ["fill", "reflect"])
+def test_randaugments_operations_do_so_at_their_strongest_and_with_either_sign(border: Any) -> None:
+    codes = [encode([name])[0] for name in RANDAUGMENT]
+    strongest = [
+        code + 60 for code, name in zip(codes, RANDAUGMENT, strict=True) if OPERATIONS[name].standard
+    ]
+    signed = [code + 61 for code, name in zip(codes, RANDAUGMENT, strict=True) if OPERATIONS[name].signed]
+    drawn = np.array([*codes, *strongest, *signed])[:, np.newaxis]
+    batch = images(len(drawn), (3, 13, 24), "noise")
+    assert_alike(Draws(drawn, None), batch, "standard", Sampling(border=border, fill=(9, 99, 200)))
+
+
 @given(
     operations=lists_of_choices(),
     num_ops=st.integers(0, 3),
