@@ -1,8 +1,9 @@
 """Everything that this project would know of a GPU, in less than ten minutes: is it right, then how fast.
 
-The tests that need a GPU, then a whole search on it, then augmentation beside kornia and torchvision with the
-share of a training step that it takes, then the training loop beside the recipe that everybody writes. What
-does not end in its time is left out and said; the exit status is 1 where anything was.
+The tests that need a GPU, among them that both paths of augmentation, torch's own operations and Triton's
+kernels, give the same pixels; then a whole search on it, then both paths beside kornia and torchvision, with
+the share of a training step that each takes, then the training loop beside the recipe that everybody writes.
+What does not end in its time is left out and said; the exit status is 1 where anything was.
 
     make bench-gpu BENCH_ARGS="--output page.md"
 """
@@ -50,6 +51,7 @@ PARTS = (
             "a_gpu",
             "tests/policies/test_tensor.py",
             "tests/policies/test_mixing.py",
+            "tests/policies/test_triton.py",
         ),
         seconds=100,
     ),

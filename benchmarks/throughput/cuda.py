@@ -1,20 +1,30 @@
-"""RandAugment (2, 9) on a GPU: ours against kornia's, and the share of a training step that it takes."""
+"""RandAugment (2, 9) on a GPU: ours, by either path, against kornia's, and the share of a training step that
+it takes. Where the two paths' pixels differ nothing is timed."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.util import find_spec
 from statistics import median
 from typing import Any
 
+import click
 import torch
 from torch.nn.functional import cross_entropy
 from torchvision.models import resnet18
 
+from augsearch.policies.backends.torch import runner
+from augsearch.policies.sampling import Interpolation
+
 CASES = ((512, 32), (256, 224))
 """Images in a batch, and their side."""
 CLASSES = 1000
+SAMPLINGS: tuple[Interpolation, ...] = ("nearest", "bilinear")
+COMPARED = 5
+"""Batches that both of our paths augment before either is timed."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +58,8 @@ def measure(
     results = []
     for count, side in cases:
         progress(f"{count} images of {side} px")
+        for interpolation in SAMPLINGS:
+            _compare_paths(_images(device, count, side), interpolation)
         jobs = _augmentations(device, count, side) | _steps(device, count, side)
         timed: dict[str, list[float]] = {what: [] for what in jobs}
         for number in range(rounds + 1):
@@ -83,14 +95,47 @@ def _augmentations(device: torch.device, count: int, side: int) -> dict[str, Cal
     images = _images(device, count, side)
     floats = images.float() / 255
     jobs: dict[str, Callable[[], Any]] = {}
-    for interpolation in ("nearest", "bilinear"):
+    for interpolation in SAMPLINGS:
         kornia, torchvision = kornia_randaugment(interpolation), torchvision_randaugment(interpolation)
         kornia = kornia.to(device)
         jobs[f"kornia, {interpolation}"] = _without_gradients(kornia, floats)
         # One draw for the whole batch: less work than anyone's here.
         jobs[f"torchvision v2, {interpolation}"] = _without_gradients(torchvision, images)
-        jobs[f"augsearch, {interpolation}"] = _without_gradients(our_tensor_policy(interpolation), images)
+        for path in paths(device):
+            ours = by_path(path, our_tensor_policy(interpolation))
+            jobs[f"augsearch by {path}, {interpolation}"] = _without_gradients(ours, images)
     return jobs
+
+
+def paths(device: torch.device) -> tuple[runner.Engine, ...]:
+    """Those that can run here."""
+    return ("torch", "triton") if device.type == "cuda" and find_spec("triton") else ("torch",)
+
+
+def by_path(path: runner.Engine, augment: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """``augment``, taking that path whatever ran before."""
+
+    def augmented(images: Any) -> Any:
+        runner.use(path)
+        return augment(images)
+
+    return augmented
+
+
+def _compare_paths(images: torch.Tensor, interpolation: Interpolation) -> None:
+    """End the measurement where one path's pixels are not the other's."""
+    from benchmarks.throughput.randaugment import our_tensor_policy
+
+    first, *others = (by_path(path, our_tensor_policy(interpolation)) for path in paths(images.device))
+    for number in range(COMPARED):
+        expected = first(images)
+        for other in others:
+            differ = int((other(images) != expected).sum())
+            if differ:
+                raise click.ClickException(
+                    f"Triton's kernels give other pixels than torch's: {differ} of {expected.numel()}, "
+                    f"{interpolation}, batch {number} of shape {tuple(images.shape)}"
+                )
 
 
 def _without_gradients(augment: Callable[[Any], Any], images: torch.Tensor) -> Callable[[], Any]:
@@ -121,15 +166,20 @@ def _steps(device: torch.device, count: int, side: int) -> dict[str, Callable[[]
         optimizer.step()
 
     jobs: dict[str, Callable[[], Any]] = {"training step": lambda: step(images)}
-    ours = our_tensor_policy("nearest")
-
-    def augmented_step() -> None:
-        with torch.no_grad():
-            batch = ours(images)
-        step(batch)
-
-    jobs["training step with augsearch, nearest"] = augmented_step
+    for path in paths(device):
+        ours = by_path(path, our_tensor_policy("nearest"))
+        jobs[f"training step with augsearch by {path}, nearest"] = partial(
+            _augmented_step, ours, step, images
+        )
     return jobs
+
+
+def _augmented_step(
+    augment: Callable[[Any], Any], step: Callable[[torch.Tensor], None], images: torch.Tensor
+) -> None:
+    with torch.no_grad():
+        batch = augment(images)
+    step(batch)
 
 
 def _milliseconds(job: Callable[[], Any], device: torch.device, seconds: float) -> float:

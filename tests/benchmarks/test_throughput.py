@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from click import ClickException
 from click.testing import CliRunner
 
 from augsearch.policies import RANDAUGMENT, Policy
@@ -167,6 +168,25 @@ def test_a_run_writes_tables_and_figures_without_a_path_of_this_machine(
         assert "RandAugment" in text or "randaugment" in text
         assert str(tmp_path) not in text
         assert str(ROOT) not in text
+
+
+def test_the_gpus_benchmark_times_nothing_where_its_two_paths_differ(
+    benchmarks: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cuda, device = benchmarks.cuda, torch.device("cpu")
+    assert cuda.paths(device) == ("torch",)
+    monkeypatch.setattr(cuda.runner, "_engine", "torch")
+    monkeypatch.setattr(cuda, "paths", lambda device: ("torch", "triton"))  # which is torch's, on the CPU
+    cuda._compare_paths(cuda._images(device, 2, 32), "nearest")
+    by_path = cuda.by_path
+
+    def wrong(path: Any, augment: Any) -> Any:
+        right = by_path(path, augment)
+        return (lambda images: right(images) ^ 1) if path == "triton" else right
+
+    monkeypatch.setattr(cuda, "by_path", wrong)
+    with pytest.raises(ClickException, match=r"other pixels than torch's: 6144 of 6144, nearest, batch 0"):
+        cuda._compare_paths(cuda._images(device, 2, 32), "nearest")
 
 
 def test_the_gpus_benchmark_runs_and_says_when_there_is_no_gpu(

@@ -176,10 +176,16 @@ class Geometry:
 
 def recolour(group: StepGroup[Colour]) -> PreparedGroup:
     """Mix the channels of RGB images."""
-    matrices = group.per_image(lambda colour: colour.matrix)
-    matrices[:, :, 3] += OFFSET_BEFORE_TRUNCATION
+    matrices = in_1024ths(group.per_image(lambda colour: colour.matrix))
+    return PreparedGroup(_mix_channels, ((matrices / 1024).astype(np.float32),))
+
+
+def in_1024ths(matrices: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Colour matrices (..., 3, 4) in whole 1024ths, with what truncates their results."""
     # To ten binary places, as OpenCV: then all sums are exact in float32, in whatever order they are made.
-    return PreparedGroup(_mix_channels, ((np.rint(matrices * 1024) / 1024).astype(np.float32),))
+    truncating = np.array((0, 0, 0, OFFSET_BEFORE_TRUNCATION))
+    whole: NDArray[np.float64] = np.rint((matrices + truncating) * 1024)
+    return whole
 
 
 def _mix_channels(images: Tensor, matrices: Tensor) -> None:
@@ -218,8 +224,13 @@ def _blend(
     pixels = source.to(torch.float32)
     smoothed = _weighted_sum(_weighted_sum(pixels, 3, taps), 2, taps).round_()
     pixels = pixels[:, :, margin : margin + result.shape[2], margin : margin + result.shape[3]]
-    blended = torch.lerp(pixels, smoothed, amounts.view(-1, 1, 1, 1))
-    result.copy_(blended.add_(OFFSET_BEFORE_TRUNCATION).clamp_(0, 255))
+    result.copy_(blended(pixels, smoothed, amounts))
+
+
+def blended(pixels: Tensor, smoothed: Tensor, amounts: Tensor) -> Tensor:
+    """Floating ``pixels``, moved towards smoothed ones by each image's amount; ready to be truncated."""
+    moved = torch.lerp(pixels, smoothed, amounts.view(-1, 1, 1, 1))
+    return moved.add_(OFFSET_BEFORE_TRUNCATION).clamp_(0, 255)
 
 
 def _weighted_sum(pixels: Tensor, dimension: int, taps: Tensor) -> Tensor:

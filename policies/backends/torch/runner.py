@@ -1,48 +1,56 @@
 """The torch backend: runs what was drawn for a batch, uint8 (B, C, H, W), on any torch device.
 
-What costs on a GPU is to start kernels and to wait for answers, not arithmetic. So in every stage the
-images that want the same *kind* of step are put next to one another, whatever its numbers are, and each
-kind is a handful of kernels over its part of the batch. The numbers of all stages go to the device in one
-copy, and nothing is ever read back.
+On a GPU there are two paths with the same pixels: torch's own operations (``by_kind``), and a kernel a stage
+in Triton (``by_stage``), which comes with torch's wheels for CUDA. The first is the reference, and the
+default until somebody has measured the second. ``AUGSEARCH_TENSOR_ENGINE=triton`` takes that for CUDA
+tensors, where there is a Triton.
 """
 
 from __future__ import annotations
 
+import importlib
+import os
 from functools import lru_cache
-from typing import Any
+from typing import Any, Literal, cast, get_args
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
-from augsearch.policies.backends.torch.kernels import (
-    Geometry,
-    HostToDevice,
-    PreparedGroup,
-    StepGroup,
-    convolve,
-    recolour,
-)
-from augsearch.policies.backends.torch.tables import TableStore, needs_histogram, rank
+from augsearch.policies.backends.torch.by_kind import RunByKind
+from augsearch.policies.backends.torch.kernels import HostToDevice
 from augsearch.policies.chains import OFFSET_BEFORE_TRUNCATION
-from augsearch.policies.effects import Colour, Kernel, Size, Step, Tables, Warp
-from augsearch.policies.planner import DrawnChains, Draws, Planner
+from augsearch.policies.effects import Size
+from augsearch.policies.errors import UserError
+from augsearch.policies.planner import DrawnChains, Draws
 from augsearch.policies.registry import Ranges
 from augsearch.policies.sampling import Sampling
+
+VARIABLE = "AUGSEARCH_TENSOR_ENGINE"
+
+Engine = Literal["torch", "triton"]
+
+_engine: Engine | None = None
+"""This process's; None: as the environment says, which nobody has looked at yet."""
+
+
+def use(engine: Engine) -> None:
+    """Take another path from now on in this process, whatever the environment says."""
+    global _engine
+    _engine = engine
 
 
 def run_draws(draws: Draws, images: Tensor, ranges: Ranges, sampling: Sampling) -> Tensor:
     """A new batch: ``images``, uint8 (B, C, H, W), each after its own draw."""
     _, channels, height, width = images.shape
-    runner = _runner(ranges, Size(height, width), channels, sampling, images.device)
+    engine = _engine or _asked_for()
+    runner = _runner(ranges, Size(height, width), channels, sampling, images.device, engine)
     images = runner.run(draws, images)
     if draws.chains is None:
         return images
     return runner.run(draws.chains.after, _mixed(runner, draws.chains, images))
 
 
-def _mixed(runner: _Runner, chains: DrawnChains, images: Tensor) -> Tensor:
+def _mixed(runner: RunByKind, chains: DrawnChains, images: Tensor) -> Tensor:
     """The sum of ``images`` and what each chain makes of them, by their shares, truncated."""
     copies = HostToDevice()
     copies.add(chains.shares.T)
@@ -54,90 +62,35 @@ def _mixed(runner: _Runner, chains: DrawnChains, images: Tensor) -> Tensor:
     return total.add_(OFFSET_BEFORE_TRUNCATION).to(torch.uint8)
 
 
+def _asked_for() -> Engine:
+    said = os.environ.get(VARIABLE) or "torch"
+    if said not in get_args(Engine):
+        raise UserError(f"{VARIABLE} must be torch or triton, got {said}")
+    use(cast(Engine, said))
+    return cast(Engine, said)
+
+
 @lru_cache(maxsize=8)
-def _runner(ranges: Ranges, size: Size, channels: int, sampling: Sampling, device: torch.device) -> _Runner:
-    return _Runner(ranges, size, channels, sampling, device)
+def _runner(
+    ranges: Ranges,
+    size: Size,
+    channels: int,
+    sampling: Sampling,
+    device: torch.device,
+    engine: Engine = "torch",
+) -> RunByKind:
+    by_stage = _by_stage(device) if engine == "triton" else None
+    if by_stage is not None and by_stage.can_run(size, channels):
+        return cast(RunByKind, by_stage.RunByStage(ranges, size, channels, sampling, device))
+    return RunByKind(ranges, size, channels, sampling, device)
 
 
-class _Runner:
-    """Does what was drawn to images of one shape on one device."""
-
-    def __init__(
-        self, ranges: Ranges, size: Size, channels: int, sampling: Sampling, device: torch.device
-    ) -> None:
-        # Many images that want the same table are worth more than one look-up less.
-        self._planner = Planner(ranges, size, fuse_tables=False, fuse_warps=sampling.fuse_warps)
-        self._size, self._channels, self._device = size, channels, device
-        self._geometry = Geometry(size, channels, sampling, device)
-        self._tables = TableStore(channels, device)
-
-    def run(self, draws: Draws, images: Tensor) -> Tensor:
-        """A new batch."""
-        copies = HostToDevice()
-        stages = []
-        place = np.arange(len(images))  # of each image
-        for stage in self._planner.stages(draws):
-            order, groups = self._arrange(stage, len(images))
-            calls = [(rows, group.run, [*map(copies.add, group.arguments)]) for rows, group in groups]
-            stages.append((copies.add(place[order]), calls))
-            place = np.argsort(order)
-        original_order = copies.add(place)
-        sent = copies.send(self._device)
-        for stage_order, calls in stages:
-            images = images.index_select(0, sent[stage_order])
-            for rows, run, arguments in calls:
-                run(images[rows], *(sent[argument] for argument in arguments))
-        return images.index_select(0, sent[original_order])
-
-    def _arrange(
-        self, stage: dict[Step, list[int]], count: int
-    ) -> tuple[NDArray[np.int64], list[tuple[slice, PreparedGroup]]]:
-        """The order in which a stage wants the images, and what to do to which of them."""
-        kinds: dict[Any, list[tuple[Step, list[int]]]] = {}
-        for step, indices in stage.items():
-            kind = self._kind(step)
-            if kind is not None:
-                kinds.setdefault(kind, []).append((step, indices))
-        order: list[int] = []
-        groups = []
-        for pairs in kinds.values():
-            if isinstance(pairs[0][0], Tables):
-                pairs.sort(key=_rank_of_first)
-            begin = len(order)
-            for _, indices in pairs:
-                order += indices
-            steps: list[Any] = [step for step, _ in pairs]
-            group = StepGroup(steps, [len(indices) for _, indices in pairs])
-            groups.append((slice(begin, len(order)), self._prepare(group)))
-        concerned = np.array(order, dtype=np.int64)
-        rest = np.ones(count, dtype=bool)
-        rest[concerned] = False
-        return np.concatenate((concerned, np.flatnonzero(rest))), groups
-
-    def _kind(self, step: Step) -> Any:
-        """What steps must have in common to be done at once; None: this one does nothing here."""
-        if isinstance(step, Tables) and needs_histogram(step):
-            return step
-        if isinstance(step, Kernel):
-            kept = len(step.taps) - 1 if step.edges == "keep" else 0
-            return (len(step.taps), step.edges) if kept < min(self._size) else None
-        if isinstance(step, Warp):
-            return Warp, step.enlarges
-        return None if isinstance(step, Colour) and self._channels == 1 else type(step)
-
-    def _prepare(self, group: StepGroup[Any]) -> PreparedGroup:
-        first = group.steps[0]
-        if isinstance(first, Warp):
-            return self._geometry.warp(group)
-        if isinstance(first, Tables):
-            by_histogram = needs_histogram(first)
-            return self._tables.look_up_by_histogram(group) if by_histogram else self._tables.look_up(group)
-        if isinstance(first, Colour):
-            return recolour(group)
-        if isinstance(first, Kernel):
-            return convolve(group, self._size)
-        return self._geometry.patch(group)
-
-
-def _rank_of_first(pair: tuple[Any, list[int]]) -> int:
-    return rank(pair[0])
+def _by_stage(device: torch.device) -> Any:
+    """The module of that path; None where there is no GPU, or no Triton, as on Windows."""
+    # Triton's interpreter, for tests, takes tensors on the CPU.
+    if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+        return None
+    try:
+        return importlib.import_module("augsearch.policies.backends.torch.by_stage")
+    except ImportError:
+        return None

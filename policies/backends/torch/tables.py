@@ -7,6 +7,7 @@ tables that depend on the histogram are written there.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import partial
 from threading import Lock
 from typing import Final, cast
@@ -15,8 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from augsearch.policies.backends.torch.kernels import HostToDevice, PreparedGroup, StepGroup
-from augsearch.policies.effects import LUMA_65536THS, Entries, MeasuredTable, Statistic, Table, Tables
+from augsearch.policies.backends.torch.kernels import HostToDevice, PreparedGroup, StepGroup, blended
+from augsearch.policies.effects import LUMA_65536THS, Entries, Kernel, MeasuredTable, Statistic, Table, Tables
 
 MOST_TABLES: Final = 2**18
 """Tables kept for images of one size (64 MiB); TrivialAugment needs a third of them."""
@@ -48,7 +49,7 @@ class TableStore:
     def __init__(self, channels: int, device: torch.device) -> None:
         self._channels, self._device = channels, device
         self._entries = torch.empty((0, 256), dtype=torch.uint8, device=device)
-        self._first_rows: dict[Tables, int] = {}
+        self._first_rows: dict[Tables | Kernel, int] = {}
         self._lock = Lock()
         self._one = torch.ones((), dtype=torch.int64, device=device)
         self._luma = torch.tensor(LUMA_65536THS, dtype=torch.int32, device=device)[:, None]
@@ -56,9 +57,7 @@ class TableStore:
     def look_up(self, group: StepGroup[Tables]) -> PreparedGroup:
         """Look up in tables that need no histogram, in the order of their ``rank``."""
         with self._lock:
-            if len(self._entries) > MOST_TABLES:
-                self._entries = self._entries[:0]
-                self._first_rows.clear()
+            self._forget()
             first = group.per_image(self._first_row).astype(np.int32) * 256
             entries = self._entries
         ranks = group.per_image(rank)
@@ -76,15 +75,42 @@ class TableStore:
         begins = np.arange(0, rows * 256, 256).reshape(-1, self._channels, 1)
         return PreparedGroup(partial(self._write, member), (begins,))
 
-    def _first_row(self, tables: Tables) -> int:
-        """The row of ``_entries`` at which the tables begin that ``tables`` may turn out to be."""
-        if tables not in self._first_rows:
-            (member,) = tables.members
-            self._first_rows[tables] = len(self._entries)
-            copies = HostToDevice()
-            copies.add(_all_tables(member))
-            self._entries = torch.cat((self._entries, *copies.send(self._device)))
-        return self._first_rows[tables]
+    def first_rows(self, steps: Iterable[Tables | Kernel]) -> tuple[dict[Tables | Kernel, int], Tensor]:
+        """The bank of tables, (m, 256), and its row at which those of each of ``steps`` begin.
+
+        Tables must need no histogram. A kernel has 256 rows: what becomes of a grey value, a row each, for
+        each that its neighbourhood comes to.
+        """
+        with self._lock:
+            self._forget()
+            return {step: self._first_row(step) for step in steps}, self._entries
+
+    def _forget(self) -> None:
+        """Begin anew when there are too many."""
+        if len(self._entries) > MOST_TABLES:
+            self._entries = self._entries[:0]
+            self._first_rows.clear()
+
+    def _first_row(self, step: Tables | Kernel) -> int:
+        """The row of ``_entries`` at which the tables begin that ``step`` may turn out to be."""
+        if step not in self._first_rows:
+            self._first_rows[step] = len(self._entries)
+            if isinstance(step, Kernel):
+                written = self._blends(step)
+            else:
+                copies = HostToDevice()
+                copies.add(_all_tables(step.members[0]))
+                (written,) = copies.send(self._device)
+            self._entries = torch.cat((self._entries, written))
+        return self._first_rows[step]
+
+    def _blends(self, kernel: Kernel) -> Tensor:
+        # By the lines that blend images, and on their device, so that it rounds alike.
+        levels = torch.arange(256, dtype=torch.float32, device=self._device)
+        amount = torch.full((1,), kernel.amount, dtype=torch.float32, device=self._device)
+        pixels = levels.view(1, 1, 256, 1).expand(1, 1, 256, 256).contiguous()
+        smoothed = levels.expand(1, 1, 256, 256).contiguous()
+        return blended(pixels, smoothed, amount).to(torch.uint8).view(256, 256)
 
     def _select(self, entries: Tensor, greys: slice, extremes: slice, images: Tensor, first: Tensor) -> None:
         if greys.stop > greys.start:
