@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakValueDictionary
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,7 +99,7 @@ def load_cache(folder: Path) -> ImageData:
     """
     try:
         index = json.loads((folder / "index.json").read_text("utf-8"))
-        images = np.load(folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        images = _mapped(folder / "images.npy")
         labels = np.load(folder / "labels.npy", allow_pickle=False)
         given = np.load(folder / "given.npy", allow_pickle=False)
         if index["format"] != CACHE_FORMAT or not len(images) == len(labels) == len(given):
@@ -121,6 +122,20 @@ def load_cache(folder: Path) -> ImageData:
         )
     except (OSError, ValueError, KeyError, TypeError, EOFError) as error:
         raise UserError(f"{folder} holds no decoded images ({error}): open the data set again") from error
+
+
+_MAPPED: WeakValueDictionary[tuple[str, int, int, int], NDArray[np.uint8]] = WeakValueDictionary()
+"""Files that are mapped already, by what they are."""
+
+
+def _mapped(path: Path) -> NDArray[np.uint8]:
+    """An array in a file, mapped once for all of the process that has it."""
+    found = path.stat()
+    key = str(path.absolute()), found.st_ino, found.st_size, found.st_mtime_ns
+    images = _MAPPED.get(key)
+    if images is None:
+        images = _MAPPED[key] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return images
 
 
 def _of_each(path: Path, images: int) -> NDArray[Any] | None:

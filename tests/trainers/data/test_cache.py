@@ -118,6 +118,7 @@ def test_labels_or_parts_alone_make_another_fingerprint(tmp_path: Path, cache: P
 def test_a_worker_maps_the_same_pages(pets: Path, cache: Path) -> None:
     data = opened(pets, cache)
     loaded = load_cache(data.cache)
+    assert np.shares_memory(loaded.images, load_cache(data.cache).images)  # mapped once, or counted twice
     assert isinstance(loaded.images, np.memmap)
     np.testing.assert_array_equal(loaded.images, data.images)
     for name in ("name", "classes", "fingerprint", "files", "skipped", "cache"):
