@@ -42,10 +42,8 @@ class PolicyLike(Protocol):
     def draw(self, count: int, rng: np.random.Generator) -> Draws:
         """Draw what happens to each of ``count`` images."""
 
-    def augment(
-        self, images: NDArray[Any], rng: np.random.Generator, out: NDArray[Any] | None = None
-    ) -> NDArray[Any]:
-        """A new batch, or ``out``: each image augmented by its own draw; (B, H, W, C), C up to 16."""
+    def augment(self, images: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
+        """A new batch, each image augmented by its own draw; ``images``: (B, H, W, C), C up to 16."""
 
 
 class ImageTransform:
@@ -193,7 +191,10 @@ class BatchTransform:
                 "augsearch.policies.tensor.TensorPolicy"
             )
         with self._stream.turn():
-            return self.policy.augment(images, self._stream.rng, out)
+            if out is None:
+                return self.policy.augment(images, self._stream.rng)
+            policy: Any = self.policy  # ``Policy``, or one of somebody's own that takes a buffer too
+            return policy.augment(images, self._stream.rng, out)  # type: ignore[no-any-return]
 
     def __repr__(self) -> str:
         return f"{self.policy!r}.batch_transform(seed={self._stream.seed})"

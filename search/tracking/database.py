@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import signal
 from pathlib import Path
 
 import filelock
@@ -14,6 +17,21 @@ def absolute(uri: str) -> str:
     """``uri`` with the path of an SQLite file made absolute: MLflow keeps connections by URI."""
     file = sqlite_file(uri)
     return uri if file is None else sqlite_address(file.absolute())
+
+
+def load_mlflow() -> None:
+    """Import MLflow, without what it logs, and so that Ctrl-C goes on ending whatever waits.
+
+    Where polars is installed MLflow imports it, and polars takes Ctrl-C over in such a way that the system
+    goes on with a call that waits, and Python learns of it when that call ends: never, it may be.
+    """
+    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    import mlflow  # noqa: F401
+
+    for chatty in ("mlflow", "alembic", "urllib3"):
+        logging.getLogger(chatty).setLevel(logging.ERROR)
+    if hasattr(signal, "siginterrupt"):  # not on Windows
+        signal.siginterrupt(signal.SIGINT, True)
 
 
 def make_database(path: Path) -> None:

@@ -21,7 +21,7 @@ from augsearch.policies import UserError
 from augsearch.policies.bands import COLOURS
 from augsearch.policies.pictures import image_of
 from augsearch.search.settings.addresses import redacted, sqlite_file
-from augsearch.search.tracking.database import absolute, reason_of
+from augsearch.search.tracking.database import absolute, load_mlflow, reason_of
 from augsearch.search.tracking.moved import follow_move
 
 if TYPE_CHECKING:
@@ -122,8 +122,8 @@ def fetch_model(uri: str, tracking_uri: str) -> Path:
         )
     if database is not None:
         follow_move(database)
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    load_mlflow()
     from mlflow.artifacts import download_artifacts
 
     folder = tempfile.mkdtemp(prefix="augsearch-model-")

@@ -9,7 +9,6 @@ and because a server may be away for a while.
 from __future__ import annotations
 
 import json
-import logging
 import math
 import os
 import tempfile
@@ -32,7 +31,7 @@ from augsearch.search.settings.sections import HOME
 from augsearch.search.space.describe import describe
 from augsearch.search.studies.chosen import chosen
 from augsearch.search.studies.study import Entry
-from augsearch.search.tracking.database import absolute, is_away, make_database, reason_of
+from augsearch.search.tracking.database import absolute, is_away, load_mlflow, make_database, reason_of
 from augsearch.search.tracking.inputs import TrackedData
 from augsearch.search.tracking.models import MODEL, few_retries, register_model, save_model_folder
 from augsearch.search.tracking.moved import follow_move
@@ -93,11 +92,9 @@ class Tracker:
         # MLflow's own exports would put runs elsewhere, or take one that is not ours as the parent.
         for variable in NOT_HEEDED:
             os.environ.pop(variable, None)
-        os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+        load_mlflow()
         from mlflow import MlflowClient
 
-        for chatty in ("mlflow", "alembic", "urllib3"):
-            logging.getLogger(chatty).setLevel(logging.ERROR)
         database = sqlite_file(self._uri)
         if database is not None:
             make_database(database)

@@ -6,14 +6,12 @@ The view is one that MLflow itself keeps when a person shares one: a tag of the 
 from __future__ import annotations
 
 import json
-import logging
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from augsearch.policies import UserError
 from augsearch.search.settings.addresses import redacted
-from augsearch.search.tracking.database import absolute
+from augsearch.search.tracking.database import absolute, load_mlflow
 from augsearch.search.tracking.names import KEY_TAG, STUDY_TAG
 
 if TYPE_CHECKING:
@@ -44,11 +42,9 @@ def places_of(uri: str, study: str | None) -> Places | None:
     Raises:
         UserError: no study of that name was logged.
     """
-    os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    load_mlflow()
     from mlflow import MlflowClient
 
-    for chatty in ("mlflow", "alembic"):
-        logging.getLogger(chatty).setLevel(logging.ERROR)
     client = MlflowClient(absolute(uri))
     experiments = [one.experiment_id for one in client.search_experiments()]
     condition = f"tags.`{KEY_TAG}` != ''"
