@@ -107,7 +107,7 @@ def test_the_pages_name_every_command() -> None:
 def named_commands(page: Path) -> list[str]:
     """Whatever a page writes as a command, in its lines too."""
     text = page.read_text(encoding="utf-8")
-    lines = "\n".join(re.findall(r"```\w*\n(.*?)```", text, re.DOTALL)).replace("\\\n", " ").splitlines()
+    lines = "\n".join(blocks(r"\w*", text)).replace("\\\n", " ").splitlines()
     spans = [" ".join(span.split()) for span in re.findall(r"`(augsearch [^`]*)`", text)]
     return [*(line for line in lines if re.match(r"(\w+=\S+ )*augsearch ", line)), *spans]
 

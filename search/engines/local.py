@@ -14,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from augsearch.search.engines.worker import Limits, Place, limits_of, pickled
 from augsearch.search.settings.sections import EngineSettings
-from augsearch.trainers.system.gpus import gpus, has_gpu, on_a_gpu
+from augsearch.trainers.system.gpus import gpus, is_gpu, on_a_gpu
 from augsearch.trainers.system.threads import available_cores
 
 P = ParamSpec("P")
@@ -38,7 +38,7 @@ def default_workers(device: str, devices: Sequence[str] = (), each: int | None =
     cores, places = available_cores(), len(devices) or 1
     if each is not None:
         return each * places
-    on_gpu = bool(devices) or has_gpu(device)
+    on_gpu = bool(devices) or is_gpu(device)
     return places * on_a_gpu(cores, places) if on_gpu else cores
 
 

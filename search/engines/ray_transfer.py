@@ -110,11 +110,14 @@ def _put(contents: Mapping[str, Content]) -> dict[str, Pieces]:
             pieces.append(Piece(reference, start, start := start + len(part)))
         waiting.clear()
 
+    size = 0
     for key, content in contents.items():
         for part in _cut(content):
-            if waiting and sum(len(other) for _, other in waiting) + len(part) > PIECE:
+            if waiting and size + len(part) > PIECE:
                 put()
+                size = 0
             waiting.append((found[key], part))
+            size += len(part)
     if waiting:
         put()
     return found

@@ -129,12 +129,16 @@ class Finalists:
     def fair(self, baseline: Finalist, other: Finalist) -> Finalist:
         """``baseline`` as it is measured against ``other``: where that takes more image passes, for a teacher
         say, as it does when it trains for as many, if that is better."""
+        helped = (other.control_of if other.same_help else None) or frozenset({other.number})
         for longer in self.members:
-            if longer.lengthens == baseline.number and longer.control_of is not None:
-                helped = other.control_of if other.same_help else {other.number}
-                if helped is not None and helped & longer.control_of and longer.mean > baseline.mean:
-                    return longer
+            is_its_own = longer.lengthens == baseline.number and helped & (longer.control_of or frozenset())
+            if is_its_own and longer.mean > baseline.mean:
+                return longer
         return baseline
+
+    def fair_lead(self, one: Finalist, baseline: Finalist) -> Difference:
+        """The lead of ``one`` over ``baseline``, as that is measured against it."""
+        return self.lead(one, self.fair(baseline, one))
 
     def noise(self, one: Finalist, other: Finalist) -> Spread:
         """What that lead is uncertain by.
@@ -221,14 +225,14 @@ class Finalists:
             one
             for one in self.baselines
             if one in self.choices
-            and (one is best or self.lead(best, self.fair(one, best)).low <= 0)
+            and (one is best or self.fair_lead(best, one).low <= 0)
             and self._may_be_as_good(one, folds)
         ]
         open_pairs = [
             (one, self.fair(own, one))
             for one in self.choices
             for own in in_play
-            if one is not own and self.lead(one, self.fair(own, one)).high >= self.margin
+            if one is not own and self.fair_lead(one, own).high >= self.margin
         ]
         wanted = {one.number for one in in_play} | {one.number for pair in open_pairs for one in pair}
         return [one for one in self.members if one.number in wanted]
@@ -261,9 +265,8 @@ class Finalists:
     def _may_be_as_good(self, baseline: Finalist, folds: int) -> bool:
         """Whether twice the folds might show it, going by the leads over it as they are now."""
         for other in self.choices:
-            own = self.fair(baseline, other)
-            if other is not baseline and (lead := self.lead(other, own)).high >= self.margin:
-                wanted = self.needed(self.margin - lead.mean, other, own)
+            if other is not baseline and (lead := self.fair_lead(other, baseline)).high >= self.margin:
+                wanted = self.needed(self.margin - lead.mean, other, self.fair(baseline, other))
                 if wanted is None or wanted > 2 * folds:
                     return False
         return True

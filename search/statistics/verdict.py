@@ -291,18 +291,16 @@ def _better(winner: Finalist, finalists: Finalists) -> str:
 
 def _as_good(simplest: Finalist, finalists: Finalists) -> str:
     others = [one for one in finalists.choices if one is not simplest]
-    leads = {one: finalists.lead(one, finalists.fair(simplest, one)) for one in others}
-    best = max(others, key=lambda one: leads[one].mean)
+    # Those with help lead a baseline that trains for half as long, and that is what a person would ask about.
+    helped = [one for one in others if finalists.fair(simplest, one) is not simplest]
+    best = max(helped or others, key=lambda one: finalists.fair_lead(one, simplest).mean)
     what = f"{called(simplest.name, begins=True)} is as good as anything that was tried"
-    longer = [one for one in others if finalists.fair(simplest, one) is not simplest]
-    if not longer:
-        return f"{what} ({called(best.name)} over it: {_shown(finalists, leads[best])}): use that."
-    # The others lead a baseline that trains for half as long, and that is what a person would ask about.
-    helped = max(longer, key=lambda one: leads[one].mean)
-    lead = _shown(finalists, leads[helped])
+    name, lead = called(best.name), _shown(finalists, finalists.fair_lead(best, simplest))
+    if not helped:
+        return f"{what} ({name} over it: {lead}): use that."
     return (
-        f"{what} once it trains for as many image passes ({called(helped.name)} over it then: {lead}): use "
-        "that, and train it longer."
+        f"{what} once it trains for as many image passes ({name} over it then: {lead}): use that, and train "
+        "it longer."
     )
 
 

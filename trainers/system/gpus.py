@@ -36,9 +36,14 @@ def gpus(device: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in names)[:found]
 
 
+def is_gpu(device: str) -> bool:
+    """Whether ``device`` is a GPU by its name."""
+    return device.startswith("cuda") or device == "mps"
+
+
 def has_gpu(device: str) -> bool:
     """Whether ``device`` is a GPU, or may be one."""
-    return device.startswith("cuda") or device == "mps" or bool(gpus(device))
+    return is_gpu(device) or bool(gpus(device))
 
 
 def _has_driver() -> bool:

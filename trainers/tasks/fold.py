@@ -57,9 +57,10 @@ def _evaluate(
         model, more = _trained(workspace, candidate, fold, device, network, labeled_by=model)
         passes += more
     images, labels = workspace.scored_images(fold)
-    precision = precision_on(device, model)
     # On a CPU scores are those of float32: there are few images, and a study's are compared over years.
-    logits = predict(model, images, device, precision=torch.float32 if device.type == "cpu" else precision)
+    precision = precision_on(device, model)
+    scoring = torch.float32 if device.type == "cpu" else precision
+    logits = predict(model, images, device, precision=scoring)
     return scored_in(
         workspace,
         fold,
@@ -67,17 +68,19 @@ def _evaluate(
         labels,
         seconds=time.perf_counter() - started,
         images=passes,
-        beside=None if workspace.target is None else _beside(workspace, model, fold, device),
+        beside=None if workspace.target is None else _beside(workspace, model, fold, device, scoring),
         teacher_images=teacher.images if teacher else 0,
         teacher_seconds=teacher.seconds if teacher else 0.0,
         hardware=hardware(device, precision),
     )
 
 
-def _beside(workspace: Workspace, model: nn.Module, fold: Fold, device: torch.device) -> float:
+def _beside(
+    workspace: Workspace, model: nn.Module, fold: Fold, device: torch.device, precision: torch.dtype
+) -> float:
     """The score on the data's own images, by the metric of the search."""
     own = workspace.scored_on(fold)
-    logits = predict(model, workspace.data.images[own], device)
+    logits = predict(model, workspace.data.images[own], device, precision=precision)
     return mean_of(logits, workspace.data.labels[own], workspace.proxy.metric)
 
 

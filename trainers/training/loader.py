@@ -132,6 +132,11 @@ _UNLABELED = 1
 """An entry in the seed of unlabeled images' views."""
 
 
+def _images_sent(images: NDArray[np.uint8], device: torch.device) -> Tensor:
+    """uint8 (B, H, W, C) as (B, C, H, W), likewise."""
+    return _sent(images, device).permute(0, 3, 1, 2)
+
+
 @dataclass(frozen=True, slots=True)
 class _HostUnlabeled:
     images: NDArray[np.uint8]
@@ -143,9 +148,9 @@ class _HostUnlabeled:
 
     def on(self, device: torch.device) -> UnlabeledBatch:
         return UnlabeledBatch(
-            _sent(self.images, device).permute(0, 3, 1, 2),
+            _images_sent(self.images, device),
             _sent(self.targets, device) if self.targets is not None else None,
-            _sent(self.weak, device).permute(0, 3, 1, 2) if self.weak is not None else None,
+            _images_sent(self.weak, device) if self.weak is not None else None,
             _sent(self.rows, device),
             self.mix,
             self.share,
@@ -161,7 +166,7 @@ class _HostBatch:
 
     def on(self, device: torch.device) -> Batch:
         return Batch(
-            _sent(self.images, device).permute(0, 3, 1, 2),
+            _images_sent(self.images, device),
             _sent(self.targets, device),
             _sent(self.teacher, device) if self.teacher is not None else None,
             self.unlabeled.on(device) if self.unlabeled is not None else None,
