@@ -7,19 +7,14 @@ others. In a pool of several, a worker that is killed while it waits breaks all 
 from __future__ import annotations
 
 import contextlib
-import functools
-import multiprocessing
 import os
 import pickle
 import signal
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import spawn
-from multiprocessing.connection import wait
-from multiprocessing.context import SpawnContext, SpawnProcess
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,48 +22,12 @@ from augsearch.policies import UserError
 from augsearch.search.engines.engine import EngineFailedError, OverLimitError, WorkerLostError
 from augsearch.search.settings.sections import EngineSettings
 from augsearch.trainers.system.gpus import VISIBLE
+from augsearch.trainers.system.processes import follow_parent, pool_of
 
-_PROCESSES = "augsearch "
-"""Begins the names of the processes that are started here."""
 LOOKS = 0.5
 """Seconds between two looks at a worker's memory."""
 STARTS = 3
 """How often a worker is started for a task that none began, before the machine is at fault."""
-
-
-class _Process(SpawnProcess):
-    """A process that leaves the program alone which started it.
-
-    Else Python would run that program's file anew in each, and a script that calls ``run`` without asking
-    whether it is the main one would begin the search again there.
-    """
-
-    def __init__(self, *arguments: Any, **rest: Any) -> None:
-        super().__init__(*arguments, **rest)
-        self.name = f"{_PROCESSES}{self.name}"
-
-
-class _Context(SpawnContext):
-    """spawn: a forked child of a process with threads (MLflow's, OpenCV's, torch's) may hang."""
-
-    Process = _Process
-
-
-def _leave_main_alone() -> None:
-    """Have our processes not be told where the main program is; once, for all of them."""
-    told = spawn.get_preparation_data
-    if getattr(told, "of_augsearch", False):
-        return
-
-    @functools.wraps(told)
-    def without_main(name: str) -> dict[str, Any]:
-        data: dict[str, Any] = told(name)
-        if name.startswith(_PROCESSES):
-            data = {key: value for key, value in data.items() if not key.startswith("init_main")}
-        return data
-
-    without_main.of_augsearch = True  # type: ignore[attr-defined]
-    spawn.get_preparation_data = without_main
 
 
 class IdleWorkerLostError(RuntimeError):
@@ -102,8 +61,7 @@ class Worker:
     """
 
     def __init__(self, device: str | None = None) -> None:
-        _leave_main_alone()
-        self._pool = ProcessPoolExecutor(1, _Context(), initializer=_prepare, initargs=(device,))
+        self._pool = pool_of(1, _prepare, device)
         self._process: int | None = None
         self._ended = False
 
@@ -251,9 +209,7 @@ def _prepare(device: str | None) -> None:
     """In the process, before its first task, and before torch looks for GPUs."""
     if device is not None:
         os.environ[VISIBLE] = device
-    # Ctrl-C reaches the whole process group; the driver decides what becomes of the workers.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_driver, daemon=True).start()
+    follow_parent()
     os.environ["OMP_NUM_THREADS"] = "1"
     import cv2
     import torch
@@ -263,11 +219,3 @@ def _prepare(device: str | None) -> None:
 
     cv2.setNumThreads(1)
     torch.set_num_threads(1)
-
-
-def _end_with_driver() -> None:
-    """A driver that is killed leaves nobody training for it."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)

@@ -3,7 +3,7 @@
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import cache
 from itertools import islice
 from typing import TypeVar
@@ -40,11 +40,18 @@ def at_once(function: Callable[[Item], Result], items: Iterable[Item]) -> list[R
 class Begun(Iterator[Result]):
     """``function(item)`` for each item in order, on threads that are at work from the beginning.
 
-    They run only a little ahead, and stop after ``close``.
+    They run only a little ahead, and stop after ``close``. With a ``pool`` of as many they are that one's,
+    which is its own from now on.
     """
 
-    def __init__(self, function: Callable[[Item], Result], items: Iterable[Item], threads: int) -> None:
-        self._pool = pool = ThreadPoolExecutor(threads)
+    def __init__(
+        self,
+        function: Callable[[Item], Result],
+        items: Iterable[Item],
+        threads: int,
+        pool: Executor | None = None,
+    ) -> None:
+        self._pool = pool = pool or ThreadPoolExecutor(threads)
         self._calls = (pool.submit(function, item) for item in items)
         self._pending = deque(islice(self._calls, 4 * threads))
 

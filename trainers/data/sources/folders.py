@@ -7,7 +7,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from augsearch.policies import UserError
 from augsearch.trainers.data.dataset import Indices
-from augsearch.trainers.data.decode import BadImageError, decode_whole, shorter_side
+from augsearch.trainers.data.decode import BadImageError, decode_whole, pillow_without_warnings, shorter_side
 from augsearch.trainers.data.form import AS_USUAL, PLAIN, Form, Reading
 from augsearch.trainers.data.looks import Look, look_at
 from augsearch.trainers.data.sources.base import Sample, SourceKind, automatic_side, refuse_layout, spread
@@ -25,10 +25,16 @@ from augsearch.trainers.data.sources.told_apart import is_saved, shards_in
 from augsearch.trainers.data.walk import walk
 from augsearch.trainers.system.hashing import cache_key, hex_hash, stamp
 from augsearch.trainers.system.names import printable
+from augsearch.trainers.system.processes import in_order_by_processes, may_start_processes
 from augsearch.trainers.system.threads import in_order, portions
 
+MANY = 20_000
+"""From so many images on they are decoded by processes: what Pillow does to a small one is mostly Python, of
+which threads run one at a time. Fewer are decoded before processes have started."""
 MOST_AT_A_TIME = 16
-"""Images that a thread decodes at a time."""
+"""Images that a thread decodes at a time: to hand over one costs as much as to decode a small one."""
+MOST_TO_A_PROCESS = 64
+"""To hand over to a process costs more."""
 BYTES_AT_A_TIME = 2**18
 """That they have together, decoded."""
 
@@ -140,22 +146,37 @@ class OpenedFolder:
 
     def samples(self, size: int) -> Iterator[Sample]:
         """Decode every image, in the order of their paths, split after split."""
-
-        def sample(entry: Entry) -> Sample:
-            bare = Sample(entry.file, None, entry.label, entry.split, group=entry.group, weight=entry.weight)
-            try:
-                pixels, header = decode_whole(self.content(entry), size, self.reading)
-            except BadImageError as error:
-                return replace(bare, reason=str(error))
-            return replace(bare, pixels=pixels, header=header)
-
-        # Handing over one image to a thread costs as much as to decode a small one.
-        some = portions(self.entries, max(1, min(MOST_AT_A_TIME, BYTES_AT_A_TIME // (3 * size * size))))
-        return chain.from_iterable(in_order(lambda portion: [sample(entry) for entry in portion], some))
+        most = max(1, BYTES_AT_A_TIME // (3 * size * size))
+        if self.total >= MANY and self.contents is None and may_start_processes():
+            decode = partial(_decoded_apart, replace(self, classes=(), entries=(), notes=()), size)
+            some = portions(self.entries, min(MOST_TO_A_PROCESS, most))
+            return chain.from_iterable(in_order_by_processes(decode, some))
+        some = portions(self.entries, min(MOST_AT_A_TIME, most))
+        return chain.from_iterable(in_order(partial(_decoded, self, size), some))
 
     def picked(self, rows: Indices) -> OpenedFolder:
         """Some of the images alone, in this order."""
         return replace(self, entries=tuple(self.entries[row] for row in rows))
+
+
+def _decoded(folder: OpenedFolder, size: int, entries: Sequence[Entry]) -> list[Sample]:
+    """Some images of ``folder``."""
+
+    def sample(entry: Entry) -> Sample:
+        bare = Sample(entry.file, None, entry.label, entry.split, group=entry.group, weight=entry.weight)
+        try:
+            pixels, header = decode_whole(folder.content(entry), size, folder.reading)
+        except BadImageError as error:
+            return replace(bare, reason=str(error))
+        return replace(bare, pixels=pixels, header=header)
+
+    return [sample(entry) for entry in entries]
+
+
+def _decoded_apart(folder: OpenedFolder, size: int, entries: Sequence[Entry]) -> list[Sample]:
+    """The same in another process, whose warnings are its own."""
+    with pillow_without_warnings():
+        return _decoded(folder, size, entries)
 
 
 @dataclass(frozen=True, eq=False)

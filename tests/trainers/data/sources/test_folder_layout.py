@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,13 @@ from augsearch.trainers.data.dataset import ImageData, Split
 from augsearch.trainers.data.form import PLAIN, Form, Layout
 from augsearch.trainers.data.images import image_paths, open_images
 from augsearch.trainers.data.part_names import part_named
-from augsearch.trainers.data.sources.folders import find_unlabeled_folder, images_below, list_images
+from augsearch.trainers.data.sources import folders
+from augsearch.trainers.data.sources.folders import (
+    find_unlabeled_folder,
+    images_below,
+    list_images,
+    read_folder,
+)
 
 LEAF = Form(layout=Layout(classes="leaf"))
 
@@ -253,3 +260,20 @@ def test_what_is_asked_of_tables_means_nothing_for_a_folder(root: Path) -> None:
         UserError, match=r"pets is a folder, for which --root and --label-column means nothing"
     ):
         opened(root, form)
+
+
+def test_many_images_are_decoded_by_processes_to_the_same(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(root, [f"train/{name}/{number}.png" for name in ("cats", "dogs") for number in range(200)])
+    (root / "train/cats/1.png").write_bytes(b"no picture")
+    folder = read_folder(root)
+    in_threads = list(folder.samples(8))
+    monkeypatch.setattr(folders, "MANY", 1)
+    apart = list(folder.samples(8))
+    bad = {one.file: one.reason for one in in_threads if one.pixels is None}
+    assert list(bad) == ["train/cats/1.png"]
+    assert {one.file: one.reason for one in apart if one.pixels is None} == bad
+    for one, other in zip(apart, in_threads, strict=True):
+        assert replace(one, pixels=None) == replace(other, pixels=None)
+        np.testing.assert_array_equal(one.pixels, other.pixels)
