@@ -21,7 +21,7 @@ PLACE = 50
 def command(policy_file: Path, as_json: bool, **flags: Any) -> None:
     """Train the final model on DATA from a policy file, and test it once.
 
-    Trains on all labeled images but the test part and a held-out part that picks the best epoch. Where the
+    Trains on all labeled images but the test part and a held-out part that picks the epoch. Where the
     policy file and a flag differ, the flag counts. Stop it at any time: the same command goes on after the
     last epoch.
 

@@ -144,8 +144,8 @@ class _Run:
     @property
     def given_up(self) -> bool:
         """Whether no better epoch is waited for any more."""
-        best, patience = self.state.best, self.job.plan.patience
-        return best is not None and patience is not None and self.learner.epoch - best.epoch >= patience
+        peak, patience = self.state.peak, self.job.plan.patience
+        return peak is not None and patience is not None and self.learner.epoch - peak.epoch >= patience
 
 
 def trained(
@@ -235,9 +235,9 @@ def _keep_if_best(run: _Run, epoch: EpochResult, scores: Scores) -> bool:
     job, state = run.job, run.state
     state.images += epoch.images
     state.unlabeled += epoch.unlabeled
-    if state.best is not None and not state.best.beaten_by(scores, job.metric):
+    if not state.take(epoch.epoch, scores, job.metric):
         return False
-    state.best = Best.of(epoch.epoch, scores, job.metric)
+    assert state.best is not None
     figures = _figures(job, state.best, epoch.epochs, run.pool)
     card: dict[str, JsonValue] = {**job.card, "training": figures}
     save_model(run.learner.best, job.kept_spec(run.spec), job.path, card, job.learned)

@@ -186,8 +186,10 @@ def _check_sizes(first: FinalJob, student: FinalJob) -> None:
 
 
 def _put_if_best(training: FinalTraining, best: FinalModel | None, student: FinalJob) -> FinalTraining:
-    """``training``; whenever its model is better than ``best`` and than it was, it becomes ``student``'s."""
+    """``training``; while its model is better than ``best``, it is ``student``'s, and else ``best`` is."""
     path, metric = student.path, student.metric
+    of_best = None if best is None else best.round
+    there = of_best
     with closing(training):
         while True:
             try:
@@ -195,8 +197,14 @@ def _put_if_best(training: FinalTraining, best: FinalModel | None, student: Fina
             except StopIteration as stop:
                 model: FinalModel = stop.value
                 return model
-            if isinstance(event, FinalEpoch) and event.best and _better(event.validation, best, metric):
-                _put(_path(path, event.round), path)
+            if isinstance(event, FinalEpoch) and event.best:
+                better = _better(event.validation, best, metric)
+                # An epoch that is kept may be a little worse than the one before it that was.
+                wanted = event.round if better else of_best
+                if better or wanted != there:
+                    assert wanted is not None
+                    _put(_path(path, wanted), path)
+                    there = wanted
             yield event
 
 

@@ -38,6 +38,7 @@ from augsearch.trainers.tasks.final_job import FinalJob, FinalPlan, SelectionSet
 from augsearch.trainers.tasks.teacher import final_teacher
 from augsearch.trainers.training.recipe import Recipe
 from augsearch.trainers.workspace.folder import Workspace
+from tests.trainers.choice import chosen_of
 
 if TYPE_CHECKING:
     from tests.trainers.conftest import Source
@@ -141,11 +142,11 @@ def test_every_epoch_is_yielded_and_the_model_left_with_its_card(
     assert "test" not in card
 
 
-def test_the_epoch_that_is_best_on_the_confirmation_part_is_kept(
+def test_the_latest_epoch_that_chance_may_make_the_second_best_on_the_confirmation_part_is_kept(
     plain: Workspace, source: Source, tmp_path: Path
 ) -> None:
     epochs, final = finish(start(plain, source.splits, tmp_path / "model.safetensors", epochs=4))
-    best = max(epochs, key=lambda epoch: (epoch.validation.accuracy, -epoch.validation.log_loss))
+    best = chosen_of(epochs)
     assert final.best_epoch == best.training.epoch
     kept = scored(final.path, plain.data, source.splits.confirmation)
     assert kept.correct.tolist() == best.validation.correct.tolist() == final.validation.correct.tolist()
@@ -162,7 +163,7 @@ def test_with_a_target_the_epoch_that_is_best_on_that_is_kept(source: Source, tm
     path = tmp_path / "model.safetensors"
     epochs, final = finish(start(study, source.splits, path, epochs=5, target=target))
     assert all(len(epoch.validation.correct) == len(rows) for epoch in epochs)
-    best = max(epochs, key=lambda epoch: (epoch.validation.accuracy, -epoch.validation.log_loss))
+    best = chosen_of(epochs)
     assert final.best_epoch == best.training.epoch < 5
     model, _ = load_model(final.path)
     kept = score(predict(model, study.target.images(rows), CPU), labels)
@@ -176,7 +177,7 @@ def test_a_later_epoch_that_is_worse_is_not_kept(source: Source, tmp_path: Path)
     # The more is learned, the less agrees with a confirmation part that has the labels wrong.
     contrary = source.mislabeled("confirmation").study(tmp_path)
     epochs, final = finish(start(contrary, source.splits, tmp_path / "model.safetensors", epochs=5))
-    best = max(epochs, key=lambda epoch: (epoch.validation.accuracy, -epoch.validation.log_loss))
+    best = chosen_of(epochs)
     assert final.best_epoch == best.training.epoch < 5
     assert best.validation.accuracy > epochs[-1].validation.accuracy
     kept = scored(final.path, contrary.data, source.splits.confirmation)
@@ -184,7 +185,7 @@ def test_a_later_epoch_that_is_worse_is_not_kept(source: Source, tmp_path: Path)
     assert kept.log_loss == pytest.approx(best.validation.log_loss, rel=1e-6)
 
 
-def test_of_epochs_that_are_equally_right_the_surest_is_kept(source: Source, tmp_path: Path) -> None:
+def test_of_epochs_that_are_equally_right_the_latest_is_kept(source: Source, tmp_path: Path) -> None:
     # Colours without noise are all recognised, long before the last epoch.
     colours = np.array([[250, 0, 0], [0, 250, 0], [0, 0, 250], [250, 250, 0], [0, 0, 0]], np.uint8)
     images = np.tile(colours[source.labels][:, None, None], (1, 8, 8, 1))
@@ -192,9 +193,7 @@ def test_of_epochs_that_are_equally_right_the_surest_is_kept(source: Source, tmp
     epochs, final = finish(start(easy, source.splits, tmp_path / "model.safetensors", epochs=6))
     right = [epoch for epoch in epochs if epoch.validation.accuracy == 1]
     assert len(right) > 1
-    surest = min(right, key=lambda epoch: epoch.validation.log_loss)
-    assert surest is not right[0]
-    assert final.best_epoch == surest.training.epoch
+    assert final.best_epoch == right[-1].training.epoch
 
 
 def test_an_epoch_that_is_more_often_right_is_kept_though_it_is_too_sure(
@@ -206,8 +205,7 @@ def test_an_epoch_that_is_more_often_right_is_kept_though_it_is_too_sure(
     labels[rows] = (labels[rows] + 1) % 5
     half = source._replace(labels=labels).study(tmp_path)
     epochs, final = finish(start(half, source.splits, tmp_path / "model.safetensors", epochs=8))
-    best = max(epochs, key=lambda epoch: epoch.validation.accuracy)
-    assert final.validation.accuracy == best.validation.accuracy
+    assert final.best_epoch == chosen_of(epochs).training.epoch
     assert min(epoch.validation.log_loss for epoch in epochs) < final.validation.log_loss
 
 
@@ -220,9 +218,7 @@ def test_the_epoch_is_chosen_by_the_metric_of_the_run(source: Source, tmp_path: 
     half = source._replace(labels=labels).study(tmp_path)
     plan = plan_of(8).model_copy(update={"metric": metric})
     epochs, final = finish(start(half, source.splits, tmp_path / "model.safetensors", plan=plan))
-    score = METRICS[metric].score
-    best = max(epochs, key=lambda epoch: (score(epoch.validation), -epoch.validation.log_loss))
-    assert final.best_epoch == best.training.epoch
+    assert final.best_epoch == chosen_of(epochs, metric).training.epoch
     assert [epoch.training.epoch for epoch in epochs if epoch.best][-1] == final.best_epoch
     figures = card_of(final)["training"]
     assert isinstance(figures, dict)
@@ -234,7 +230,8 @@ def test_the_epoch_is_chosen_by_the_metric_of_the_run(source: Source, tmp_path: 
         # It is what early stopping waits for too, and a checkpoint of another metric is of no use.
         impatient = plan.model_copy(update={"patience": 1})
         few, _ = finish(start(half, source.splits, tmp_path / "other.safetensors", plan=impatient))
-        assert len(few) == next(epoch.training.epoch for epoch in epochs if not epoch.best)
+        lowest = min(epochs, key=lambda epoch: epoch.validation.log_loss)
+        assert len(few) <= lowest.training.epoch + 1
     elif metric == "accuracy":
         assert "selected_by" not in figures
 
@@ -657,12 +654,12 @@ def test_without_the_best_model_the_checkpoint_is_of_no_use(
 def test_the_best_model_so_far_lies_there_from_the_first_epoch_on(source: Source, tmp_path: Path) -> None:
     contrary = source.mislabeled("confirmation").study(tmp_path)
     path = tmp_path / "model" / "model.safetensors"
-    best: Scores | None = None
+    epochs: list[FinalEpoch] = []
     for epoch in start(contrary, source.splits, path, epochs=5):
-        found = epoch.validation
-        better = best is None or (found.accuracy, -found.log_loss) > (best.accuracy, -best.log_loss)
-        assert epoch.best == better
-        best = found if better or best is None else best
+        epochs.append(epoch)
+        chosen = chosen_of(epochs)
+        assert epoch.best == (chosen is epoch)
+        best = chosen.validation
         kept = scored(path, contrary.data, source.splits.confirmation)
         assert kept.correct.tolist() == best.correct.tolist()
         assert kept.log_loss == pytest.approx(best.log_loss, rel=1e-6)
@@ -689,8 +686,9 @@ def test_it_stops_after_as_many_epochs_without_a_better_one_as_it_is_told(
     contrary = source.mislabeled("confirmation").study(tmp_path)
     path = tmp_path / "model.safetensors"
     epochs, final = finish(start(contrary, source.splits, path, plan=plan_of(30, patience)))
-    assert final.epochs == len(epochs) == final.best_epoch + patience < 30
-    assert [epoch.best for epoch in epochs[-patience:]] == [False] * patience
+    peak = max(epochs, key=lambda epoch: (epoch.validation.accuracy, -epoch.validation.log_loss))
+    assert final.epochs == len(epochs) == peak.training.epoch + patience < 30
+    assert final.best_epoch == chosen_of(epochs).training.epoch
     kept = scored(path, contrary.data, source.splits.confirmation)
     assert kept.log_loss == pytest.approx(epochs[final.best_epoch - 1].validation.log_loss, rel=1e-6)
     # The schedule is the whole one's: the epochs until then are the same.
@@ -711,7 +709,7 @@ def test_a_loss_that_is_no_number_ends_it_and_leaves_the_best_model(
     assert (epochs == []) == at_once
     assert path.exists() == (not at_once)
     if not at_once:
-        best = max(epochs, key=lambda epoch: (epoch.validation.accuracy, -epoch.validation.log_loss))
+        best = chosen_of(epochs)
         kept = scored(path, plain.data, source.splits.confirmation)
         assert kept.log_loss == pytest.approx(best.validation.log_loss, rel=1e-6)
 

@@ -37,6 +37,7 @@ from augsearch.trainers.tasks.final_job import FinalJob, FinalPlan, final_traini
 from augsearch.trainers.tasks.self_training import RoundDone, train_students
 from augsearch.trainers.training.recipe import Recipe
 from augsearch.trainers.workspace.folder import Workspace
+from tests.trainers.choice import chosen_of
 
 if TYPE_CHECKING:
     from tests.trainers.conftest import Source
@@ -186,7 +187,7 @@ def test_rounds_are_told_as_they_go(whole: tuple[list[Event], FinalModel], sourc
     assert final.labelings == tuple(labelings(events))
     for end in ends(events):
         own = [event for event in epochs(events) if event.round == end.round]
-        best = max(own, key=lambda epoch: (epoch.validation.accuracy, -epoch.validation.log_loss))
+        best = chosen_of(own)
         assert end.best_epoch == best.training.epoch
         assert end.validation.log_loss == best.validation.log_loss
         assert end.images == sum(epoch.training.images for epoch in own)
@@ -451,13 +452,12 @@ def test_the_best_model_so_far_lies_there_from_the_first_epoch_on(
     study: Workspace, source: Source, tmp_path: Path
 ) -> None:
     path = tmp_path / "model.safetensors"
-    best: Scores | None = None
+    rounds: dict[int, list[FinalEpoch]] = {}
     for event in start(study, source, path):
         if isinstance(event, FinalEpoch):
-            found = event.validation
-            if best is None or (found.accuracy, -found.log_loss) > (best.accuracy, -best.log_loss):
-                best = found
-        assert best is not None
+            rounds.setdefault(event.round, []).append(event)
+        chosen = [chosen_of(own).validation for own in rounds.values()]
+        best = max(chosen, key=lambda one: (one.accuracy, -one.log_loss))
         kept = scored(path, study, source.splits.confirmation)
         assert kept.correct.tolist() == best.correct.tolist()
         assert kept.log_loss == pytest.approx(best.log_loss, rel=1e-6)

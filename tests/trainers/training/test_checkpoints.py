@@ -50,14 +50,48 @@ def test_what_is_better_is_for_the_metric_to_say_and_else_for_the_log_loss(metri
     assert not best.beaten_by(scores(0.8, 0.7, 0.6, 0.5), judge)
 
 
+def judged(*right: int) -> Scores:
+    """Of 100 images those before the first number are right, and those from the second on."""
+    correct = np.arange(100) < right[0]
+    correct[right[1] if len(right) > 1 else 100 :] = True
+    share = float(correct.mean())
+    return Scores(share, share, share, 0.5, 0.1, correct)
+
+
+def test_the_latest_is_best_whose_score_is_within_one_standard_error_of_the_highest() -> None:
+    state, accuracy = TrainingState(), METRICS["accuracy"]
+    # 10 images fewer: one standard error is 3. Of 4 differences, that is 2 images.
+    taken = [judged(60), judged(80), judged(70), judged(79), judged(77, 99), judged(76, 99), judged(82)]
+    assert [state.take(epoch, one, accuracy) for epoch, one in enumerate(taken)] == [
+        *(True, True, False, True, True, False, True)
+    ]
+    assert state.best is state.peak
+    assert not state.take(7, judged(78), accuracy)
+    assert state.take(8, judged(81), accuracy)
+    assert (state.best and state.best.epoch, state.peak and state.peak.epoch) == (8, 6)
+
+
+def test_of_no_image_but_one_the_best_is_the_highest() -> None:
+    state, accuracy = TrainingState(), METRICS["accuracy"]
+    one = Scores(1.0, 1.0, 1.0, 0.5, 0.1, np.ones(1, np.bool_))
+    none = Scores(0.0, 0.0, 0.0, 0.5, 0.1, np.zeros(1, np.bool_))
+    assert [state.take(epoch, found, accuracy) for epoch, found in enumerate((one, none, one))] == [
+        *(True, False, True)
+    ]
+
+
+def stood(unlabeled: int) -> TrainingState:
+    """The fifth epoch kept, the fourth the highest."""
+    best, peak = Best(5, 0.8, 0.6, -0.6), Best(4, 0.8, 0.5, -0.5, np.array([-0.25, -0.75]))
+    return TrainingState(best, peak, 700, unlabeled, 12.5)
+
+
 @pytest.fixture
 def kept(tmp_path: Path) -> tuple[Path, Path, Learner]:
     """A checkpoint, the model beside it, and who was kept."""
     before = learner(seed=1)
     before.epoch = 7
-    save_checkpoint(
-        tmp_path / "checkpoint", "key", before, TrainingState(Best(5, 0.8, 0.6, -0.6), 700, 200, 12.5)
-    )
+    save_checkpoint(tmp_path / "checkpoint", "key", before, stood(200))
     (tmp_path / "model").touch()
     return tmp_path / "checkpoint", tmp_path / "model", before
 
@@ -65,9 +99,11 @@ def kept(tmp_path: Path) -> tuple[Path, Path, Learner]:
 def test_what_was_kept_is_taken_up(kept: tuple[Path, Path, Learner]) -> None:
     checkpoint, model, before = kept
     after = learner(seed=2)
-    assert load_checkpoint(checkpoint, "key", after, model) == TrainingState(
-        Best(5, 0.8, 0.6, -0.6), 700, 200, 12.5
-    )
+    state = load_checkpoint(checkpoint, "key", after, model)
+    assert state == stood(200)
+    assert state.peak is not None
+    assert state.peak.by_image is not None
+    assert state.peak.by_image.tolist() == [-0.25, -0.75]
     assert after.epoch == 7
     for one, other in zip(after.model.parameters(), before.model.parameters(), strict=True):
         assert torch.equal(one, other)
@@ -79,9 +115,7 @@ def test_a_checkpoint_from_before_unlabeled_images_is_taken_up_too(kept: tuple[P
     del document["unlabeled"], document["learner"]["memory"]
     torch.save(document, checkpoint)
     after = learner(seed=2)
-    assert load_checkpoint(checkpoint, "key", after, model) == TrainingState(
-        Best(5, 0.8, 0.6, -0.6), 700, 0, 12.5
-    )
+    assert load_checkpoint(checkpoint, "key", after, model) == stood(0)
     assert (after.epoch, after.memory) == (7, {})
 
 
@@ -93,6 +127,16 @@ def test_a_checkpoint_from_before_other_metrics_has_the_score_of_accuracy(
     document["best"] = document["best"][:3]
     torch.save(document, checkpoint)
     assert load_checkpoint(checkpoint, "key", learner(seed=2), model).best == Best(5, 0.8, 0.6, 0.8)
+
+
+def test_one_from_when_the_highest_epoch_was_kept_goes_on_so(kept: tuple[Path, Path, Learner]) -> None:
+    checkpoint, model, _ = kept
+    document = torch.load(checkpoint, weights_only=True)
+    del document["peak"], document["peak_by_image"]
+    torch.save(document, checkpoint)
+    state = load_checkpoint(checkpoint, "key", learner(seed=2), model)
+    assert state.best is state.peak
+    assert not state.take(8, scores(0.8, 0.8, 0.8, 0.6), METRICS["log-loss"])
 
 
 def test_of_another_training_or_without_its_model_nothing_is_taken_up(
@@ -114,7 +158,7 @@ def test_checkpoints_lie_apart_but_the_first_and_the_last_are_always_kept(tmp_pa
     time, kept, trained = 0.0, [], learner(seed=1)
     path = tmp_path / "checkpoint"
     keeper = Keeper(path, "key", clock=lambda: time)
-    state = TrainingState(Best(1, 0.8, 0.6, 0.8))
+    state = stood(0)
     for epoch in range(1, 11):
         trained.epoch = epoch
         time += EVERY / 3
