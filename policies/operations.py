@@ -199,7 +199,9 @@ def posterize(bits: float) -> Table:
 )
 def solarize(threshold: float) -> Table:
     """Invert the grey values at or above the threshold."""
-    return Table.of(lambda levels: np.where(255 * threshold > levels, levels, 255 - levels))
+    # Of NumPy's own type, so that levels of 32 bits do not round it: 34.000000000000004 parts 34 from 35.
+    exact = np.float64(255 * threshold)
+    return Table.of(lambda levels: np.where(exact > levels, levels, 255 - levels))
 
 
 @operation("table", sets=("randaugment", "colour", "wide"))

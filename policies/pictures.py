@@ -8,7 +8,7 @@ Arrow's form: pixels of four bytes, of which the last one means nothing.
 from __future__ import annotations
 
 import ctypes
-from typing import Any, cast
+from typing import Any
 
 import cv2
 import numpy as np
@@ -42,11 +42,13 @@ _WRITEABLE = 0x200
 
 def array_of(image: Image.Image) -> NDArray[np.uint8]:
     """The pixels of an image of mode RGB or L: (H, W, 3) or (H, W), a copy of their own where it is RGB."""
+    image.load()
     exported = _exported(image) if image.mode == "RGB" else None
     if exported is None:
         return np.asarray(image)
-    copied = cv2.cvtColor(_memory(image, exported), cv2.COLOR_RGBA2RGB)
-    return cast(NDArray[np.uint8], copied)
+    width, height = image.size
+    copied: Any = cv2.cvtColor(_memory(exported, height, width), cv2.COLOR_RGBA2RGB)
+    return copied  # type: ignore[no-any-return]
 
 
 def image_of(pixels: NDArray[np.uint8]) -> Image.Image:
@@ -54,30 +56,35 @@ def image_of(pixels: NDArray[np.uint8]) -> Image.Image:
     if pixels.shape[2:] == (1,):
         pixels = pixels[:, :, 0]
     if pixels.ndim == 3:
-        image = Image.new("RGB", (pixels.shape[1], pixels.shape[0]), None)  # nothing is written into it
+        height, width, _ = pixels.shape
+        image = Image.new("RGB", (width, height), None)  # nothing is written into it
         exported = _exported(image)
         if exported is not None:
-            cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA, _memory(image, exported))
+            cv2.cvtColor(pixels, cv2.COLOR_RGB2RGBA, _memory(exported, height, width))
             return image
     return Image.fromarray(pixels)
 
 
+_EXPORTS = hasattr(Image.Image, "__arrow_c_array__")
+"""Whether this Pillow shows the memory of its images."""
+
+
 def _exported(image: Image.Image) -> Any:
-    """What keeps the memory of an RGB image in place; None: this Pillow, or this image, doesn't show it."""
-    if not hasattr(image, "__arrow_c_array__") or 0 in image.size:
+    """What keeps the memory of a loaded RGB image in place; None: it is not shown."""
+    if not _EXPORTS or 0 in image.size:
         return None
     try:
-        return image.__arrow_c_array__()[1]
+        return image.im.__arrow_c_array__()
     except ValueError:  # so large that its rows do not lie one after the other
         return None
 
 
-def _memory(image: Image.Image, exported: Any) -> NDArray[np.uint8]:
+def _memory(exported: Any, height: int, width: int) -> NDArray[np.uint8]:
     """The memory of an RGB image, (H, W, 4), as long as ``exported`` is held."""
     described = _Exported.from_address(_pointer_of(exported, b"arrow_array"))
     begin = described.children[0].contents.buffers[1]
-    memory = _memory_from(begin, image.height * image.width * 4, _WRITEABLE)
-    return np.frombuffer(memory, dtype=np.uint8).reshape(image.height, image.width, 4)
+    memory = _memory_from(begin, height * width * 4, _WRITEABLE)
+    return np.ndarray((height, width, 4), np.uint8, memory)
 
 
 def is_deep(mode: str) -> bool:

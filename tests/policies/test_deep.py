@@ -178,3 +178,13 @@ def test_refuses_a_batch_that_is_not_in_0_to_1() -> None:
             np.stack([np.zeros((8, 8, 3)), np.full((8, 8, 3), 255.0)]).reshape(1, 16, 8, 3)
         )
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_a_threshold_at_a_grey_level_parts_the_same_levels(dtype: Any) -> None:
+    # 255 · (1 − 26/30) is 34 and the last bit of a double more.
+    levels = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    for magnitude in range(31):
+        policy = Policy(num_ops=1, operations=("solarize",), magnitude=magnitude)
+        augmented = in_levels(policy.transform(0)(at_depth(levels, dtype)))
+        np.testing.assert_array_equal(np.rint(augmented), policy.transform(0)(levels))
