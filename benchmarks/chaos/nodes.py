@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Mapping
+import signal
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from benchmarks.chaos.processes import below
+
 NODES = 2
-_FOR_SLOW_MACHINES = {
-    "RAY_raylet_start_wait_time_s": "600",
-    "RAY_gcs_server_request_timeout_seconds": "600",
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
-"""Ray gives up on what has not started after half a minute."""
+TRIES = 20
+_QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}
 
 
 class RayNodes:
@@ -23,12 +22,12 @@ class RayNodes:
     def __init__(self, far: Path | None, environment: Mapping[str, str] | None = None) -> None:
         """``far``: where every other node keeps what it is sent, as it looks at no other folder;
         None: all do. ``environment``: of all tasks."""
-        os.environ.update(_FOR_SLOW_MACHINES | os.environ)
+        os.environ.update(_QUIET | os.environ)
         from ray.cluster_utils import Cluster
 
         head = {"num_cpus": 0, "include_dashboard": False, "wait": False}
         self.far, self._environment, self._made = far, dict(environment or {}), 0
-        self._cluster: Any = Cluster(initialize_head=True, head_node_args=head)
+        self._cluster: Any = _patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
         self._nodes = [self._another() for _ in range(NODES)]
 
     @property
@@ -42,7 +41,7 @@ class RayNodes:
             home = self.far / f"node {self._made}"
             variables |= {"AUGSEARCH_SHARED": "no", "AUGSEARCH_HOME": str(home)}
         self._made += 1
-        return self._cluster.add_node(num_cpus=1, wait=False, env_vars=variables)
+        return _patiently(lambda: self._cluster.add_node(num_cpus=1, wait=False, env_vars=variables))
 
     def lose(self, chance: random.Random) -> None:
         """One node is gone, as when its machine is."""
@@ -56,3 +55,19 @@ class RayNodes:
     def close(self) -> None:
         """End all of it."""
         self._cluster.shutdown()
+
+
+def _patiently(start: Callable[[], Any]) -> Any:
+    """What ``start`` starts. Ray gives up after half a minute, which on a busy machine is short: then what it
+    left behind is ended, and it is asked again."""
+    before = {process.number for process in below(os.getpid())}
+    for tries_left in reversed(range(TRIES)):
+        try:
+            return start()
+        except Exception:  # of no kind of its own
+            for process in below(os.getpid()):
+                if process.number not in before:
+                    process.send(signal.SIGKILL)
+            if not tries_left:
+                raise
+    raise AssertionError

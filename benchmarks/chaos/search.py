@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 LONG = (
-    *("--trials", "9", "--folds", "2", "--epochs", "1", "--fold-size", "100", "--proxy-model", "tiny"),
+    *("--trials", "8", "--folds", "2", "--epochs", "1", "--fold-size", "100", "--proxy-model", "tiny"),
     *("--confirm-folds", "6", "--finalists", "1", "--teacher", "self", "--seed", "3"),
 )
 """A search of a minute or two."""
