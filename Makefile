@@ -79,7 +79,7 @@ bench-driver: $(VENV)/.tested-with
 bench-leak: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.leak $(BENCH_ARGS)
 
-# Everything that a search needs is killed, fifty times, and it comes to the same: CHAOS_ARGS="--kills 5" for a short form.
+# Everything that a search needs is killed, fifty times, and it comes to the same: CHAOS_ARGS="--short" for a handful. Needs root.
 chaos: $(VENV)/.tested-with
 	$(BIN)/python -m benchmarks.chaos $(CHAOS_ARGS)
 

@@ -169,4 +169,6 @@ def _useless(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     elif settings.teacher.network == SELF or is_built_in(settings.teacher.network):
         yield ("teacher_weights",), "as this teacher learns from scratch; name another with --teacher"
     if not settings.final.train:
-        yield (*_OF_FINAL, "refine", "final_seeds"), "as no final model is trained; leave --no-final out"
+        # To refine N and M trains such models all the same, and what comes of it is exported.
+        of_trainings = () if settings.final.refine else _OF_FINAL
+        yield (*of_trainings, "final_seeds"), "as no final model is trained; leave --no-final out"

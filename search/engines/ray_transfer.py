@@ -90,7 +90,8 @@ class Sender:
             if needs.key not in self._needed:
                 self._needed[needs.key] = pack_files({name: Path(path) for name, path, _ in needs.files})
             contents |= self._needed[needs.key].contents
-        known = {key: self._on_the_way.get(key) for key in lacking.keys or ()}
+        # What a task had left, and somebody has removed meanwhile, is not in the next manifest either.
+        known = {key: self._on_the_way.get(key) for key in lacking.keys or () if key in contents}
         put = _put({key: contents[key] for key, pieces in known.items() if pieces is None})
         self._on_the_way.update(put)
         return {key: put[key] if pieces is None else pieces for key, pieces in known.items()}

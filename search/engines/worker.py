@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import os
 import pickle
-import signal
 import threading
 import time
 from collections.abc import Callable
@@ -22,16 +21,18 @@ from augsearch.policies import UserError
 from augsearch.search.engines.engine import EngineFailedError, OverLimitError, WorkerLostError
 from augsearch.search.settings.sections import EngineSettings
 from augsearch.trainers.system.gpus import VISIBLE
-from augsearch.trainers.system.processes import follow_parent, pool_of
+from augsearch.trainers.system.processes import Context, follow_parent, pool_of
 
 LOOKS = 0.5
 """Seconds between two looks at a worker's memory."""
 STARTS = 3
 """How often a worker is started for a task that none began, before the machine is at fault."""
+START, ANSWER = 600.0, 30.0
+"""Seconds after which a worker is taken to hang that has not started; the least for one that was there."""
 
 
 class IdleWorkerLostError(RuntimeError):
-    """A worker died before it began its task: while it waited, or while it started."""
+    """A worker died or hung before it began its task: while it waited, or while it started."""
 
 
 class Limits(NamedTuple):
@@ -61,24 +62,31 @@ class Worker:
     """
 
     def __init__(self, device: str | None = None) -> None:
-        self._pool = pool_of(1, _prepare, device)
+        self._context = Context()
+        self._pool = pool_of(1, _prepare, device, context=self._context)
         self._process: int | None = None
+        """Its number, once it has answered."""
         self._ended = False
 
     def run(self, call: bytes, limits: Limits) -> Any:
         """What the pickled ``call`` returns, within the limits.
 
         Raises:
-            IdleWorkerLostError: the process died before it began.
+            IdleWorkerLostError: the process died or hung before it began; it is ended.
             WorkerLostError: it died while it ran.
             OverLimitError: it took longer, or more memory; the process is ended.
             Exception: what the call raised, or what can't be sent from the process.
         """
+        allowed = START if self._process is None else min(START, max(ANSWER, limits.seconds))
         try:
-            self._process = self._pool.submit(os.getpid).result()  # it is there and waits
+            answer = self._pool.submit(os.getpid)  # starts it, if it is not there
             if self._ended:
                 self.end()
+            self._process = answer.result(allowed)
             future = self._pool.submit(run_pickled, call)
+        except TimeoutError:
+            self.end()
+            raise IdleWorkerLostError(f"a worker did not answer for {allowed:g} s") from None
         except RuntimeError as error:  # the pool is broken, or was closed meanwhile
             raise IdleWorkerLostError("a worker died before its task") from error
         self._guard(future, limits)
@@ -90,9 +98,9 @@ class Worker:
     def end(self) -> None:
         """End the process, busy or not; from any thread."""
         self._ended = True
-        if self._process is not None:
-            with contextlib.suppress(OSError):  # it has ended
-                os.kill(self._process, signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
+        for process in self._context.made:
+            if process.pid is not None:
+                process.kill()
 
     def close(self) -> None:
         """End the process and let go of what it took."""

@@ -26,6 +26,8 @@ def load_mlflow() -> None:
     goes on with a call that waits, and Python learns of it when that call ends: never, it may be.
     """
     os.environ.setdefault("MLFLOW_LOGGING_LEVEL", "ERROR")
+    # Two lines for every run that ends on a server, on a stdout that may be JSON or a person's table.
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     import mlflow  # noqa: F401
 
     for chatty in ("mlflow", "alembic", "urllib3"):

@@ -40,6 +40,10 @@ from augsearch.search.settings.settings import Settings
         ),
         ({"input_size": 64}, "--input-size: without effect, as networks that are built in"),
         ({"final": False, "patience": 3}, "--patience: without effect, as no final model is trained"),
+        (
+            {"final": False, "refine": True, "final_seeds": 2, "patience": 3},
+            "--final-seeds: without effect, as no final model is trained",
+        ),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
 )

@@ -37,10 +37,18 @@ class _Process(SpawnProcess):
         self.name = f"{_NAMED}{self.name}"
 
 
-class _Context(SpawnContext):
+class Context(SpawnContext):
     """spawn: a forked child of a process with threads (MLflow's, OpenCV's, torch's) may hang."""
 
-    Process = _Process
+    def __init__(self) -> None:
+        super().__init__()
+        self.made: list[SpawnProcess] = []
+        """All its processes; a pool tells nobody of those that have not answered yet."""
+
+    def Process(self, *arguments: Any, **rest: Any) -> SpawnProcess:  # type: ignore[override]  # noqa: N802
+        """A process, which the pool starts."""
+        self.made.append(_Process(*arguments, **rest))
+        return self.made[-1]
 
 
 def _leave_main_alone() -> None:
@@ -60,10 +68,12 @@ def _leave_main_alone() -> None:
     spawn.get_preparation_data = without_main
 
 
-def pool_of(processes: int, prepare: Callable[..., None], *arguments: Any) -> ProcessPoolExecutor:
+def pool_of(
+    processes: int, prepare: Callable[..., None], *arguments: Any, context: Context | None = None
+) -> ProcessPoolExecutor:
     """So many, of which each calls ``prepare(*arguments)`` first; none is there before the first task."""
     _leave_main_alone()
-    return ProcessPoolExecutor(processes, _Context(), initializer=prepare, initargs=arguments)
+    return ProcessPoolExecutor(processes, context or Context(), initializer=prepare, initargs=arguments)
 
 
 def follow_parent() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -81,17 +82,18 @@ def pack_files(places: Mapping[str, Path]) -> Packed:
 
 
 def pack_left(folder: Path, names: Sequence[str]) -> Packed:
-    """Files that tasks left in ``folder``; each is read once.
+    """Files that tasks left in ``folder``; each is read once. Those that somebody has removed are left out:
+    who needs them makes them anew.
 
     Raises:
         OSError: one can't be read.
     """
-    places = {name: folder / name for name in names}
-    files = tuple(
-        TravellingFile(name, _size(place), _hash_of_left(place, stamp(place)))
-        for name, place in places.items()
-    )
-    return Packed(Manifest((), files), {file.key: places[file.name] for file in files})
+    files = []
+    for name in names:
+        place = folder / name
+        with suppress(FileNotFoundError):
+            files.append(TravellingFile(name, _size(place), _hash_of_left(place, stamp(place))))
+    return Packed(Manifest((), tuple(files)), {file.key: folder / file.name for file in files})
 
 
 @lru_cache(maxsize=64)

@@ -17,6 +17,7 @@ import pytest
 
 from augsearch.policies import UserError
 from augsearch.search.engines import local as local_engine
+from augsearch.search.engines import worker as worker_module
 from augsearch.search.engines.engine import Engine, EngineFailedError, OverLimitError, WorkerLostError
 from augsearch.search.engines.inline import InlineEngine
 from augsearch.search.engines.local import LocalEngine, default_workers
@@ -139,6 +140,51 @@ def test_a_worker_that_can_never_start_is_the_machines_fault(
         assert engine.submit(abs, -1).result(LONG) == 1
     finally:
         engine.close()
+
+
+def test_a_worker_that_hangs_while_it_waits_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "ANSWER", 1.0)
+    engine = LocalEngine(1, Limits(1))
+    try:
+        hung = patiently(engine, os.getpid)
+        os.kill(hung, signal.SIGSTOP)
+        assert patiently(engine, os.getpid) != hung
+        assert not alive(hung)
+    finally:
+        engine.close()
+
+
+HANGS = "import pathlib, time; pathlib.Path({begun!r}).touch(); time.sleep(600)"
+
+
+def test_workers_that_hang_as_they_start_are_the_machines_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cv2.py").write_text(HANGS.format(begun=str(tmp_path / "begun")))
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(worker_module, "START", 1.0)
+    engine = LocalEngine(1, Limits(LONG))
+    try:
+        with pytest.raises(EngineFailedError, match="a worker did not answer for 1 s"):
+            engine.submit(abs, 1).result(LONG)
+    finally:
+        engine.close()
+
+
+def test_closing_does_not_wait_for_a_worker_that_hangs_as_it_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = tmp_path / "begun"
+    (tmp_path / "cv2.py").write_text(HANGS.format(begun=str(begun)))
+    monkeypatch.syspath_prepend(tmp_path)
+    engine = LocalEngine(1, Limits(LONG))
+    engine.submit(abs, 1)
+    while not begun.exists():
+        time.sleep(0.05)
+    closing = threading.Thread(target=engine.close, daemon=True)
+    closing.start()
+    closing.join(LONG)
+    assert not closing.is_alive()
 
 
 def test_a_result_that_cannot_travel_is_an_error_of_its_task(local: LocalEngine) -> None:

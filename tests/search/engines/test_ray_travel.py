@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import replace
@@ -21,7 +22,7 @@ from augsearch.search.cli import main
 from augsearch.search.engines import ray_transfer, travel
 from augsearch.search.engines.ray import RayEngine
 from augsearch.search.engines.registry import start_engine
-from augsearch.search.engines.tasks import evaluate, evaluate_final
+from augsearch.search.engines.tasks import evaluate, evaluate_final, make_teacher
 from augsearch.search.engines.worker import Limits
 from augsearch.search.race.folds import FoldRunner
 from augsearch.search.settings.sections import EngineSettings
@@ -148,6 +149,23 @@ def test_a_teacher_that_one_node_made_comes_to_the_others(
     (first,) = far_home.rglob("search-0-*.safetensors")
     assert made == {mine.read_bytes()} == {first.read_bytes()}
     assert theirs.stat().st_nlink == 2  # it came, and was not trained there
+
+
+def test_a_teacher_whose_files_somebody_removes_is_made_again(
+    engine: RayEngine, workspace: Workspace, far_home: Path
+) -> None:
+    proxy = workspace.proxy.model_copy(update={"teacher": "tiny", "seed": 1})
+    splits = split(workspace.data.labels, workspace.data.given, classes=workspace.data.classes, seed=0)
+    taught = write_workspace(Path("mlruns/work/removed"), workspace.data, splits, proxy)
+    candidate = PLAIN.model_copy(update={"distillation": Distillation(temperature=2, alpha=0.5)})
+    fold, found = Fold(Stage.SEARCH, 0), []
+    left = engine.submit(make_teacher, taught.folder, fold).result(LONG)
+    for remove in (None, taught.fold_teachers, *far_home.glob("workspaces/*/teachers")):
+        if remove is not None:
+            shutil.rmtree(remove)
+        found.append(engine.submit(evaluate, taught.folder, candidate, fold, left).result(LONG).to_json())
+    unlike = {"seconds": 0.0, "teacher_seconds": 0.0}
+    assert [result | unlike for result in found] == [found[0] | unlike] * len(found)
 
 
 def finished(folds: FoldRunner[int]) -> list[FoldResult]:

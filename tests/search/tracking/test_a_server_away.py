@@ -45,7 +45,7 @@ def logged(server: MlflowServer) -> list[tuple[str, str]]:
 
 
 def test_what_was_logged_while_it_was_away_is_there_once_it_is_back(
-    server: MlflowServer, monkeypatch: pytest.MonkeyPatch
+    server: MlflowServer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(outbox, "FIRST_PAUSE", 0.1)
     monkeypatch.setattr(outbox, "LONGEST_PAUSE", 0.1)
@@ -77,6 +77,7 @@ def test_what_was_logged_while_it_was_away_is_there_once_it_is_back(
     tracker.trials([entry(number) for number in range(5)], {})
     assert tracker.close("FINISHED") is None
     assert logged(server) == [(str(number), "FINISHED") for number in range(5)]
+    assert capsys.readouterr().out == ""  # MLflow's own lines are none of JSON, or of a table
 
 
 def test_one_that_is_away_from_the_beginning_is_told_without_its_password(server: MlflowServer) -> None:

@@ -1,0 +1,1 @@
+"""Is nothing lost, and nothing different, whatever dies? See ``__main__``."""

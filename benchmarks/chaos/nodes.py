@@ -1,0 +1,73 @@
+"""A Ray cluster on this machine: a head without room for a task, where the driver is, and nodes of a core."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.chaos.processes import below
+
+NODES = 2
+TRIES = 20
+_QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}
+
+
+class RayNodes:
+    """The cluster; its processes are below this one."""
+
+    def __init__(self, far: Path | None, environment: Mapping[str, str] | None = None) -> None:
+        """``far``: where every other node keeps what it is sent, as it looks at no other folder;
+        None: all do. ``environment``: of all tasks."""
+        os.environ.update(_QUIET | os.environ)
+        from ray.cluster_utils import Cluster
+
+        head = {"num_cpus": 0, "include_dashboard": False, "wait": False}
+        self.far, self._environment, self._made = far, dict(environment or {}), 0
+        self._cluster: Any = _patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
+        self._nodes = [self._another() for _ in range(NODES)]
+
+    @property
+    def address(self) -> str:
+        """Where drivers find it."""
+        return str(self._cluster.address)
+
+    def _another(self) -> Any:
+        variables = dict(self._environment)
+        if self.far is not None and self._made % 2:
+            home = self.far / f"node {self._made}"
+            variables |= {"AUGSEARCH_SHARED": "no", "AUGSEARCH_HOME": str(home)}
+        self._made += 1
+        return _patiently(lambda: self._cluster.add_node(num_cpus=1, wait=False, env_vars=variables))
+
+    def lose(self, chance: random.Random) -> None:
+        """One node is gone, as when its machine is."""
+        node = self._nodes.pop(chance.randrange(len(self._nodes)))
+        self._cluster.remove_node(node, allow_graceful=False)
+
+    def gain(self) -> None:
+        """Another node comes."""
+        self._nodes.append(self._another())
+
+    def close(self) -> None:
+        """End all of it."""
+        self._cluster.shutdown()
+
+
+def _patiently(start: Callable[[], Any]) -> Any:
+    """What ``start`` starts. Ray gives up after half a minute, which on a busy machine is short: then what it
+    left behind is ended, and it is asked again."""
+    before = {process.number for process in below(os.getpid())}
+    for tries_left in reversed(range(TRIES)):
+        try:
+            return start()
+        except Exception:  # of no kind of its own
+            for process in below(os.getpid()):
+                if process.number not in before:
+                    process.send(signal.SIGKILL)
+            if not tries_left:
+                raise
+    raise AssertionError
