@@ -90,13 +90,14 @@ fuzz: $(VENV)/.tested-with
 # With the lowest versions that pyproject.toml allows, in an environment of their own: some gigabytes, so not in .ci/run.
 # What old versions do is deprecated by newer ones that they use.
 LOWEST := build/lowest
-LOWEST_TESTS ?= tests/policies tests/search/tracking tests/search/test_cli.py
+LOWEST_TESTS ?= tests/policies tests/search/tracking tests/search/report tests/search/test_cli.py
 lowest: $(VENV)/.tested-with
 	$(BIN)/python -m uv venv --quiet --clear --python $(BIN)/python $(LOWEST)
 	$(BIN)/python -m uv pip compile --quiet --resolution lowest-direct pyproject.toml --output-file $(LOWEST)/lowest.txt
 	$(BIN)/python -m uv pip install --quiet --python $(LOWEST)/bin/python --requirement $(LOWEST)/lowest.txt
 	$(BIN)/python -m uv pip install --quiet --python $(LOWEST)/bin/python --no-deps --editable .
-	$(BIN)/python -m uv pip install --quiet --python $(LOWEST)/bin/python --constraint constraints.txt --constraint $(LOWEST)/lowest.txt pytest pytest-xdist hypothesis ruff
+	grep -E '^(hypothesis|pytest|pytest-xdist|ruff)==' constraints.txt > $(LOWEST)/tools.txt
+	$(BIN)/python -m uv pip install --quiet --python $(LOWEST)/bin/python --constraint $(LOWEST)/lowest.txt --requirement $(LOWEST)/tools.txt
 	$(LOWEST)/bin/python -m pytest -n auto -W ignore::DeprecationWarning $(LOWEST_TESTS) $(PYTEST_ARGS)
 
 $(VENV)/bin/python:

@@ -50,6 +50,8 @@ _LIGHT = {
 _ALONE = 640
 """The most pixels that a chart takes which stands by itself."""
 
+_REFERENCE = re.compile(r'(url\(#|href="#)([\w.]+)')
+
 _STYLE: Any = {
     "svg.fonttype": "none",
     "text.parse_math": False,  # a name with dollar signs is a name
@@ -135,10 +137,10 @@ def draw(
         ' xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'
         '<title id="{key}-title">{title}</title><desc id="{key}-words">{words}</desc>'
     ).format(width=WIDTH, height=height, key=key, title=title, words=words)
-    return Chart(title, words, head + Markup(_body(buffer.getvalue())), note)
+    return Chart(title, words, head + Markup(_body(buffer.getvalue(), key)), note)
 
 
-def _body(svg: str) -> str:
+def _body(svg: str, key: str) -> str:
     """What is inside Matplotlib's ``<svg>``, and its end, made to live in a page with others like it."""
     body = svg[svg.index(">", svg.index("<svg")) + 1 :]
     body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
@@ -147,7 +149,16 @@ def _body(svg: str) -> str:
     body = re.sub(r"font-family: [^;\"]*;? ?", "", body)
     for colour, variable in _VARIABLES.items():
         body = body.replace(colour, f"var(--{variable})")
-    # Every figure has a figure_1; what nothing refers to needs no name.
-    used = set(re.findall(r"#([\w.]+)", body))
-    body = re.sub(r' id="([\w.]+)"', lambda found: found[0] if found[1] in used else "", body)
+    # Every figure has a figure_1; what nothing refers to needs no name. Matplotlib before 3.10 makes some of
+    # places in memory: the same chart drawn again would be another.
+    used = {name for _, name in _REFERENCE.findall(body)}
+    names: dict[str, str] = {}
+
+    def renamed(found: re.Match[str]) -> str:
+        if found[1] not in used:
+            return ""
+        return f' id="{names.setdefault(found[1], f"{key}-{len(names)}")}"'
+
+    body = re.sub(r' id="([\w.]+)"', renamed, body)
+    body = _REFERENCE.sub(lambda found: f"{found[1]}{names.get(found[2], found[2])}", body)
     return re.sub(r"\s*\n\s*", " ", body)

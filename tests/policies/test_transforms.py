@@ -229,6 +229,20 @@ def test_needs_no_torch() -> None:
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+def test_the_import_brings_what_the_folder_needs_and_no_more() -> None:
+    code = (
+        "import sys\n"
+        "before = set(sys.modules)\n"
+        "import augsearch.policies\n"
+        "packages = {name.split('.')[0] for name in set(sys.modules) - before} - sys.stdlib_module_names\n"
+        "print(*(name for name in packages if not name.startswith('_')))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    needed = {"augsearch", "numpy", "cv2", "pydantic", "PIL", "stringzilla", "array_api_compat"}
+    of_pydantic = {"pydantic_core", "annotated_types", "typing_extensions", "typing_inspection"}
+    assert set(done.stdout.split()) <= needed | of_pydantic
+
+
 wrong_images = {
     "whole numbers of 32 bits": (
         np.zeros((8, 8, 3), np.int32),
