@@ -13,13 +13,21 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+import sqlalchemy
+
 from benchmarks.chaos.nodes import RayNodes
 from benchmarks.chaos.processes import Process, kept_beside, ray_workers, workers_of
 from benchmarks.chaos.search import Search
-from benchmarks.servers import MlflowServer, Postgres
+from benchmarks.servers import MlflowServer, Postgres, at_once
 
 T = TypeVar("T")
 
+BETWEEN, MOST_FOLDS, LONGEST = (0.5, 4.0), 5, 60.0
+"""Between two disturbances: seconds; folds that end, fewer than these; seconds for which they are awaited."""
+_COUNT = (
+    "SELECT (SELECT count(*) FROM trial_user_attributes WHERE key LIKE 'fold %') + "
+    "(SELECT count(*) FROM study_user_attributes WHERE key LIKE 'confirmation %')"
+)
 AWAY = (0.0, 3.0)
 """Seconds for which a server or a node is away, or a worker hangs."""
 MOST_LOSSES = 2
@@ -69,6 +77,24 @@ class Surroundings:
     def wait(self) -> None:
         """A while, by chance."""
         time.sleep(self.chance.uniform(*AWAY))
+
+    def wait_for_folds(self) -> None:
+        """A while by chance, in which some folds end: so a slow machine's search is met at all its times too.
+
+        But not for long, as none ends while a search starts anew.
+        """
+        time.sleep(self.chance.uniform(*BETWEEN))
+        wanted, until = self._folds() + self.chance.randrange(MOST_FOLDS), time.monotonic() + LONGEST
+        while self._folds() < wanted and time.monotonic() < until and self.some_search() is not None:
+            time.sleep(0.5)
+
+    def _folds(self) -> int:
+        """How many results of folds the database has."""
+        try:
+            with at_once(self.postgres.address) as connection:
+                return int(connection.execute(sqlalchemy.text(_COUNT)).scalar_one())
+        except sqlalchemy.exc.SQLAlchemyError:  # no study has been there yet
+            return 0
 
     def clear(self) -> None:
         """End who was stopped for good."""

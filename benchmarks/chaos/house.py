@@ -33,7 +33,7 @@ def _stumble() -> None:
             time.sleep(1)
 
 
-@operation("table", Range(0, 64), unit="grey levels")
+@operation("table", Range(0, 64), sets=("wide",), unit="grey levels")
 def stumble(value: float) -> Table:
     """Subtract from every grey value, if it comes to that."""
     _stumble()

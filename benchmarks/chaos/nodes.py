@@ -13,7 +13,8 @@ from benchmarks.chaos.processes import below
 
 NODES = 2
 TRIES = 20
-_QUIET = {"RAY_USAGE_STATS_ENABLED": "0"}
+_OF_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "600"}
+"""Read as Ray is imported."""
 
 
 class RayNodes:
@@ -22,7 +23,7 @@ class RayNodes:
     def __init__(self, far: Path | None, environment: Mapping[str, str] | None = None) -> None:
         """``far``: where every other node keeps what it is sent, as it looks at no other folder;
         None: all do. ``environment``: of all tasks."""
-        os.environ.update(_QUIET | os.environ)
+        os.environ.update(_OF_RAY | os.environ)
         from ray.cluster_utils import Cluster
 
         head = {"num_cpus": 0, "include_dashboard": False, "wait": False}
@@ -58,8 +59,8 @@ class RayNodes:
 
 
 def _patiently(start: Callable[[], Any]) -> Any:
-    """What ``start`` starts. Ray gives up after half a minute, which on a busy machine is short: then what it
-    left behind is ended, and it is asked again."""
+    """What ``start`` starts. Ray gives up when a call takes half a minute, as on a busy machine it may: then
+    what it left behind is ended, and it is asked again."""
     before = {process.number for process in below(os.getpid())}
     for tries_left in reversed(range(TRIES)):
         try:

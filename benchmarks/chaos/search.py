@@ -85,10 +85,12 @@ class Search:
         """Wait until it has come to its verdict, started again where something that is back now ended it.
 
         Raises:
-            ClickException: it hangs.
+            ClickException: it hangs, or printed a traceback: a person is told one line.
         """
         size, until = -1, 0.0
-        while (code := self.ended) != 0:
+        while (code := self.ended) != 0 or self.tracebacks():
+            if self.tracebacks():
+                raise click.ClickException(f"a traceback; see {self.log}")
             if code is not None:
                 self.start()
             if (now := self.log.stat().st_size) != size:
@@ -98,5 +100,5 @@ class Search:
             time.sleep(0.5)
 
     def tracebacks(self) -> int:
-        """How many it has printed: not one line, as a person is told."""
+        """How many it has printed."""
         return self.log.read_text(encoding="utf-8", errors="replace").count("Traceback (most recent call")
