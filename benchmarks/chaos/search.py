@@ -44,12 +44,15 @@ class Search:
         self.started = 0
         self.losses = 0
         """How many of its driver's workers were killed since that began."""
+        self._said_before = 0
+        """Bytes of its log from before it was started last."""
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         """Run the command from where it is."""
         command = [sys.executable, "-m", "augsearch.search.cli", "run", "--study", self.study]
         with self.log.open("ab") as log:
+            self._said_before = log.tell()
             self._process = subprocess.Popen(
                 [*command, *self._options],
                 cwd=self.folder,
@@ -88,7 +91,7 @@ class Search:
             ClickException: it hangs, or printed a traceback: a person is told one line.
         """
         size, until = -1, 0.0
-        while (code := self.ended) != 0 or self.tracebacks():
+        while (code := self.ended) != 0 or self.tracebacks() or self._log_is_behind():
             if self.tracebacks():
                 raise click.ClickException(f"a traceback; see {self.log}")
             if code is not None:
@@ -98,6 +101,11 @@ class Search:
             if time.monotonic() > until:
                 raise click.ClickException(f"nothing new in {AGAIN} s; see {self.log}")
             time.sleep(0.5)
+
+    def _log_is_behind(self) -> bool:
+        """Whether it ended while MLflow was away, and said that it logs the rest when it is run again."""
+        said = self.log.read_bytes()[self._said_before :]
+        return b"the same command logs it again" in said
 
     def tracebacks(self) -> int:
         """How many it has printed."""
