@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -37,6 +39,42 @@ def writing(path: Path, instead: str = "another --output") -> Iterator[None]:
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
         raise UserError(f"{path}: can't be written ({reason}); give {instead}") from None
+
+
+_NO_RIGHT = (errno.EACCES, errno.EPERM, errno.EROFS)
+_NO_RIGHT_SAID = ("attempt to write a readonly database", "unable to open database file")
+"""How SQLite puts it."""
+ASK_OWNER = "have its owner give you the right to it"
+OWN_PLACE = f"{ASK_OWNER}, or work in a folder of your own"
+"""What helps where ``lacks_right``."""
+
+
+def lacks_right(error: BaseException) -> bool:
+    """Whether a place may not be read or written by whoever wants it, as far as ``error`` says."""
+    if isinstance(error, OSError):
+        return error.errno in _NO_RIGHT
+    return any(said in str(cause) for cause in came_of(error) for said in _NO_RIGHT_SAID)
+
+
+def check_readable(path: Path) -> None:
+    """See that a file or folder, if it is there, may be read: libraries say of it what they like.
+
+    Raises:
+        UserError: it may not.
+    """
+    closed = False
+    with suppress(ValueError):  # no name of a file at all
+        closed = os.access(path, os.F_OK) and not os.access(path, os.R_OK | os.X_OK * path.is_dir())
+    if closed:
+        raise UserError(f"{path}: can't be read (permission denied); {ASK_OWNER}")
+
+
+def came_of(error: BaseException) -> Iterator[BaseException]:
+    """The error, and what it came of."""
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or (None if seen.__suppress_context__ else seen.__context__)
 
 
 def first_line(error: BaseException) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-from augsearch.policies.errors import UserError
+from augsearch.policies.errors import UserError, check_readable
 
 LARGEST_FILE = 16 * 2**20
 """Bytes; a policy file with all its evidence has some kilobytes."""
@@ -28,6 +28,7 @@ def read_json(path: Path, what: str) -> Any:
             # One byte more than allowed tells; a file's size does not, where the file is a device or a pipe.
             content = file.read(LARGEST_FILE + 1)
     except OSError as error:
+        check_readable(path)
         raise UserError(f"{path}: {(error.strerror or str(error)).lower()}; give a {what}") from None
     if len(content) > LARGEST_FILE:
         raise UserError(f"{path}: larger than {LARGEST_FILE >> 20} MiB, so no {what}")

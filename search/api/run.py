@@ -18,7 +18,7 @@ from augsearch.search.options.faults import in_one_line
 from augsearch.search.settings.files import load_settings
 from augsearch.search.settings.sections import TrackingSettings
 from augsearch.search.settings.settings import DEFAULTS, FLAT
-from augsearch.search.studies.study import load_study, open_storage
+from augsearch.search.studies.study import load_study, open_storage, open_to_read
 from augsearch.trainers.workspace.own_training import TrainFold, is_importable, own_training
 
 
@@ -71,7 +71,7 @@ def load(study: str, storage: str | None = None) -> Result:
         UserError: there is no such study, or it is not augsearch's.
     """
     with _in_one_line():
-        return Result(load_study(open_storage(storage or TrackingSettings().storage), study))
+        return Result(load_study(open_to_read(storage or TrackingSettings().storage), study))
 
 
 def _for_own(train_fold: TrainFold, settings: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,7 +24,7 @@ from augsearch.search.inputs.unlabeled import (
     unlabeled_in_words,
 )
 from augsearch.search.inputs.weights import have_weights
-from augsearch.search.inputs.workplace import AT_WORK, use
+from augsearch.search.inputs.workplace import AT_WORK, check_writable, use
 from augsearch.search.settings.data import DataSettings
 from augsearch.search.settings.sections import AUTO, HOME, TRACKED
 from augsearch.search.settings.settings import Settings
@@ -57,9 +58,10 @@ def open_data(settings: Settings, display: Display, *, searched: bool = True) ->
     ``searched``: whether there is a search, and not the final training alone.
 
     Raises:
-        UserError: the data is bad, weights can't be had, or a model that was given has learned from what it
-            is scored on.
+        UserError: the data is bad, weights can't be had, a model that was given has learned from what it is
+            scored on, or nothing may be written here.
     """
+    check_writable()
     use(AT_WORK)
     have_weights(trained_networks(settings, searched=searched), display)
     images = _opened(settings, display)
@@ -311,9 +313,11 @@ def make_folder(folder: Path) -> None:
     """Have ``folder`` ready before hours of work are to be kept in it.
 
     Raises:
-        UserError: it can't be made.
+        UserError: it can't be made, or nothing can be written in it.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"{folder}: can't be made ({error.strerror}); give another --output") from None
+    if not os.access(folder, os.W_OK):
+        raise UserError(f"{folder}: can't be written (permission denied); give another --output")

@@ -14,6 +14,7 @@ from pathlib import Path
 import filelock
 
 from augsearch.policies import UserError
+from augsearch.policies.errors import OWN_PLACE
 from augsearch.search.settings.sections import HOME
 from augsearch.trainers.workspace.folder import Workspace
 
@@ -23,6 +24,21 @@ _OWN: dict[Path, filelock.BaseFileLock] = {}
 
 AT_WORK = HOME / "locks"
 """Where processes that open images say so: they use caches before they have a workspace."""
+
+
+_WRITTEN = (HOME, *(HOME / name for name in ("cache", "work", "locks", "test-reads", "confirmations")))
+"""Folders in which a run writes, some of them hours after it began."""
+
+
+def check_writable() -> None:
+    """See that whoever runs this may write where a run will: others may have made those folders.
+
+    Raises:
+        UserError: not everywhere.
+    """
+    for folder in _WRITTEN:
+        if folder.exists() and not os.access(folder, os.W_OK):
+            raise UserError(f"{folder}: can't be written (permission denied); {OWN_PLACE}")
 
 
 @contextmanager

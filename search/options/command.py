@@ -15,7 +15,7 @@ from click.shell_completion import CompletionItem
 if TYPE_CHECKING:
     from augsearch.search.console import Display
 
-_USER_ERROR, INTERRUPTED = 2, 130
+_FAILED, _USER_ERROR, INTERRUPTED = 1, 2, 130
 
 FIRST = "Most used"
 DATA = "Data"
@@ -185,6 +185,7 @@ def _in_one_line(command: Callable[..., None], options: dict[str, Any]) -> None:
     except BrokenPipeError:  # the reader has had enough, as `| head` has: click ends in silence
         raise
     except Exception as error:
+        from augsearch.policies.errors import lacks_right
         from augsearch.search.options.faults import in_one_line
 
         said = in_one_line(error)
@@ -192,7 +193,7 @@ def _in_one_line(command: Callable[..., None], options: dict[str, Any]) -> None:
             raise
         _say_where(error)
         click.echo(f"Error: {said}", err=True)
-        sys.exit(1)
+        sys.exit(_USER_ERROR if lacks_right(error) else _FAILED)
 
 
 @contextmanager

@@ -41,7 +41,7 @@ from augsearch.search.studies.ablation import (
 )
 from augsearch.search.studies.controls import by_number, check_known
 from augsearch.search.studies.lock import only_driver
-from augsearch.search.studies.study import Entry, check_own, entries, finished, load_study, open_storage
+from augsearch.search.studies.study import Entry, check_own, entries, finished, load_study, open_to_read
 from augsearch.trainers.evaluation.metrics import METRICS, Metric
 from augsearch.trainers.workspace.folds import Fold, FoldResult
 
@@ -68,7 +68,7 @@ def ablate(name: str, trial: int | None, folds: int, said: Settings, display: Di
         UserError: there is no such study or trial, or its images are not there any more.
         KeyboardInterrupt: stopped; the same call goes on.
     """
-    study = load_study(open_storage(said.tracking.storage), name)
+    study = load_study(open_to_read(said.tracking.storage), name)
     check_own(study)
     entry, why = _chosen(study, trial)
     parts = parts_of(entry.candidate)

@@ -18,7 +18,7 @@ from augsearch.policies.ready import is_ready
 from augsearch.search.console import Display
 from augsearch.search.pipelines.export import is_file, policy_of
 from augsearch.search.settings.sections import TrackingSettings
-from augsearch.search.studies.study import check_own, finished, load_study, open_storage
+from augsearch.search.studies.study import check_own, finished, load_study, open_to_read
 
 Fields = dict[str, Any]
 
@@ -130,7 +130,7 @@ def _side(source: str, storage: str | None) -> Side:
         file, _ = policy_of(source, None, storage)
         kind = "ready policy" if is_ready(source) and not Path(source).exists() else "policy file"
         return Side(source, kind, _of_file(file))
-    study = load_study(open_storage(storage or TrackingSettings().storage), source)
+    study = load_study(open_to_read(storage or TrackingSettings().storage), source)
     check_own(study)
     return Side(source, "study", _of_study(study, source, storage))
 

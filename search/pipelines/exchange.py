@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from augsearch.policies import OPERATIONS, Policy, PolicyFile, UserError, write_policy
 from augsearch.policies.choices import names_in
-from augsearch.policies.errors import writing
+from augsearch.policies.errors import check_readable, writing
 from augsearch.policies.exchange.form import Difference, Form, Read, forms, recognised
 from augsearch.policies.json_files import POLICY_FILE
 from augsearch.policies.planner import DrawnOperation
@@ -112,6 +112,7 @@ def _text_of(source: str) -> tuple[str, str]:
     path = Path(source)
     if not path.exists() and source.startswith(("rand-", "original", "--")):
         return source, "the flags given"
+    check_readable(path)
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_TEXT + 1)

@@ -16,7 +16,7 @@ from augsearch.search.space.describe import describe
 from augsearch.search.studies.controls import by_number, check_known
 from augsearch.search.studies.policy_file import policy_file_of
 from augsearch.search.studies.refinement import refined
-from augsearch.search.studies.study import finished, load_study, open_storage
+from augsearch.search.studies.study import finished, load_study, open_to_read
 
 OWN = "json"
 """The form that is the policy file itself."""
@@ -84,7 +84,7 @@ def _of_file(source: str, trial: int | None) -> tuple[PolicyFile, str]:
 
 def _of_study(name: str, trial: int | None, storage: str | None) -> tuple[PolicyFile, str]:
     """The policy file of a trial, or of what the verdict recommends, and which it is."""
-    study = load_study(open_storage(storage or TrackingSettings().storage), name)
+    study = load_study(open_to_read(storage or TrackingSettings().storage), name)
     known = by_number(study)
     verdict = study.user_attrs.get("verdict")
     note = ""

@@ -17,7 +17,7 @@ from augsearch.search.report.sentences import compared, headline
 from augsearch.search.settings.sections import TrackingSettings
 from augsearch.search.studies.controls import by_number
 from augsearch.search.studies.costs import in_words
-from augsearch.search.studies.study import check_own, counted, load_study, open_storage
+from augsearch.search.studies.study import check_own, counted, load_study, open_to_read
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class Line:
 
 def lines_of(storage: str | None) -> list[Line]:
     """All studies of augsearch, the one last at work first."""
-    opened = open_storage(storage or TrackingSettings().storage)
+    opened = open_to_read(storage or TrackingSettings().storage)
     studies = [load_study(opened, name) for name in optuna.get_all_study_names(opened)]
     lines = [_line(study) for study in studies if "identity" in study.user_attrs]
     return sorted(lines, key=lambda line: line.last or "", reverse=True)
@@ -134,6 +134,6 @@ def _table(facts: Facts) -> Table:
 
 
 def _facts(name: str, storage: str | None) -> tuple[optuna.Study, Facts]:
-    study = load_study(open_storage(storage or TrackingSettings().storage), name)
+    study = load_study(open_to_read(storage or TrackingSettings().storage), name)
     check_own(study)
     return study, gather(study)

@@ -16,7 +16,7 @@ from augsearch.search.settings.sections import TrackingSettings
 from augsearch.search.statistics.verdict import Verdict
 from augsearch.search.studies.controls import by_number
 from augsearch.search.studies.lock import only_driver
-from augsearch.search.studies.study import Entry, check_own, entries, load_study, open_storage, reasons
+from augsearch.search.studies.study import Entry, check_own, entries, load_study, open_to_read, reasons
 from augsearch.search.tracking.runs import Tracker
 from augsearch.trainers.evaluation.metrics import METRICS
 
@@ -42,7 +42,7 @@ def sync(name: str, storage: str | None, tracking: str | None, display: Display)
     """
     storage = storage or TrackingSettings().storage
     with only_driver(name, storage):
-        study = load_study(open_storage(storage), name)
+        study = load_study(open_to_read(storage), name)
         check_own(study)
         settings = settings_of(study)
         uri = tracking or _recorded_uri(study)

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 
 from augsearch.policies import UserError
+from augsearch.policies.errors import OWN_PLACE
 from augsearch.search.pipelines.loopback import LOOPBACK, is_free, open_browser, port_to_use
 from augsearch.search.settings.addresses import redacted, sqlite_file
 from augsearch.search.settings.sections import TrackingSettings
@@ -34,13 +35,15 @@ def serve(
     ``opens``: whether a browser is to open there; None: where there is a screen.
 
     Raises:
-        UserError: nothing was logged there yet, or no such study, or the port is taken.
+        UserError: nothing was logged there yet, it may not be written, no such study, or the port is taken.
     """
     uri = tracking_uri or TrackingSettings().uri
     file = sqlite_file(uri)
     if file is not None and not file.exists():
         raise UserError(f"{redacted(uri)}: no runs logged there yet; do augsearch run first, in this folder")
     if file is not None:
+        if not os.access(file, os.W_OK):
+            raise UserError(f"{file}: can't be written, as MLflow does to show it; {OWN_PLACE}")
         follow_move(file)
     port = port_to_use(port, FIRST_PORT)
     # One worker: each takes seconds to start, and there is one person to serve.

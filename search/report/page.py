@@ -33,7 +33,7 @@ from augsearch.search.studies.controls import is_control
 from augsearch.search.studies.final_check import final_check_in_words
 from augsearch.search.studies.proxy_check import belief_in_words, seeds_in_words, spread_of
 from augsearch.search.studies.refinement import refinement_in_words
-from augsearch.search.studies.study import check_own, load_study, open_storage
+from augsearch.search.studies.study import check_own, load_study, open_to_read
 
 WIDEST = 1100
 """Pixels of an embedded picture: what a wide screen shows of it, twice as sharp as a phone needs."""
@@ -45,7 +45,7 @@ def report_study(name: str, output: Path, storage: str | None) -> str:
     Raises:
         UserError: there is no such study, or the page can't be written.
     """
-    study = load_study(open_storage(storage or TrackingSettings().storage), name)
+    study = load_study(open_to_read(storage or TrackingSettings().storage), name)
     write_report(study, output)
     return page_written(output)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -9,6 +11,7 @@ from pathlib import Path
 import filelock
 
 from augsearch.policies import UserError
+from augsearch.policies.errors import lacks_right
 from augsearch.search.settings.addresses import sqlite_file
 from augsearch.search.settings.sections import HOME
 from augsearch.trainers.system.hashing import digest
@@ -47,14 +50,23 @@ def _taken(study: str) -> UserError:
 @contextmanager
 def _locked_file(database: Path, study: str) -> Iterator[Renew]:
     folder = database.resolve().parent / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
     # The default database's locks keep the names that they had: an older version may be at work.
     name = study if database.name == "studies.db" else f"{database.name} {study}"
     lock = filelock.FileLock(folder / f"{digest(name)}.lock")
     try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if database.exists() and not os.access(database, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(database))
         lock.acquire(timeout=0)
     except filelock.Timeout:
         raise _taken(study) from None
+    except OSError as error:
+        if not lacks_right(error):
+            raise
+        raise UserError(
+            f"{database}: can't be written ({(error.strerror or str(error)).lower()}); "
+            "give another --storage, or work in a folder of your own"
+        ) from None
     try:
         yield lambda: None  # a file's lock is not lost
     finally:

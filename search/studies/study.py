@@ -16,11 +16,11 @@ from typing import Any
 
 import optuna
 from optuna.pruners import BasePruner
-from optuna.storages import BaseStorage, RDBStorage
+from optuna.storages import BaseStorage, InMemoryStorage, RDBStorage
 from optuna.trial import FrozenTrial, TrialState
 
 from augsearch.policies import UserError
-from augsearch.policies.errors import first_line
+from augsearch.policies.errors import OWN_PLACE, first_line, lacks_right
 from augsearch.search.settings.addresses import redacted, sqlite_file
 from augsearch.search.space.params import baseline_params
 from augsearch.search.space.space import Space
@@ -89,10 +89,20 @@ def open_storage(url: str, *, pre_ping: bool = True) -> RDBStorage:
         make_room(storage.engine)
         return storage
     except Exception as error:
+        advice = OWN_PLACE if lacks_right(error) else "give an SQLAlchemy URL"
         raise UserError(
-            f"storage {redacted(url)}: can't be opened ({redacted(first_line(error))}); "
-            "give an SQLAlchemy URL"
+            f"storage {redacted(url)}: can't be opened ({redacted(first_line(error))}); {advice}"
         ) from None
+
+
+def open_to_read(url: str) -> BaseStorage:
+    """``open_storage`` for who only reads: a database that isn't there is an empty one, and is not made.
+
+    Raises:
+        UserError: it can't be opened.
+    """
+    file = sqlite_file(url)
+    return InMemoryStorage() if file is not None and not file.exists() else open_storage(url)
 
 
 def open_study(
@@ -184,7 +194,7 @@ def counted(study: optuna.Study) -> list[FrozenTrial]:
     return [trial for trial in trials if last.get(baseline_of(trial) or "", trial.number) == trial.number]
 
 
-def load_study(storage: RDBStorage, name: str) -> optuna.Study:
+def load_study(storage: BaseStorage, name: str) -> optuna.Study:
     """An existing study.
 
     Raises:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from augsearch.policies import UserError
 from augsearch.policies.atomic import sync
 from augsearch.policies.bands import COLOURS, may_become
+from augsearch.policies.errors import OWN_PLACE, lacks_right
 from augsearch.trainers.data.dataset import (
     CACHE_FORMAT,
     WEIGHTS,
@@ -93,7 +94,7 @@ def written_whole(target: Path, load: Callable[[Path], object]) -> Iterator[Path
     except OSError as error:
         raise UserError(
             f"cannot write the cache of decoded images in {target.parent}: {error.strerror or error}; "
-            "free some space there, or choose another folder"
+            f"{OWN_PLACE if lacks_right(error) else 'free some space there, or work in another folder'}"
         ) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from augsearch.policies import UserError
 from augsearch.policies.atomic import write_text
 from augsearch.policies.bands import MOST_BANDS
-from augsearch.policies.errors import explain, first_line
+from augsearch.policies.errors import check_readable, explain, first_line
 from augsearch.policies.json_files import parse_json
 from augsearch.trainers.models.names import hub_of, is_model_file
 
@@ -72,7 +72,7 @@ def read_card(path: Path) -> ModelSpec:
     """What the card beside the model at ``path`` says of its network.
 
     Raises:
-        UserError: the model or its card is missing, or is none.
+        UserError: the model or its card is missing, may not be read, or is none.
     """
     card = path.with_suffix(".json")
     for file in (path, card):
@@ -80,6 +80,7 @@ def read_card(path: Path) -> ModelSpec:
             raise UserError(
                 f"{file}: no such file; a model is a .safetensors file with its .json card beside it"
             )
+        check_readable(file)
     try:
         return ModelSpec.model_validate(_card(card).get("model"))
     except ValidationError as error:

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augsearch.policies import UserError
+from augsearch.policies.errors import check_readable
 from augsearch.trainers.data.dataset import SMALLEST_SIDE, Indices, Split
 from augsearch.trainers.data.form import AS_FOUND, PLAIN, Form, Layout
 from augsearch.trainers.system.registry import declared_in
@@ -131,8 +132,10 @@ def find_source(source: str | None, form: Form = PLAIN) -> Source:
     """The data set that people call ``source``, in this form; see ``open_images``.
 
     Raises:
-        UserError: it is missing, of no known kind, or can't have this form.
+        UserError: it is missing, may not be read, is of no known kind, or can't have this form.
     """
+    if source is not None:
+        check_readable(Path(source).expanduser())
     kinds = source_kinds()
     for kind in kinds:
         found = kind.find(source)
