@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from augsearch.policies.errors import check_readable
 from augsearch.policies.json_files import parse_json
 
 Keys = NDArray[np.uint64]
@@ -38,7 +39,12 @@ def learned_from(path: Path) -> Keys | None:
 
 
 def metadata_of(path: Path) -> dict[str, Any]:
-    """What a ``.safetensors`` file says of itself; nothing where it is none, or can't be read."""
+    """What a ``.safetensors`` file says of itself; nothing where it is none, or isn't there.
+
+    Raises:
+        UserError: it may not be read.
+    """
+    check_readable(path)
     try:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
