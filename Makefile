@@ -96,7 +96,7 @@ lowest: $(VENV)/.tested-with
 	$(BIN)/python -m uv pip compile --quiet --resolution lowest-direct pyproject.toml --output-file $(LOWEST)/lowest.txt
 	$(BIN)/python -m uv pip install --quiet --python $(LOWEST)/bin/python --requirement $(LOWEST)/lowest.txt
 	$(BIN)/python -m uv pip install --quiet --python $(LOWEST)/bin/python --no-deps --editable .
-	grep -E '^(hypothesis|pytest|pytest-xdist|ruff)==' constraints.txt > $(LOWEST)/tools.txt
+	grep -E '^(hypothesis|pytest|pytest-xdist|ruff|selenium)==' constraints.txt > $(LOWEST)/tools.txt
 	$(BIN)/python -m uv pip install --quiet --python $(LOWEST)/bin/python --constraint $(LOWEST)/lowest.txt --requirement $(LOWEST)/tools.txt
 	$(LOWEST)/bin/python -m pytest -n auto -W ignore::DeprecationWarning $(LOWEST_TESTS) $(PYTEST_ARGS)
 
