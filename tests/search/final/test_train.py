@@ -621,7 +621,8 @@ def test_a_training_that_gets_no_better_says_when_it_stopped(stripes: str) -> No
         np.savez("dice.npz", images=archive["images"], labels=np.random.default_rng(0).integers(3, size=120))
     result, said = run(quick("dice.npz", final_epochs=60, patience=2))
     trained = result["figures"]["final_epochs"]
-    assert trained == result["figures"]["final_best_epoch"] + 2 < 60
+    # Counted from the highest epoch; the one that is kept may be a later one that is hardly lower.
+    assert trained - 2 <= result["figures"]["final_best_epoch"] <= trained < 60
     assert f"stopped early, after {trained} epochs: no better one for 2" in said
 
 
