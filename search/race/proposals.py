@@ -29,7 +29,8 @@ class Proposals:
         self._study, self._sampler, self._seed = study, sampler, seed
         self._space = space
         self._startup = len(space.baselines) + STEPS
-        self._effects: dict[int, Candidate] = {}
+        self._known: set[int] = set()
+        self._numbers: dict[Candidate, list[int]] = {}
 
     def ask(self) -> optuna.trial.Trial:
         """The next trial: one that waits, or a new one."""
@@ -42,9 +43,9 @@ class Proposals:
 
     def same(self, candidate: Candidate, number: int) -> list[FrozenTrial]:
         """The other trials that are, in effect, ``candidate``, which is trial ``number``."""
-        trials, effect = self._study.get_trials(deepcopy=False), in_effect(candidate)
-        known = self._tried(trials)
-        return [trial for trial in trials if trial.number != number and known.get(trial.number) == effect]
+        trials = self._study.get_trials(deepcopy=False)
+        alike = self._tried(trials).get(in_effect(candidate), [])
+        return [trials[other] for other in alike if other != number]
 
     def _enqueue_step(self, trials: list[FrozenTrial]) -> None:
         """Have the next trial be a small step, as long as a sampler would draw at random."""
@@ -53,20 +54,20 @@ class Proposals:
         if start is None:
             return
         rng = np.random.default_rng([self._seed, len(trials)])
-        tried = set(self._tried(trials).values())
+        tried = self._tried(trials)
         for _ in range(DRAWS):
             params = neighbour(start.params, self._space, rng)
             if in_effect(suggest(FixedTrial(params), self._space)) not in tried:
                 break
         self._study.enqueue_trial(params, user_attrs={"near": start.number})
 
-    def _tried(self, trials: list[FrozenTrial]) -> dict[int, Candidate]:
-        """What each trial is in effect, by its number."""
-        for trial in trials:
-            document = trial.user_attrs.get("candidate")
-            if trial.number not in self._effects and document is not None:
-                self._effects[trial.number] = in_effect(Candidate.model_validate(document))
-        return self._effects
+    def _tried(self, trials: list[FrozenTrial]) -> dict[Candidate, list[int]]:
+        """The numbers of the trials that are in effect the same, by what they are."""
+        for number, trial in enumerate(trials):
+            if number not in self._known and (document := trial.user_attrs.get("candidate")) is not None:
+                self._known.add(number)
+                self._numbers.setdefault(in_effect(Candidate.model_validate(document)), []).append(number)
+        return self._numbers
 
 
 def _start(trials: list[FrozenTrial]) -> FrozenTrial | None:

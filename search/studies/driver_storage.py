@@ -41,6 +41,14 @@ def together(study: optuna.Study) -> AbstractContextManager[None]:
     return storage.together() if isinstance(storage, DriverStorage) else nullcontext()
 
 
+def showing(
+    study: optuna.Study, choose: Callable[[list[FrozenTrial]], list[FrozenTrial]]
+) -> AbstractContextManager[None]:
+    """Within it who asks for trials gets those alone that ``choose`` takes, where a driver remembers them."""
+    storage = study._storage
+    return storage.showing(choose) if isinstance(storage, DriverStorage) else nullcontext()
+
+
 def driver_storage(remote: RDBStorage, study: str, renew: Callable[[], None] | None = None) -> BaseStorage:
     """What the only driver of ``study`` keeps it in: ``remote``, told what the driver remembers.
 
@@ -70,6 +78,7 @@ class DriverStorage(BaseStorage):
         self._changes, self._depth = Changes(), 0
         self._driver = uuid.uuid4().hex
         self._reconnected = False
+        self._choose: Callable[[list[FrozenTrial]], list[FrozenTrial]] = list
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -84,6 +93,15 @@ class DriverStorage(BaseStorage):
             self._depth, self._changes = 0, Changes()
             raise
         self._end()
+
+    @contextmanager
+    def showing(self, choose: Callable[[list[FrozenTrial]], list[FrozenTrial]]) -> Iterator[None]:
+        """Within it who asks for trials gets those alone that ``choose`` takes."""
+        self._choose = choose
+        try:
+            yield
+        finally:
+            self._choose = list
 
     def _end(self) -> None:
         self._depth -= 1
@@ -265,7 +283,7 @@ class DriverStorage(BaseStorage):
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
         """All trials, or those in some states, in order."""
-        return self._memory.get_all_trials(study_id, deepcopy, states)
+        return self._choose(self._memory.get_all_trials(study_id, deepcopy, states))
 
 
 def _as_read(value: Any) -> Any:

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+import heapq
+import math
 import warnings
+from typing import Any
 
 import numpy as np
 import optuna
+from optuna.distributions import BaseDistribution
+from optuna.trial import FrozenTrial, TrialState
 
 from augsearch.search.settings.sections import Sampler
+from augsearch.search.studies.driver_storage import showing
+
+LATEST = 900
+"""Of more trials than this TPE learns from the latest alone, and"""
+BEST = 100
+"""from the best of those before them: what it takes time over is each trial that it looks at."""
 
 
 def trial_seed(seed: int, number: int) -> int:
@@ -26,6 +37,50 @@ def seed_sampler(study: optuna.Study, sampler: Sampler, seed: int, startup: int)
         return
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        study.sampler = optuna.samplers.TPESampler(
+        study.sampler = _TPE(
             seed=seed, multivariate=True, group=True, constant_liar=True, n_startup_trials=startup
         )
+
+
+class _TPE(optuna.samplers.TPESampler):
+    """Optuna's, which looks at no more than so many trials of a long study.
+
+    It calls 25 of them good (Optuna's ``default_gamma``), so the best of the early ones are enough for that;
+    what it calls bad it weighs the less the older it is (``default_weights``).
+    """
+
+    def infer_relative_search_space(
+        self, study: optuna.Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
+        with showing(study, looked_at):
+            return super().infer_relative_search_space(study, trial)
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        with showing(study, looked_at):
+            return super().sample_relative(study, trial, search_space)
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        with showing(study, looked_at):
+            return super().sample_independent(study, trial, param_name, param_distribution)
+
+
+def looked_at(trials: list[FrozenTrial]) -> list[FrozenTrial]:
+    """Those that run, the latest that ended, and the best that ended before, in their order."""
+    ended = [trial for trial in trials if trial.state.is_finished()]
+    if len(ended) <= LATEST + BEST:
+        return trials
+    best = heapq.nlargest(BEST, ended[:-LATEST], key=_rank)
+    taken = {trial.number for trial in (*best, *ended[-LATEST:])}
+    return [trial for trial in trials if trial.number in taken or not trial.state.is_finished()]
+
+
+def _rank(trial: FrozenTrial) -> tuple[bool, int, float]:
+    """As TPE ranks them: whole before pruned, and those that went further before others; then by value."""
+    step, last = max(trial.intermediate_values.items(), default=(-1, -math.inf))
+    if trial.state is TrialState.COMPLETE and trial.value is not None:
+        return True, 0, trial.value
+    return False, step, -math.inf if math.isnan(last) else last

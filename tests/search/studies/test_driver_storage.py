@@ -18,7 +18,7 @@ from augsearch.policies import UserError
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.suggest import suggest
 from augsearch.search.studies import driver_storage as module
-from augsearch.search.studies import retries
+from augsearch.search.studies import retries, samplers
 from augsearch.search.studies.driver_storage import DriverStorage, driver_storage, together
 from augsearch.search.studies.lock import only_driver
 from augsearch.search.studies.samplers import seed_sampler
@@ -123,6 +123,30 @@ def test_optuna_reads_what_the_driver_remembers_and_it_goes_on(address: str) -> 
     assert known(again) == known(study)
     one_trial(again, 9)
     same_in_both(again, address)
+
+
+def test_of_a_long_study_tpe_looks_at_the_latest_trials_and_the_best_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study = driven(SQLITE, "long")
+    for seed in [9, *range(24)]:
+        one_trial(study, seed)
+    ended = study.get_trials(states=(TrialState.COMPLETE,))
+    assert samplers.looked_at(ended) == ended
+    monkeypatch.setattr(samplers, "LATEST", 12)
+    monkeypatch.setattr(samplers, "BEST", 3)
+    seen = samplers.looked_at([*ended, study.ask()._get_latest_trial()])
+    assert [trial.number for trial in seen] == [0, 11, 12, *range(13, 26)]
+    few = optuna.create_study(direction="maximize")
+    few.add_trials(seen)
+    proposed = []
+    for one in (study, few):
+        seed_sampler(one, "tpe", 1, startup=3)
+        trial = one.ask()
+        suggest(trial, SPACE)
+        proposed.append(trial.params)
+    assert proposed[0] == proposed[1]
+    assert len(study.trials) == 27
 
 
 def test_a_trial_takes_few_statements(address: str) -> None:
