@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 
 from augsearch.policies import UserError
 from augsearch.policies.atomic import write_text
+from augsearch.search import figures  # noqa: F401 - see there why before a figure is made
 
 WIDTH = 380
 """The width of a chart, in units that are CSS pixels on a small phone."""
