@@ -30,6 +30,8 @@ _DRIVER = "augsearch:driver"
 """The system attribute of a study that tells who wrote to it last."""
 _STUDY = 0
 """The study's number in memory, where it is the only one."""
+Choose = Callable[[list[FrozenTrial]], list[FrozenTrial]]
+"""Picks some of all trials."""
 
 
 def together(study: optuna.Study) -> AbstractContextManager[None]:
@@ -41,9 +43,7 @@ def together(study: optuna.Study) -> AbstractContextManager[None]:
     return storage.together() if isinstance(storage, DriverStorage) else nullcontext()
 
 
-def showing(
-    study: optuna.Study, choose: Callable[[list[FrozenTrial]], list[FrozenTrial]]
-) -> AbstractContextManager[None]:
+def showing(study: optuna.Study, choose: Choose) -> AbstractContextManager[None]:
     """Within it who asks for trials gets those alone that ``choose`` takes, where a driver remembers them."""
     storage = study._storage
     return storage.showing(choose) if isinstance(storage, DriverStorage) else nullcontext()
@@ -78,7 +78,7 @@ class DriverStorage(BaseStorage):
         self._changes, self._depth = Changes(), 0
         self._driver = uuid.uuid4().hex
         self._reconnected = False
-        self._choose: Callable[[list[FrozenTrial]], list[FrozenTrial]] = list
+        self._choose: Choose | None = None
 
     @contextmanager
     def together(self) -> Iterator[None]:
@@ -95,13 +95,13 @@ class DriverStorage(BaseStorage):
         self._end()
 
     @contextmanager
-    def showing(self, choose: Callable[[list[FrozenTrial]], list[FrozenTrial]]) -> Iterator[None]:
+    def showing(self, choose: Choose) -> Iterator[None]:
         """Within it who asks for trials gets those alone that ``choose`` takes."""
         self._choose = choose
         try:
             yield
         finally:
-            self._choose = list
+            self._choose = None
 
     def _end(self) -> None:
         self._depth -= 1
@@ -283,7 +283,11 @@ class DriverStorage(BaseStorage):
         self, study_id: int, deepcopy: bool = True, states: Container[TrialState] | None = None
     ) -> list[FrozenTrial]:
         """All trials, or those in some states, in order."""
-        return self._choose(self._memory.get_all_trials(study_id, deepcopy, states))
+        if self._choose is None:
+            return self._memory.get_all_trials(study_id, deepcopy, states)
+        shown = self._choose(self._memory.get_all_trials(study_id, deepcopy=False))
+        shown = shown if states is None else [trial for trial in shown if trial.state in states]
+        return copy.deepcopy(shown) if deepcopy else shown
 
 
 def _as_read(value: Any) -> Any:

@@ -19,6 +19,7 @@ LATEST = 900
 """Of more trials than this TPE learns from the latest alone, and"""
 BEST = 100
 """from the best of those before them: what it takes time over is each trial that it looks at."""
+LEARNED_FROM = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 def trial_seed(seed: int, number: int) -> int:
@@ -49,33 +50,43 @@ class _TPE(optuna.samplers.TPESampler):
     what it calls bad it weighs the less the older it is (``default_weights``).
     """
 
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._few: list[FrozenTrial] | None = None
+
     def infer_relative_search_space(
         self, study: optuna.Study, trial: FrozenTrial
     ) -> dict[str, BaseDistribution]:
-        with showing(study, looked_at):
+        with showing(study, self._looked_at):
             return super().infer_relative_search_space(study, trial)
 
     def sample_relative(
         self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
-        with showing(study, looked_at):
+        with showing(study, self._looked_at):
             return super().sample_relative(study, trial, search_space)
 
     def sample_independent(
         self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        with showing(study, looked_at):
+        with showing(study, self._looked_at):
             return super().sample_independent(study, trial, param_name, param_distribution)
+
+    def _looked_at(self, trials: list[FrozenTrial]) -> list[FrozenTrial]:
+        """Picked once for a proposal, of which each is another sampler's."""
+        if len(trials) <= LATEST + BEST:
+            return trials
+        if self._few is None:
+            self._few = looked_at(trials)
+        return self._few
 
 
 def looked_at(trials: list[FrozenTrial]) -> list[FrozenTrial]:
-    """Those that run, the latest that ended, and the best that ended before, in their order."""
-    ended = [trial for trial in trials if trial.state.is_finished()]
-    if len(ended) <= LATEST + BEST:
-        return trials
+    """Those that run, the latest that TPE can learn from, and the best of those before, in their order."""
+    ended = [trial for trial in trials if trial.state in LEARNED_FROM]
     best = heapq.nlargest(BEST, ended[:-LATEST], key=_rank)
-    taken = {trial.number for trial in (*best, *ended[-LATEST:])}
-    return [trial for trial in trials if trial.number in taken or not trial.state.is_finished()]
+    running = [trial for trial in trials if trial.state is TrialState.RUNNING]
+    return sorted((*best, *ended[-LATEST:], *running), key=lambda trial: trial.number)
 
 
 def _rank(trial: FrozenTrial) -> tuple[bool, int, float]:
