@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from benchmarks.chaos.processes import below
+from benchmarks.chaos.processes import below, now
 
 NODES = 2
 TRIES = 20
@@ -61,13 +61,14 @@ class RayNodes:
 def _patiently(start: Callable[[], Any]) -> Any:
     """What ``start`` starts. Ray gives up when a call takes half a minute, as on a busy machine it may: then
     what it left behind is ended, and it is asked again."""
-    before = {process.number for process in below(os.getpid())}
     for tries_left in reversed(range(TRIES)):
+        began = now()
         try:
             return start()
         except Exception:  # of no kind of its own
             for process in below(os.getpid()):
-                if process.number not in before:
+                # By its age: a list of all that were there before is never sure to be whole.
+                if int(process.born) >= began:
                     process.send(signal.SIGKILL)
             if not tries_left:
                 raise

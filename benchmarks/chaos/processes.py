@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -27,6 +28,11 @@ class Process(NamedTuple):
             os.kill(self.number, what)
             return True
         return False
+
+
+def now() -> int:
+    """As the system counts when processes are born: the ticks since it was started."""
+    return int(time.clock_gettime(time.CLOCK_BOOTTIME) * os.sysconf("SC_CLK_TCK"))
 
 
 def below(process: int) -> Iterator[Process]:

@@ -1,14 +1,19 @@
 """What every engine can do, and the ways in which a task may fail that are not the task's own.
 
 A new engine is one file beside this one with a function ``start(settings: EngineSettings) -> Engine``;
-``--engine`` and the contract tests find it by its name.
+``--engine`` and the contract tests find it by its name. One that trains final models elsewhere too has a
+function ``final_trainer(settings: EngineSettings) -> FinalTrainer | None``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import Future
-from typing import ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
+
+if TYPE_CHECKING:  # they import torch, which the driver of a search does without
+    from augsearch.trainers.tasks.final import FinalTraining
+    from augsearch.trainers.tasks.final_job import FinalJob
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -38,3 +43,16 @@ class Engine(Protocol):
 
     def close(self) -> None:
         """Stop whatever still runs and let go of everything."""
+
+
+class FinalTrainer(Protocol):
+    """Trains a final model somewhere else."""
+
+    def __call__(self, job: FinalJob, say: Callable[[str], None]) -> FinalTraining:
+        """Train as ``job`` says, as ``trainers.tasks.final.train_final`` does, whose files lie here too.
+
+        It learns from no images without labels. ``say`` is given what a person is to know, in a line.
+
+        Raises:
+            UserError: it can't be trained there; the same call goes on after the last epoch that is kept.
+        """

@@ -18,17 +18,21 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import cache
-from typing import Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from augsearch.policies import UserError
 from augsearch.policies.errors import first_line
-from augsearch.search.engines.engine import EngineFailedError, WorkerLostError
+from augsearch.search.engines.engine import EngineFailedError, FinalTrainer, WorkerLostError
 from augsearch.search.engines.ray_transfer import Sender, Sent, brought
 from augsearch.search.engines.travel import Errand, Lacking, arrived, at_hand, call_at, errand_of
 from augsearch.search.engines.worker import Limits, Place, limits_of
 from augsearch.search.settings.sections import EngineSettings
 from augsearch.trainers.system.gpus import VISIBLE, on_a_gpu
 from augsearch.trainers.system.threads import available_cores
+
+if TYPE_CHECKING:  # they import torch, which the driver of a search does without
+    from augsearch.trainers.tasks.final import FinalTraining
+    from augsearch.trainers.tasks.final_job import FinalJob
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -60,11 +64,25 @@ def start(settings: EngineSettings) -> RayEngine:
             here = {} if address else {"num_cpus": cores, "include_dashboard": False}
             # "local": without an address Ray would join a cluster that somebody else has started here.
             ray.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **here)
+            _be_quiet()
     if settings.device == "cuda" and not ray.cluster_resources().get("GPU"):
         raise UserError("device cuda: Ray knows of no GPU; use --device auto or cpu")
     engine = RayEngine(limits, settings.device, settings.workers, settings.workers_per_device)
     engine.leaves_ray = begins
     return engine
+
+
+def final_trainer(settings: EngineSettings) -> FinalTrainer | None:
+    """What trains the final model on the cluster; None: there is none but Ray on this machine."""
+    if not (settings.address or os.environ.get("RAY_ADDRESS")):
+        return None
+
+    def train(job: FinalJob, say: Callable[[str], None]) -> FinalTraining:
+        from augsearch.search.engines.ray_final import train_on_cluster
+
+        return train_on_cluster(job, lambda: start(settings), say)
+
+    return train
 
 
 @contextmanager
@@ -78,6 +96,14 @@ def _one_line(address: str | None) -> Iterator[None]:
     except Exception as error:  # there are too many that Ray raises
         where = "this machine" if address is None else address
         raise UserError(f"--engine ray: Ray on {where} can't be reached: {first_line(error)}") from None
+
+
+def _be_quiet() -> None:
+    """Keep what Ray says of nodes off stdout, which may be JSON: ``log_to_driver`` has no say in that."""
+    from ray._private import worker
+
+    if hasattr(worker, "_worker_logs_enabled"):
+        worker._worker_logs_enabled = False
 
 
 def _knock(address: str | None) -> None:
@@ -113,7 +139,7 @@ class RayEngine:
 
         resources = ray.cluster_resources()
         cores = resources.get("CPU", 0)
-        room = min(cores, resources["GPU"] * self._on_a_gpu(resources)) if self._on_gpus(resources) else cores
+        room = min(cores, resources["GPU"] * self._on_a_gpu(resources)) if self.on_gpus(resources) else cores
         return max(1, min(int(room), self._workers or int(room)))
 
     def submit(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
@@ -125,7 +151,7 @@ class RayEngine:
         try:
             self._launch(errand_of(function, args, kwargs), {}, future)
         except Exception as error:  # what can't be sent, or Ray's own
-            future.set_exception(_in_our_words(error))
+            future.set_exception(in_our_words(error))
         return future
 
     def _launch(self, task: Errand, sent: Sent, future: Future[Any]) -> None:
@@ -134,7 +160,7 @@ class RayEngine:
 
         task = self._sender.with_manifest(task)
         resources = ray.cluster_resources()
-        share = 1 / self._on_a_gpu(resources) if self._on_gpus(resources) else 0
+        share = 1 / self._on_a_gpu(resources) if self.on_gpus(resources) else 0
         reference = _remote().options(num_gpus=share).remote(task, self._limits, dict(sent))
         self._running.add(reference)
 
@@ -148,7 +174,7 @@ class RayEngine:
                 try:
                     future.set_result(arrived(task, theirs.result()))
                 except Exception as error:
-                    future.set_exception(_in_our_words(error))
+                    future.set_exception(in_our_words(error))
 
         def again(more: Sent | BaseException) -> None:
             try:
@@ -156,7 +182,7 @@ class RayEngine:
                     raise more
                 self._launch(task, more, future)
             except Exception as error:  # files that can't be read, or Ray's own
-                future.set_exception(_in_our_words(error))
+                future.set_exception(in_our_words(error))
 
         reference.future().add_done_callback(done)
 
@@ -172,7 +198,8 @@ class RayEngine:
             if self.leaves_ray:
                 ray.shutdown()
 
-    def _on_gpus(self, resources: dict[str, float]) -> bool:
+    def on_gpus(self, resources: dict[str, float]) -> bool:
+        """Whether tasks run on GPUs, where the cluster has these resources."""
         return self._device == "cuda" or (self._device == "auto" and resources.get("GPU", 0) > 0)
 
     def _on_a_gpu(self, resources: dict[str, float]) -> int:
@@ -210,14 +237,15 @@ def _run(task: Errand, limits: Limits, sent: Sent) -> Any:
         raise OSError(error.errno, said, error.filename) from error
 
 
-def _in_our_words(error: BaseException) -> BaseException:
+def in_our_words(error: BaseException) -> BaseException:
     """What a task raised, or what became of it."""
     from ray import exceptions as of_ray
 
     if isinstance(error, of_ray.RayTaskError):
-        return _in_our_words(error.cause)
+        return in_our_words(error.cause)
     lost = (
         of_ray.WorkerCrashedError,
+        of_ray.RayActorError,
         of_ray.NodeDiedError,
         of_ray.OutOfMemoryError,
         of_ray.ObjectLostError,

@@ -66,13 +66,17 @@ class Sender:
 
         def work() -> None:
             try:
-                more: Sent | BaseException = {**sent, **self._sent(task, lacking)}
+                more: Sent | BaseException = self.sent(task, sent, lacking)
             except Exception as error:
                 more = error
             then(more)
 
         with suppress(RuntimeError):  # the engine was closed
             self._thread.submit(work)
+
+    def sent(self, task: Errand, sent: Sent, lacking: Lacking) -> Sent:
+        """The same at once: all that was sent, with what is lacking."""
+        return {**sent, **self._sent(task, lacking)}
 
     def close(self) -> None:
         """Send nothing any more."""

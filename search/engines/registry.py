@@ -5,14 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from types import ModuleType
 
 from augsearch.policies import UserError
-from augsearch.search.engines.engine import Engine
+from augsearch.search.engines.engine import Engine, FinalTrainer
 from augsearch.search.settings.sections import EngineSettings
 from augsearch.trainers.system.registry import modules_of
 
 _ROOM = "augsearch.search.engines"
-_NO_ENGINES = {"engine", "failures", "ray_transfer", "registry", "runner", "tasks", "travel", "worker"}
+_NO_ENGINES = {
+    "engine",
+    "failures",
+    "ray_final",
+    "ray_transfer",
+    "registry",
+    "runner",
+    "tasks",
+    "travel",
+    "worker",
+}
 """The files of this room that are none."""
 
 
@@ -27,10 +38,24 @@ def start_engine(settings: EngineSettings) -> Engine:
     Raises:
         UserError: there is none of that name, or it can't do what they ask.
     """
+    engine: Engine = _module(settings).start(settings)
+    return engine
+
+
+def _module(settings: EngineSettings) -> ModuleType:
     if settings.name not in engine_names():
         raise UserError(f"unknown engine {settings.name!r}; known are {', '.join(engine_names())}")
-    engine: Engine = import_module(f"{_ROOM}.{settings.name}").start(settings)
-    return engine
+    return import_module(f"{_ROOM}.{settings.name}")
+
+
+def final_trainer(settings: EngineSettings) -> FinalTrainer | None:
+    """What trains final models elsewhere, by the engine that ``settings`` name; None: they are trained here.
+
+    Raises:
+        UserError: there is no engine of that name.
+    """
+    made: FinalTrainer | None = getattr(_module(settings), "final_trainer", lambda _: None)(settings)
+    return made
 
 
 @contextmanager

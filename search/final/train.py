@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from augsearch.policies import PolicyFile, UserError, read_policy
 from augsearch.search.console import Display, how_often
+from augsearch.search.engines.registry import final_trainer
 from augsearch.search.final.drawings import draw_labels, draw_teacher, draw_test
 from augsearch.search.final.follow import Follower
 from augsearch.search.final.plan import (
@@ -34,8 +35,10 @@ from augsearch.trainers.workspace.candidate import SELF
 if TYPE_CHECKING:  # torch and optuna are imported where they are used, so that others start quickly
     import optuna
 
+    from augsearch.search.engines.engine import FinalTrainer
     from augsearch.trainers.tasks.final import FinalModel
     from augsearch.trainers.tasks.final_job import FinalJob
+    from augsearch.trainers.tasks.self_training import StudentTraining
 
 
 def train_and_test(
@@ -169,12 +172,33 @@ def _train(
         display.line(f"its teacher, {teacher}, is trained before it")
     key = digest([job.file.policy.model_dump_json(), training.hashed(), plan.model_dump_json()])
     follower = Follower(plan, display, tracker, key, data.images.classes)
-    train = train_students if technique is not None and technique.most_students else train_final
+    elsewhere = _elsewhere(job, settings, display)
+    events: StudentTraining
+    if elsewhere is not None:
+        events = elsewhere(job, display.line)
+    elif technique is not None and technique.most_students:
+        events = train_students(job, follower.labeled)
+    else:
+        events = train_final(job, follower.labeled)
     try:
-        return follower.follow(train(job, follower.labeled))
+        return follower.follow(events)
     except TrainingDivergedError as error:
         rate = plan.recipe.top_rate(training.transfer)
         kept = f"; the best model until then is kept as {job.path}" if follower.epochs else ""
         raise UserError(
             f"the final training stopped: {error} (--learning-rate is {rate:g}; try {rate / 4:g}){kept}"
         ) from None
+
+
+def _elsewhere(job: FinalJob, settings: Settings, display: Display) -> FinalTrainer | None:
+    """What trains the final model where folds run; None: it is trained here."""
+    trainer, engine = final_trainer(settings.engine), settings.engine.name
+    if trainer is not None and job.technique is not None:
+        display.line(f"--engine {engine}: what learns from images without labels is trained here")
+        return None
+    if trainer is None and engine == "slurm":
+        display.line(
+            "--engine slurm: the final model is trained here, and not as a job; --no-final leaves it to "
+            "augsearch train under sbatch"
+        )
+    return trainer

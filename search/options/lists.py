@@ -37,7 +37,7 @@ from augsearch.search.options.groups import (
     unlabeled_options,
 )
 from augsearch.search.options.json_output import json_option
-from augsearch.search.options.registered import metrics
+from augsearch.search.options.registered import engines, metrics
 from augsearch.search.settings.addresses import TRACKING_VARIABLE
 
 
@@ -232,6 +232,8 @@ def train_options(command: Callable[..., None]) -> Callable[..., None]:
             FINAL, "--mixing", type=click.Choice(["none", "cutmix", "mixup"]), help="Instead of the policy's."
         ),
         option(ENGINE, "--device", help="auto, cpu, cuda, cuda:NUMBER or mps. [auto]"),
+        option(ENGINE, "--engine", type=Registered(engines), help="ray trains on a cluster. [here]"),
+        option(ENGINE, "--address", help="Of a Ray cluster."),
         _tracking_uri(),
         json_option,
     ]

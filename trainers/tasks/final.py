@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,15 @@ from augsearch.trainers.tasks.inputs import weights_of
 from augsearch.trainers.tasks.teacher import StudentView, Teacher, final_teacher
 from augsearch.trainers.tasks.threads import choose_threads
 from augsearch.trainers.training.checkpoints import Best, Keeper, TrainingState, load_checkpoint
-from augsearch.trainers.training.distributed import Shard, agreed, device_of, others, sharing_gradients
+from augsearch.trainers.training.distributed import (
+    Member,
+    Shard,
+    agreed,
+    device_of,
+    joined,
+    others,
+    sharing_gradients,
+)
 from augsearch.trainers.training.learner import Learner
 from augsearch.trainers.training.loop import EpochResult
 from augsearch.trainers.training.setup import TrainingSetup
@@ -94,7 +103,9 @@ FinalTraining = Generator[FinalEpoch | Labeling, None, FinalModel]
 """The epochs and labelings of a training as they are done; it returns the model."""
 
 
-def train_final(job: FinalJob, progress: Progress | None = None) -> FinalTraining:
+def train_final(
+    job: FinalJob, progress: Progress | None = None, member: Member | None = None
+) -> FinalTraining:
     """Train as ``job`` says and keep the epoch that is best on its selection set.
 
     Yields every epoch, and every labeling of unlabeled images; returns the model and leaves it at the path of
@@ -102,6 +113,9 @@ def train_final(job: FinalJob, progress: Progress | None = None) -> FinalTrainin
     last epoch until the end: the same call goes on from it, with the same result as if it had never stopped,
     and yields labelings from before again. The test part is not touched. ``progress`` is called with (images
     done, images in all) while unlabeled images are labeled.
+
+    ``member``: rank 0 of processes that are started elsewhere and run ``train_beside``; None: those that
+    share the training are started here.
 
     Where the technique trains students, use ``train_students``.
 
@@ -111,7 +125,7 @@ def train_final(job: FinalJob, progress: Progress | None = None) -> FinalTrainin
             from unlabeled images.
     """
     if job.technique is None:
-        final = yield from trained(job)
+        final = yield from trained(job, member=member)
     elif job.technique.most_students:
         raise ValueError(f"{job.technique.technique} is done by train_students")
     else:
@@ -149,7 +163,11 @@ class _Run:
 
 
 def trained(
-    job: FinalJob, pool: Pool | None = None, labeler: Labeler | None = None, spent: float = 0.0
+    job: FinalJob,
+    pool: Pool | None = None,
+    labeler: Labeler | None = None,
+    spent: float = 0.0,
+    member: Member | None = None,
 ) -> FinalTraining:
     """One training, from where its checkpoint stands; that is left there, for whoever called to remove.
 
@@ -157,14 +175,12 @@ def trained(
     that are counted as its own.
     """
     started = time.perf_counter() - spent
-    plan, key = job.plan, job.key()
-    device = _device(job)
+    key, device = job.key(), _device(job) if member is None else member.device
     teacher = _teacher(job, device)  # made ready once, not by every process
     selection = job.selection_set()
     labelings: list[Labeling] = []
-    with pillow_without_warnings(), others(_train_shard, plan.processes, device, (job,)):
-        shard = Shard(0, plan.processes)
-        run = _begun(job, device_of(device, shard) if plan.processes > 1 else device, shard)
+    with pillow_without_warnings(), _as_rank_0(job, device, member) as (shard, own):
+        run = _begun(job, own, shard)
         run.pool, run.labeler = pool, labeler
         started -= run.state.seconds
         if run.learner.epoch == 0:
@@ -205,6 +221,31 @@ def trained(
         teacher=teacher.path if teacher else None,
         teacher_images=teacher.images if teacher else 0,
     )
+
+
+@contextmanager
+def _as_rank_0(
+    job: FinalJob, device: torch.device, member: Member | None
+) -> Iterator[tuple[Shard, torch.device]]:
+    """Which part of the training is done here, and on what; the others are there within the block."""
+    if member is not None:
+        with joined(member):
+            yield member.shard, device
+        return
+    shard = Shard(0, job.plan.processes)
+    with others(_train_shard, shard.size, device, (job,)):
+        yield shard, device_of(device, shard) if shard.size > 1 else device
+
+
+def make_teacher_ready(job: FinalJob) -> None:
+    """Train the teacher of ``job``, if there is to be one and it isn't there yet."""
+    _teacher(job, resolve_device(open_workspace(job.workspace).proxy.device))
+
+
+def train_beside(job: FinalJob, member: Member) -> None:
+    """Take part in a training whose rank 0 another machine's ``train_final`` is."""
+    with joined(member):
+        _train_shard(member.shard, member.device, job)
 
 
 def _device(job: FinalJob) -> torch.device:

@@ -129,6 +129,8 @@ class FinalJob:
     """In self-training, a hash of the teacher that labeled for this student."""
     seed: int | None = None
     """What the weights and the training follow from; None: the workspace's seed."""
+    named: str = ""
+    """The workspace's name where the job is from, which its key has; empty: its folder's."""
 
     @property
     def technique(self) -> Technique | None:
@@ -178,7 +180,8 @@ class FinalJob:
         plan = self.plan.model_copy(update={field: str(file) for field, file in files.items()})
         unlabeled = self.unlabeled and self.unlabeled.without_names()
         path = workspace / self.path.parent.name / self.path.name
-        return replace(self, workspace=workspace, plan=plan, path=path, unlabeled=unlabeled)
+        named = self.named or self.workspace.name
+        return replace(self, workspace=workspace, plan=plan, path=path, unlabeled=unlabeled, named=named)
 
     def selection_set(self) -> SelectionSet:
         """The images that select the best epoch."""
@@ -207,7 +210,7 @@ class FinalJob:
         workspace, technique = open_workspace(self.workspace), self.technique
         hashed = [
             workspace.data.fingerprint,
-            workspace.folder.name,
+            self.named or workspace.folder.name,
             workspace.proxy.model_dump_json(exclude={"device"}),
             self.file.policy.model_dump_json(),
             self.file.training.model_dump_json(exclude={"semi"}),

@@ -32,6 +32,18 @@ class Shard:
 ALONE = Shard()
 """All of it."""
 
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A process of those that share a training, and where it meets the others."""
+
+    shard: Shard
+    device: torch.device
+    """Its own."""
+    address: str
+    """``tcp://HOST:PORT`` of rank 0, or ``file://…`` that all see."""
+
+
 Work = Callable[..., None]
 """``work(shard, device, *arguments)``: a rank's part."""
 
@@ -66,7 +78,7 @@ def others(work: Work, size: int, device: torch.device, arguments: tuple[Any, ..
             process.start()
         try:
             _wait_for(processes, meeting)
-            with _group(Shard(0, size), device, meeting):
+            with joined(Member(Shard(0, size), device_of(device, Shard(0, size)), meeting.as_uri())):
                 try:
                     yield
                 except RuntimeError:
@@ -110,21 +122,27 @@ def _rank(work: Work, shard: Shard, device: torch.device, meeting: Path, argumen
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     meeting.with_name(f"{shard.rank}.here").touch()
-    with _group(shard, device, meeting):
+    member = Member(shard, device_of(device, shard), meeting.as_uri())
+    with joined(member):
         try:
-            work(shard, device_of(device, shard), *arguments)
+            work(shard, member.device, *arguments)
         except UserError as error:
             meeting.with_name(f"{shard.rank}.error").write_text(str(error), encoding="utf-8")
             sys.exit(1)
 
 
 @contextmanager
-def _group(shard: Shard, device: torch.device, meeting: Path) -> Iterator[None]:
+def joined(member: Member) -> Iterator[None]:
+    """Within it a process is one of the group; it waits until all are there. Alone it joins nobody."""
+    shard, device = member.shard, member.device
+    if shard.size == 1:
+        yield
+        return
     if device.type == "cuda":
-        torch.cuda.set_device(device_of(device, shard))  # or NCCL would take the first for all
+        torch.cuda.set_device(device)  # or NCCL would take the first for all
     dist.init_process_group(
         "nccl" if device.type == "cuda" else "gloo",
-        init_method=meeting.as_uri(),
+        init_method=member.address,
         rank=shard.rank,
         world_size=shard.size,
     )

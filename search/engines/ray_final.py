@@ -1,0 +1,381 @@
+"""The final training on a Ray cluster: on one of its nodes, or shared by several (DDP).
+
+Each process is an actor of Ray's that keeps its place on a node. The first trains an epoch whenever the
+driver asks for the next, and what it has written by then comes along: model, card and checkpoint. So all that
+is kept lies where the driver is, and a node that is lost costs what came after the last checkpoint.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from augsearch.policies import UserError
+from augsearch.policies.atomic import write_bytes
+from augsearch.search.engines.engine import WorkerLostError
+from augsearch.search.engines.ray import RayEngine, in_our_words
+from augsearch.search.engines.ray_transfer import Sender, Sent, brought
+from augsearch.search.engines.travel import Errand, Lacking, at_hand, call_at, errand_of
+from augsearch.search.engines.worker import run_pickled
+from augsearch.trainers.workspace.left import LeftFiles
+
+if TYPE_CHECKING:  # they import torch, which the driver of a search does without
+    from augsearch.trainers.tasks.final import FinalEpoch, FinalModel, FinalTraining
+    from augsearch.trainers.tasks.final_job import FinalJob
+    from augsearch.trainers.training.distributed import Member
+
+TIMES = 3
+"""How often a node may be lost without an epoch between."""
+REPLACED, PATIENCE = 300.0, 10.0
+"""Seconds for which a node that was lost may be missed; those after which it is said what is waited for."""
+LAST_WORDS = 10.0
+"""Seconds in which the others may say why the first one's training broke."""
+
+Files = Mapping[str, bytes | None]
+"""What changed beside the model, by name; None: it is gone."""
+
+
+def train_on_cluster(
+    job: FinalJob, start: Callable[[], RayEngine], say: Callable[[str], None]
+) -> FinalTraining:
+    """Train as ``job`` says on the cluster of the engine that ``start`` connects to; see ``FinalTrainer``."""
+    engine, sender = start(), Sender()
+    known, lost = 0, 0
+    try:
+        while True:
+            try:
+                place = _place(job.plan.processes, engine, REPLACED if lost else 0.0)
+                with _team(job, place, sender, say) as team, closing(team.train(job)) as training:
+                    while True:
+                        try:
+                            event = next(training)
+                        except StopIteration as stop:
+                            final: FinalModel = stop.value
+                            return final
+                        if event.training.epoch > known:  # else it was told before the node was lost
+                            known, lost = event.training.epoch, 0
+                            yield event
+            except WorkerLostError as error:
+                lost += 1
+                if lost == TIMES:
+                    raise UserError(f"the final training: {error}, {TIMES} times in a row") from None
+                say(f"{error}; the final training goes on after the last checkpoint")
+    finally:
+        sender.close()
+        engine.close()
+
+
+class _Team:
+    """The processes of one training; the driver's end."""
+
+    def __init__(self, actors: list[Any]) -> None:
+        self._actors = actors
+
+    def bring(self, job: FinalJob, sender: Sender) -> None:
+        """Have all nodes see what the training reads, and what is kept of it."""
+        import ray
+
+        task = errand_of(_as_it_is, (job,), {})
+        kept = {path.name: path.read_bytes() for path in _files(job) if path.exists()}
+        for actor in self._actors:
+            sent: Sent = {}
+            while True:
+                lacking = ray.get(actor.bring.remote(sender.with_manifest(task), dict(sent)))
+                if lacking is None:
+                    break
+                sent = sender.sent(task, sent, lacking)
+            ray.get(actor.place.remote(kept))
+        # The first of each node trains the teacher for all who are there.
+        nodes = ray.get([actor.node.remote() for actor in self._actors])
+        firsts = dict(zip(reversed(nodes), reversed(self._actors), strict=True))
+        ray.get([actor.make_teacher_ready.remote() for actor in firsts.values()])
+
+    def train(self, job: FinalJob) -> Generator[FinalEpoch, None, FinalModel]:
+        """The epochs, their files written beside the model of ``job`` before they are told of."""
+        import ray
+
+        from augsearch.trainers.tasks.final import FinalModel
+
+        first, *others = self._actors
+        size, address = len(self._actors), ray.get(first.address.remote())
+        running = [actor.train_beside.remote(rank, size, address) for rank, actor in enumerate(others, 1)]
+        ray.get(first.begin.remote(size, address))
+        try:
+            while True:
+                asked = first.next.remote()
+                while asked not in (ended := ray.wait([asked, *running], num_returns=1)[0]):
+                    ray.get(ended)  # one that broke ends all; one that was told to stop has ended before
+                    running.remove(ended[0])
+                files, event, teacher = ray.get(asked)
+                _written(files, job)
+                if isinstance(event, FinalModel):
+                    return replace(event, path=job.path, teacher=_at_home(teacher, job) or event.teacher)
+                yield event
+        except GeneratorExit:  # between two epochs, so the last can be kept
+            _written(ray.get(first.stop.remote()), job)
+            raise
+        except Exception:
+            for reason in _reasons(running):
+                raise reason from None
+            raise
+
+
+def _reasons(running: list[Any]) -> Iterator[BaseException]:
+    """Why other processes ended, of those that did."""
+    import ray
+
+    for ended in ray.wait(running, num_returns=len(running), timeout=LAST_WORDS)[0] if running else ():
+        try:
+            ray.get(ended)
+        except Exception as error:
+            said = in_our_words(error)
+            if isinstance(said, UserError | WorkerLostError):
+                yield said
+
+
+def _written(files: Files, job: FinalJob) -> None:
+    for name, content in files.items():
+        if content is None:
+            job.path.with_name(name).unlink(missing_ok=True)
+        else:
+            write_bytes(job.path.with_name(name), content)
+
+
+def _at_home(teacher: LeftFiles | None, job: FinalJob) -> Path | None:
+    """Where a teacher lies that was trained on a node; None: it is where it was said to be."""
+    from augsearch.trainers.workspace.folder import open_workspace
+
+    if teacher is None:
+        return None
+    folder = open_workspace(job.workspace).final_teachers
+    return folder / teacher.unpacked(folder).names[0]
+
+
+def _files(job: FinalJob) -> tuple[Path, ...]:
+    """All that a training leaves."""
+    return job.path, job.path.with_suffix(".json"), job.checkpoint
+
+
+def _as_it_is(job: FinalJob) -> FinalJob:
+    """On a node: the job with its files where they lie there."""
+    return job
+
+
+@contextmanager
+def _team(
+    job: FinalJob, place: dict[str, int], sender: Sender, say: Callable[[str], None]
+) -> Iterator[_Team]:
+    """Processes that hold a ``place`` each until the end of the block, with all that they need.
+
+    Raises:
+        WorkerLostError: one of them was lost.
+    """
+    import ray
+    from ray.util.placement_group import placement_group, remove_placement_group
+    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+    size = job.plan.processes
+    group = placement_group([place] * size, strategy="PACK")
+    actors: list[Any] = []
+    try:
+        ready = group.ready()
+        if not ray.wait([ready], timeout=PATIENCE)[0]:
+            say(f"waiting until the cluster has room for the final training: {_in_words(size, place)}")
+        ray.get(ready)
+        for index in range(size):
+            there = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=index)
+            options = {"num_cpus": place["CPU"], "num_gpus": place.get("GPU", 0)}
+            actors.append(_actor().options(**options, scheduling_strategy=there).remote(place["CPU"]))
+        nodes = len(set(ray.get([actor.node.remote() for actor in actors])))
+        where = "a node" if nodes == 1 else f"{nodes} nodes"
+        say(f"it runs on {where} of the cluster: {_in_words(size, place)}")
+        team = _Team(actors)
+        team.bring(job, sender)
+        yield team
+    except ray.exceptions.RayError as error:
+        raise in_our_words(error) from None
+    finally:
+        for actor in actors:
+            with suppress(Exception):
+                ray.kill(actor)
+        remove_placement_group(group)
+
+
+def _place(size: int, engine: RayEngine, patience: float) -> dict[str, int]:
+    """What each of ``size`` processes takes: a GPU and its share of the cores, or as many cores as can be.
+
+    Raises:
+        UserError: there are not as many, for ``patience`` seconds.
+    """
+    until = time.monotonic() + patience
+    while True:
+        try:
+            return _place_now(size, engine)
+        except UserError:
+            if time.monotonic() > until:
+                raise
+        time.sleep(1)
+
+
+def _place_now(size: int, engine: RayEngine) -> dict[str, int]:
+    import ray
+
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    cores = [int(node.get("CPU", 0)) for node in nodes]
+    if not engine.on_gpus(ray.cluster_resources()):
+        for each in range(max(cores, default=0), 0, -1):
+            if sum(core // each for core in cores) >= size:
+                return {"CPU": each}
+        raise UserError(f"--processes {size}: the cluster has {sum(cores)} cores")
+    gpus = [int(node.get("GPU", 0)) for node in nodes]
+    if sum(gpus) < size:
+        raise UserError(f"--processes {size}: the cluster has {sum(gpus)} GPUs")
+    each = min(core // gpu for core, gpu in zip(cores, gpus, strict=True) if gpu)
+    return {"CPU": max(1, each), "GPU": 1}
+
+
+def _in_words(size: int, place: Mapping[str, int]) -> str:
+    processes = "one process" if size == 1 else f"{size} processes"
+    what = "a GPU" if "GPU" in place else "a core" if place["CPU"] == 1 else f"{place['CPU']} cores"
+    return f"{processes} with {what}{' each' if size > 1 else ''}"
+
+
+@cache
+def _actor() -> Any:
+    """What Ray runs; the decorator that is not typed is applied here alone."""
+    import ray
+
+    return ray.remote(max_restarts=0)(_Process)
+
+
+class _Process:
+    """One process of a training, on its node."""
+
+    def __init__(self, cores: int) -> None:
+        import torch
+
+        torch.set_num_threads(cores)
+        self._job: FinalJob | None = None
+        self._folder: Path | None = None
+        """The workspace's, where it is another one than the driver's."""
+        self._told: dict[str, tuple[int, int]] = {}
+        self._events: FinalTraining | None = None
+
+    def node(self) -> str:
+        """Which one it is on."""
+        import ray
+
+        return str(ray.get_runtime_context().get_node_id())
+
+    def bring(self, task: Errand, sent: Sent) -> Lacking | None:
+        """See what the training reads; returns what is lacking."""
+        folder = at_hand(task, sent, lambda file: brought(sent[file.key]))
+        if isinstance(folder, Lacking):
+            return folder
+        job: FinalJob = run_pickled(call_at(task, folder))
+        if folder != task.folder:
+            self._folder = folder
+            job = replace(job, path=folder / "final training" / job.key()[:16] / job.path.name)
+        self._job = job
+        return None
+
+    def place(self, kept: Mapping[str, bytes]) -> None:
+        """Have beside the model what the driver has."""
+        if self._folder is not None:
+            for path in _files(self._known):
+                if path.name in kept:
+                    write_bytes(path, kept[path.name])
+                else:
+                    path.unlink(missing_ok=True)
+            self._changed()
+
+    def make_teacher_ready(self) -> None:
+        """Train the teacher, if there is to be one."""
+        from augsearch.trainers.tasks.final import make_teacher_ready
+
+        make_teacher_ready(self._known)
+
+    def address(self) -> str:
+        """Where the others meet this one."""
+        import ray
+
+        with socket.socket() as free:
+            free.bind(("", 0))
+            return f"tcp://{ray.util.get_node_ip_address()}:{free.getsockname()[1]}"
+
+    def train_beside(self, rank: int, size: int, address: str) -> None:
+        """Take part until the first one says that it is over."""
+        from augsearch.trainers.tasks.final import train_beside
+
+        train_beside(self._known, self._member(rank, size, address))
+
+    def begin(self, size: int, address: str) -> None:
+        """Be the first one."""
+        from augsearch.trainers.tasks.final import train_final
+
+        self._events = train_final(self._known, member=self._member(0, size, address))
+
+    def next(self) -> tuple[Files, FinalEpoch | FinalModel, LeftFiles | None]:
+        """Train an epoch: the files that changed, how it went; or at the end the model, and its teacher."""
+        from augsearch.trainers.tasks.final import FinalEpoch
+
+        assert self._events is not None
+        try:
+            epoch = next(self._events)
+            assert isinstance(epoch, FinalEpoch)  # it learns from no images without labels
+            return self._changed(), epoch, None
+        except StopIteration as stop:
+            final: FinalModel = stop.value
+            return self._changed(), final, self._left(final.teacher)
+
+    def stop(self) -> Files:
+        """Keep the epoch that was trained last; the files that changed with that."""
+        assert self._events is not None
+        self._events.close()
+        return self._changed()
+
+    @property
+    def _known(self) -> FinalJob:
+        assert self._job is not None
+        return self._job
+
+    def _member(self, rank: int, size: int, address: str) -> Member:
+        import torch
+
+        from augsearch.trainers.system.devices import resolve_device
+        from augsearch.trainers.training.distributed import Member, Shard
+        from augsearch.trainers.workspace.folder import open_workspace
+
+        device = resolve_device(open_workspace(self._known.workspace).proxy.device)
+        # Ray has shown it its own GPU alone.
+        own = torch.device("cuda", 0) if device.type == "cuda" else device
+        return Member(Shard(rank, size), own, address)
+
+    def _changed(self) -> Files:
+        """The files that are others than they were, where the driver does not see them."""
+        if self._folder is None:
+            return {}
+        found = {path: path.stat() for path in _files(self._known) if path.exists()}
+        now = {path.name: (stat.st_mtime_ns, stat.st_size) for path, stat in found.items()}
+        changed: dict[str, bytes | None] = {
+            path.name: path.read_bytes() for path in found if self._told.get(path.name) != now[path.name]
+        }
+        changed |= dict.fromkeys(self._told.keys() - now.keys())
+        self._told = now
+        return changed
+
+    def _left(self, teacher: Path | None) -> LeftFiles | None:
+        """The files of a teacher that was trained here, where the driver does not see them."""
+        from augsearch.trainers.workspace.folder import open_workspace
+
+        folder = None if self._folder is None else open_workspace(self._folder).final_teachers
+        if teacher is None or folder is None or teacher.parent != folder:
+            return None
+        paths = (teacher, teacher.with_suffix(".json"))
+        return LeftFiles(tuple(path.name for path in paths if path.exists())).packed(folder)
