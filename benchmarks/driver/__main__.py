@@ -9,6 +9,10 @@ candidate. There is one worker, so nothing is beside anything.
 
 A trial is the time from one's first fold to the next one's. MLflow's own thread works beside it, and what it
 has left at the end is told apart. PostgreSQL needs root and Debian's ``postgresql``; else it is left out.
+
+With --workers there are many workers instead, whose folds take their time, and it is told how busy they were:
+
+    make bench-driver BENCH_ARGS="--workers 1000 --trials 2000"
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -39,6 +43,7 @@ from augsearch.search.settings.settings import Settings
 from augsearch.search.studies.driver_storage import driver_storage, together
 from augsearch.search.studies.study import open_storage
 from benchmarks import environment
+from benchmarks.driver.busy import Timed
 from benchmarks.driver.instant import Instant, SearchIsOverError
 from benchmarks.servers import FarAway, Postgres, postgres_programs
 
@@ -47,6 +52,22 @@ AWAY = 0.02
 """Seconds there and back."""
 LAST = 20
 """Trials at the end of which the median is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Busy:
+    """How busy the driver kept many workers."""
+
+    workers: int
+    seconds: float
+    """Of a fold."""
+    first: float
+    """The share of their time in which they ran a fold, in the first while: as long as three folds."""
+    then: float
+    """The same from there until the last fold began."""
+    folds: int
+    trials: int
+    minutes: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +144,29 @@ def searched(where: str, trials: int, **settings: Any) -> Cost:
     )
 
 
+def many_workers(workers: int, seconds: float, trials: int) -> Busy:
+    """A search by ``workers`` whose folds take ``seconds``, in SQLite and with MLflow's log, by the clock."""
+    os.chdir(tempfile.mkdtemp(prefix="augsearch-bench-"))
+    engine = Timed(workers, seconds)
+    inline.start = lambda _: engine  # type: ignore[assignment,return-value]
+    asked = Settings.of(
+        study="bench", trials=trials, engine="inline", budget="none", teacher="none", final=False
+    )
+    with suppress(SearchIsOverError):
+        pipeline.run(asked, Quiet())
+    began, ended = engine.ran[0][0], engine.ran[-1][0]
+    full = began + 3 * seconds
+    return Busy(
+        workers,
+        seconds,
+        engine.busy(began, full),
+        engine.busy(full, ended),
+        len(engine.ran),
+        len(engine.trials),
+        (ended - began) / 60,
+    )
+
+
 def everywhere(trials: int, many: int) -> Iterator[Cost]:
     """Each place of the study in turn."""
     yield _fresh("SQLite", trials)
@@ -179,9 +223,16 @@ def table(costs: list[Cost]) -> str:
 @click.command()
 @click.option("--trials", default=100, show_default=True, help="Trials of a search.")
 @click.option("--many", default=0, help="Trials of a long study, whose last are measured too; slow.")
+@click.option(
+    "--workers", default=0, help="How busy it keeps so many instead, in --trials trials, by the clock."
+)
+@click.option("--seconds", default=60.0, show_default=True, help="What a fold of these takes.")
 @click.option("--markdown", type=click.Path(path_type=Path), help="Page to write.")
-def main(trials: int, many: int, markdown: Path | None) -> None:
+def main(trials: int, many: int, workers: int, seconds: float, markdown: Path | None) -> None:
     """Measure what a trial costs the driver."""
+    if workers:
+        click.echo(f"{many_workers(workers, seconds, trials)}")
+        return
     page = markdown.resolve() if markdown else None
     facts = environment.facts(sys.argv[1:], None, "benchmarks.driver", PACKAGES)
     costs = []

@@ -22,7 +22,8 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from augsearch.policies import UserError
 from augsearch.policies.errors import first_line
-from augsearch.search.engines.engine import EngineFailedError, FinalTrainer, WorkerLostError
+from augsearch.search.engines.engine import FinalTrainer
+from augsearch.search.engines.ray_errors import in_our_words
 from augsearch.search.engines.ray_transfer import Sender, Sent, brought
 from augsearch.search.engines.travel import Errand, Lacking, arrived, at_hand, call_at, errand_of
 from augsearch.search.engines.worker import Limits, Place, limits_of
@@ -235,24 +236,3 @@ def _run(task: Errand, limits: Limits, sent: Sent) -> Any:
         if isinstance(error, FileNotFoundError) and task.folder is None:
             said += "; for this all nodes must see the project's folder at one path"
         raise OSError(error.errno, said, error.filename) from error
-
-
-def in_our_words(error: BaseException) -> BaseException:
-    """What a task raised, or what became of it."""
-    from ray import exceptions as of_ray
-
-    if isinstance(error, of_ray.RayTaskError):
-        return in_our_words(error.cause)
-    lost = (
-        of_ray.WorkerCrashedError,
-        of_ray.RayActorError,
-        of_ray.NodeDiedError,
-        of_ray.OutOfMemoryError,
-        of_ray.ObjectLostError,
-        of_ray.TaskCancelledError,
-    )
-    if isinstance(error, lost):
-        return WorkerLostError(f"Ray lost a worker: {first_line(error)}")
-    if isinstance(error, of_ray.RayError):
-        return EngineFailedError(f"Ray: {first_line(error)}")
-    return error

@@ -14,12 +14,12 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from augsearch.policies import UserError
 from augsearch.policies.atomic import write_bytes
 from augsearch.search.engines.engine import WorkerLostError
-from augsearch.search.engines.ray import RayEngine, in_our_words
+from augsearch.search.engines.ray_errors import in_our_words
 from augsearch.search.engines.ray_transfer import Sender, Sent, brought
 from augsearch.search.engines.travel import Errand, Lacking, at_hand, call_at, errand_of
 from augsearch.search.engines.worker import run_pickled
@@ -42,9 +42,9 @@ Files = Mapping[str, bytes | None]
 
 
 def train_on_cluster(
-    job: FinalJob, start: Callable[[], RayEngine], say: Callable[[str], None]
+    job: FinalJob, start: Callable[[], Cluster], say: Callable[[str], None]
 ) -> FinalTraining:
-    """Train as ``job`` says on the cluster of the engine that ``start`` connects to; see ``FinalTrainer``."""
+    """Train as ``job`` says on the cluster that ``start`` connects to; see ``FinalTrainer``."""
     engine, sender = start(), Sender()
     known, lost = 0, 0
     try:
@@ -69,6 +69,16 @@ def train_on_cluster(
     finally:
         sender.close()
         engine.close()
+
+
+class Cluster(Protocol):
+    """What is asked of the engine."""
+
+    def on_gpus(self, resources: dict[str, float]) -> bool:
+        """Whether trainings run on GPUs, where Ray has these resources."""
+
+    def close(self) -> None:
+        """Leave the cluster."""
 
 
 class _Team:
@@ -207,7 +217,7 @@ def _team(
         remove_placement_group(group)
 
 
-def _place(size: int, engine: RayEngine, patience: float) -> dict[str, int]:
+def _place(size: int, engine: Cluster, patience: float) -> dict[str, int]:
     """What each of ``size`` processes takes: a GPU and its share of the cores, or as many cores as can be.
 
     Raises:
@@ -223,7 +233,7 @@ def _place(size: int, engine: RayEngine, patience: float) -> dict[str, int]:
         time.sleep(1)
 
 
-def _place_now(size: int, engine: RayEngine) -> dict[str, int]:
+def _place_now(size: int, engine: Cluster) -> dict[str, int]:
     import ray
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]

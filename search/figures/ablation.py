@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from augsearch.search.figures.common import short
+from augsearch.search.figures.figure import Figure
 from augsearch.search.studies.ablation import Ablation
 from augsearch.trainers.evaluation.metrics import Metric
 

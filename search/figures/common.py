@@ -9,10 +9,10 @@ from typing import Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from augsearch.policies.bands import seen
+from augsearch.search.figures.figure import Figure
 
 CLASSES_SHOWN = 20
 """With more classes than these a confusion matrix shows only the most confused."""

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from augsearch.search.figures.common import compact, save_figure, short
+from augsearch.search.figures.figure import Figure
 from augsearch.search.figures.labels import most_labeled
 from augsearch.trainers.semi.labeler import Labeling
 

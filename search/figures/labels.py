@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 from numpy.typing import NDArray
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from augsearch.policies.bands import seen
 from augsearch.policies.pictures import image_of
 from augsearch.search.figures.common import CLASSES_SHOWN, Images, save_figure, short, show_image
+from augsearch.search.figures.figure import Figure
 from augsearch.trainers.semi.labeler import rightly_labeled
 
 Rows = NDArray[np.int64]

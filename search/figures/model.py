@@ -12,7 +12,6 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from augsearch.search.figures.common import (
@@ -24,6 +23,7 @@ from augsearch.search.figures.common import (
     show_grid,
     show_image,
 )
+from augsearch.search.figures.figure import Figure
 from augsearch.trainers.evaluation.metrics import Logits, calibration_bins, log_probabilities
 
 _ACCURACY, _CONFIDENCE, _LINE = "#2563eb", "#d97706", "#64748b"

@@ -8,9 +8,9 @@ from pathlib import Path
 from statistics import fmean
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from augsearch.search.figures.common import short
+from augsearch.search.figures.figure import Figure
 from augsearch.search.studies.proxy_check import Checked, ProxyCheck, spread_of
 from augsearch.trainers.evaluation.metrics import METRICS, Metric
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import optuna
-from matplotlib.figure import Figure
 from optuna.trial import TrialState
 
+from augsearch.search.figures.figure import Figure
 from augsearch.search.studies.study import Entry
 from augsearch.trainers.evaluation.metrics import Metric
 

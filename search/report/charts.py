@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from optuna.trial import TrialState
 
 from augsearch.search.figures.common import short
+from augsearch.search.figures.figure import Figure
 from augsearch.search.figures.search import best_so_far
 from augsearch.search.report.facts import Facts, Row
 from augsearch.search.report.svg import BASELINE, CANDIDATE, GOOD, GRID, INK, MUTED, SURFACE, Chart, draw

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from statistics import fmean
 
-from matplotlib.figure import Figure
-
 from augsearch.search.figures import ablation as removals
 from augsearch.search.figures import proxy_check as scatter
+from augsearch.search.figures.figure import Figure
 from augsearch.search.report.charts import ROW
 from augsearch.search.report.facts import Facts
 from augsearch.search.report.svg import BASELINE, CANDIDATE, GOOD, INK, MUTED, Chart, draw

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 from markupsafe import Markup
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from augsearch.policies.bands import seen
 from augsearch.policies.pictures import image_of
+from augsearch.search.figures.figure import Figure
 from augsearch.search.inputs.inspected import Facts, Sheet, most_and_least
 from augsearch.search.report.charts import Names
 from augsearch.search.report.page import environment_of_pages, in_utf8, style

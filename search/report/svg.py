@@ -14,11 +14,10 @@ from typing import Any
 
 import matplotlib
 from markupsafe import Markup
-from matplotlib.figure import Figure
 
 from augsearch.policies import UserError
 from augsearch.policies.atomic import write_text
-from augsearch.search import figures  # noqa: F401 - see there why before a figure is made
+from augsearch.search.figures.figure import Figure
 
 WIDTH = 380
 """The width of a chart, in units that are CSS pixels on a small phone."""

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import augsearch.search
+
 SLOW = """
 import time
 time.sleep(1.5)
@@ -38,3 +40,9 @@ def test_a_figure_waits_for_an_import_of_another_thread(tmp_path: Path, module: 
     )
     assert drawn.stderr == ""
     assert (tmp_path / "figure.png").exists()
+
+
+def test_nobody_draws_another_figure() -> None:
+    home = Path(augsearch.search.__file__).parent
+    drawing = [file for file in home.rglob("*.py") if "matplotlib.figure" in file.read_text(encoding="utf-8")]
+    assert [file.relative_to(home).as_posix() for file in drawing] == ["figures/figure.py"]
