@@ -26,6 +26,9 @@ PLAIN_ROOT = ("setpriv", "--bounding-set=-dac_override,-dac_read_search")
 ASKS = "import os, sys; sys.exit(os.access(sys.argv[1], os.W_OK))"
 Augsearch = Callable[..., subprocess.CompletedProcess[str]]
 Close = Callable[[Path], None]
+MODEL = ModelSpec(
+    name="tiny", classes=("a", "b"), channels=3, image_size=16, mean=(128.0,) * 3, std=(64.0,) * 3
+)
 RUN = """
 run stripes.npz --study s --proxy-model tiny --epochs 1 --folds 1 --trials 7 --confirm-folds 2
 --teacher none --engine inline --no-final
@@ -130,10 +133,7 @@ def test_what_may_not_be_read_is_told_so_and_not_as_broken(
     augsearch: Augsearch, stripes: str, workplace: Path
 ) -> None:
     write_policy(PolicyFile(policy=Policy()), "p.json")
-    spec = ModelSpec(
-        name="tiny", classes=("a", "b"), channels=3, image_size=16, mean=(128.0,) * 3, std=(64.0,) * 3
-    )
-    save_model(build_model(spec, seed=0), spec, workplace / "m.safetensors", {})
+    save_model(build_model(MODEL, seed=0), MODEL, workplace / "m.safetensors", {})
     Image.new("RGB", (16, 16)).save("photo.png")
     Path("closed").mkdir()
     for hidden in ("m.safetensors", "p.json", "closed"):
@@ -147,6 +147,27 @@ def test_what_may_not_be_read_is_told_so_and_not_as_broken(
     ):
         assert one_line(augsearch(*words.split())).endswith(f"permission denied); {ASK_OWNER}"), words
     Path("closed").chmod(0o700)
+
+
+def test_a_class_folder_that_may_not_be_listed_is_named(
+    augsearch: Augsearch, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number in range(20):
+        path = tmp_path / "photos" / ("cat", "dog")[number % 2] / f"{number}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (16, 16), (number, 0, 0)).save(path)
+    save_model(build_model(MODEL, seed=0), MODEL, tmp_path / "model.safetensors", {})
+    closed = tmp_path / "photos" / "dog"
+    closed.chmod(0)
+    try:
+        found = [one_line(augsearch(*command)) for command in (["inspect", "photos"], ["run", "photos"])]
+        predicted = one_line(augsearch("predict", "model.safetensors", "photos"))
+    finally:
+        closed.chmod(0o700)
+    assert set(found) == {f"Error: cannot list {closed}: Permission denied; {ASK_OWNER}"}
+    assert predicted.startswith("Error: photos/dog: permission denied; ")
+    assert ASK_OWNER in predicted
 
 
 def test_a_database_that_may_only_be_read_is_no_passing_fault() -> None:

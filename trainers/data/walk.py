@@ -107,7 +107,7 @@ def walk(
     here = (status.st_dev, status.st_ino)
     if here in above:
         return
-    if above and (folder / CACHE_MARK).exists():
+    if above and os.path.exists(folder / CACHE_MARK):  # noqa: PTH110 - of a closed folder False, and no error
         if passed is not None:
             passed.hidden[f"{folder.name}/ (marked as a cache)"] += 1
         return

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augsearch.policies import UserError
+from augsearch.policies.errors import ASK_OWNER, lacks_right
 from augsearch.trainers.data.dataset import Indices
 from augsearch.trainers.data.decode import BadImageError, decode_whole, pillow_without_warnings, shorter_side
 from augsearch.trainers.data.form import AS_USUAL, PLAIN, Form, Reading
@@ -222,7 +223,7 @@ def list_images(folder: Path) -> Listing:
             sizes.append(size)
             times.append(time)
     except OSError as error:
-        raise UserError(f"cannot list {error.filename}: {error.strerror}") from error
+        raise _unlisted(error) from error
     order = sorted(range(len(files)), key=files.__getitem__)
     return Listing(
         root,
@@ -230,6 +231,11 @@ def list_images(folder: Path) -> Listing:
         np.array(sizes, np.int64)[order],
         np.array(times, np.int64)[order],
     )
+
+
+def _unlisted(error: OSError) -> UserError:
+    said = f"cannot list {error.filename}: {error.strerror}"
+    return UserError(f"{said}; {ASK_OWNER}" if lacks_right(error) else said)
 
 
 def read_folder(path: Path, form: Form = PLAIN) -> OpenedFolder:
@@ -244,7 +250,7 @@ def read_folder(path: Path, form: Form = PLAIN) -> OpenedFolder:
     try:
         found = found_in(path, root, by_leaf=form.layout.classes == "leaf")
     except OSError as error:
-        raise UserError(f"cannot list {error.filename}: {error.strerror}") from error
+        raise _unlisted(error) from error
     return OpenedFolder(root, found.classes, found.entries, found.notes, form.reading)
 
 
