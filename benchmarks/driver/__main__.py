@@ -35,7 +35,6 @@ import optuna
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 
-from augsearch.search.console import Display
 from augsearch.search.engines import inline
 from augsearch.search.pipelines import run as pipeline
 from augsearch.search.settings.sections import TrackingSettings
@@ -45,6 +44,7 @@ from augsearch.search.studies.study import open_storage
 from benchmarks import environment
 from benchmarks.driver.busy import Timed
 from benchmarks.driver.instant import Instant, SearchIsOverError
+from benchmarks.driver.quiet import Quiet
 from benchmarks.servers import FarAway, Postgres, postgres_programs
 
 PACKAGES = ("augsearch", "mlflow", "optuna", "psycopg", "sqlalchemy")
@@ -87,13 +87,6 @@ class Cost:
     """Seconds that MLflow needed at the end, its start too."""
     mebibytes: float
     """The most memory the process had."""
-
-
-class Quiet(Display):
-    """Says nothing."""
-
-    def line(self, text: str) -> None:
-        """Nothing."""
 
 
 @contextmanager
