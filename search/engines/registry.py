@@ -16,6 +16,7 @@ _ROOM = "augsearch.search.engines"
 _NO_ENGINES = {
     "engine",
     "failures",
+    "ray_errors",
     "ray_final",
     "ray_transfer",
     "registry",
