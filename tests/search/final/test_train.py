@@ -626,6 +626,26 @@ def test_a_training_that_gets_no_better_says_when_it_stopped(stripes: str) -> No
     assert f"stopped early, after {trained} epochs: no better one for 2" in said
 
 
+def test_slurms_nodes_train_no_final_model_which_is_said(stripes: str) -> None:
+    result, said = run(quick(stripes, engine="slurm", final_epochs=1))
+    assert "--engine slurm: the final model is trained here, and not as a job; --no-final leaves" in said
+    assert Path(result["model"]).exists()
+    _, said = run(quick(stripes, engine="ray", final_epochs=1))  # Ray on this machine alone
+    assert "--engine" not in said
+
+
+def test_what_learns_from_images_without_labels_is_trained_here(
+    photos: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    for number in range(6):
+        Path("more").mkdir(exist_ok=True)
+        Image.new("RGB", (40, 40), (40 * number, 0, 0)).save(f"more/{number}.png")
+    settings = quick(photos, engine="ray", final_epochs=1, unlabeled="more", skip_bad_images=True)
+    _, said = run(settings, PolicyFile(policy=NOTHING, training=Training(semi=FixMatch())))
+    assert "--engine ray: what learns from images without labels is trained here" in said
+
+
 def test_what_was_loaded_of_the_weights_is_said(stripes: str) -> None:
     start = model_in("start.safetensors")
     _, said = run(quick(stripes, final_model=start, final_epochs=1))
