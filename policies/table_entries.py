@@ -57,7 +57,7 @@ def stretch(extremes: NDArray[Any], levels: NDArray[Any]) -> NDArray[Any]:
 def equalized(histogram: NDArray[Any], levels: NDArray[Any]) -> NDArray[Any]:
     """``equalize_entries``, not rounded and with straight lines between, from how often the rounded levels
     of each channel occur, (C, 256)."""
-    return between(_spread(np, histogram), levels)
+    return between(_spread(array_namespace(histogram), histogram), levels)
 
 
 def between(entries: NDArray[Any], levels: NDArray[Any]) -> NDArray[Any]:

@@ -11,7 +11,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +29,9 @@ from augsearch.policies.tensor import TensorPolicy
 
 ROOT = Path(__file__).parents[2]
 
-needs_triton = pytest.mark.skipif(find_spec("triton") is None, reason="this torch comes without Triton")
+needs_triton = pytest.mark.skipif(not runner.triton_can(), reason="this torch comes without Triton 3.8")
 needs_gpu = pytest.mark.skipif(
-    find_spec("triton") is None or not torch.cuda.is_available(), reason="needs a CUDA device, and Triton"
+    not (runner.triton_can() and torch.cuda.is_available()), reason="needs a CUDA device, and Triton 3.8"
 )
 
 
@@ -146,6 +146,19 @@ def test_without_triton_torchs_path_goes_on_silently(monkeypatch: pytest.MonkeyP
         monkeypatch.delattr(f"augsearch.policies.backends.torch.{name}", raising=False)
     ours = runner._runner("standard", Size(8, 8), 3, Sampling(), torch.device("cpu"), "triton")
     assert type(ours) is RunByKind
+
+
+@pytest.mark.parametrize("found", ["3.7.1", "2.3", None])
+def test_a_triton_that_is_too_old_is_as_none(found: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def version(_: str) -> str:
+        if found is None:
+            raise PackageNotFoundError
+        return found
+
+    monkeypatch.setattr(runner, "version", version)
+    assert not runner.triton_can()
+    monkeypatch.setattr(runner, "version", lambda _: "3.10.0+git1")
+    assert runner.triton_can()
 
 
 POLICIES = {

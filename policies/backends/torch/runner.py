@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 from functools import lru_cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Literal, cast, get_args
 
 import torch
@@ -26,6 +28,7 @@ from augsearch.policies.registry import Ranges
 from augsearch.policies.sampling import Sampling
 
 VARIABLE = "AUGSEARCH_TENSOR_ENGINE"
+OLDEST_TRITON = (3, 8)
 
 Engine = Literal["torch", "triton"]
 
@@ -86,11 +89,21 @@ def _runner(
 
 
 def _by_stage(device: torch.device) -> Any:
-    """The module of that path; None where there is no GPU, or no Triton, as on Windows."""
+    """The module of that path; None where there is no GPU, or no Triton that can, as on Windows."""
     # Triton's interpreter, for tests, takes tensors on the CPU.
     if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
         return None
     try:
-        return importlib.import_module("augsearch.policies.backends.torch.by_stage")
+        module = importlib.import_module("augsearch.policies.backends.torch.by_stage")
     except ImportError:
         return None
+    return module if triton_can() else None
+
+
+def triton_can() -> bool:
+    """Whether there is a Triton that compiles the kernels: older ones take no shapes as constants."""
+    try:
+        found = version("triton")
+    except PackageNotFoundError:
+        return False
+    return tuple(int(number) for number in re.findall(r"\d+", found)[:2]) >= OLDEST_TRITON
