@@ -130,9 +130,11 @@ class _Team:
         except GeneratorExit:  # between two epochs, so the last can be kept
             _written(ray.get(first.stop.remote()), job)
             raise
-        except Exception:
-            for reason in _reasons(running):
-                raise reason from None
+        except Exception as error:
+            # What is wrong with the input the first one says itself; else the others may know more.
+            if not isinstance(in_our_words(error), UserError):
+                for reason in _reasons(running):
+                    raise reason from None
             raise
 
 
