@@ -20,14 +20,17 @@ _OF_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "600"
 class RayNodes:
     """The cluster; its processes are below this one."""
 
-    def __init__(self, far: Path | None, environment: Mapping[str, str] | None = None) -> None:
-        """``far``: where every other node keeps what it is sent, as it looks at no other folder;
-        None: all do. ``environment``: of all tasks."""
+    def __init__(
+        self, far: Path | None, environment: Mapping[str, str] | None = None, every: int = 2
+    ) -> None:
+        """``far``: where one node in ``every`` keeps what it is sent, looking at no other folder; None: all
+        do look. ``environment``: of all tasks."""
         os.environ.update(_OF_RAY | os.environ)
         from ray.cluster_utils import Cluster
 
         head = {"num_cpus": 0, "include_dashboard": False, "wait": False}
         self.far, self._environment, self._made = far, dict(environment or {}), 0
+        self._every = every
         self._cluster: Any = _patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
         self._nodes = [self._another() for _ in range(NODES)]
 
@@ -38,7 +41,7 @@ class RayNodes:
 
     def _another(self) -> Any:
         variables = dict(self._environment)
-        if self.far is not None and self._made % 2:
+        if self.far is not None and self._made % self._every == self._every - 1:
             home = self.far / f"node {self._made}"
             variables |= {"AUGSEARCH_SHARED": "no", "AUGSEARCH_HOME": str(home)}
         self._made += 1

@@ -90,12 +90,12 @@ def _shift(axis: str, value: float, ranges: Ranges, sampling: Sampling) -> Node:
 
 
 def _shear(axis: str, slope: float, sampling: Sampling) -> Node:
-    degrees = math.degrees(math.atan(slope))
-    other = "y" if axis == "x" else "x"
+    degrees, back = math.degrees(math.atan(slope)), 0.0 - slope / 2
+    # x is always before y: of no slope at all nobody can tell afterwards which axis it was.
     return _warp(
         sampling,
-        shear={axis: [degrees, degrees], other: [0.0, 0.0]},
-        translate_percent={axis: [0.0 - slope / 2, 0.0 - slope / 2], other: [0.0, 0.0]},
+        shear={"x": [0.0, 0.0], "y": [0.0, 0.0], axis: [degrees, degrees]},
+        translate_percent={"x": [0.0, 0.0], "y": [0.0, 0.0], axis: [back, back]},
     )
 
 

@@ -30,8 +30,9 @@ if TYPE_CHECKING:  # they import torch, which the driver of a search does withou
     from augsearch.trainers.tasks.final_job import FinalJob
     from augsearch.trainers.training.distributed import Member
 
-TIMES = 3
-"""How often a node may be lost without an epoch between."""
+TIMES, PAUSE = 5, 5.0
+"""How often a node may be lost without an epoch between; seconds before the next try, longer each time: Ray
+takes nodes that are gone to be there for a while."""
 REPLACED, PATIENCE = 300.0, 10.0
 """Seconds for which a node that was lost may be missed; those after which it is said what is waited for."""
 LAST_WORDS = 10.0
@@ -66,6 +67,7 @@ def train_on_cluster(
                 if lost == TIMES:
                     raise UserError(f"the final training: {error}, {TIMES} times in a row") from None
                 say(f"{error}; the final training goes on after the last checkpoint")
+                time.sleep(lost * PAUSE)
     finally:
         sender.close()
         engine.close()

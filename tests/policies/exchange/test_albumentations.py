@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import Phase, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from augsearch.policies import OPERATIONS, TRIVIALAUGMENT, Mixing, Policy, UserError
@@ -299,6 +299,7 @@ def read(text: str) -> Read:
     return FORM.read(text)
 
 
+@example(policy=Policy(num_ops=1, magnitude=0, operations=("shear_y",)))
 @given(policy=any_policy)
 @settings(max_examples=8, deadline=None)
 def test_what_is_written_is_read_as_one_that_is_written_the_same(policy: Policy) -> None:

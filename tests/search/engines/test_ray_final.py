@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -28,28 +29,17 @@ from augsearch.trainers.training import checkpoints
 from augsearch.trainers.training.recipe import Recipe
 from augsearch.trainers.workspace.candidate import ProxySettings
 from augsearch.trainers.workspace.folder import write_workspace
+from benchmarks.chaos.nodes import NODES, RayNodes
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'augsearch[ray]'")
 EPOCHS = 4
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayNodes]:
     """A node without room for any process, where the driver is, and two that see no folder but their own."""
-    from ray.cluster_utils import Cluster
-
-    home = tmp_path_factory.mktemp("far")
-    made = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
-    made.homes = [home / "0", home / "1"]
-    made.others = [another(made, place) for place in made.homes]
-    made.wait_for_nodes()
-    yield made
-    made.shutdown()
-
-
-def another(cluster: Any, home: Path) -> Any:
-    variables = {"AUGSEARCH_HOME": str(home), "AUGSEARCH_SHARED": "no"}
-    return cluster.add_node(num_cpus=1, env_vars=variables)
+    with closing(RayNodes(tmp_path_factory.mktemp("far"), every=1)) as made:
+        yield made
 
 
 @pytest.fixture(autouse=True)
@@ -86,7 +76,7 @@ def shared(job: FinalJob, processes: int) -> FinalJob:
     return replace(job, plan=job.plan.model_copy(update={"processes": processes}))
 
 
-def elsewhere(cluster: Any, job: FinalJob, say: Callable[[str], None] = print) -> Any:
+def elsewhere(cluster: RayNodes, job: FinalJob, say: Callable[[str], None] = print) -> Any:
     trainer = final_trainer(EngineSettings(name="ray", address=cluster.address))
     assert trainer is not None
     return trainer(job, say)
@@ -102,7 +92,7 @@ def followed(training: Any) -> tuple[list[FinalEpoch], FinalModel]:
 
 
 @pytest.mark.parametrize("processes", [1, 2])
-def test_it_comes_to_the_model_of_this_machine(cluster: Any, job: FinalJob, processes: int) -> None:
+def test_it_comes_to_the_model_of_this_machine(cluster: RayNodes, job: FinalJob, processes: int) -> None:
     job, said = shared(job, processes), list[str]()
     epochs, there = followed(elsewhere(cluster, job, said.append))
     here = replace(job, path=job.path.with_name("here.safetensors"))
@@ -124,15 +114,16 @@ def test_it_comes_to_the_model_of_this_machine(cluster: Any, job: FinalJob, proc
 
 @pytest.mark.parametrize("processes", [1, 2])
 def test_a_node_that_is_lost_costs_what_came_after_the_last_checkpoint(
-    cluster: Any, job: FinalJob, processes: int
+    cluster: RayNodes, job: FinalJob, processes: int
 ) -> None:
     job, said = shared(job, processes), list[str]()
     training = elsewhere(cluster, job, said.append)
     first = next(training)
     assert job.checkpoint.exists()
-    for node in cluster.others:
-        cluster.remove_node(node, allow_graceful=False)
-    cluster.others = [another(cluster, home) for home in cluster.homes]
+    for _ in range(NODES):
+        cluster.lose(random.Random(0))
+    for _ in range(NODES):
+        cluster.gain()
     epochs, there = followed(training)
     assert [one.training.epoch for one in (first, *epochs)] == list(range(1, EPOCHS + 1))
     assert there.epochs == EPOCHS
@@ -144,7 +135,7 @@ def test_a_node_that_is_lost_costs_what_came_after_the_last_checkpoint(
 
 
 def test_one_that_is_stopped_goes_on_here_or_there(
-    cluster: Any, job: FinalJob, monkeypatch: pytest.MonkeyPatch
+    cluster: RayNodes, job: FinalJob, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(checkpoints, "EVERY", 1000.0)
     with closing(elsewhere(cluster, job)) as training:
@@ -156,12 +147,12 @@ def test_one_that_is_stopped_goes_on_here_or_there(
     assert [one.training.epoch for one in epochs] == [4]
 
 
-def test_more_processes_than_there_are_places_are_refused(cluster: Any, job: FinalJob) -> None:
-    with pytest.raises(UserError, match="--processes 3: the cluster has 2 cores"):
-        next(elsewhere(cluster, shared(job, 3)))
+def test_more_processes_than_there_are_places_are_refused(cluster: RayNodes, job: FinalJob) -> None:
+    with pytest.raises(UserError, match=r"--processes 99: the cluster has \d cores"):
+        next(elsewhere(cluster, shared(job, 99)))
 
 
-def test_what_is_wrong_with_the_training_is_told_as_here(cluster: Any, job: FinalJob) -> None:
+def test_what_is_wrong_with_the_training_is_told_as_here(cluster: RayNodes, job: FinalJob) -> None:
     torch.save({"other": torch.zeros(3)}, "weights.pt")
     plan = job.plan.model_copy(update={"weights": "weights.pt", "processes": 2})
     with pytest.raises(UserError) as there:
@@ -172,7 +163,7 @@ def test_what_is_wrong_with_the_training_is_told_as_here(cluster: Any, job: Fina
     assert there_said[-1] == here_said[-1] != ""
 
 
-def test_the_command_trains_on_the_cluster(cluster: Any, stripes: str) -> None:
+def test_the_command_trains_on_the_cluster(cluster: RayNodes, stripes: str) -> None:
     flags = ["--policy", "flip-crop", "--model", "tiny", "--epochs", "1", "--output", "out"]
     where = ["--engine", "ray", "--address", cluster.address]
     done = CliRunner().invoke(main, ["train", stripes, *flags, *where, "--json"])
