@@ -11,6 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import Stage
 from benchmarks.driver.instant import SearchIsOverError, result_of
 
@@ -28,7 +29,7 @@ class Timed:
         self._changed, self._closed = threading.Condition(), False
         self.ran: list[tuple[float, float]] = []
         """When each fold began and ended."""
-        self.trials: set[str] = set()
+        self.trials: set[Candidate] = set()
         threading.Thread(target=self._answer, daemon=True).start()
 
     def submit(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Future[Any]:
@@ -39,7 +40,7 @@ class Timed:
         began, future = time.monotonic(), Future[Any]()
         ends = began + self._seconds * self._chance.uniform(1 - SPREAD, 1 + SPREAD)
         self.ran.append((began, ends))
-        self.trials.add(candidate.model_dump_json())
+        self.trials.add(candidate)
         with self._changed:
             heapq.heappush(self._due, (ends, next(self._numbers), future, result_of(candidate, fold)))
             self._changed.notify()

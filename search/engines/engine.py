@@ -1,8 +1,9 @@
 """What every engine can do, and the ways in which a task may fail that are not the task's own.
 
 A new engine is one file beside this one with a function ``start(settings: EngineSettings) -> Engine``;
-``--engine`` and the contract tests find it by its name. One that trains final models elsewhere too has a
-function ``final_trainer(settings: EngineSettings) -> FinalTrainer | None``.
+``--engine`` and the contract tests find it by its name; a file that only helps it is named ``NAME_…``. One
+that trains final models elsewhere too has a function ``final_trainer(settings: EngineSettings) ->
+FinalTrainer | None``.
 """
 
 from __future__ import annotations

@@ -53,7 +53,7 @@ def start(settings: EngineSettings) -> RayEngine:
     if settings.device.startswith("cuda:"):
         raise UserError(f"device {settings.device}: Ray gives each fold a GPU; use --device cuda, or auto")
     limits = limits_of(settings)
-    address = settings.address or os.environ.get("RAY_ADDRESS")
+    address = _address(settings)
     with _one_line(address):
         import ray
 
@@ -73,9 +73,14 @@ def start(settings: EngineSettings) -> RayEngine:
     return engine
 
 
+def _address(settings: EngineSettings) -> str | None:
+    """The cluster's; None: Ray is started on this machine."""
+    return settings.address or os.environ.get("RAY_ADDRESS") or None
+
+
 def final_trainer(settings: EngineSettings) -> FinalTrainer | None:
     """What trains the final model on the cluster; None: there is none but Ray on this machine."""
-    if not (settings.address or os.environ.get("RAY_ADDRESS")):
+    if _address(settings) is None:
         return None
 
     def train(job: FinalJob, say: Callable[[str], None]) -> FinalTraining:

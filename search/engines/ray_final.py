@@ -10,8 +10,8 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from contextlib import closing, contextmanager, suppress
-from dataclasses import replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -47,23 +47,16 @@ def train_on_cluster(
 ) -> FinalTraining:
     """Train as ``job`` says on the cluster that ``start`` connects to; see ``FinalTrainer``."""
     engine, sender = start(), Sender()
-    known, lost = 0, 0
+    told, lost = _Told(), 0
     try:
         while True:
+            before = told.epoch
             try:
                 place = _place(job.plan.processes, engine, REPLACED if lost else 0.0)
-                with _team(job, place, sender, say) as team, closing(team.train(job)) as training:
-                    while True:
-                        try:
-                            event = next(training)
-                        except StopIteration as stop:
-                            final: FinalModel = stop.value
-                            return final
-                        if event.training.epoch > known:  # else it was told before the node was lost
-                            known, lost = event.training.epoch, 0
-                            yield event
+                with _team(job, place, sender, say) as team:
+                    return (yield from team.train(job, told))
             except WorkerLostError as error:
-                lost += 1
+                lost = 1 if told.epoch > before else lost + 1
                 if lost == TIMES:
                     raise UserError(f"the final training: {error}, {TIMES} times in a row") from None
                 say(f"{error}; the final training goes on after the last checkpoint")
@@ -83,33 +76,42 @@ class Cluster(Protocol):
         """Leave the cluster."""
 
 
-class _Team:
-    """The processes of one training; the driver's end."""
+@dataclass(slots=True)
+class _Told:
+    """How far a training was told of, whatever was lost since."""
 
-    def __init__(self, actors: list[Any]) -> None:
-        self._actors = actors
+    epoch: int = 0
+
+
+class _Team:
+    """The processes of one training, and the node of each; the driver's end."""
+
+    def __init__(self, actors: list[Any], nodes: list[str]) -> None:
+        self._actors, self._nodes = actors, nodes
 
     def bring(self, job: FinalJob, sender: Sender) -> None:
         """Have all nodes see what the training reads, and what is kept of it."""
         import ray
 
-        task = errand_of(_as_it_is, (job,), {})
-        kept = {path.name: path.read_bytes() for path in _files(job) if path.exists()}
+        task, far = errand_of(_as_it_is, (job,), {}), []
         for actor in self._actors:
             sent: Sent = {}
-            while True:
-                lacking = ray.get(actor.bring.remote(sender.with_manifest(task), dict(sent)))
-                if lacking is None:
-                    break
-                sent = sender.sent(task, sent, lacking)
-            ray.get(actor.place.remote(kept))
+            while isinstance(
+                found := ray.get(actor.bring.remote(sender.with_manifest(task), dict(sent))), Lacking
+            ):
+                sent = sender.sent(task, sent, found)
+            if not found:
+                far.append(actor)
+        if far:
+            kept = ray.put({path.name: path.read_bytes() for path in _files(job) if path.exists()})
+            for actor in far:
+                ray.get(actor.place.remote(kept))
         # The first of each node trains the teacher for all who are there.
-        nodes = ray.get([actor.node.remote() for actor in self._actors])
-        firsts = dict(zip(reversed(nodes), reversed(self._actors), strict=True))
+        firsts = dict(zip(reversed(self._nodes), reversed(self._actors), strict=True))
         ray.get([actor.make_teacher_ready.remote() for actor in firsts.values()])
 
-    def train(self, job: FinalJob) -> Generator[FinalEpoch, None, FinalModel]:
-        """The epochs, their files written beside the model of ``job`` before they are told of."""
+    def train(self, job: FinalJob, told: _Told) -> Generator[FinalEpoch, None, FinalModel]:
+        """The epochs that were not ``told`` of yet, after their files were written beside the model."""
         import ray
 
         from augsearch.trainers.tasks.final import FinalModel
@@ -128,20 +130,21 @@ class _Team:
                 _written(files, job)
                 if isinstance(event, FinalModel):
                     return replace(event, path=job.path, teacher=_at_home(teacher, job) or event.teacher)
-                yield event
+                if event.training.epoch > told.epoch:
+                    told.epoch = event.training.epoch
+                    yield event
         except GeneratorExit:  # between two epochs, so the last can be kept
             _written(ray.get(first.stop.remote()), job)
             raise
         except Exception as error:
             # What is wrong with the input the first one says itself; else the others may know more.
-            if not isinstance(in_our_words(error), UserError):
-                for reason in _reasons(running):
-                    raise reason from None
+            if not isinstance(in_our_words(error), UserError) and (reason := _reason(running)) is not None:
+                raise reason from None
             raise
 
 
-def _reasons(running: list[Any]) -> Iterator[BaseException]:
-    """Why other processes ended, of those that did."""
+def _reason(running: list[Any]) -> BaseException | None:
+    """Why another process ended; None: none did, or for no reason of its own."""
     import ray
 
     for ended in ray.wait(running, num_returns=len(running), timeout=LAST_WORDS)[0] if running else ():
@@ -150,7 +153,8 @@ def _reasons(running: list[Any]) -> Iterator[BaseException]:
         except Exception as error:
             said = in_our_words(error)
             if isinstance(said, UserError | WorkerLostError):
-                yield said
+                return said
+    return None
 
 
 def _written(files: Files, job: FinalJob) -> None:
@@ -206,10 +210,11 @@ def _team(
             there = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=index)
             options = {"num_cpus": place["CPU"], "num_gpus": place.get("GPU", 0)}
             actors.append(_actor().options(**options, scheduling_strategy=there).remote(place["CPU"]))
-        nodes = len(set(ray.get([actor.node.remote() for actor in actors])))
-        where = "a node" if nodes == 1 else f"{nodes} nodes"
+        nodes = ray.get([actor.node.remote() for actor in actors])
+        many = len(set(nodes))
+        where = "a node" if many == 1 else f"{many} nodes"
         say(f"it runs on {where} of the cluster: {_in_words(size, place)}")
-        team = _Team(actors)
+        team = _Team(actors, nodes)
         team.bring(job, sender)
         yield team
     except ray.exceptions.RayError as error:
@@ -287,8 +292,8 @@ class _Process:
 
         return str(ray.get_runtime_context().get_node_id())
 
-    def bring(self, task: Errand, sent: Sent) -> Lacking | None:
-        """See what the training reads; returns what is lacking."""
+    def bring(self, task: Errand, sent: Sent) -> Lacking | bool:
+        """See what the training reads; returns what is lacking, or whether it is where the driver has it."""
         folder = at_hand(task, sent, lambda file: brought(sent[file.key]))
         if isinstance(folder, Lacking):
             return folder
@@ -297,17 +302,16 @@ class _Process:
             self._folder = folder
             job = replace(job, path=folder / "final training" / job.key()[:16] / job.path.name)
         self._job = job
-        return None
+        return self._folder is None
 
     def place(self, kept: Mapping[str, bytes]) -> None:
-        """Have beside the model what the driver has."""
-        if self._folder is not None:
-            for path in _files(self._known):
-                if path.name in kept:
-                    write_bytes(path, kept[path.name])
-                else:
-                    path.unlink(missing_ok=True)
-            self._changed()
+        """Have beside the model what the driver has, who sees another folder."""
+        for path in _files(self._known):
+            if path.name in kept:
+                write_bytes(path, kept[path.name])
+            else:
+                path.unlink(missing_ok=True)
+        self._changed()
 
     def make_teacher_ready(self) -> None:
         """Train the teacher, if there is to be one."""

@@ -13,24 +13,14 @@ from augsearch.search.settings.sections import EngineSettings
 from augsearch.trainers.system.registry import modules_of
 
 _ROOM = "augsearch.search.engines"
-_NO_ENGINES = {
-    "engine",
-    "failures",
-    "ray_errors",
-    "ray_final",
-    "ray_transfer",
-    "registry",
-    "runner",
-    "tasks",
-    "travel",
-    "worker",
-}
-"""The files of this room that are none."""
+_NO_ENGINES = {"engine", "failures", "registry", "runner", "tasks", "travel", "worker"}
+"""The files of this room that are none, beside parts of one, whose names begin with its own: ``ray_…``."""
 
 
 def engine_names() -> list[str]:
     """The names that ``--engine`` takes; importing none of them."""
-    return [name for name in modules_of(_ROOM) if name not in _NO_ENGINES]
+    names = [name for name in modules_of(_ROOM) if name not in _NO_ENGINES]
+    return [name for name in names if not any(name.startswith(f"{other}_") for other in names)]
 
 
 def start_engine(settings: EngineSettings) -> Engine:

@@ -172,7 +172,7 @@ def trained(
     """One training, from where its checkpoint stands; that is left there, for whoever called to remove.
 
     ``labeler`` labels the images of ``pool`` if they are to be labeled now and then; ``spent`` are seconds
-    that are counted as its own.
+    that are counted as its own. ``member``: see ``train_final``.
     """
     started = time.perf_counter() - spent
     key, device = job.key(), _device(job) if member is None else member.device

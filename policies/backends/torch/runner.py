@@ -94,10 +94,9 @@ def _by_stage(device: torch.device) -> Any:
     if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
         return None
     try:
-        module = importlib.import_module("augsearch.policies.backends.torch.by_stage")
+        return importlib.import_module("augsearch.policies.backends.torch.by_stage") if triton_can() else None
     except ImportError:
         return None
-    return module if triton_can() else None
 
 
 def triton_can() -> bool:

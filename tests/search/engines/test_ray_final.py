@@ -23,13 +23,14 @@ from augsearch.search.settings.sections import EngineSettings
 from augsearch.trainers.data.images import open_images
 from augsearch.trainers.data.splits import split
 from augsearch.trainers.data.views import OnDisk
-from augsearch.trainers.tasks.final import FinalEpoch, FinalModel, train_final
+from augsearch.trainers.tasks.final import train_final
 from augsearch.trainers.tasks.final_job import FinalJob, FinalPlan
 from augsearch.trainers.training import checkpoints
 from augsearch.trainers.training.recipe import Recipe
 from augsearch.trainers.workspace.candidate import ProxySettings
 from augsearch.trainers.workspace.folder import write_workspace
 from benchmarks.chaos.nodes import NODES, RayNodes
+from tests.finished import finish
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'augsearch[ray]'")
 EPOCHS = 4
@@ -82,21 +83,12 @@ def elsewhere(cluster: RayNodes, job: FinalJob, say: Callable[[str], None] = pri
     return trainer(job, say)
 
 
-def followed(training: Any) -> tuple[list[FinalEpoch], FinalModel]:
-    epochs = []
-    while True:
-        try:
-            epochs.append(next(training))
-        except StopIteration as stop:
-            return epochs, stop.value
-
-
 @pytest.mark.parametrize("processes", [1, 2])
 def test_it_comes_to_the_model_of_this_machine(cluster: RayNodes, job: FinalJob, processes: int) -> None:
     job, said = shared(job, processes), list[str]()
-    epochs, there = followed(elsewhere(cluster, job, said.append))
+    epochs, there = finish(elsewhere(cluster, job, said.append))
     here = replace(job, path=job.path.with_name("here.safetensors"))
-    expected, model = followed(train_final(here))
+    expected, model = finish(train_final(here))
     assert [one.training.epoch for one in epochs] == list(range(1, EPOCHS + 1))
     assert [one.validation.accuracy for one in epochs] == [one.validation.accuracy for one in expected]
     assert job.path.read_bytes() == here.path.read_bytes()
@@ -124,13 +116,13 @@ def test_a_node_that_is_lost_costs_what_came_after_the_last_checkpoint(
         cluster.lose(random.Random(0))
     for _ in range(NODES):
         cluster.gain()
-    epochs, there = followed(training)
+    epochs, there = finish(training)
     assert [one.training.epoch for one in (first, *epochs)] == list(range(1, EPOCHS + 1))
     assert there.epochs == EPOCHS
     assert not job.checkpoint.exists()
     assert [line for line in said if line.endswith("; the final training goes on after the last checkpoint")]
     here = replace(job, path=job.path.with_name("here.safetensors"))
-    followed(train_final(here))
+    finish(train_final(here))
     assert job.path.read_bytes() == here.path.read_bytes()
 
 
@@ -143,7 +135,7 @@ def test_one_that_is_stopped_goes_on_here_or_there(
         next(training)
     with closing(train_final(job)) as training:
         assert next(training).training.epoch == 3
-    epochs, _ = followed(elsewhere(cluster, job))
+    epochs, _ = finish(elsewhere(cluster, job))
     assert [one.training.epoch for one in epochs] == [4]
 
 

@@ -38,6 +38,7 @@ from augsearch.trainers.tasks.final_job import FinalJob, FinalPlan, SelectionSet
 from augsearch.trainers.tasks.teacher import final_teacher
 from augsearch.trainers.training.recipe import Recipe
 from augsearch.trainers.workspace.folder import Workspace
+from tests.finished import finish
 from tests.trainers.choice import chosen_of
 
 if TYPE_CHECKING:
@@ -88,15 +89,6 @@ def start(
             selection=target,
         )
     )
-
-
-def finish(training: Generator[FinalEpoch, None, FinalModel]) -> tuple[list[FinalEpoch], FinalModel]:
-    epochs = []
-    while True:
-        try:
-            epochs.append(next(training))
-        except StopIteration as stop:
-            return epochs, stop.value
 
 
 def weights(path: Path) -> bytes:

@@ -37,6 +37,7 @@ from augsearch.trainers.tasks.final_job import FinalJob, FinalPlan, final_traini
 from augsearch.trainers.tasks.self_training import RoundDone, train_students
 from augsearch.trainers.training.recipe import Recipe
 from augsearch.trainers.workspace.folder import Workspace
+from tests.finished import finish
 from tests.trainers.choice import chosen_of
 
 if TYPE_CHECKING:
@@ -100,15 +101,6 @@ def start(
         ),
         progress,
     )
-
-
-def finish(training: Generator[Event, None, FinalModel]) -> tuple[list[Event], FinalModel]:
-    events = []
-    while True:
-        try:
-            events.append(next(training))
-        except StopIteration as stop:
-            return events, stop.value
 
 
 def ends(events: list[Event]) -> list[RoundDone]:

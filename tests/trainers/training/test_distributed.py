@@ -25,6 +25,7 @@ from augsearch.trainers.training.learner import Learner
 from augsearch.trainers.training.loop import train
 from augsearch.trainers.training.recipe import Recipe
 from augsearch.trainers.training.setup import TrainingSetup
+from tests.finished import finish
 
 if TYPE_CHECKING:
     from tests.trainers.conftest import Source
@@ -115,15 +116,6 @@ def test_a_process_that_dies_before_it_begins_is_not_waited_for() -> None:
     with pytest.raises(UserError, match=r"a process of the training died \(exit code 3\)"):
         group.__enter__()
     assert not multiprocessing.active_children()
-
-
-def finish(training: Generator[FinalEpoch, None, FinalModel]) -> tuple[list[FinalEpoch], FinalModel]:
-    epochs = []
-    while True:
-        try:
-            epochs.append(next(training))
-        except StopIteration as stop:
-            return epochs, stop.value
 
 
 def test_a_final_training_in_two_processes_stops_early_and_goes_on_like_one_in_one(
