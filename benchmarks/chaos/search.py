@@ -25,6 +25,8 @@ COMMON = ("--no-final", "--budget", "none", "--sampler", "random", "--pruner", "
 """It proposes the same whatever ends first, and stops nobody."""
 AGAIN = 1800
 """Seconds after which a search that tells nothing new is looked upon as hung."""
+STARTS = 10
+"""How often it is started again, at its end, before what ends it is looked upon as its own fault."""
 
 
 class Search:
@@ -88,12 +90,14 @@ class Search:
         """Wait until it has come to its verdict, started again where something that is back now ended it.
 
         Raises:
-            ClickException: it hangs, or printed a traceback: a person is told one line.
+            ClickException: it hangs, ends early each time, or printed a traceback: a person is told one line.
         """
-        size, until = -1, 0.0
+        size, until, started = -1, 0.0, self.started
         while (code := self.ended) != 0 or self.tracebacks() or self._log_is_behind():
             if self.tracebacks():
                 raise click.ClickException(f"a traceback; see {self.log}")
+            if code is not None and self.started - started == STARTS:
+                raise click.ClickException(f"it ends early each time; see {self.log}")
             if code is not None:
                 self.start()
             if (now := self.log.stat().st_size) != size:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from augsearch.policies.errors import first_line
 from augsearch.search.engines.engine import EngineFailedError, WorkerLostError
 
@@ -25,3 +28,14 @@ def in_our_words(error: BaseException) -> BaseException:
     if isinstance(error, of_ray.RayError):
         return EngineFailedError(f"Ray: {first_line(error)}")
     return error
+
+
+@contextmanager
+def our_words() -> Iterator[None]:
+    """What Ray raises within is raised ``in_our_words``."""
+    from ray.exceptions import RayError
+
+    try:
+        yield
+    except RayError as error:
+        raise in_our_words(error) from None

@@ -14,12 +14,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from augsearch.policies import UserError
 from augsearch.policies.atomic import write_bytes
 from augsearch.search.engines.engine import WorkerLostError
-from augsearch.search.engines.ray_errors import in_our_words
+from augsearch.search.engines.ray_errors import in_our_words, our_words
+from augsearch.search.engines.ray_room import REPLACED, Cluster, Room, in_words, room_for
 from augsearch.search.engines.ray_transfer import Sender, Sent, brought
 from augsearch.search.engines.travel import Errand, Lacking, at_hand, call_at, errand_of
 from augsearch.search.engines.worker import run_pickled
@@ -33,8 +34,6 @@ if TYPE_CHECKING:  # they import torch, which the driver of a search does withou
 TIMES, PAUSE = 5, 5.0
 """How often a node may be lost without an epoch between; seconds before the next try, longer each time: Ray
 takes nodes that are gone to be there for a while."""
-REPLACED, PATIENCE = 300.0, 10.0
-"""Seconds for which a node that was lost may be missed; those after which it is said what is waited for."""
 LAST_WORDS = 10.0
 """Seconds in which the others may say why the first one's training broke."""
 
@@ -52,9 +51,10 @@ def train_on_cluster(
         while True:
             before = told.epoch
             try:
-                place = _place(job.plan.processes, engine, REPLACED if lost else 0.0)
-                with _team(job, place, sender, say) as team:
-                    return (yield from team.train(job, told))
+                with our_words():
+                    room = room_for(job.plan.processes, engine, REPLACED if lost else 0.0, say)
+                    with _team(job, room, sender, say) as team:
+                        return (yield from team.train(job, told))
             except WorkerLostError as error:
                 lost = 1 if told.epoch > before else lost + 1
                 if lost == TIMES:
@@ -64,16 +64,6 @@ def train_on_cluster(
     finally:
         sender.close()
         engine.close()
-
-
-class Cluster(Protocol):
-    """What is asked of the engine."""
-
-    def on_gpus(self, resources: dict[str, float]) -> bool:
-        """Whether trainings run on GPUs, where Ray has these resources."""
-
-    def close(self) -> None:
-        """Leave the cluster."""
 
 
 @dataclass(slots=True)
@@ -186,83 +176,51 @@ def _as_it_is(job: FinalJob) -> FinalJob:
 
 
 @contextmanager
-def _team(
-    job: FinalJob, place: dict[str, int], sender: Sender, say: Callable[[str], None]
-) -> Iterator[_Team]:
-    """Processes that hold a ``place`` each until the end of the block, with all that they need.
+def _team(job: FinalJob, room: Room, sender: Sender, say: Callable[[str], None]) -> Iterator[_Team]:
+    """Processes that hold a place of ``room`` each until the end of the block, with all that they need.
 
     Raises:
         WorkerLostError: one of them was lost.
     """
     import ray
-    from ray.util.placement_group import placement_group, remove_placement_group
+    from ray.util.placement_group import remove_placement_group
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-    size = job.plan.processes
-    group = placement_group([place] * size, strategy="PACK")
+    size, place = job.plan.processes, room.place
     actors: list[Any] = []
     try:
-        ready = group.ready()
-        if not ray.wait([ready], timeout=PATIENCE)[0]:
-            say(f"waiting until the cluster has room for the final training: {_in_words(size, place)}")
-        ray.get(ready)
         for index in range(size):
-            there = PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=index)
+            there = PlacementGroupSchedulingStrategy(room.group, placement_group_bundle_index=index)
             options = {"num_cpus": place["CPU"], "num_gpus": place.get("GPU", 0)}
             actors.append(_actor().options(**options, scheduling_strategy=there).remote(place["CPU"]))
-        nodes = ray.get([actor.node.remote() for actor in actors])
+        nodes = _nodes(actors)
         many = len(set(nodes))
         where = "a node" if many == 1 else f"{many} nodes"
-        say(f"it runs on {where} of the cluster: {_in_words(size, place)}")
+        say(f"it runs on {where} of the cluster: {in_words(size, place)}")
         team = _Team(actors, nodes)
         team.bring(job, sender)
         yield team
-    except ray.exceptions.RayError as error:
-        raise in_our_words(error) from None
     finally:
         for actor in actors:
             with suppress(Exception):
                 ray.kill(actor)
-        remove_placement_group(group)
+        remove_placement_group(room.group)
 
 
-def _place(size: int, engine: Cluster, patience: float) -> dict[str, int]:
-    """What each of ``size`` processes takes: a GPU and its share of the cores, or as many cores as can be.
+def _nodes(actors: list[Any]) -> list[str]:
+    """Where each of them is, once it is there.
 
     Raises:
-        UserError: there are not as many, for ``patience`` seconds.
+        WorkerLostError: one does not come up: its node went before it began, and Ray waits for another.
     """
-    until = time.monotonic() + patience
-    while True:
-        try:
-            return _place_now(size, engine)
-        except UserError:
-            if time.monotonic() > until:
-                raise
-        time.sleep(1)
-
-
-def _place_now(size: int, engine: Cluster) -> dict[str, int]:
     import ray
 
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    cores = [int(node.get("CPU", 0)) for node in nodes]
-    if not engine.on_gpus(ray.cluster_resources()):
-        for each in range(max(cores, default=0), 0, -1):
-            if sum(core // each for core in cores) >= size:
-                return {"CPU": each}
-        raise UserError(f"--processes {size}: the cluster has {sum(cores)} cores")
-    gpus = [int(node.get("GPU", 0)) for node in nodes]
-    if sum(gpus) < size:
-        raise UserError(f"--processes {size}: the cluster has {sum(gpus)} GPUs")
-    each = min(core // gpu for core, gpu in zip(cores, gpus, strict=True) if gpu)
-    return {"CPU": max(1, each), "GPU": 1}
-
-
-def _in_words(size: int, place: Mapping[str, int]) -> str:
-    processes = "one process" if size == 1 else f"{size} processes"
-    what = "a GPU" if "GPU" in place else "a core" if place["CPU"] == 1 else f"{place['CPU']} cores"
-    return f"{processes} with {what}{' each' if size > 1 else ''}"
+    asked = [actor.node.remote() for actor in actors]
+    try:
+        found: list[str] = ray.get(asked, timeout=REPLACED)
+    except ray.exceptions.GetTimeoutError:
+        raise WorkerLostError(f"a process did not come up in {REPLACED:g} s") from None
+    return found
 
 
 @cache

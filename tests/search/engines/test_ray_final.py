@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -18,7 +20,8 @@ from PIL import Image
 
 from augsearch.policies import Distillation, Policy, PolicyFile, Training, UserError
 from augsearch.search.cli import main
-from augsearch.search.engines.registry import final_trainer
+from augsearch.search.engines import ray_room
+from augsearch.search.engines.registry import final_trainer, start_engine
 from augsearch.search.settings.sections import EngineSettings
 from augsearch.trainers.data.images import open_images
 from augsearch.trainers.data.splits import split
@@ -137,6 +140,33 @@ def test_one_that_is_stopped_goes_on_here_or_there(
         assert next(training).training.epoch == 3
     epochs, _ = finish(elsewhere(cluster, job))
     assert [one.training.epoch for one in epochs] == [4]
+
+
+def test_room_is_waited_for_and_asked_for_anew(
+    cluster: RayNodes, job: FinalJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it waited for first may lie on nodes that are gone by then."""
+    monkeypatch.setattr(ray_room, "PATIENCE", 0.5)
+    monkeypatch.setattr(ray_room, "ANEW", 0.5)
+    over, said = tmp_path / "over", list[str]()
+    waits = f"import pathlib, time\nwhile not pathlib.Path({str(over)!r}).exists(): time.sleep(0.1)"
+    engine = start_engine(EngineSettings(name="ray", address=cluster.address))
+    with closing(engine):
+        others = [engine.submit(exec, waits) for _ in range(NODES)]
+        while ray.available_resources().get("CPU"):
+            time.sleep(0.1)
+
+        def say(line: str) -> None:
+            said.append(line)
+            threading.Timer(2, over.touch).start()
+
+        epochs, _ = finish(elsewhere(cluster, job, say))
+        assert [other.result() for other in others] == [None] * NODES
+    assert len(epochs) == EPOCHS
+    assert said == [
+        "waiting until the cluster has room for the final training: one process with a core",
+        "it runs on a node of the cluster: one process with a core",
+    ]
 
 
 def test_more_processes_than_there_are_places_are_refused(cluster: RayNodes, job: FinalJob) -> None:
