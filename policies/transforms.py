@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
 from typing import Any, Protocol, runtime_checkable
 
 import cv2
@@ -14,7 +16,7 @@ from PIL import Image as PILImage
 from augsearch.policies.backends import engine
 from augsearch.policies.backends.opencv import deep
 from augsearch.policies.backends.opencv.runner import Runner, runner_for
-from augsearch.policies.bands import are_channels, by_band
+from augsearch.policies.bands import COLOURS, are_channels, by_band
 from augsearch.policies.errors import UserError, shown
 from augsearch.policies.pictures import array_of, image_of, is_deep, of_mode, values_of
 from augsearch.policies.planner import DrawnImage, Draws
@@ -25,6 +27,9 @@ from augsearch.policies.streams import RandomStream
 
 DRAWN_AHEAD = 256
 """Drawing for one image costs as much as drawing for hundreds at once."""
+
+_UINT8 = np.dtype(np.uint8)
+"""The one of this byte order, of which there is one object."""
 
 
 @runtime_checkable
@@ -57,6 +62,7 @@ class ImageTransform:
         self._stream = RandomStream(seed)
         self._ahead: list[DrawnImage] = []
         self._sampling = policy.sampling
+        self._augment_levels = engine.ByImage(policy.ranges, policy.sampling)
 
     def __call__(self, *sample: Any) -> Any:
         """A new image of the same type, shape and dtype; or a sample with its images augmented.
@@ -85,11 +91,24 @@ class ImageTransform:
 
     def _draw(self) -> DrawnImage:
         """What happens to the next image."""
+        ahead = self._ahead
+        if not ahead or not self._stream.is_followed:
+            return self._draw_ahead()
+        try:
+            return ahead.pop()
+        except IndexError:  # another thread has taken the last one
+            return self._draw_ahead()
+
+    def _draw_ahead(self) -> DrawnImage:
+        """The same, where more may have to be drawn first."""
         with self._stream.turn() as is_another:
-            if is_another or not self._ahead:
-                draws = self.policy.draw(DRAWN_AHEAD, self._stream.rng)
-                self._ahead = list(draws.images())[::-1]
-            return self._ahead.pop()
+            if not is_another:
+                with suppress(IndexError):  # there is none, or no more
+                    return self._ahead.pop()
+            ahead = list(self.policy.draw(DRAWN_AHEAD, self._stream.rng).images())[::-1]
+            drawn = ahead.pop()
+            self._ahead = ahead
+            return drawn
 
     def _runner(self, shape: tuple[int, ...]) -> Runner:
         return runner_for(self.policy.ranges, shape, self._sampling)
@@ -115,6 +134,8 @@ class ImageTransform:
         return f"{self.policy!r}.transform(seed={self._stream.seed})"
 
     def _augment(self, image: NDArray[Any], drawn: DrawnImage) -> NDArray[Any]:
+        if image.dtype is _UINT8 and image.ndim == 3 and image.shape[2] in COLOURS and image.size:
+            return self._augment_levels(drawn, image)
         grey, has_depth = image.ndim == 2, deep.is_deep(image.dtype)
         fits = grey or (image.ndim == 3 and are_channels(image.shape[2]))
         if not fits or not (has_depth or image.dtype == np.uint8):
@@ -126,11 +147,10 @@ class ImageTransform:
             return image.copy()
         if grey:
             image = image[:, :, np.newaxis]
-        ranges, sampling = self.policy.ranges, self._sampling
         if has_depth:
-            result = deep.augment_image(drawn, image, ranges, sampling)
+            result = deep.augment_image(drawn, image, self.policy.ranges, self._sampling)
         else:
-            result = by_band(lambda one: engine.augment_image(drawn, one, ranges, sampling), image)
+            result = by_band(partial(self._augment_levels, drawn), image)
         return result[:, :, 0] if grey else result
 
     def _augment_tensor(self, image: Any, drawn: DrawnImage) -> Any:

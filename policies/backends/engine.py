@@ -12,6 +12,7 @@ import importlib
 import os
 import threading
 import warnings
+from collections.abc import Callable
 from threading import Lock, Thread
 from typing import Any, Literal, cast, get_args
 
@@ -138,18 +139,33 @@ def run_draws(
     return run(draws.chains.after, mixture, ranges, sampling, out)  # type: ignore[no-any-return]
 
 
-def augment_image(drawn: DrawnImage, image: Image, ranges: Ranges, sampling: Sampling) -> Image:
-    """A new image: ``image``, uint8 (H, W, C), after its draw."""
-    augmented = _augmented(drawn, image, ranges, sampling)
-    if drawn.mixture is None:
-        return augmented
-    chains, shares, after = drawn.mixture
-    made = (_augmented(chain, augmented, ranges, sampling) for chain in chains)
-    return _augmented(after, mixed((augmented, *made), shares), ranges, sampling)
+class ByImage:
+    """Augments images one by one, and remembers what did the latest: the next is often as large."""
+
+    def __init__(self, ranges: Ranges, sampling: Sampling) -> None:
+        self._ranges, self._sampling = ranges, sampling
+        self._latest: tuple[Any, tuple[int, ...], _OneImage] | None = None
+        """The core, or None; the shape; and what augments an image of it."""
+
+    def __call__(self, drawn: DrawnImage, image: Image) -> Image:
+        """A new image: ``image``, uint8 (H, W, C), after its draw."""
+        augmented = self._augmented(drawn, image)
+        if drawn.mixture is None:
+            return augmented
+        chains, shares, after = drawn.mixture
+        made = (self._augmented(chain, augmented) for chain in chains)
+        return self._augmented(after, mixed((augmented, *made), shares))
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ByImage, (self._ranges, self._sampling)
+
+    def _augmented(self, drawn: DrawnImage, image: Image) -> Image:
+        core, latest = _choice.core_for(1, image.nbytes), self._latest
+        if latest is None or latest[0] is not core or latest[1] != image.shape:
+            of_shape = self._ranges, image.shape, self._sampling
+            augment = (core or opencv).runner_for(*of_shape).augment_image
+            self._latest = latest = core, image.shape, augment
+        return latest[2](drawn, image)
 
 
-def _augmented(drawn: DrawnImage, image: Image, ranges: Ranges, sampling: Sampling) -> Image:
-    core = _choice.core_for(1, image.nbytes)
-    if core is None:
-        return opencv.runner_for(ranges, image.shape, sampling).augment_image(drawn.coded, image)
-    return core.runner_for(ranges, image.shape, sampling).augment_image(drawn, image)  # type: ignore[no-any-return]
+_OneImage = Callable[[DrawnImage, Image], Image]

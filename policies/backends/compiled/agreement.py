@@ -44,7 +44,8 @@ def _same_pixels(block: int, size: Size, channels: int) -> bool:
     book["kind"], book["numbers"][:, :6] = Kind.WARP, matrices.reshape(count, 6)
     settings = np.array([0, FILL, 0, 1, width - width % block], dtype=np.int64)
     drawn, results = np.arange(count, dtype=np.int64)[:, None], np.empty_like(images)
-    lines, memory = book.view(np.uint8).reshape(-1, LINE_BYTES), room_for(count, 1, images.shape[1:])
+    lines = book.view(np.uint8).reshape(-1, LINE_BYTES)
+    memory = np.empty(room_for(1, images.shape[1:]) + count, dtype=np.uint8)
     augment(images, results, drawn, np.empty((count, 1, 0)), 0, lines, settings, memory)
     return all(
         (_opencvs(image, matrix) == result).all()

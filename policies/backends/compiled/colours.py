@@ -12,12 +12,14 @@ import numpy as np
 from augsearch.policies.backends.compiled.jit import compiled
 from augsearch.policies.backends.compiled.vectors import (
     BLOCK,
+    PIXELS,
     block_bytes,
     bytes_at,
     copy_block,
     has_blocks_of_three,
     look_up_block,
     look_up_block_of_three,
+    mix_pixels,
 )
 
 Bytes = Any
@@ -169,20 +171,33 @@ def write_equalized(counts: Wholes, total: int, entries: Bytes) -> None:
 
 @compiled
 def mix_channels(source: Bytes, target: Bytes, pixels: int, numbers: Any) -> None:
-    """OpenCV's ``transform`` of RGB: ``numbers`` are a 3×4 matrix in 1,024ths; cut off at 0 and 255."""
-    r0, r1, r2, r3 = np.int32(numbers[0]), np.int32(numbers[1]), np.int32(numbers[2]), np.int32(numbers[3])
-    g0, g1, g2, g3 = np.int32(numbers[4]), np.int32(numbers[5]), np.int32(numbers[6]), np.int32(numbers[7])
-    b0, b1, b2, b3 = np.int32(numbers[8]), np.int32(numbers[9]), np.int32(numbers[10]), np.int32(numbers[11])
-    least, most, places = np.int32(0), np.int32(255), np.int32(10)
-    for pixel in range(pixels):
-        at = 3 * pixel
-        red, green, blue = np.int32(source[at]), np.int32(source[at + 1]), np.int32(source[at + 2])
-        new_red = np.int32(r0 * red + r1 * green + r2 * blue + r3) >> places
-        new_green = np.int32(g0 * red + g1 * green + g2 * blue + g3) >> places
-        new_blue = np.int32(b0 * red + b1 * green + b2 * blue + b3) >> places
-        target[at] = np.uint8(min(max(new_red, least), most))
-        target[at + 1] = np.uint8(min(max(new_green, least), most))
-        target[at + 2] = np.uint8(min(max(new_blue, least), most))
+    """OpenCV's ``transform`` of RGB: ``numbers`` are a 3×4 matrix in 1,024ths; cut off at 0 and 255.
+
+    ``target`` is another image than the source.
+    """
+    matrix = _row(numbers, 0) + _row(numbers, 4) + _row(numbers, 8)
+    if pixels >= PIXELS:
+        last = 3 * (pixels - PIXELS)
+        for at in range(0, last, 3 * PIXELS):
+            mix_pixels(source, target, at, matrix)
+        mix_pixels(source, target, last, matrix)  # some pixels twice, which is faster than one by one
+        return
+    for at in range(0, 3 * pixels, 3):
+        for channel in range(3):
+            level = matrix[4 * channel + 3]
+            for other in range(3):
+                level += matrix[4 * channel + other] * np.int32(source[at + other])
+            target[at + channel] = np.uint8(min(max(level >> 10, 0), 255))
+
+
+@compiled
+def _row(numbers: Any, first: int) -> Any:
+    return (
+        np.int32(numbers[first]),
+        np.int32(numbers[first + 1]),
+        np.int32(numbers[first + 2]),
+        np.int32(numbers[first + 3]),
+    )
 
 
 @compiled

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from augsearch.policies.backends.compiled import bilinear, colours, geometry
 from augsearch.policies.backends.compiled.instructions import ENTRIES, LINE_BYTES, NUMBERS, Kind
@@ -34,11 +33,10 @@ _STEP_KIND, _STEP_LINE, _STEP_MATRIX, _STEP_ROWS, _STEP_ENTRIES, _STEP_BYTES = 0
 _COUNTS, _LOWEST, _HIGHEST, _MEASURED, _MEASURED_BYTES = 0, 12288, 12384, 12480, 13248
 
 
-def room_for(count: int, places: int, shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Memory for ``augment``: K steps of one image (H, W, C), one image, and a byte for each of B."""
+def room_for(places: int, shape: tuple[int, ...]) -> int:
+    """Bytes that ``augment`` needs, beside one for each image: for K steps, and for an image (H, W, C)."""
     height, width, channels = shape
-    used = places * _STEP_BYTES + _MEASURED_BYTES + bilinear.ROOM * width + height * width * channels
-    return np.empty(used + count, dtype=np.uint8)
+    return places * _STEP_BYTES + _MEASURED_BYTES + bilinear.ROOM * width + height * width * channels
 
 
 @compiled
@@ -118,9 +116,9 @@ def _write_all_rows(steps: Any, count: int, height: int, width: int, between: in
 
 @compiled
 def _moves(steps: Any, number: int) -> bool:
-    """Whether a step moves pixels, and so can't be done in place."""
+    """Whether a step can't be done in place, as it moves pixels; or takes several times as long there."""
     kind = wholes_at(steps, number * _STEP_BYTES + _STEP_KIND)[0]
-    return bool(kind in (_WARP, _SMOOTH) or kind >= _ENLARGE)
+    return bool(kind in (_WARP, _SMOOTH, _COLOUR) or kind >= _ENLARGE)
 
 
 @part_of_its_caller
@@ -243,7 +241,7 @@ def _made(edition: int) -> Callable[..., int]:
             book: uint8 (N, ``LINE_BYTES``).
             settings: int64 (``SETTINGS``,): whether warps fuse; what lies outside, and the colour of filling;
                 whether warps are read between pixels; and how many columns OpenCV does in blocks.
-            memory: ``room_for`` it; written.
+            memory: uint8, of as many bytes as ``room_for`` says and B; written.
         """
         _ = edition
         count, height, width, channels = images.shape

@@ -49,8 +49,9 @@ one whose effect a policy's own value decides, one of few."""
 Book = NDArray[np.void]
 """(N,) of ``instructions.LINE``."""
 
-Wanted = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.uint8]]
-"""What ``core.augment`` must know of B draws: K lines of the book for each, noise, the book as bytes."""
+Wanted = tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.uint8], int]
+"""What ``core.augment`` must know of B draws: K lines of the book for each, noise, the book as bytes; and the
+bytes that it needs for one image."""
 
 
 def compile_or_load() -> None:
@@ -103,13 +104,13 @@ class Runner:
         result = np.empty(self._shape, dtype=np.uint8)
         if self._run(drawn.draws, drawn.number, image[np.newaxis], result[np.newaxis]) is None:
             return result
-        return opencv.runner_for(self._ranges, self._shape, self._sampling).augment_image(drawn.coded, image)
+        return opencv.runner_for(self._ranges, self._shape, self._sampling).augment_image(drawn, image)
 
     def _run(self, draws: Draws, first: int, images: Images, results: Images) -> NDArray[np.intp] | None:
         """Augment what the core can, from the draw ``first`` on; the indices of the others."""
-        drawn, noise, lines = self._latest.get(draws) or self._remembered(draws)
+        drawn, noise, lines, room = self._latest.get(draws) or self._remembered(draws)
         count = len(images)
-        memory = room_for(count, drawn.shape[1], self._shape)
+        memory = np.empty(room + count, dtype=np.uint8)
         pixels = images if images.flags.c_contiguous and images.flags.writeable else images.copy(order="C")
         if not augment(pixels, results, drawn, noise, first, lines, self._settings, memory):
             return None
@@ -119,7 +120,8 @@ class Runner:
         """What ``draws`` want, kept while its images come one by one; so are its chains'."""
         drawn, book = self.instructions_of(draws)
         noise = np.empty((*drawn.shape, 0)) if draws.noise is None else draws.noise
-        instructions = drawn, noise, book.view(np.uint8).reshape(-1, LINE_BYTES)
+        room = room_for(drawn.shape[1], self._shape)
+        instructions = drawn, noise, book.view(np.uint8).reshape(-1, LINE_BYTES), room
         with self._lock:
             while len(self._latest) >= MOST_DRAWS:
                 del self._latest[next(iter(self._latest))]

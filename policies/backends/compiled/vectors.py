@@ -13,7 +13,7 @@ else               no blocks
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from llvmlite import ir
@@ -23,6 +23,7 @@ from numba.extending import intrinsic as numba_intrinsic
 _BYTE, _WORD, _PLACE = ir.IntType(8), ir.IntType(32), ir.IntType(64)
 _B4, _B16, _B32, _B48, _B64 = (ir.VectorType(_BYTE, count) for count in (4, 16, 32, 48, 64))
 _SINGLE, _FOUR, _FOUR_WORDS = ir.FloatType(), ir.VectorType(ir.FloatType(), 4), ir.VectorType(_WORD, 4)
+_WORDS = ir.VectorType(_WORD, 16)
 
 
 def intrinsic(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -152,12 +153,52 @@ def copy_mirrored(typing: Any, source: Any, read: Any, target: Any, write_to: An
 
     def write(context: Any, builder: Any, signature: Any, values: Any) -> Any:
         pixels = _load(builder, _B48, values[0], values[1])
-        backwards = [3 * (15 - pixel) + channel for pixel in range(16) for channel in range(3)]
-        places = ir.Constant(ir.VectorType(_WORD, 48), backwards)
-        _store(builder, builder.shuffle_vector(pixels, pixels, places), values[2], values[3])
+        backwards = _places(3 * (15 - pixel) + channel for pixel in range(16) for channel in range(3))
+        _store(builder, builder.shuffle_vector(pixels, pixels, backwards), values[2], values[3])
         return context.get_dummy_value()
 
     return types.void(source, read, target, write_to), write
+
+
+@intrinsic
+def mix_pixels(typing: Any, source: Any, target: Any, at: Any, factors: Any) -> Typed:
+    """``mix_pixels(source, target, at, factors)``: the ``PIXELS`` RGB pixels from byte ``at`` on.
+
+    ``factors``: twelve int32 in 1,024ths, three rows: of red, green and blue, and what is added.
+    Sums are cut off to whole levels, and those at 0 and 255.
+    """
+
+    def write(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+        pixels = _load(builder, _B48, values[0], values[2])
+        levels = [
+            builder.zext(builder.shuffle_vector(pixels, pixels, _places(range(first, 48, 3))), _WORDS)
+            for first in range(3)
+        ]
+        matrix = [builder.extract_value(values[3], number) for number in range(12)]
+        red, green, blue = (_mixed_levels(builder, levels, matrix[row : row + 4]) for row in (0, 4, 8))
+        pairs = builder.shuffle_vector(red, green, _places(range(32)))
+        blues = builder.shuffle_vector(blue, blue, _places(range(32)))
+        in_turn = _places(16 * channel + pixel for pixel in range(PIXELS) for channel in range(3))
+        _store(builder, builder.shuffle_vector(pairs, blues, in_turn), values[1], values[2])
+        return context.get_dummy_value()
+
+    return types.void(source, target, at, factors), write
+
+
+PIXELS = 16
+"""Pixels of ``mix_pixels``."""
+
+
+def _mixed_levels(builder: Any, levels: list[Any], row: list[Any]) -> Any:
+    """One channel's new levels from those of all: a row of the matrix times them."""
+    *factors, total = (_in_all(builder, number, _WORDS) for number in row)
+    for factor, level in zip(factors, levels, strict=True):
+        total = builder.add(total, builder.mul(factor, level))
+    total = builder.ashr(total, _constant(_WORDS, 10))
+    for limit, is_beyond in ((0, "<"), (255, ">")):
+        end = _constant(_WORDS, limit)
+        total = builder.select(builder.icmp_signed(is_beyond, total, end), end, total)
+    return builder.trunc(total, _B16)
 
 
 @intrinsic
@@ -193,7 +234,7 @@ def blend_pixel(
             return _product_and_sum(context, builder, share, builder.fsub(second, first), first)
 
         next_one = ir.Constant(_PLACE, 3)
-        across, along = _in_all(builder, right), _in_all(builder, lower)
+        across, along = _in_all(builder, right, _FOUR), _in_all(builder, lower, _FOUR)
         upper = mixed(levels(), levels(next_one), across)
         under = mixed(levels(down), levels(down, next_one), across)
         # From 2^23 on float32 has no bits after the point: the sum is rounded, and ends in the level.
@@ -213,9 +254,15 @@ def _product_and_sum(context: Any, builder: Any, factor: Any, number: Any, added
     return builder.fadd(builder.fmul(factor, number), added)
 
 
-def _in_all(builder: Any, number: Any) -> Any:
-    first = builder.insert_element(ir.Constant(_FOUR, ir.Undefined), number, ir.Constant(_WORD, 0))
-    return builder.shuffle_vector(first, first, ir.Constant(_FOUR_WORDS, [0] * 4))
+def _in_all(builder: Any, number: Any, kind: Any) -> Any:
+    first = builder.insert_element(ir.Constant(kind, ir.Undefined), number, ir.Constant(_WORD, 0))
+    return builder.shuffle_vector(first, first, _places([0] * kind.count))
+
+
+def _places(numbers: Iterable[int]) -> Any:
+    """Which lanes a shuffle takes."""
+    chosen = list(numbers)
+    return ir.Constant(ir.VectorType(_WORD, len(chosen)), chosen)
 
 
 def _has_fma(context: Any) -> bool:
@@ -281,7 +328,7 @@ def _in_registers(builder: Any, levels: Any, halves: list[list[Any]]) -> Any:
 
 def _in_rows(builder: Any, levels: Any, rows: list[Any]) -> Any:
     """Each row's look-up gives 0 for bytes whose entry lies in another row; all are put together."""
-    twice = ir.Constant(ir.VectorType(_WORD, 32), [*range(16), *range(16)])
+    twice = _places([*range(16), *range(16)])
     found = _constant(_B32, 0)
     for number, row in enumerate(rows):
         both = builder.shuffle_vector(row, row, twice)

@@ -24,7 +24,7 @@ from augsearch.policies.backends.opencv.prepared import (
 from augsearch.policies.backends.opencv.tables import prepare_tables
 from augsearch.policies.backends.opencv.warps import prepare_warp
 from augsearch.policies.effects import TRUNCATING_OFFSET, Colour, Kernel, Patch, Size, Step, Tables, Warp
-from augsearch.policies.planner import CodedDraw, Draws, Planner
+from augsearch.policies.planner import CodedDraw, DrawnImage, Draws, Planner
 from augsearch.policies.registry import Ranges
 from augsearch.policies.sampling import Sampling
 
@@ -88,8 +88,12 @@ class Runner:
         self.border = sampling.border
         self._prepared: dict[Step, PreparedStep] = {}
 
-    def augment_image(self, drawn: CodedDraw, image: Image, out: Image | None = None) -> Image:
-        """A new image, ``image`` (H, W, C) after its draw; written to ``out`` where it is given."""
+    def augment_image(self, drawn: DrawnImage, image: Image) -> Image:
+        """A new image, ``image`` (H, W, C) after its draw."""
+        return self._augment_image(drawn.coded, image)
+
+    def _augment_image(self, drawn: CodedDraw, image: Image, out: Image | None = None) -> Image:
+        """The same, written to ``out`` where it is given."""
         changes = [self._prepare(step).on_image for step in self._planner.steps(*drawn)]
         result = image if image.flags.c_contiguous else np.ascontiguousarray(image)
         written, last = False, len(changes) - 1
@@ -111,7 +115,7 @@ class Runner:
     def augment_by_image(self, draws: Draws, images: Images, results: Images) -> None:
         """Fill ``results``, one image after the other."""
         for drawn, image, result in zip(draws.coded(), images, results, strict=True):
-            self.augment_image(drawn, image, result)
+            self._augment_image(drawn, image, result)
 
     def augment_by_step(self, draws: Draws, images: Images, results: Images) -> None:
         """Fill ``results``, step by step: images that want the same step get it at once."""
