@@ -8,6 +8,8 @@ import urllib.request
 import pytest
 from hypothesis import HealthCheck, settings
 
+from benchmarks.chaos.nodes import OF_RAY
+
 WORKER_MEMORY = 2 * 2**30
 """Bytes: torch, MLflow and a test's own processes in one worker, with room to spare."""
 
@@ -22,6 +24,9 @@ def pytest_xdist_auto_num_workers() -> int:
 if "PYTEST_XDIST_WORKER" in os.environ:
     # One process a core has threads enough; torch reads this, here and in the processes that tests start.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# A Ray node that is slow lives on: nobody would start another, and what waits for one has no end.
+os.environ.update(OF_RAY | os.environ)
 
 # Deadlines and "too slow" measure the machine. In CI the examples are the same in every run.
 settings.register_profile(

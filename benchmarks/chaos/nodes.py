@@ -13,8 +13,15 @@ from benchmarks.chaos.processes import below, now
 
 NODES = 2
 TRIES = 20
-_OF_RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "600"}
-"""Read as Ray is imported."""
+OF_RAY = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_raylet_start_wait_time_s": "600",
+    "RAY_agent_register_timeout_ms": "600000",
+    "RAY_worker_register_timeout_seconds": "600",
+    "RAY_health_check_timeout_ms": "60000",
+}
+"""Read as Ray is imported. A node whose processes are slow, as all are on a busy machine, would be given up:
+for good here, where nobody starts another."""
 
 
 class RayNodes:
@@ -25,7 +32,7 @@ class RayNodes:
     ) -> None:
         """``far``: where one node in ``every`` keeps what it is sent, looking at no other folder; None: all
         do look. ``environment``: of all tasks."""
-        os.environ.update(_OF_RAY | os.environ)
+        os.environ.update(OF_RAY | os.environ)
         from ray.cluster_utils import Cluster
 
         head = {"num_cpus": 0, "include_dashboard": False, "wait": False}
