@@ -28,6 +28,11 @@ from augsearch.policies.streams import RandomStream
 DRAWN_AHEAD = 256
 """Drawing for one image costs as much as drawing for hundreds at once."""
 
+_IMAGES = {np.ndarray, PILImage.Image}
+"""Most: to ask whether one is a mapping takes an eighth of a small image."""
+
+_HOLD_IMAGES = (tuple, list, Mapping)
+
 _UINT8 = np.dtype(np.uint8)
 """The one of this byte order, of which there is one object."""
 
@@ -84,7 +89,7 @@ class ImageTransform:
                 can't; the message names it.
         """
         drawn = self._draw()
-        if len(sample) == 1 and not isinstance(sample[0], tuple | list | Mapping):
+        if len(sample) == 1 and (type(sample[0]) in _IMAGES or not isinstance(sample[0], _HOLD_IMAGES)):
             return self._augment_image(sample[0], drawn)
         changed = augment_sample(sample, drawn, self._augment_image, self._runner)
         return changed[0] if len(sample) == 1 else changed
