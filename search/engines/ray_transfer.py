@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from threading import Event
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -49,6 +50,7 @@ class Sender:
         self._needed: dict[str, Packed] = {}
         self._on_the_way: WeakValueDictionary[str, Pieces] = WeakValueDictionary()
         self._thread = ThreadPoolExecutor(1, "augsearch sender")
+        self._closed = Event()
 
     def with_manifest(self, task: Errand) -> Errand:
         """``task`` with the manifest of its workspace, where some node has asked for it."""
@@ -69,7 +71,8 @@ class Sender:
                 more: Sent | BaseException = self.sent(task, sent, lacking)
             except Exception as error:
                 more = error
-            then(more)
+            if not self._closed.is_set():
+                then(more)
 
         with suppress(RuntimeError):  # the engine was closed
             self._thread.submit(work)
@@ -79,8 +82,9 @@ class Sender:
         return {**sent, **self._sent(task, lacking)}
 
     def close(self) -> None:
-        """Send nothing any more."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """Send nothing any more; what is on its way ends with its piece, as Ray may be left after this."""
+        self._closed.set()
+        self._thread.shutdown(cancel_futures=True)
 
     def _sent(self, task: Errand, lacking: Lacking) -> dict[str, Pieces]:
         assert task.folder is not None
@@ -96,13 +100,17 @@ class Sender:
             contents |= self._needed[needs.key].contents
         # What a task had left, and somebody has removed meanwhile, is not in the next manifest either.
         known = {key: self._on_the_way.get(key) for key in lacking.keys or () if key in contents}
-        put = _put({key: contents[key] for key, pieces in known.items() if pieces is None})
+        put = _put({key: contents[key] for key, pieces in known.items() if pieces is None}, self._closed)
         self._on_the_way.update(put)
         return {key: put[key] if pieces is None else pieces for key, pieces in known.items()}
 
 
-def _put(contents: Mapping[str, Content]) -> dict[str, Pieces]:
-    """Put files into Ray's store, in objects of no more than a piece; of small ones several into each."""
+def _put(contents: Mapping[str, Content], closed: Event) -> dict[str, Pieces]:
+    """Put files into Ray's store, in objects of no more than a piece; of small ones several into each.
+
+    Raises:
+        CancelledError: it was ``closed`` meanwhile.
+    """
     import ray
 
     found = {key: Pieces() for key in contents}
@@ -118,6 +126,8 @@ def _put(contents: Mapping[str, Content]) -> dict[str, Pieces]:
     size = 0
     for key, content in contents.items():
         for part in _cut(content):
+            if closed.is_set():
+                raise CancelledError
             if waiting and size + len(part) > PIECE:
                 put()
                 size = 0
