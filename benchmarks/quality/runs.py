@@ -14,9 +14,9 @@ from pydantic import BaseModel, ConfigDict
 
 from augsearch.policies import Policy, PolicyFile, Training
 from augsearch.search.space.describe import describe as describe_candidate
-from augsearch.trainers import Candidate, FinalModel, FinalPlan, ProxySettings, test_final, train_final
+from augsearch.trainers import Candidate, FinalPlan, ProxySettings, test_final, train_final
 from augsearch.trainers.data.views import Decoded
-from augsearch.trainers.tasks.final import FinalTraining
+from augsearch.trainers.tasks.final import model_of
 from augsearch.trainers.tasks.final_job import FinalJob, final_training_part
 from augsearch.trainers.workspace.folder import Workspace, write_workspace
 from augsearch.trainers.workspace.folds import FoldResult
@@ -96,7 +96,7 @@ def train_job(job: Job, place: tuple[DataSet, Path]) -> Outcome:
     workspace = _workspace(job, data, folder)
     pixels = Decoded(data.images.images)
     cpu_start = time.process_time()
-    final = _trained(
+    final = model_of(
         train_final(
             FinalJob(
                 workspace.folder,
@@ -138,15 +138,6 @@ def _workspace(job: Job, data: DataSet, folder: Path) -> Workspace:
         teacher=job.teacher,
     )
     return write_workspace(folder, data.images, data.splits, proxy)
-
-
-def _trained(training: FinalTraining) -> FinalModel:
-    while True:
-        try:
-            next(training)
-        except StopIteration as ended:
-            model: FinalModel = ended.value
-            return model
 
 
 def describe(job: Job, outcome: Outcome) -> str:

@@ -141,6 +141,16 @@ def train_final(
     return final
 
 
+def model_of(training: Generator[object, None, FinalModel]) -> FinalModel:
+    """What a training returns, once it has gone through its epochs."""
+    while True:
+        try:
+            next(training)
+        except StopIteration as ended:
+            model: FinalModel = ended.value
+            return model
+
+
 @dataclass(slots=True, eq=False)
 class _Run:
     """A training under way in one process."""

@@ -6,7 +6,7 @@ from augsearch.trainers.data.decode import pillow_without_warnings
 from augsearch.trainers.evaluation.inference import predict
 from augsearch.trainers.models.saved import load_model
 from augsearch.trainers.system.devices import one_thread, resolve_device
-from augsearch.trainers.tasks.final import FinalModel, train_final
+from augsearch.trainers.tasks.final import FinalModel, model_of, train_final
 from augsearch.trainers.tasks.final_job import FinalJob, SelectionSet
 from augsearch.trainers.tasks.scored import scored
 from augsearch.trainers.tasks.self_training import train_students
@@ -37,10 +37,4 @@ def train_and_score(job: FinalJob, held_out: SelectionSet, metric: str) -> FoldR
 def _trained(job: FinalJob) -> FinalModel:
     technique = job.technique
     train = train_students if technique is not None and technique.most_students else train_final
-    events = train(job)
-    while True:
-        try:
-            next(events)
-        except StopIteration as stop:
-            final: FinalModel = stop.value
-            return final
+    return model_of(train(job))
