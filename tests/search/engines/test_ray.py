@@ -66,8 +66,16 @@ def test_nodes_come_and_go(cluster: Any, engine: RayEngine, tmp_path: Path) -> N
     cluster.remove_node(node)
 
 
-def test_a_task_keeps_its_limits_and_a_dying_one_costs_itself_alone(cluster: Any) -> None:
-    cluster.add_node(num_cpus=1)
+@pytest.fixture
+def node(cluster: Any, engine: RayEngine) -> Iterator[None]:
+    """One with a core, while a test runs: tests run in any order, and each alone."""
+    made = cluster.add_node(num_cpus=1)
+    yield
+    cluster.remove_node(made)
+
+
+@pytest.mark.usefixtures("node")
+def test_a_task_keeps_its_limits_and_a_dying_one_costs_itself_alone() -> None:
     engine = RayEngine(Limits(1), "auto", None, None)
     with pytest.raises(OverLimitError, match="longer than 1 s"):
         engine.submit(time.sleep, LONG).result(LONG)
@@ -75,6 +83,7 @@ def test_a_task_keeps_its_limits_and_a_dying_one_costs_itself_alone(cluster: Any
         RayEngine(Limits(LONG), "auto", None, None).submit(os._exit, 3).result(LONG)
 
 
+@pytest.mark.usefixtures("node")
 def test_a_ray_that_was_there_before_stays_as_it_is(engine: RayEngine) -> None:
     start_engine(EngineSettings(name="ray")).close()
     assert ray.is_initialized()
@@ -83,13 +92,15 @@ def test_a_ray_that_was_there_before_stays_as_it_is(engine: RayEngine) -> None:
         start_engine(EngineSettings(name="ray", device="cuda"))
 
 
+@pytest.mark.usefixtures("engine")
 def test_gpus_are_shared(cluster: Any) -> None:
     """No machine of the tests has any: Ray believes what a node says, and tasks see what Ray gives."""
-    cluster.add_node(num_cpus=4, num_gpus=2, include_dashboard=False)
+    node = cluster.add_node(num_cpus=4, num_gpus=2, include_dashboard=False)
     cluster.wait_for_nodes()
     engine = RayEngine(Limits(LONG), "cuda", None, 1)
     assert engine.slots == 2
     assert engine.submit(os.getenv, "CUDA_VISIBLE_DEVICES").result(LONG) in ("0", "1")
+    cluster.remove_node(node)
 
 
 @pytest.mark.parametrize(
