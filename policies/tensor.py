@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
 from augsearch.policies.backends.torch.kernels import HostToDevice
-from augsearch.policies.backends.torch.runner import run_draws
+from augsearch.policies.backends.torch.runner import augment
 from augsearch.policies.bands import COLOURS, are_channels
 from augsearch.policies.errors import UserError, shown
 from augsearch.policies.mixing import Mix, Mixing, check_labels, checked_classes, draw_mix, probabilities
@@ -29,8 +29,9 @@ class TensorPolicy(nn.Module):
     """A policy as a torch module: it augments a batch per call, each image by a draw of its own.
 
     Draws come from NumPy on the host, so that a seed means the same on every device and for
-    ``Policy.batch_transform``. So do the pixels, but for a grey level where images are sampled bilinearly
-    or blurred, and for points right between two pixels, where nearest sampling may take the other one.
+    ``Policy.batch_transform``. So do the pixels; on other devices than the CPU but for a grey level where
+    images are sampled bilinearly or blurred, and for points right between two pixels, where nearest sampling
+    may take the other one.
 
     After ``eval()`` images come back as they are, which is what torch's users expect of augmentation.
     A module has no parameters; it pickles with the state of its random stream, and has another stream in
@@ -101,7 +102,7 @@ class TensorPolicy(nn.Module):
         channels = levels.shape[1]
         parts = [levels] if channels in COLOURS else torch.split(levels, 1, dim=1)
         ranges, sampling = self.policy.ranges, self.policy.sampling
-        augmented = [run_draws(draws, part, ranges, sampling) for part in parts]
+        augmented = [augment(draws, part, ranges, sampling) for part in parts]
         return augmented[0] if len(augmented) == 1 else torch.cat(augmented, dim=1)
 
     def extra_repr(self) -> str:

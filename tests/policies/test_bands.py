@@ -15,6 +15,8 @@ from augsearch.policies.regions import Erasing
 from augsearch.policies.registry import OPERATIONS
 from augsearch.policies.tensor import TensorPolicy
 
+pytestmark = pytest.mark.usefixtures("by_torch")
+
 POLICIES = st.builds(
     Policy,
     num_ops=st.integers(0, 3),

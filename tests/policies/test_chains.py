@@ -31,6 +31,8 @@ from tests.policies.draws import drawn
 from tests.policies.exchange.drawn import loaded
 from tests.policies.test_ready import THEIRS, agree, ours, theirs
 
+pytestmark = pytest.mark.usefixtures("by_torch")
+
 LEAST_P = 1e-4
 DRAWS = 2000
 SIZE = Size(320, 224)

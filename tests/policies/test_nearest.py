@@ -22,6 +22,8 @@ from augsearch.policies.planner import DrawnOperation
 from augsearch.policies.sampling import Sampling
 from augsearch.policies.tensor import TensorPolicy
 
+pytestmark = pytest.mark.usefixtures("by_torch")
+
 WARPS = tuple(name for name, one in OPERATIONS.items() if one.kind == "warp")
 
 rows = st.tuples(st.floats(-2, 2), st.floats(-2, 2), st.floats(-90, 90))

@@ -20,6 +20,8 @@ from augsearch.policies.regions import REGION_NOISE, Erasing, ResizedCrop, cropp
 from augsearch.policies.tensor import TensorPolicy
 from augsearch.trainers.semi.fixmatch import FixMatch
 
+pytestmark = pytest.mark.usefixtures("by_torch")
+
 DRAWS = 3000
 LEAST_P = 1e-4
 CROPS = Policy(num_ops=0, resized_crop=ResizedCrop(smallest=0.2))

@@ -37,6 +37,8 @@ from augsearch.policies.planner import Draws, effect_of, encode
 from augsearch.policies.sampling import Sampling
 from augsearch.policies.tensor import TensorPolicy
 
+pytestmark = pytest.mark.usefixtures("by_torch")
+
 ALL = tuple(OPERATIONS)
 SHAPES = [(1, 1), (1, 9), (9, 1), (2, 3), (8, 8), (13, 24), (47, 33)]
 

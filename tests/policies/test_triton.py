@@ -118,16 +118,16 @@ def test_what_is_looked_for_in_that_code_would_be_found() -> None:
 def test_the_environment_says_which_path_and_other_words_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     images = photos(2, 3, 8, 8)
     monkeypatch.setenv(runner.VARIABLE, "cuda")
-    with pytest.raises(UserError, match=r"^AUGSEARCH_TENSOR_ENGINE must be torch or triton, got cuda$"):
+    with pytest.raises(UserError, match=r"^AUGSEARCH_TENSOR_ENGINE must be auto, torch or triton, got cuda$"):
         TensorPolicy(Policy(), seed=0)(images)
-    for said in ("", "torch", "triton"):
+    for said in ("", "auto", "torch", "triton"):
         monkeypatch.setattr(runner, "_engine", None)
         monkeypatch.setenv(runner.VARIABLE, said)
         TensorPolicy(Policy(), seed=0)(images)
-        assert runner._engine == (said or "torch")
+        assert runner._engine == (said or "auto")
 
 
-def test_tensors_on_the_cpu_take_torchs_path_and_import_no_triton(tmp_path: Path) -> None:
+def test_tensors_on_the_cpu_import_no_triton(tmp_path: Path) -> None:
     code = (
         "import sys, torch; from augsearch.policies import Policy; "
         "from augsearch.policies.tensor import TensorPolicy; "

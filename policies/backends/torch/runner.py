@@ -1,5 +1,7 @@
 """The torch backend: runs what was drawn for a batch, uint8 (B, C, H, W), on any torch device.
 
+On a CPU batches are augmented as arrays (``by_array``), but with ``AUGSEARCH_TENSOR_ENGINE=torch``.
+
 On a GPU there are two paths with the same pixels: torch's own operations (``by_kind``), and a kernel a stage
 in Triton (``by_stage``), which comes with torch's wheels for CUDA. The first is the reference, and the
 default until somebody has measured the second. ``AUGSEARCH_TENSOR_ENGINE=triton`` takes that for CUDA
@@ -18,6 +20,7 @@ from typing import Any, Literal, cast, get_args
 import torch
 from torch import Tensor
 
+from augsearch.policies.backends.torch import by_array
 from augsearch.policies.backends.torch.by_kind import RunByKind
 from augsearch.policies.backends.torch.kernels import HostToDevice
 from augsearch.policies.chains import OFFSET_BEFORE_TRUNCATION
@@ -30,7 +33,7 @@ from augsearch.policies.sampling import Sampling
 VARIABLE = "AUGSEARCH_TENSOR_ENGINE"
 OLDEST_TRITON = (3, 8)
 
-Engine = Literal["torch", "triton"]
+Engine = Literal["auto", "torch", "triton"]
 
 _engine: Engine | None = None
 """This process's; None: as the environment says, which nobody has looked at yet."""
@@ -42,8 +45,14 @@ def use(engine: Engine) -> None:
     _engine = engine
 
 
+def augment(draws: Draws, images: Tensor, ranges: Ranges, sampling: Sampling) -> Tensor:
+    """A new batch, by the fastest path: ``images``, uint8 (B, C, H, W), C 1 or 3, each after its own draw."""
+    by_torch = images.device.type != "cpu" or (_engine or _asked_for()) == "torch" or _is_interpreted()
+    return (run_draws if by_torch else by_array.run_draws)(draws, images, ranges, sampling)
+
+
 def run_draws(draws: Draws, images: Tensor, ranges: Ranges, sampling: Sampling) -> Tensor:
-    """A new batch: ``images``, uint8 (B, C, H, W), each after its own draw."""
+    """The same by torch's operations or Triton's kernels, on any device."""
     _, channels, height, width = images.shape
     engine = _engine or _asked_for()
     runner = _runner(ranges, Size(height, width), channels, sampling, images.device, engine)
@@ -66,9 +75,9 @@ def _mixed(runner: RunByKind, chains: DrawnChains, images: Tensor) -> Tensor:
 
 
 def _asked_for() -> Engine:
-    said = os.environ.get(VARIABLE) or "torch"
+    said = os.environ.get(VARIABLE) or "auto"
     if said not in get_args(Engine):
-        raise UserError(f"{VARIABLE} must be torch or triton, got {said}")
+        raise UserError(f"{VARIABLE} must be auto, torch or triton, got {said}")
     use(cast(Engine, said))
     return cast(Engine, said)
 
@@ -90,13 +99,17 @@ def _runner(
 
 def _by_stage(device: torch.device) -> Any:
     """The module of that path; None where there is no GPU, or no Triton that can, as on Windows."""
-    # Triton's interpreter, for tests, takes tensors on the CPU.
-    if device.type != "cuda" and os.environ.get("TRITON_INTERPRET") != "1":
+    if device.type != "cuda" and not _is_interpreted():
         return None
     try:
         return importlib.import_module("augsearch.policies.backends.torch.by_stage") if triton_can() else None
     except ImportError:
         return None
+
+
+def _is_interpreted() -> bool:
+    """Whether Triton's interpreter, for tests, takes tensors on the CPU."""
+    return os.environ.get("TRITON_INTERPRET") == "1"
 
 
 def triton_can() -> bool:
