@@ -38,7 +38,7 @@ class RayNodes:
         head = {"num_cpus": 0, "include_dashboard": False, "wait": False}
         self.far, self._environment, self._made = far, dict(environment or {}), 0
         self._every = every
-        self._cluster: Any = _patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
+        self._cluster: Any = patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
         self._nodes = [self._another() for _ in range(NODES)]
 
     @property
@@ -52,7 +52,7 @@ class RayNodes:
             home = self.far / f"node {self._made}"
             variables |= {"AUGSEARCH_SHARED": "no", "AUGSEARCH_HOME": str(home)}
         self._made += 1
-        return _patiently(lambda: self._cluster.add_node(num_cpus=1, wait=False, env_vars=variables))
+        return patiently(lambda: self._cluster.add_node(num_cpus=1, wait=False, env_vars=variables))
 
     def lose(self, chance: random.Random) -> None:
         """One node is gone, as when its machine is."""
@@ -68,7 +68,7 @@ class RayNodes:
         self._cluster.shutdown()
 
 
-def _patiently(start: Callable[[], Any]) -> Any:
+def patiently(start: Callable[[], Any]) -> Any:
     """What ``start`` starts. Ray gives up when a call takes half a minute, as on a busy machine it may: then
     what it left behind is ended, and it is asked again."""
     for tries_left in reversed(range(TRIES)):
