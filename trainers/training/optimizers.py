@@ -7,13 +7,16 @@ matrices only, so the few lines for convolutions stand here.
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from augsearch.policies import Transfer
+from augsearch.trainers.system.interrupts import interrupted_later
 from augsearch.trainers.training.transfer import Group, parameter_groups
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
@@ -95,6 +98,13 @@ def orthogonalised(matrices: Tensor, iterations: int) -> Tensor:
     return x.mT if tall else x
 
 
+@cache
+def _load_compiler() -> None:
+    """What torch loads with the first optimizer, Triton with it."""
+    with interrupted_later():
+        importlib.import_module("torch._dynamo")
+
+
 def build_optimizers(
     model: nn.Module,
     learning_rate: float,
@@ -108,6 +118,7 @@ def build_optimizers(
     rate, without decay, for all else. Under ``transfer``: AdamW alone, which changes trained weights gently,
     with a learning rate for each layer, and decay for matrices and kernels.
     """
+    _load_compiler()
     if transfer is not None:
         groups = [
             part for group in parameter_groups(model, transfer) for part in _decayed(group, weight_decay)
