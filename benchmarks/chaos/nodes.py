@@ -32,13 +32,9 @@ class RayNodes:
     ) -> None:
         """``far``: where one node in ``every`` keeps what it is sent, looking at no other folder; None: all
         do look. ``environment``: of all tasks."""
-        os.environ.update(OF_RAY | os.environ)
-        from ray.cluster_utils import Cluster
-
-        head = {"num_cpus": 0, "include_dashboard": False, "wait": False}
         self.far, self._environment, self._made = far, dict(environment or {}), 0
         self._every = every
-        self._cluster: Any = patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
+        self._cluster = new_cluster()
         self._nodes = [self._another() for _ in range(NODES)]
 
     @property
@@ -52,7 +48,7 @@ class RayNodes:
             home = self.far / f"node {self._made}"
             variables |= {"AUGSEARCH_SHARED": "no", "AUGSEARCH_HOME": str(home)}
         self._made += 1
-        return patiently(lambda: self._cluster.add_node(num_cpus=1, wait=False, env_vars=variables))
+        return another_node(self._cluster, num_cpus=1, env_vars=variables)
 
     def lose(self, chance: random.Random) -> None:
         """One node is gone, as when its machine is."""
@@ -68,7 +64,21 @@ class RayNodes:
         self._cluster.shutdown()
 
 
-def patiently(start: Callable[[], Any]) -> Any:
+def new_cluster() -> Any:
+    """Ray's ``Cluster`` of a node without room for any task."""
+    os.environ.update(OF_RAY | os.environ)
+    from ray.cluster_utils import Cluster
+
+    head = {"num_cpus": 0, "include_dashboard": False, "wait": False}
+    return _patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
+
+
+def another_node(cluster: Any, **options: Any) -> Any:
+    """A node that joins ``cluster``; ``options`` are those of its ``add_node``."""
+    return _patiently(lambda: cluster.add_node(wait=False, **options))
+
+
+def _patiently(start: Callable[[], Any]) -> Any:
     """What ``start`` starts. Ray gives up when a call takes half a minute, as on a busy machine it may: then
     what it left behind is ended, and it is asked again."""
     for tries_left in reversed(range(TRIES)):

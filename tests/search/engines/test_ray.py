@@ -18,7 +18,7 @@ from augsearch.search.engines.ray import RayEngine
 from augsearch.search.engines.registry import start_engine
 from augsearch.search.engines.worker import Limits
 from augsearch.search.settings.sections import EngineSettings
-from benchmarks.chaos.nodes import patiently
+from benchmarks.chaos.nodes import another_node, new_cluster
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'augsearch[ray]'")
 LONG = 600
@@ -28,10 +28,7 @@ LONG = 600
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[Any]:
     """A node without room for any task, where the driver is; what is added runs them."""
-    from ray.cluster_utils import Cluster
-
-    head = {"num_cpus": 0, "include_dashboard": False, "wait": False}
-    made = patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
+    made = new_cluster()
     yield made
     made.shutdown()
 
@@ -53,8 +50,8 @@ time.sleep(600)
 
 
 def test_nodes_come_and_go(cluster: Any, engine: RayEngine, tmp_path: Path) -> None:
-    node = patiently(lambda: cluster.add_node(wait=False, num_cpus=1))
-    other = patiently(lambda: cluster.add_node(wait=False, num_cpus=2))
+    node = another_node(cluster, num_cpus=1)
+    other = another_node(cluster, num_cpus=2)
     cluster.wait_for_nodes(LONG)
     assert engine.slots == 3
     assert engine.submit(abs, -5).result(LONG) == 5
@@ -71,7 +68,7 @@ def test_nodes_come_and_go(cluster: Any, engine: RayEngine, tmp_path: Path) -> N
 @pytest.fixture
 def node(cluster: Any, engine: RayEngine) -> Iterator[None]:
     """One with a core, while a test runs: tests run in any order, and each alone."""
-    made = patiently(lambda: cluster.add_node(wait=False, num_cpus=1))
+    made = another_node(cluster, num_cpus=1)
     yield
     cluster.remove_node(made)
 
@@ -97,7 +94,7 @@ def test_a_ray_that_was_there_before_stays_as_it_is(engine: RayEngine) -> None:
 @pytest.mark.usefixtures("engine")
 def test_gpus_are_shared(cluster: Any) -> None:
     """No machine of the tests has any: Ray believes what a node says, and tasks see what Ray gives."""
-    node = patiently(lambda: cluster.add_node(wait=False, num_cpus=4, num_gpus=2, include_dashboard=False))
+    node = another_node(cluster, num_cpus=4, num_gpus=2, include_dashboard=False)
     cluster.wait_for_nodes(LONG)
     engine = RayEngine(Limits(LONG), "cuda", None, 1)
     assert engine.slots == 2

@@ -36,7 +36,7 @@ from augsearch.trainers.training.recipe import Recipe
 from augsearch.trainers.workspace.candidate import Candidate, ProxySettings
 from augsearch.trainers.workspace.folder import Workspace, write_workspace
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
-from benchmarks.chaos.nodes import patiently
+from benchmarks.chaos.nodes import another_node, new_cluster
 
 ray = pytest.importorskip("ray", reason="needs Ray: pip install 'augsearch[ray]'")
 LONG = 600
@@ -52,12 +52,9 @@ def far_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def cluster(far_home: Path) -> Iterator[Any]:
     """A node without room for any task, where the driver is, and one that maps images from its own disk."""
-    from ray.cluster_utils import Cluster
-
-    head = {"num_cpus": 0, "include_dashboard": False, "wait": False}
-    made = patiently(lambda: Cluster(initialize_head=True, head_node_args=head))
+    made = new_cluster()
     variables = {"AUGSEARCH_HOME": str(far_home), "AUGSEARCH_SHARED": "no"}
-    patiently(lambda: made.add_node(wait=False, num_cpus=2, env_vars=variables))
+    another_node(made, num_cpus=2, env_vars=variables)
     made.wait_for_nodes(LONG)
     yield made
     made.shutdown()
@@ -108,9 +105,7 @@ def test_folds_of_a_node_that_does_not_see_the_folder_score_the_same(
 def test_a_node_that_sees_the_folder_uses_it(cluster: Any, workspace: Workspace, tmp_path: Path) -> None:
     home = tmp_path / "near"
     # A GPU that Ray believes in has the task run on this node and no other.
-    node = patiently(
-        lambda: cluster.add_node(wait=False, num_cpus=1, num_gpus=1, env_vars={"AUGSEARCH_HOME": str(home)})
-    )
+    node = another_node(cluster, num_cpus=1, num_gpus=1, env_vars={"AUGSEARCH_HOME": str(home)})
     cluster.wait_for_nodes(LONG)
     start_engine(EngineSettings(name="ray", address=cluster.address))
     engine = RayEngine(Limits(LONG), "cuda", None, 1)
@@ -139,7 +134,7 @@ def test_a_teacher_that_one_node_made_comes_to_the_others(
     assert len(there) == 3
     home = tmp_path / "other"
     far = {"AUGSEARCH_HOME": str(home), "AUGSEARCH_SHARED": "no"}
-    node = patiently(lambda: cluster.add_node(wait=False, num_cpus=1, num_gpus=1, env_vars=far))
+    node = another_node(cluster, num_cpus=1, num_gpus=1, env_vars=far)
     cluster.wait_for_nodes(LONG)
     other: FoldRunner[int] = FoldRunner(RayEngine(Limits(LONG), "cuda", None, 1), taught)
     other.submit(3, candidate, fold)
