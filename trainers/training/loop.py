@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 
 import torch
@@ -16,6 +17,7 @@ import torch
 from augsearch.policies import UserError
 from augsearch.trainers.evaluation.metrics import TrainingDivergedError
 from augsearch.trainers.system.devices import autocast, precision_on, quickest_convolutions, randomness
+from augsearch.trainers.system.memory import memory_at_hand
 from augsearch.trainers.training.balance import balance_of
 from augsearch.trainers.training.batch import Batch
 from augsearch.trainers.training.learner import Learner
@@ -75,12 +77,9 @@ def train(learner: Learner, setup: TrainingSetup, pool: UnlabeledPool | None = N
     size = batch_size_of(len(setup.data.labels), setup.recipe.batch_size)
     # Of one image a BatchNorm learns nothing; and processes that share gradients must count parts alike.
     learner.accumulation = min(learner.accumulation, max(1, size // setup.shard.size // 2))
-    epochs = Epochs(setup, pool)
-    try:
+    with memory_at_hand(), closing(Epochs(setup, pool)) as epochs:
         while learner.epoch < setup.recipe.epochs:
             yield _epoch(learner, setup, pool, objective, epochs)
-    finally:
-        epochs.close()
 
 
 def _epoch(
