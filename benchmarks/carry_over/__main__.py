@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +40,12 @@ PACKAGES = ("augsearch", "numpy", "opencv-python-headless", "torch")
     required=True,
     help="Folder of photos in class folders; repeatable.",
 )
+@click.option(
+    "--labels",
+    type=click.IntRange(2),
+    multiple=True,
+    help="Images of each class to learn from; once, or once for each --images.  [default: 50]",
+)
 @pool_options
 @click.option("--folds", type=click.IntRange(1), help="Short trainings of each policy and way.  [default: 3]")
 @click.option("--seeds", type=click.IntRange(1), help="Final trainings of each policy.  [default: 3]")
@@ -61,6 +67,7 @@ class Options:
     """What the command was told."""
 
     images: tuple[Path, ...]
+    labels: tuple[int, ...]
     workers: int
     folds: int | None
     seeds: int | None
@@ -83,23 +90,29 @@ def measure(options: Options) -> None:
     from benchmarks.results import Page, ResultsFile, publish
     from benchmarks.workers import WorkerPool, worker_processes
 
+    if len(options.labels) > 1 and len(options.labels) != len(options.images):
+        raise click.ClickException("give --labels once, or once for each --images")
     torch.set_num_threads(1)
     results = ResultsFile(options.output or (None if options.quick else OUTPUT), Job, Outcome)
-    sizes = sizes_of(options.quick, options.folds, options.seeds, options.policies)
+    usual = sizes_of(options.quick, options.folds, options.seeds, options.policies)
     minutes = options.minutes
     deadline = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
     with progress_on_stderr() as progress:
-        places, known, keep = opened(options, sizes), results.known, results.keep
+        places, known, keep = opened(options, usual), results.known, results.keep
+        labels = options.labels or (usual.labels,)
+        of_each = labels * len(places) if len(labels) == 1 else labels
+        sizes = {name: replace(usual, labels=own) for name, own in zip(places, of_each, strict=True)}
         pool = WorkerPool(
             train_job, describe, places, known, keep, progress, deadline, workers=options.workers
         )
         try:
             with worker_processes(options.workers) as pool.executor:
-                pool.train([job for name in places for job in jobs(name, sizes)])
+                pool.train([job for name in places for job in jobs(name, sizes[name])])
         except KeyboardInterrupt:
             progress("stopped; the tables are of what is known")
     found = [
-        Result(f"{name.split()[0]}, {sizes.labels} labels a class", name, sizes, known) for name in places
+        Result(f"{name.split()[0]}, {own.labels} labels a class", name, own, known)
+        for name, own in sizes.items()
     ]
     page = Page("benchmarks.carry_over", PACKAGES, "; ".join(one.title for one in found), EXPLAINED)
     publish(page, tables(found), results, options.markdown)
