@@ -13,6 +13,8 @@ from benchmarks.comparisons import Comparison, Outcome, Row
 from benchmarks.techniques.runs import Job
 
 PRETRAINED = "timm:tf_efficientnet_lite0"
+EMA_DECAYS = (0.9, 0.97)
+"""Averages of some 10 and 33 steps, of the 60 to 180 that such a fine-tuning has."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,9 @@ def transfer_comparison(
     """The rows for so many ``labels`` of each class."""
     policy = Policy(num_ops=0, flip_horizontal=0.5, crop=1.0)
 
-    def row(name: str, network: str, epochs: int, transfer: Transfer | None = None) -> Row[Job]:
+    def row(
+        name: str, network: str, epochs: int, transfer: Transfer | None = None, ema: float | None = None
+    ) -> Row[Job]:
         return Row(
             f"{name}, {epochs} epochs",
             tuple(
@@ -69,6 +73,7 @@ def transfer_comparison(
                     epochs=epochs,
                     policy=policy,
                     transfer=transfer,
+                    ema=ema,
                     seed=seed,
                 )
                 for seed in range(seeds)
@@ -79,10 +84,14 @@ def transfer_comparison(
     small = row("built-in `medium` from scratch", "medium", sizes.small_network_epochs)
     head = row("Lite0, `head`", PRETRAINED, epochs, Transfer(mode="head"))
     full = row("Lite0, `full`", PRETRAINED, epochs, Transfer(mode="full"))
+    averaged = [
+        row(f"Lite0, `full`, EMA {decay:g}", PRETRAINED, epochs, Transfer(mode="full"), decay)
+        for decay in EMA_DECAYS
+    ]
     return Comparison(
         f"Transfer: {data.split()[0]}, {labels} labels a class",
-        (small, scratch, head, full),
-        ((full.name, head.name),),
+        (small, scratch, head, full, *averaged),
+        ((full.name, head.name), *((one.name, full.name) for one in averaged)),
         f"{sizes.flower_side} px, float32, flip and crop; learning rates, scale and decay are the library's "
         "defaults. The seed draws the labels, the fresh weights, the order and the augmentation.",
     )

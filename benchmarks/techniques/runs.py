@@ -65,6 +65,8 @@ class Job(BaseModel):
     distillation: Distillation | None = None
     teacher: Job | None = None
     """Trained on the same images."""
+    ema: float | None = None
+    """Decay of a moving average of the weights, which is what is tested."""
     seed: int
     """Decides the labels drawn, the fresh weights, the order and the augmentation."""
 
@@ -176,7 +178,7 @@ class Trainer:
         images, labels = self.data.images[chosen], self.data.labels[chosen]
         spec = spec_of(job, images, self.data.classes)
         model, _ = prepared(spec, "none" if job.weights == "none" else str(self.weights), job.seed)
-        recipe = Recipe(epochs=job.epochs, precision=job.precision)
+        recipe = Recipe(epochs=job.epochs, precision=job.precision, ema=job.ema)
         learner = Learner.prepare(model, recipe, job.transfer, CPU)
         logits = (
             predict(teacher, images, CPU)
@@ -230,6 +232,8 @@ def described(job: Job) -> str:
     words = [job.network, f"{job.epochs} epochs"]
     if job.transfer:
         words.append(job.transfer.mode)
+    if job.ema:
+        words.append(f"EMA {job.ema:g}")
     if job.distillation:
         one = job.distillation
         words.append(f"T = {one.temperature:.3g}, α = {one.alpha:.2f}, {one.teacher_view} view")

@@ -109,7 +109,7 @@ def test_rows_of_a_comparison_differ_in_the_technique_alone(benchmarks: Any, siz
         assert searched.jobs[seed].teacher == teacher.jobs[seed]
         assert without(teacher.jobs[seed], "network") == without(labels.jobs[seed], "network")
 
-    small, scratch, head, full = plans.transfer_comparison("x", "hash", 4, 30, sizes, seeds=2).rows
+    small, scratch, head, full, *averaged = plans.transfer_comparison("x", "hash", 4, 30, sizes, seeds=2).rows
     for seed in range(2):
         jobs = [row.jobs[seed] for row in (small, scratch, head, full)]
         of_transfer = ("epochs", "transfer", "weights", "network")
@@ -117,6 +117,9 @@ def test_rows_of_a_comparison_differ_in_the_technique_alone(benchmarks: Any, siz
         assert [job.weights for job in jobs] == ["none", "none", "hash", "hash"]
         assert [job.transfer and job.transfer.mode for job in jobs] == [None, None, "head", "full"]
         assert jobs[1].epochs == 2 * jobs[3].epochs == 60
+        for row in averaged:
+            assert row.jobs[seed].ema is not None
+            assert without(row.jobs[seed], "ema") == without(full.jobs[seed], "ema")
 
 
 def test_the_search_sees_no_image_of_the_comparison_and_asks_the_same_again(
