@@ -222,7 +222,7 @@ def test_transfer_is_measured_with_the_weights_that_are_given(
     done = CliRunner().invoke(benchmarks.main.main, [*arguments, f"--models={tmp_path / 'models'}"])
     assert done.exit_code == 0, done.output
     jobs = [one["job"] for one in json.loads(raw.read_text())["trainings"]]
-    assert [job.get("transfer", {}).get("mode") for job in jobs] == 2 * [None, None, "head", "full"]
+    assert [job.get("transfer", {}).get("mode") for job in jobs] == 2 * [None, None, "head", *3 * ["full"]]
     assert {job["weights"] for job in jobs} == {"none", benchmarks.runs.hash_of(weights)}
     assert "Transfer: flower_photos, 4 labels a class" in done.output
 
