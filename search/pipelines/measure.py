@@ -27,8 +27,9 @@ from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
 
 IMAGES, IMAGES_OF_HUBS = 384, 96
 """Training images of a measurement: some batches; fewer for the networks of hubs, which are large."""
-FIRST_OF_HUBS = 16
-"""Training images of what makes a worker ready for those."""
+FIRST, FIRST_OF_HUBS = 64, 16
+"""Training images of what makes a worker ready: its first training imports libraries, reads weights and
+prepares kernels, which takes up to seconds and is no measure of the next."""
 SCORED = 64
 """Images that a measurement scores."""
 LONG_ENOUGH = 2.0
@@ -51,16 +52,10 @@ def measure(engine: Engine, data: Data, settings: Settings) -> Speed:
         UserError: a training can't be run.
     """
     proxy, began = data.workspace.proxy, time.perf_counter()
-    sample = proxy.model_copy(update={"fold_size": _sample(proxy, data), "epochs": 1, "teacher": None})
-    first = _train(engine, data, sample, settings)
-    # Workers import torch before the first of these, and torch prepares its kernels in it.
+    sample = proxy.model_copy(update={"epochs": 1, "teacher": None})
+    first = _train(engine, data, _of(sample, data, FIRST, FIRST_OF_HUBS), settings)
     start = time.perf_counter() - began - max(result.seconds for result in first)
-    seconds = min(result.seconds for result in first)
-    results = first
-    if seconds < LONG_ENOUGH:
-        epochs = min(MOST_EPOCHS, max(2, round(LONG_ENOUGH / seconds)))
-        results = _train(engine, data, sample.model_copy(update={"epochs": epochs}), settings)
-    images = _rate(results)
+    images = _steady(engine, data, sample, settings)
     scored = len(data.workspace.scored_images(Fold(Stage.SEARCH, 0))[1])
     return Speed(
         workers=engine.slots,
@@ -92,22 +87,24 @@ def _final(engine: Engine, data: Data, sample: ProxySettings, settings: Settings
     side = data.images.images.shape[1]
     weights, input_size = settings.weights_of(settings.network), final_input_size(settings)
     network = sample.model_copy(
-        update={
-            "model": settings.network,
-            "weights": weights,
-            "input_size": input_size,
-            "epochs": 2 if is_built_in(settings.network) else 1,
-        }
+        update={"model": settings.network, "weights": weights, "input_size": input_size}
     )
-    network = network.model_copy(update={"fold_size": _sample(network, data)})
-    if not is_built_in(settings.network):
-        # The first of a worker imports its library and reads weights, for longer than it trains.
-        first = min(network.fold_size, max(FIRST_OF_HUBS, len(data.images.classes)))
-        _train(engine, data, network.model_copy(update={"fold_size": first}), settings)
-    results = _train(engine, data, network, settings)
+    _train(engine, data, _of(network, data, FIRST, FIRST_OF_HUBS), settings)
+    images = _steady(engine, data, network, settings)
     # With weights it was measured at the side at which it is to work, whatever that of the images is.
     pixels = 1.0 if weights != "none" else math.pow((settings.final.size or side) / side, 2)
-    return SHARED * max(engine.slots, available_cores()) * _rate(results) / pixels
+    return SHARED * max(engine.slots, available_cores()) * images / pixels
+
+
+def _steady(engine: Engine, data: Data, network: ProxySettings, settings: Settings) -> float:
+    """Images a second of each worker, all of them at work and ready."""
+    some = _of(network, data, IMAGES, IMAGES_OF_HUBS)
+    results = _train(engine, data, some, settings)
+    seconds = min(result.seconds for result in results)
+    if seconds < LONG_ENOUGH:
+        epochs = min(MOST_EPOCHS, max(2, round(LONG_ENOUGH / seconds)))
+        results = _train(engine, data, some.model_copy(update={"epochs": epochs}), settings)
+    return _rate(results)
 
 
 def _train(engine: Engine, data: Data, proxy: ProxySettings, settings: Settings) -> list[FoldResult]:
@@ -134,6 +131,9 @@ def _rate(results: Sequence[FoldResult]) -> float:
     return fmean(result.images / max(result.seconds, 1e-6) for result in results)
 
 
-def _sample(proxy: ProxySettings, data: Data) -> int:
-    usual = IMAGES if is_built_in(proxy.model) else IMAGES_OF_HUBS
-    return min(proxy.fold_size, max(usual, len(data.images.classes)))
+def _of(network: ProxySettings, data: Data, images: int, images_of_hubs: int) -> ProxySettings:
+    """``network`` on as many training images, and one of each class at least."""
+    wanted = images if is_built_in(network.model) else images_of_hubs
+    return network.model_copy(
+        update={"fold_size": min(data.workspace.proxy.fold_size, max(wanted, len(data.images.classes)))}
+    )
