@@ -3,7 +3,8 @@
 A new engine is one file beside this one with a function ``start(settings: EngineSettings) -> Engine``;
 ``--engine`` and the contract tests find it by its name; a file that only helps it is named ``NAME_…``. One
 that trains final models elsewhere too has a function ``final_trainer(settings: EngineSettings) ->
-FinalTrainer | None``.
+FinalTrainer | None``. An engine whose tasks may all have to wait has a method ``waits_for() -> str | None``:
+for what, in a sentence to a person; it is asked in a thread.
 """
 
 from __future__ import annotations

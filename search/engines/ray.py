@@ -143,10 +143,24 @@ class RayEngine:
         """How many tasks run at once: as many as the nodes that are there now have room for."""
         import ray
 
-        resources = ray.cluster_resources()
+        room = int(self._room(ray.cluster_resources()))
+        return max(1, min(room, self._workers or room))
+
+    def _room(self, resources: dict[str, float]) -> float:
+        """How many tasks the cluster's nodes together can run, where they have these resources."""
         cores = resources.get("CPU", 0)
-        room = min(cores, resources["GPU"] * self._on_a_gpu(resources)) if self.on_gpus(resources) else cores
-        return max(1, min(int(room), self._workers or int(room)))
+        if not self.on_gpus(resources):
+            return cores
+        return min(cores, resources.get("GPU", 0) * self._on_a_gpu(resources))
+
+    def waits_for(self) -> str | None:
+        """What all tasks wait for: nodes, where none is left that could run one; None: they can run."""
+        import ray
+
+        if not self._running or self._room(ray.cluster_resources()) >= 1:
+            return None
+        wanted = "GPU" if self.on_gpus(ray.cluster_resources()) else "core"
+        return f"no node of the Ray cluster has a {wanted}; this goes on as soon as one joins it"
 
     def submit(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """Have a node run ``function``, which must be importable by name, on picklable arguments.

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 
 from augsearch.policies import UserError
 from augsearch.search.engines.engine import Engine, FinalTrainer
+from augsearch.search.engines.waiting import said_what_it_waits_for
 from augsearch.search.settings.sections import EngineSettings
 from augsearch.trainers.system.registry import modules_of
 
 _ROOM = "augsearch.search.engines"
-_NO_ENGINES = {"engine", "failures", "registry", "runner", "tasks", "travel", "worker"}
+_NO_ENGINES = {"engine", "failures", "registry", "runner", "tasks", "travel", "waiting", "worker"}
 """The files of this room that are none, beside parts of one, whose names begin with its own: ``ray_…``."""
 
 
@@ -50,10 +51,14 @@ def final_trainer(settings: EngineSettings) -> FinalTrainer | None:
 
 
 @contextmanager
-def opened(settings: EngineSettings) -> Iterator[Engine]:
-    """The engine that ``settings`` name, closed at the end. It takes hold of nothing until its first task."""
+def opened(settings: EngineSettings, say: Callable[[str], None]) -> Iterator[Engine]:
+    """The engine that ``settings`` name, closed at the end. It takes hold of nothing until its first task.
+
+    ``say``: is given what a person is to know, in a line.
+    """
     engine = start_engine(settings)
     try:
-        yield engine
+        with said_what_it_waits_for(engine, say):
+            yield engine
     finally:
         engine.close()

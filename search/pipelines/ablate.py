@@ -76,7 +76,7 @@ def ablate(name: str, trial: int | None, folds: int, said: Settings, display: Di
         display.result(f"{entry.name} ({why}) has nothing to remove{_instead(study, entry)}")
         return None
     settings = as_its_run(study, said)
-    with only_driver(name, said.tracking.storage), opened(settings.engine) as engine:
+    with only_driver(name, said.tracking.storage), opened(settings.engine, display.line) as engine:
         data = reopen(study, settings, display)
         study.set_user_attr(ATTRIBUTE, entry.number)
         job = _Ablating(study, data, entry, parts, folds, display)

@@ -82,7 +82,10 @@ def check_proxy(settings: Settings, candidates: int, seeds: int, display: Displa
     chosen = spread(space, candidates, settings.seed)
     finals = ScoredFinals.of(data, settings, chosen.values(), display)
     study = _study_of(settings, finals, space)
-    with only_driver(study.study_name, settings.tracking.storage), opened(settings.engine) as engine:
+    with (
+        only_driver(study.study_name, settings.tracking.storage),
+        opened(settings.engine, display.line) as engine,
+    ):
         job = _Checking(study, finals, chosen, seeds, display)
         failures = job.train(engine)
         for failure in failures:

@@ -101,7 +101,7 @@ def _compare(settings: Settings, display: Display) -> Comparison:
     data = open_data(settings, display)
     settings = with_its_trials(without_colours(settings, data, display), data)
     name = study_name(settings, data)
-    with only_driver(name, settings.tracking.storage), opened(settings.engine) as engine:
+    with only_driver(name, settings.tracking.storage), opened(settings.engine, display.line) as engine:
         comparing = _Comparing(settings, data, name, engine, display)
         studies = comparing.searched()
         comparing.confirm(studies)

@@ -123,7 +123,7 @@ def dry_run(told: Settings, display: Display) -> DryRun:
         check_same(name, study.user_attrs["identity"], identity_of(settings, data))
     space = space_of(study, settings.space) if study is not None else space_for(settings, data)
     display.line("measuring how fast trainings are here")
-    with opened(settings.engine) as engine:
+    with opened(settings.engine, display.line) as engine:
         weighing = WeighedEngine(engine)
         task, sizes, speed, side = _planned(settings, data, space, study, weighing, began)
     known = None if study is None else sum(trial.state.is_finished() for trial in counted(study))

@@ -50,7 +50,7 @@ class FinalScores:
         total, engine_settings = len(candidates) * len(seeds), self.finals.settings.engine
         longer = {"fold_timeout": max(A_WEEK, engine_settings.fold_timeout)}
         with (
-            opened(engine_settings.model_copy(update=longer)) as engine,
+            opened(engine_settings.model_copy(update=longer), display.line) as engine,
             display.bar("comparing final models", total, total - len(missing)) as bar,
         ):
             tasks = [self._task(name, candidates[name], seed) for name, seed in missing]

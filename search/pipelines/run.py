@@ -188,7 +188,7 @@ class _Run:
 
     def outcome(self) -> Outcome:
         """Take every step that is not done yet."""
-        with opened(self.settings.engine) as engine:
+        with opened(self.settings.engine, self.display.line) as engine:
             job = self._planned(engine)
             verdict = job._verdict(engine)
         return job._after(job._checked(verdict))

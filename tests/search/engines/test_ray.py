@@ -91,6 +91,17 @@ def test_a_ray_that_was_there_before_stays_as_it_is(engine: RayEngine) -> None:
         start_engine(EngineSettings(name="ray", device="cuda"))
 
 
+def test_tasks_without_a_node_wait_for_one_and_say_so(cluster: Any, engine: RayEngine) -> None:
+    assert engine.waits_for() is None
+    waiting = engine.submit(abs, -5)
+    while (said := engine.waits_for()) is None:  # until the last test's node is known to be gone
+        time.sleep(0.1)
+    assert said == "no node of the Ray cluster has a core; this goes on as soon as one joins it"
+    node = another_node(cluster, num_cpus=1)
+    assert waiting.result(LONG) == 5
+    cluster.remove_node(node)
+
+
 @pytest.mark.usefixtures("engine")
 def test_gpus_are_shared(cluster: Any) -> None:
     """No machine of the tests has any: Ray believes what a node says, and tasks see what Ray gives."""
