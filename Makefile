@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 # Compiling at once takes half a minute and saves each later process, of which a run has several, some seconds.
 INSTALL := $(BIN)/python -m uv pip install --quiet --compile-bytecode --python $(BIN)/python --constraint constraints.txt
 
-.PHONY: run test lint docs setup bench-throughput bench-training bench-techniques bench-unlabeled bench-search bench-statistics bench-quality bench-carry-over bench-compare bench-exported bench-driver bench-gpu bench-leak chaos fuzz lowest clean
+.PHONY: run test lint docs setup bench-throughput bench-training bench-techniques bench-unlabeled bench-search bench-statistics bench-quality bench-carry-over bench-imbalance bench-compare bench-exported bench-driver bench-gpu bench-leak chaos fuzz lowest clean
 
 run: $(VENV)/.installed
 	$(BIN)/augsearch run
@@ -58,6 +58,10 @@ bench-quality: $(VENV)/.installed
 # Whether short trainings rank policies as a pretrained network does; needs BENCH_ARGS="--images DIR --workers 2".
 bench-carry-over: $(VENV)/.installed
 	$(BIN)/python -m benchmarks.carry_over $(BENCH_ARGS)
+
+# Macro-F1 of each --class-balance on images as they are; needs BENCH_ARGS="--images DIR --workers 2".
+bench-imbalance: $(VENV)/.installed
+	$(BIN)/python -m benchmarks.imbalance $(BENCH_ARGS)
 
 # The search beside random search and the baselines alone, live; BENCH_ARGS="--workers 2 --markdown PAGE".
 bench-compare: $(VENV)/.installed

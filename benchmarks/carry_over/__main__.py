@@ -26,7 +26,7 @@ from benchmarks.progress import progress_on_stderr
 
 if TYPE_CHECKING:
     from benchmarks.carry_over.plans import Sizes
-    from benchmarks.carry_over.runs import Place
+    from benchmarks.finals import Place
 
 OUTPUT = Path("docs/results/carry-over.json")
 PACKAGES = ("augsearch", "numpy", "opencv-python-headless", "torch")
@@ -120,7 +120,8 @@ def measure(options: Options) -> None:
 
 def opened(options: Options, sizes: Sizes) -> dict[str, Place]:
     """The data sets by their names, decoded once, before workers would do it side by side."""
-    from benchmarks.carry_over.runs import SIDE, Place
+    from benchmarks.carry_over.runs import SIDE
+    from benchmarks.finals import Place
 
     places = {}
     try:

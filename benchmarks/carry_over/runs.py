@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import shutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 
@@ -19,34 +18,19 @@ from augsearch.trainers import (
     ProxySettings,
     Recipe,
     Splits,
-    open_images,
     split,
 )
-from augsearch.trainers.data.views import Decoded
 from augsearch.trainers.models.names import is_built_in
-from augsearch.trainers.tasks.final_job import FinalJob, SelectionSet
-from augsearch.trainers.tasks.final_score import train_and_score
 from augsearch.trainers.tasks.fold import evaluate
 from augsearch.trainers.workspace.folder import Workspace, write_workspace
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
 from benchmarks.carry_over.plans import Job, Way
 from benchmarks.comparisons import Outcome
+from benchmarks.finals import Place, final_scored
 from benchmarks.sampling import POOL_SEED, stratified
 
 SIDE = 64
 """Pixels of the images by which a data set is divided and told."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """A data set, and where what is made of it lies; a process is sent this, not the pixels."""
-
-    source: str
-    work: Path
-
-    def images(self, side: int) -> ImageData:
-        """All images at ``side`` pixels."""
-        return open_images(self.source, image_size=side, cache=self.work / "cache")
 
 
 @lru_cache(maxsize=2)
@@ -101,26 +85,16 @@ def _fold(job: Job, workspace: Workspace) -> FoldResult:
 
 
 def _final(job: Job, workspace: Workspace, data: ImageData, splits: Splits) -> FoldResult:
-    """A final model; the validation images pick its epoch, and all others that it hasn't seen score it."""
-    pixels, way = Decoded(data.images), job.way
+    """A final model."""
+    way = job.way
     plan = FinalPlan(
         model=way.model,
         weights=workspace.proxy.weights,
         input_size=workspace.proxy.input_size,
         recipe=Recipe(epochs=way.epochs, precision="float32"),
     )
-    held_out = np.concatenate((splits.confirmation, splits.test))
-    final = FinalJob(
-        workspace.folder,
-        PolicyFile(policy=job.policy, training=Training(transfer=_transfer(way))),
-        plan,
-        pixels,
-        splits.train,
-        workspace.folder / "model.safetensors",
-        selection=SelectionSet(pixels, splits.validation, data.labels[splits.validation]),
-        seed=1000 * job.number,
-    )
-    return train_and_score(final, SelectionSet(pixels, held_out, data.labels[held_out]), "accuracy")
+    file = PolicyFile(policy=job.policy, training=Training(transfer=_transfer(way)))
+    return final_scored(workspace, data, splits, file, plan, 1000 * job.number)
 
 
 def describe(job: Job, outcome: Outcome) -> str:

@@ -1,0 +1,1 @@
+"""Classes of unequal size: what each way to balance them comes to."""
