@@ -11,13 +11,20 @@ from __future__ import annotations
 
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from augsearch.policies import UserError
 from benchmarks.options import pool_options, results_options
 from benchmarks.progress import progress_on_stderr
+
+if TYPE_CHECKING:
+    from benchmarks.finals import Place
+    from benchmarks.imbalance.plans import Job
+    from benchmarks.results import ResultsFile
 
 OUTPUT = Path("docs/results/imbalance.json")
 PACKAGES = ("augsearch", "numpy", "opencv-python-headless", "torch")
@@ -39,67 +46,78 @@ PACKAGES = ("augsearch", "numpy", "opencv-python-headless", "torch")
     default=Path(tempfile.gettempdir()) / "augsearch-imbalance",
     help="Keep images and unfinished trainings here between calls.  [default: a temporary folder]",
 )
-def main(
-    images: Path,
-    workers: int,
-    minutes: float | None,
-    seeds: int | None,
-    quick: bool,
-    output: Path | None,
-    markdown: Path | None,
-    work: Path,
-) -> None:
+def main(**options: Any) -> None:
     """Measure what balancing the classes of these images comes to."""
-    import numpy as np
+    measure(Options(**options))
+
+
+@dataclass(frozen=True)
+class Options:
+    """What the command was told."""
+
+    images: Path
+    workers: int
+    minutes: float | None
+    seeds: int | None
+    quick: bool
+    output: Path | None
+    markdown: Path | None
+    work: Path
+
+
+def measure(options: Options) -> None:
+    """Train what is missing, and publish the table."""
     import torch
 
     from benchmarks.finals import Place
     from benchmarks.imbalance.plans import Job, comparison, sizes_of
-    from benchmarks.imbalance.runs import Outcome, describe, parts, train_job
+    from benchmarks.imbalance.runs import Outcome, divided
     from benchmarks.imbalance.tables import EXPLAINED, table
     from benchmarks.results import Page, ResultsFile, publish
-    from benchmarks.workers import WorkerPool, worker_processes
 
     torch.set_num_threads(1)
-    results = ResultsFile(output or (None if quick else OUTPUT), Job, Outcome)
-    sizes = sizes_of(quick, seeds)
-    deadline = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
-    place = Place(str(images.resolve()), work.resolve())
+    results = ResultsFile(options.output or (None if options.quick else OUTPUT), Job, Outcome)
+    sizes = sizes_of(options.quick, options.seeds)
+    place = Place(str(options.images.resolve()), options.work.resolve())
     try:
         data = place.images(sizes.side)
-        splits = parts(place, sizes.side)
+        parts_in_words = divided(place, sizes.side)
     except UserError as error:
         raise click.ClickException(str(error)) from None
-    compared = comparison(f"{images.name} {data.fingerprint[:12]}", sizes)
+    compared = comparison(f"{options.images.name} {data.fingerprint[:12]}", sizes)
     rounds = list(zip(*(row.jobs for row in compared.rows), strict=True))
+    _train([job for jobs in rounds for job in jobs], place, results, options)
+    whole = [jobs for jobs in rounds if all(job.key in results.known for job in jobs)]
+    if not whole:
+        raise click.ClickException("not one seed has all its trainings yet; the same command goes on")
+    by_row = zip(compared.rows, zip(*whole, strict=True), strict=True)
+    found = {row.name: [results.known[job.key] for job in jobs] for row, jobs in by_row}
+    page = Page("benchmarks.imbalance", PACKAGES, options.images.name, EXPLAINED)
+    publish(page, [table(compared, found, parts_in_words)], results, options.markdown)
+
+
+def _train(jobs: list[Job], place: Place, results: ResultsFile, options: Options) -> None:
+    """Train those that are not known, as long as there is time, or until Ctrl-C."""
+    from benchmarks.imbalance.runs import describe, train_job
+    from benchmarks.workers import WorkerPool, worker_processes
+
+    minutes = options.minutes
     with progress_on_stderr() as progress:
         pool = WorkerPool(
             train_job,
             describe,
-            {rounds[0][0].data: place},
+            {job.data: place for job in jobs},
             results.known,
             results.keep,
             progress,
-            deadline,
-            workers=workers,
+            time.monotonic() + 60 * minutes if minutes is not None else float("inf"),
+            workers=options.workers,
         )
         try:
-            with worker_processes(workers) as pool.executor:
-                pool.train([job for jobs in rounds for job in jobs])
+            with worker_processes(options.workers) as pool.executor:
+                pool.train(jobs)
         except KeyboardInterrupt:
             progress("stopped; the table is of what is known")
-    whole = [jobs for jobs in rounds if all(job.key in results.known for job in jobs)]
-    if not whole:
-        raise click.ClickException("not one seed has all its trainings yet; the same command goes on")
-    names = [row.name for row in compared.rows]
-    by_row = zip(names, zip(*whole, strict=True), strict=True)
-    found = {name: [results.known[job.key] for job in jobs] for name, jobs in by_row}
-    counts = np.bincount(data.labels[splits.train])
-    divided = (
-        f"{len(counts)} classes of {min(counts)} to {max(counts)} images, {sum(counts):,} to learn from."
-    )
-    page = Page("benchmarks.imbalance", PACKAGES, images.name, EXPLAINED)
-    publish(page, [table(compared, found, divided)], results, markdown)
 
 
 if __name__ == "__main__":

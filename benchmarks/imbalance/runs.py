@@ -6,6 +6,8 @@ import hashlib
 import shutil
 import time
 
+import numpy as np
+
 from augsearch.policies import PolicyFile, Training, Transfer
 from augsearch.trainers import FinalPlan, ProxySettings, Recipe, Splits, split
 from augsearch.trainers.models.names import is_built_in
@@ -30,6 +32,15 @@ def parts(place: Place, side: int) -> Splits:
     """As ``augsearch run`` divides them by default, with seed 0."""
     data = place.images(side)
     return split(data.labels, data.given, classes=data.classes, seed=0)
+
+
+def divided(place: Place, side: int) -> str:
+    """How many classes there are, and how unequal they are."""
+    data = place.images(side)
+    of_each = np.bincount(data.labels[parts(place, side).train])
+    return (
+        f"{len(of_each)} classes of {min(of_each)} to {max(of_each)} images, {sum(of_each):,} to learn from."
+    )
 
 
 def train_job(job: Job, place: Place) -> Outcome:
