@@ -20,6 +20,7 @@ WITHOUT_TEACHER = "the same without its teacher"
 RUNNER_UP = "best policy of the search"
 LONGER = "twice the epochs"
 """A row without a teacher: about as many passes as a policy takes together with its teacher."""
+EXPORTED_LONGER = f"{EXPORTED}, {LONGER}"
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,8 @@ class Rows:
         """What was exported; without its teacher, if it has one; the best candidate, if that is another.
 
         Where there is a teacher, whose training takes as long, the policy without it and the baseline that
-        came closest in the search are trained for as many passes too.
+        came closest in the search are trained for as many passes too; where the best candidate alone has one,
+        what was exported is.
         """
         rows = [self._row(EXPORTED, exported.policy, exported.training)]
         if exported.training.distillation is not None:
@@ -104,6 +106,8 @@ class Rows:
                 self._row(f"{closest}, {LONGER}", BASELINE_POLICIES[closest], Training(), times=2),
             ]
         if runner_up is not None:
+            if runner_up.training.distillation is not None and exported.training.distillation is None:
+                rows.append(self._row(EXPORTED_LONGER, exported.policy, exported.training, times=2))
             rows.append(self._row(RUNNER_UP, runner_up.policy, runner_up.training))
         return rows
 

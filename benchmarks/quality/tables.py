@@ -15,7 +15,7 @@ from augsearch.search.statistics.paired import Difference, compare
 from augsearch.trainers import Candidate
 from benchmarks.comparisons import mean_and_deviation
 from benchmarks.quality.data import DataSet
-from benchmarks.quality.plans import EXPORTED, Row
+from benchmarks.quality.plans import EXPORTED, EXPORTED_LONGER, Row
 from benchmarks.quality.runs import Outcome
 from benchmarks.tables import Table
 
@@ -166,12 +166,17 @@ def verdicts(results: Sequence[Result]) -> Table:
         if exported is None:
             rows.append((result.data.title, said, "not tested yet", ""))
             continue
-        others = [row for row in result.begun if row.same_as != exported.same_as]
-        measured = "; ".join(f"{_shown(result, exported, row)} over {row.name}" for row in others)
+        longer = result.row(EXPORTED_LONGER)
+        others = [row for row in result.begun if row.same_as != exported.same_as and row is not longer]
+        pairs = [(_for_as_many_passes(row, exported, longer), row) for row in others]
+        measured = "; ".join(
+            f"{_shown(result, ours, row)} over {row.name}{'' if ours is exported else ' for as many passes'}"
+            for ours, row in pairs
+        )
         kind = evidence.get("kind", "")
         # Better than the baselines is all that "better" claims.
-        rivals = [row for row in others if row.name in BASELINE_POLICIES] if kind == "better" else others
-        leads = [found for row in rivals if (found := result.difference(exported, row)) is not None]
+        rivals = [pair for pair in pairs if kind != "better" or pair[1].name in BASELINE_POLICIES]
+        leads = [found for pair in rivals if (found := result.difference(*pair)) is not None]
         held = agreement(kind, evidence.get("margin", 0.0), leads)
         rows.append((result.data.title, said, measured, held))
     return Table(
@@ -183,6 +188,11 @@ def verdicts(results: Sequence[Result]) -> Table:
         "if no other row leads it by the margin, intervals included. Either is contradicted where an "
         "interval says the opposite, and not contradicted in between. *Undecided* claims nothing.",
     )
+
+
+def _for_as_many_passes(row: Row, exported: Row, longer: Row | None) -> Row:
+    """What was exported, trained as long as ``row`` with its teacher is, where that was done."""
+    return longer if longer is not None and row.jobs[0].training.distillation is not None else exported
 
 
 def agreement(kind: str, margin: float, leads: Sequence[Difference]) -> str:

@@ -138,6 +138,37 @@ def test_rows_differ_in_the_policy_alone(benchmarks: Any, data: Any) -> None:
     assert plans.sizes_of(False, 9).seeds == 9
 
 
+def test_a_candidate_with_a_teacher_meets_what_was_exported_for_as_many_passes(
+    benchmarks: Any, data: Any, sizes: Any
+) -> None:
+    plans = benchmarks.plans
+    distils = Training(distillation=Distillation(temperature=4.0, alpha=0.5))
+    evidence = {"verdict": "It is as good.", "kind": "as good", "margin": 0.01}
+    exported = PolicyFile(policy=BASELINE_POLICIES["TrivialAugment"], evidence=evidence)
+    candidate = PolicyFile(policy=Policy(num_ops=1), training=distils)
+    rows = plans.Rows(data, sizes)
+    searched, baselines = rows.searched(exported, candidate), rows.baselines()
+    assert [row.name for row in searched] == [plans.EXPORTED, plans.EXPORTED_LONGER, plans.RUNNER_UP]
+    assert searched[1].jobs[0].plan.recipe.epochs == 2 * searched[0].jobs[0].plan.recipe.epochs
+    right = {plans.EXPORTED_LONGER: 18, plans.RUNNER_UP: 16, plans.EXPORTED: 12, "TrivialAugment": 12}
+    known = {
+        job.key: outcome(benchmarks, [index < right.get(row.name, 2) for index in range(18)])
+        for row in (*searched, *baselines)
+        for job in row.jobs
+    }
+
+    def said(rows: list[Any]) -> tuple[str, ...]:
+        found: tuple[str, ...] = benchmarks.tables.verdicts(
+            [benchmarks.tables.Result(data, rows, known, exported)]
+        ).rows[0]
+        return found
+
+    _, _, measured, held = said([*searched, *baselines])
+    assert "over best policy of the search for as many passes" in measured
+    assert held != "contradicted"
+    assert said([searched[0], searched[2], *baselines])[3] == "contradicted"
+
+
 def test_all_data_sets_have_their_first_seed_before_any_has_its_second(benchmarks: Any, data: Any) -> None:
     plans = benchmarks.plans
     rows = plans.Rows(data, plans.Sizes(seeds=3)).baselines()
