@@ -10,7 +10,7 @@ import pytest
 from augsearch.trainers.system.memory import memory_at_hand
 
 PAGE = 4096
-BLOCK = 64 << 20
+BLOCK = 256 << 20
 """Bytes; more than the C library would keep by itself."""
 
 needs_glibc = pytest.mark.skipif(
