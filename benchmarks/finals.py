@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -46,3 +48,15 @@ def final_scored(
         seed=seed,
     )
     return train_and_score(final, SelectionSet(pixels, held_out, data.labels[held_out]), plan.metric)
+
+
+def figures(result: FoldResult, began: float) -> dict[str, Any]:
+    """What an ``Outcome`` says of a training; ``began``: the processor's seconds before it."""
+    return {
+        "accuracy": result.accuracy,
+        "log_loss": round(result.log_loss, 5),
+        "tested": len(result.correct),
+        "passes": result.images,
+        "seconds": round(result.seconds, 2),
+        "cpu_seconds": round(time.process_time() - began, 2),
+    }

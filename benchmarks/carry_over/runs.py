@@ -26,7 +26,7 @@ from augsearch.trainers.workspace.folder import Workspace, write_workspace
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
 from benchmarks.carry_over.plans import Job, Way
 from benchmarks.comparisons import Outcome
-from benchmarks.finals import Place, final_scored
+from benchmarks.finals import Place, figures, final_scored
 from benchmarks.sampling import POOL_SEED, stratified
 
 SIDE = 64
@@ -51,14 +51,7 @@ def train_job(job: Job, place: Place) -> Outcome:
     began = time.process_time()
     result = _final(job, workspace, data, splits) if job.way.is_final else _fold(job, workspace)
     shutil.rmtree(folder)
-    return Outcome(
-        accuracy=result.accuracy,
-        log_loss=round(result.log_loss, 5),
-        tested=len(result.correct),
-        passes=result.images,
-        seconds=round(result.seconds, 2),
-        cpu_seconds=round(time.process_time() - began, 2),
-    )
+    return Outcome(**figures(result, began))
 
 
 def _proxy(way: Way, images: int) -> ProxySettings:

@@ -13,7 +13,7 @@ from augsearch.trainers import FinalPlan, ProxySettings, Recipe, Splits, split
 from augsearch.trainers.models.names import is_built_in
 from augsearch.trainers.workspace.folder import write_workspace
 from benchmarks.comparisons import Outcome as AnyOutcome
-from benchmarks.finals import Place, final_scored
+from benchmarks.finals import Place, figures, final_scored
 from benchmarks.imbalance.plans import NONE, Job
 
 METRIC = "macro-f1"
@@ -77,12 +77,7 @@ def train_job(job: Job, place: Place) -> Outcome:
     result = final_scored(workspace, data, splits, file, plan, 1000 * job.seed)
     shutil.rmtree(workspace.folder)
     return Outcome(
-        accuracy=result.accuracy,
-        log_loss=round(result.log_loss, 5),
-        tested=len(result.correct),
-        passes=result.images,
-        seconds=round(result.seconds, 2),
-        cpu_seconds=round(time.process_time() - began, 2),
+        **figures(result, began),
         macro_f1=result.macro_f1,
         balanced_accuracy=result.balanced_accuracy,
     )
