@@ -12,14 +12,16 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 
-from augsearch.policies import UserError
+from augsearch.policies import Policy, UserError
 from augsearch.trainers.evaluation.metrics import TrainingDivergedError
 from augsearch.trainers.system.devices import autocast, precision_on, quickest_convolutions, randomness
 from augsearch.trainers.system.memory import memory_at_hand
 from augsearch.trainers.training.balance import balance_of
 from augsearch.trainers.training.batch import Batch
+from augsearch.trainers.training.folding import Pair, foldable, folded
 from augsearch.trainers.training.learner import Learner
 from augsearch.trainers.training.loader import Epochs, batch_size_of, steps_of
 from augsearch.trainers.training.losses import Loss, distilled, softened, supervised, unsupervised
@@ -77,9 +79,22 @@ def train(learner: Learner, setup: TrainingSetup, pool: UnlabeledPool | None = N
     size = batch_size_of(len(setup.data.labels), setup.recipe.batch_size)
     # Of one image a BatchNorm learns nothing; and processes that share gradients must count parts alike.
     learner.accumulation = min(learner.accumulation, max(1, size // setup.shard.size // 2))
+    pairs = _foldable(learner, setup)
     with memory_at_hand(), closing(Epochs(setup, pool)) as epochs:
         while learner.epoch < setup.recipe.epochs:
-            yield _epoch(learner, setup, pool, objective, epochs)
+            with folded(pairs):
+                result = _epoch(learner, setup, pool, objective, epochs)
+            yield result
+
+
+def _foldable(learner: Learner, setup: TrainingSetup) -> list[Pair]:
+    """What of the network can be computed as one: in a transfer BatchNorms keep their statistics."""
+    if learner.transfer is None:
+        return []
+    training_mode(learner.model, learner.transfer)
+    images = setup.data.views(np.zeros(1, np.int64), Policy(num_ops=0), np.random.default_rng(0))
+    with randomness(setup.device, [setup.seed]):
+        return foldable(learner.model, torch.from_numpy(images).permute(0, 3, 1, 2).to(setup.device))
 
 
 def _epoch(
