@@ -92,7 +92,8 @@ def _foldable(learner: Learner, setup: TrainingSetup) -> list[Pair]:
     if learner.transfer is None:
         return []
     training_mode(learner.model, learner.transfer)
-    images = setup.data.views(np.zeros(1, np.int64), Policy(num_ops=0), np.random.default_rng(0))
+    two = np.zeros(2, np.int64)  # there are networks that take no single image
+    images = setup.data.views(two, Policy(num_ops=0), np.random.default_rng(0))
     with randomness(setup.device, [setup.seed]):
         return foldable(learner.model, torch.from_numpy(images).permute(0, 3, 1, 2).to(setup.device))
 
