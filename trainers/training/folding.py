@@ -33,7 +33,7 @@ def foldable(network: nn.Module, images: Tensor) -> list[Pair]:
 
     with ExitStack() as stack:
         for module in network.modules():
-            if isinstance(module, nn.Conv2d):
+            if _is_plain(module):
                 stack.callback(module.register_forward_hook(gave).remove)
             elif isinstance(module, nn.BatchNorm2d):
                 stack.callback(module.register_forward_pre_hook(takes).remove)
@@ -74,7 +74,7 @@ def _folded_forward(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> Callable[[T
         scale = scale if norm.weight is None else scale * norm.weight
         shift = -norm.running_mean if convolution.bias is None else convolution.bias - norm.running_mean
         shift = shift * scale if norm.bias is None else shift * scale + norm.bias
-        # An instance's attribute goes before its parameter: any kind of convolution computes with these.
+        # An instance's attribute goes before its parameter.
         weight = convolution.weight * scale[:, None, None, None]
         vars(convolution).update(weight=weight, bias=shift)
         try:
@@ -83,6 +83,12 @@ def _folded_forward(convolution: nn.Conv2d, norm: nn.BatchNorm2d) -> Callable[[T
             del vars(convolution)["weight"], vars(convolution)["bias"]
 
     return forward
+
+
+def _is_plain(module: nn.Module) -> bool:
+    """Whether it is a convolution that computes with its weight as it is."""
+    known = type(module) is nn.Conv2d or type(module).__name__ == "Conv2dSame"  # timm's, which pads first
+    return known and module._parameters.get("weight") is not None
 
 
 def _after(norm: nn.BatchNorm2d) -> Callable[[Tensor], Tensor] | None:

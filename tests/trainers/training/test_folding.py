@@ -123,6 +123,16 @@ def test_a_kind_of_normalisation_that_nobody_knows_is_left_alone(network: Branch
     assert foldable(network, IMAGES) == [(network.grouped, network.after_grouped)]
 
 
+def test_a_convolution_that_computes_with_another_weight_is_left_alone(network: Branches) -> None:
+    class Standardised(nn.Conv2d):
+        def forward(self, images: Tensor) -> Tensor:
+            return self._conv_forward(images, self.weight / self.weight.std(), self.bias)
+
+    network.plain.__class__ = Standardised
+    nn.utils.parametrizations.spectral_norm(network.grouped)
+    assert foldable(network, IMAGES) == []
+
+
 def test_all_of_lite0_is_folded() -> None:
     spec = design(
         "lite0",
