@@ -8,6 +8,7 @@ came out of the convolution is neither normalised nor kept for the backward pass
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -21,7 +22,7 @@ Pair = tuple[nn.Conv2d, nn.BatchNorm2d]
 
 
 def foldable(network: nn.Module, images: Tensor) -> list[Pair]:
-    """The pairs of ``network``, which stays as it is, by its graph for ``images`` in its present mode."""
+    """The pairs of ``network``, by the graph of a copy of it for ``images``, in its present mode."""
     given: dict[Any, nn.Conv2d] = {}
     taken: list[tuple[Any, nn.BatchNorm2d]] = []
 
@@ -31,18 +32,19 @@ def foldable(network: nn.Module, images: Tensor) -> list[Pair]:
     def takes(module: nn.BatchNorm2d, inputs: tuple[Tensor, ...]) -> None:
         taken.append((inputs[0].grad_fn, module))
 
-    with ExitStack() as stack:
-        for module in network.modules():
-            if _is_plain(module):
-                stack.callback(module.register_forward_hook(gave).remove)
-            elif isinstance(module, nn.BatchNorm2d):
-                stack.callback(module.register_forward_pre_hook(takes).remove)
-        stack.enter_context(_looked_at(network))
-        graph = network(images).grad_fn
-    uses = _uses(graph)
+    # A network may remember what it computes, and what is frozen would have no graph.
+    twin = copy.deepcopy(network).requires_grad_(True)
+    for module in twin.modules():
+        if _is_plain(module):
+            module.register_forward_hook(gave)
+        elif isinstance(module, nn.BatchNorm2d):
+            module.register_forward_pre_hook(takes)
+    with torch.enable_grad():
+        uses = _uses(twin(images).grad_fn)
     calls = Counter(id(module) for module in (*given.values(), *(module for _, module in taken)))
+    own: dict[nn.Module, Any] = dict(zip(twin.modules(), network.modules(), strict=True))
     return [
-        (given[node], module)
+        (own[given[node]], own[module])
         for node, module in taken
         if node in given
         and uses[node] == 1
@@ -107,20 +109,6 @@ def _instead(module: nn.Module, forward: Callable[[Tensor], Tensor]) -> Iterator
         yield
     finally:
         del vars(module)["forward"]
-
-
-@contextmanager
-def _looked_at(network: nn.Module) -> Iterator[None]:
-    """Within the block all parameters ask for gradients, so that the graph has all of the network."""
-    asked = {parameter: parameter.requires_grad for parameter in network.parameters()}
-    for parameter in asked:
-        parameter.requires_grad_(True)
-    try:
-        with torch.enable_grad():
-            yield
-    finally:
-        for parameter, wanted in asked.items():
-            parameter.requires_grad_(wanted)
 
 
 def _uses(graph: Any) -> Counter[Any]:

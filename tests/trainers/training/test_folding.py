@@ -123,6 +123,23 @@ def test_a_kind_of_normalisation_that_nobody_knows_is_left_alone(network: Branch
     assert foldable(network, IMAGES) == [(network.grouped, network.after_grouped)]
 
 
+def test_what_a_network_remembers_is_not_of_the_looking() -> None:
+    class Remembering(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.convolution, self.norm, self.bias = nn.Conv2d(3, 2, 1), norm(2), nn.Parameter(torch.zeros(2))
+            self.remembered: Tensor | None = None
+
+        def forward(self, images: Tensor) -> Tensor:
+            self.remembered = self.bias.exp() if self.remembered is None else self.remembered
+            found: Tensor = self.norm(self.convolution(images)).mean((2, 3)) + self.remembered
+            return found
+
+    made = Remembering().double().eval()
+    assert foldable(made, IMAGES) == [(made.convolution, made.norm)]
+    assert made.remembered is None
+
+
 def test_a_convolution_that_computes_with_another_weight_is_left_alone(network: Branches) -> None:
     class Standardised(nn.Conv2d):
         def forward(self, images: Tensor) -> Tensor:
