@@ -13,7 +13,8 @@ from typing import Any
 
 import torch
 
-from benchmarks.progress import Progress
+from benchmarks.progress import Progress, progress_on_stderr
+from benchmarks.results import ResultsFile
 
 
 @dataclass(eq=False)
@@ -75,6 +76,36 @@ class WorkerPool:
         self.keep(job, outcome)
         self.trained += 1
         self.progress(self.describe(job, outcome))
+
+
+def train_missing(
+    jobs: Iterable[Any],
+    train_job: Callable[[Any, Any], Any],
+    describe: Callable[[Any, Any], str],
+    data_sets: dict[str, Any],
+    results: ResultsFile,
+    *,
+    workers: int,
+    minutes: float | None,
+) -> None:
+    """Train those of ``jobs`` that ``results`` lack, in ``minutes``, or until Ctrl-C; see ``WorkerPool``."""
+    deadline = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
+    with progress_on_stderr() as progress:
+        pool = WorkerPool(
+            train_job,
+            describe,
+            data_sets,
+            results.known,
+            results.keep,
+            progress,
+            deadline,
+            workers=workers,
+        )
+        try:
+            with worker_processes(workers) as pool.executor:
+                pool.train(jobs)
+        except KeyboardInterrupt:
+            progress("stopped; the tables are of what is known")
 
 
 @contextmanager

@@ -13,7 +13,6 @@ More than one data set: ``--images`` repeated.
 from __future__ import annotations
 
 import tempfile
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +21,6 @@ import click
 
 from augsearch.policies import UserError
 from benchmarks.options import pool_options, results_options
-from benchmarks.progress import progress_on_stderr
 
 if TYPE_CHECKING:
     from benchmarks.carry_over.plans import Sizes
@@ -88,28 +86,26 @@ def measure(options: Options) -> None:
     from benchmarks.carry_over.tables import EXPLAINED, Result, tables
     from benchmarks.comparisons import Outcome
     from benchmarks.results import Page, ResultsFile, publish
-    from benchmarks.workers import WorkerPool, worker_processes
+    from benchmarks.workers import train_missing
 
     if len(options.labels) > 1 and len(options.labels) != len(options.images):
         raise click.ClickException("give --labels once, or once for each --images")
     torch.set_num_threads(1)
     results = ResultsFile(options.output or (None if options.quick else OUTPUT), Job, Outcome)
     usual = sizes_of(options.quick, options.folds, options.seeds, options.policies)
-    minutes = options.minutes
-    deadline = time.monotonic() + 60 * minutes if minutes is not None else float("inf")
-    with progress_on_stderr() as progress:
-        places, known, keep = opened(options, usual), results.known, results.keep
-        labels = options.labels or (usual.labels,)
-        of_each = labels * len(places) if len(labels) == 1 else labels
-        sizes = {name: replace(usual, labels=own) for name, own in zip(places, of_each, strict=True)}
-        pool = WorkerPool(
-            train_job, describe, places, known, keep, progress, deadline, workers=options.workers
-        )
-        try:
-            with worker_processes(options.workers) as pool.executor:
-                pool.train([job for name in places for job in jobs(name, sizes[name])])
-        except KeyboardInterrupt:
-            progress("stopped; the tables are of what is known")
+    places, known = opened(options, usual), results.known
+    labels = options.labels or (usual.labels,)
+    of_each = labels * len(places) if len(labels) == 1 else labels
+    sizes = {name: replace(usual, labels=own) for name, own in zip(places, of_each, strict=True)}
+    train_missing(
+        [job for name in places for job in jobs(name, sizes[name])],
+        train_job,
+        describe,
+        places,
+        results,
+        workers=options.workers,
+        minutes=options.minutes,
+    )
     found = [
         Result(f"{name.split()[0]}, {own.labels} labels a class", name, own, known)
         for name, own in sizes.items()

@@ -10,21 +10,14 @@ Every result is written at once, and a later call with the same ``--output`` tra
 from __future__ import annotations
 
 import tempfile
-import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 from augsearch.policies import UserError
 from benchmarks.options import pool_options, results_options
-from benchmarks.progress import progress_on_stderr
-
-if TYPE_CHECKING:
-    from benchmarks.finals import Place
-    from benchmarks.imbalance.plans import Job
-    from benchmarks.results import ResultsFile
 
 OUTPUT = Path("docs/results/imbalance.json")
 PACKAGES = ("augsearch", "numpy", "opencv-python-headless", "torch")
@@ -71,9 +64,10 @@ def measure(options: Options) -> None:
 
     from benchmarks.finals import Place
     from benchmarks.imbalance.plans import Job, comparison, sizes_of
-    from benchmarks.imbalance.runs import Outcome, divided
+    from benchmarks.imbalance.runs import Outcome, describe, divided, train_job
     from benchmarks.imbalance.tables import EXPLAINED, table
     from benchmarks.results import Page, ResultsFile, publish
+    from benchmarks.workers import train_missing
 
     torch.set_num_threads(1)
     results = ResultsFile(options.output or (None if options.quick else OUTPUT), Job, Outcome)
@@ -86,7 +80,15 @@ def measure(options: Options) -> None:
         raise click.ClickException(str(error)) from None
     compared = comparison(f"{options.images.name} {data.fingerprint[:12]}", sizes)
     rounds = list(zip(*(row.jobs for row in compared.rows), strict=True))
-    _train([job for jobs in rounds for job in jobs], place, results, options)
+    train_missing(
+        [job for jobs in rounds for job in jobs],
+        train_job,
+        describe,
+        {rounds[0][0].data: place},
+        results,
+        workers=options.workers,
+        minutes=options.minutes,
+    )
     whole = [jobs for jobs in rounds if all(job.key in results.known for job in jobs)]
     if not whole:
         raise click.ClickException("not one seed has all its trainings yet; the same command goes on")
@@ -94,30 +96,6 @@ def measure(options: Options) -> None:
     found = {row.name: [results.known[job.key] for job in jobs] for row, jobs in by_row}
     page = Page("benchmarks.imbalance", PACKAGES, options.images.name, EXPLAINED)
     publish(page, [table(compared, found, parts_in_words)], results, options.markdown)
-
-
-def _train(jobs: list[Job], place: Place, results: ResultsFile, options: Options) -> None:
-    """Train those that are not known, as long as there is time, or until Ctrl-C."""
-    from benchmarks.imbalance.runs import describe, train_job
-    from benchmarks.workers import WorkerPool, worker_processes
-
-    minutes = options.minutes
-    with progress_on_stderr() as progress:
-        pool = WorkerPool(
-            train_job,
-            describe,
-            {job.data: place for job in jobs},
-            results.known,
-            results.keep,
-            progress,
-            time.monotonic() + 60 * minutes if minutes is not None else float("inf"),
-            workers=options.workers,
-        )
-        try:
-            with worker_processes(options.workers) as pool.executor:
-                pool.train(jobs)
-        except KeyboardInterrupt:
-            progress("stopped; the table is of what is known")
 
 
 if __name__ == "__main__":

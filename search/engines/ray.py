@@ -157,9 +157,12 @@ class RayEngine:
         """What all tasks wait for: nodes, where none is left that could run one; None: they can run."""
         import ray
 
-        if not self._running or self._room(ray.cluster_resources()) >= 1:
+        if not self._running:
             return None
-        wanted = "GPU" if self.on_gpus(ray.cluster_resources()) else "core"
+        resources = ray.cluster_resources()
+        if self._room(resources) >= 1:
+            return None
+        wanted = "GPU" if self.on_gpus(resources) else "core"
         return f"no node of the Ray cluster has a {wanted}; this goes on as soon as one joins it"
 
     def submit(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> Future[R]:

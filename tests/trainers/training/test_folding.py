@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -188,14 +187,14 @@ def test_a_training_folds_where_statistics_are_kept_and_only_within_its_epochs(
 ) -> None:
     model = residual()
     seen: list[bool] = []
-    norm_of: Callable[[], Any] = lambda: vars(model.norm)  # noqa: E731
-    model.register_forward_hook(lambda *_: seen.append("forward" in norm_of()))
+    state = vars(model.norm)
+    model.register_forward_hook(lambda *_: seen.append("forward" in state))
     data = LabeledImages(np.zeros((8, 9, 9, 1), np.uint8), np.arange(8) % 2, 2)
     recipe = Recipe(epochs=2, batch_size=4, precision="float32")
     cpu = torch.device("cpu")
     learner = Learner.prepare(model, recipe, transfer, cpu)
     setup = TrainingSetup(data, Policy(num_ops=0), recipe, seed=0, device=cpu)
     for _ in train(learner, setup):
-        assert "forward" not in norm_of()
+        assert "forward" not in state
     steps = seen[-4:]
     assert steps == [folds] * len(steps)
