@@ -7,7 +7,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 
-from augsearch.search.figures.common import short
+from augsearch.search.figures.common import save_figure, short
 from augsearch.search.figures.figure import Figure
 from augsearch.search.studies.ablation import Ablation
 from augsearch.trainers.evaluation.metrics import Metric
@@ -55,4 +55,4 @@ def draw_ablation(ablation: Ablation, metric: Metric, path: Path) -> None:
         loc="left",
         fontsize=10,
     )
-    figure.savefig(path, dpi=130)
+    save_figure(figure, path)

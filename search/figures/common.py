@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.text import Text
 from numpy.typing import NDArray
 
 from augsearch.policies.bands import seen
@@ -43,13 +44,13 @@ def show_grid(axes: Axes, image: NDArray[np.uint8]) -> None:
 
 
 def short(name: str, length: int) -> str:
-    """``name`` in ``length`` characters, for Matplotlib, to which dollars mean mathematics."""
+    """``name`` in ``length`` characters."""
     name = " ".join(name.split())
     if len(name) > length:
         # The end is kept, because names that begin alike are told apart by it.
         end = length // 3
         name = f"{name[: length - end - 1].rstrip()}…{name[-end:].lstrip()}"
-    return name.replace("$", r"\$")
+    return name
 
 
 def compact(count: int) -> str:
@@ -58,7 +59,9 @@ def compact(count: int) -> str:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Write ``figure`` as a picture."""
+    """Write ``figure`` as a picture. A dollar in a text is a dollar: to Matplotlib two mean mathematics."""
+    for text in figure.findobj(Text):
+        text.set_parse_math(False)
     with warnings.catch_warnings():
         # A class may be named in letters that the font lacks; they are drawn as boxes.
         warnings.filterwarnings("ignore", r"Glyph \d+ .*missing from font")

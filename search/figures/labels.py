@@ -147,7 +147,7 @@ def pseudo_labels(
     top = _MARGIN
     for number, (line, size) in enumerate(head):
         weight = "normal" if number else "bold"
-        axes.text(_MARGIN, top, short(line, len(line)), size=size, weight=weight, va="top")
+        axes.text(_MARGIN, top, line, size=size, weight=weight, va="top")
         top += _line(size)
     if any(row.pictures for row in rows):
         order = "In each row from the surest to the least sure, evenly spread over all images of the class"

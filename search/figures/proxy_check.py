@@ -9,7 +9,7 @@ from statistics import fmean
 
 from matplotlib.axes import Axes
 
-from augsearch.search.figures.common import short
+from augsearch.search.figures.common import save_figure, short
 from augsearch.search.figures.figure import Figure
 from augsearch.search.studies.proxy_check import Checked, ProxyCheck, spread_of
 from augsearch.trainers.evaluation.metrics import METRICS, Metric
@@ -77,7 +77,7 @@ def draw_check(check: ProxyCheck, path: Path) -> None:
         colour = colours.baseline if one.baseline else colours.candidate
         names.text(0, 1 - number * step, str(number), color=colour, fontsize=9, weight="bold")
         names.text(0.1, 1 - number * step, _called(one), color=colours.text, fontsize=9)
-    figure.savefig(path, dpi=130)
+    save_figure(figure, path)
 
 
 def _called(one: Checked) -> str:

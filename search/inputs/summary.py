@@ -186,7 +186,7 @@ def _sizes(source: str | None, images: ImageData) -> list[list[int]] | None:
 
     def measured(path: Path) -> tuple[int, int] | None:
         with suppress(BadImageError):
-            return size_of(path)
+            return size_of(path, images.form.reading)
         return None
 
     some = np.unique(np.linspace(0, len(paths) - 1, MOST_MEASURED).astype(int))

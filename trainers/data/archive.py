@@ -73,6 +73,11 @@ def is_safe(name: str) -> bool:
     )
 
 
+def _unpacked(name: str) -> str:
+    """The path that a file gets by this name: ``./a//1.jpg`` is ``a/1.jpg``."""
+    return "/".join(part for part in name.split("/") if part not in ("", "."))
+
+
 @dataclass(frozen=True, eq=False)
 class _Zip:
     path: Path
@@ -92,7 +97,7 @@ class _Zip:
             if stat.S_ISLNK(info.external_attr >> 16) or not is_safe(name):
                 passed += 1
             else:
-                infos[name] = info
+                infos[_unpacked(name)] = info
         return cls(path, file, infos, passed)
 
     @property
@@ -125,13 +130,12 @@ class _Tar:
         places: dict[str, tuple[int, int]] = {}
         passed = 0
         for member in members(path):
-            name = member.name.removeprefix("./")
             if member.isdir():
                 continue
-            if not member.isreg() or member.issparse() or not is_safe(name):
+            if not member.isreg() or member.issparse() or not is_safe(member.name):
                 passed += 1
             else:
-                places[name] = (member.offset_data, member.size)
+                places[_unpacked(member.name)] = (member.offset_data, member.size)
         return cls(path, places, passed)
 
     @property

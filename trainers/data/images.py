@@ -17,7 +17,7 @@ from augsearch.trainers.data.dataset import (
     in_cache,
     load_cache,
 )
-from augsearch.trainers.data.form import PLAIN, Form
+from augsearch.trainers.data.form import AS_FOUND, PLAIN, Form
 from augsearch.trainers.data.sources.base import find_source
 from augsearch.trainers.system.hashing import cache_key
 
@@ -60,6 +60,7 @@ def open_images(
     found = find_source(source, form)
     # The embedded images are as they were in every version, and so found where an earlier one decoded them.
     more = [] if source is None and form == PLAIN else [DECODING, form.reading.model_dump(mode="json")]
+    more += [] if form.layout == AS_FOUND else [form.layout.model_dump(mode="json", exclude_defaults=True)]
 
     def folder() -> Path:
         asked = [CACHE_FORMAT, found.signature(), image_size or f"up to {largest}", skip_bad_images]

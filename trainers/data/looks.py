@@ -54,7 +54,7 @@ def look_at(file: Path | bytes, reading: Reading = AS_USUAL) -> Look:
             return Look((), False)
         return look_at_array(np.asarray(image.convert("RGBa" if image.mode == "RGBa" else "RGBA")))
 
-    return read_image(file, look)
+    return read_image(file, look, reading)
 
 
 def look_at_array(values: NDArray[Any], reading: Reading = AS_USUAL) -> Look:

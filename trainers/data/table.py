@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,8 @@ GROUP_NAMES = ("group", "patient", "patient_id", "subject", "subject_id", "group
 
 Table = dict[str, list[str]]
 """Its columns by name; a value that is missing is empty."""
+Numbers = Sequence[int]
+"""Of its rows, as a person counts them: what is blank counts too, and a line of names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,46 +45,50 @@ class Columns:
     group: str | None
 
 
-def read_table(path: Path) -> Table:
-    """Read a table: CSV with any usual separator, TSV, JSON Lines or Parquet.
+def read_table(path: Path) -> tuple[Table, Numbers]:
+    """Read a table: CSV with any usual separator, TSV, JSON Lines or Parquet. Blank rows are passed over.
 
     Raises:
         UserError: it can't be read, or has no rows or no names of columns.
     """
-    readers: dict[str, Callable[[Path], Table]] = {".parquet": _parquet, ".jsonl": _json, ".ndjson": _json}
+    reader = Callable[[Path], tuple[Table, Numbers]]
+    readers: dict[str, reader] = {".parquet": _parquet, ".jsonl": _json, ".ndjson": _json}
     try:
-        table = readers.get(path.suffix.lower(), _separated)(path)
+        table, numbers = readers.get(path.suffix.lower(), _separated)(path)
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from error
-    if not table or not next(iter(table.values())):
+    if not table or not numbers:
         raise UserError(f"{path} has no rows: give a table with a line of names and a row for each image")
-    return table
+    return table, numbers
 
 
-def _separated(path: Path) -> Table:
+def _separated(path: Path) -> tuple[Table, Numbers]:
     text = path.read_text(encoding="utf-8-sig", errors="surrogateescape")
     first = text.partition("\n")[0]
     usual = "\t" if path.suffix.lower() == ".tsv" else max(",;\t|", key=first.count)
     try:
-        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=usual) if row]
+        read = enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=usual), 1)
+        rows = [(number, row) for number, row in read if any(value.strip() for value in row)]
     except csv.Error as error:
         raise UserError(f"{path} is no table: {error}") from None
     if not rows:
-        return {}
-    names = [name.strip() for name in rows[0]]
+        return {}, ()
+    (_, first_row), *rows = rows
+    names = [name.strip() for name in first_row]
     if len(set(names)) != len(names):
         raise UserError(f"{path} has two columns of one name ({', '.join(names)}): rename one of them")
-    for number, row in enumerate(rows[1:], 2):
+    for number, row in rows:
         if len(row) != len(names):
             raise UserError(
                 f"{path} has {len(row)} values in row {number} and {len(names)} columns: correct that row"
             )
-    return {name: [row[place].strip() for row in rows[1:]] for place, name in enumerate(names)}
+    table = {name: [row[place].strip() for _, row in rows] for place, name in enumerate(names)}
+    return table, [number for number, _ in rows]
 
 
-def _json(path: Path) -> Table:
-    rows: list[dict[str, Any]] = []
-    lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines()
+def _json(path: Path) -> tuple[Table, Numbers]:
+    rows: dict[int, dict[str, Any]] = {}
+    lines = path.read_text(encoding="utf-8", errors="surrogateescape").split("\n")
     for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
@@ -91,12 +98,12 @@ def _json(path: Path) -> Table:
             raise UserError(f"{path} line {number} is no JSON ({error}): correct it") from None
         if not isinstance(row, dict):
             raise UserError(f"{path} line {number} is no JSON object: write one, with a name for each value")
-        rows.append(row)
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return {name: [_text(row.get(name)) for row in rows] for name in names}
+        rows[number] = row
+    names = list(dict.fromkeys(name for row in rows.values() for name in row))
+    return {name: [_text(row.get(name)) for row in rows.values()] for name in names}, list(rows)
 
 
-def _parquet(path: Path) -> Table:
+def _parquet(path: Path) -> tuple[Table, Numbers]:
     try:
         import pyarrow
         from pyarrow import parquet
@@ -106,7 +113,8 @@ def _parquet(path: Path) -> Table:
         held = parquet.read_table(path)
     except pyarrow.ArrowException as error:
         raise UserError(f"{path} is no Parquet file: {first_line(error)}") from None
-    return {name: [_text(value) for value in held[name].to_pylist()] for name in held.column_names}
+    table = {name: [_text(value) for value in held[name].to_pylist()] for name in held.column_names}
+    return table, range(1, held.num_rows + 1)
 
 
 def _text(value: Any) -> str:
@@ -210,24 +218,19 @@ def numbered_labels(where: str, values: Sequence[str]) -> tuple[tuple[str, ...],
     return tuple(map(printable, named)), [numbers[value] for value in values]
 
 
-def first_row(where: str) -> int:
-    """The number of a table's first row as a person counts: one more where names have a line of their own."""
-    return 1 if Path(where).suffix.lower() in (".jsonl", ".ndjson", ".parquet") else 2
-
-
 def weights_in(
-    where: str, table: Table, column: str | None, labels: Sequence[int]
+    rows: Sequence[str], table: Table, column: str | None, labels: Sequence[int]
 ) -> list[float | None] | list[None]:
     """How much each row's image counts in a training's loss; None where it has no label, or nothing is said.
 
     Raises:
-        UserError: the weight of an image with a label is no number above 0; names its row.
+        UserError: the weight of an image with a label is no number above 0; names its row as ``rows`` do.
     """
     if column is None:
         return [None] * len(labels)
     return [
-        _weight(f"{where} row {number}", column, value) if label >= 0 else None
-        for number, (value, label) in enumerate(zip(table[column], labels, strict=True), first_row(where))
+        _weight(row, column, value) if label >= 0 else None
+        for row, value, label in zip(rows, table[column], labels, strict=True)
     ]
 
 
@@ -247,6 +250,7 @@ def _weight(where: str, column: str, written: str) -> float:
 def _in_order(label: str) -> tuple[float, str]:
     """Numbers by size, and before words."""
     try:
-        return float(label), label
+        number = float(label)
     except ValueError:
-        return float("inf"), label
+        number = math.inf
+    return (math.inf if math.isnan(number) else number), label

@@ -14,6 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from augsearch.trainers.data.dataset import WEIGHTS
 from augsearch.trainers.models.names import is_model_file
 from augsearch.trainers.system.hashing import KEY_BYTES, cache_key, file_hash, hex_hash, stamp
 from augsearch.trainers.system.threads import in_order
@@ -23,7 +24,7 @@ from augsearch.trainers.workspace.folder import DOCUMENT, PARTS, read_document
 Content = Path | bytes
 """A file that lies here, or what one is to hold."""
 
-OF_A_CACHE = ("index.json", "images.npy", "labels.npy", "given.npy", "groups.npy")
+OF_A_CACHE = ("index.json", "images.npy", "labels.npy", "given.npy", "groups.npy", WEIGHTS)
 """What workers read of decoded images; whatever else is kept beside them is the driver's."""
 
 

@@ -118,6 +118,14 @@ def test_sizes_of_files_that_cannot_be_read_are_left_out(pets: Path) -> None:
     assert summary_of(str(pets), data)["sizes"] == [[24, 16, 35], [16, 20, 4]]
 
 
+def test_sizes_of_files_with_more_pixels_than_usual_are_told_where_those_are_taken(
+    pets: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("augsearch.trainers.data.image_files.MOST_PIXELS", 383)
+    data = opened(str(pets), max_pixels=384)
+    assert summary_of(str(pets), data)["sizes"] == [[24, 16, 36], [16, 20, 4]]
+
+
 def test_arrays_have_one_size_and_unlabeled_images_are_counted(stripes: str) -> None:
     summary = summary_of(stripes, opened(stripes, image_size=8))
     assert (summary["side"], summary["sizes"]) == (8, [[16, 16, 120]])

@@ -266,6 +266,8 @@ def test_the_data_and_what_its_parts_share(make_study: MakeStudy) -> None:
     assert "read 1 time: 2026-11-23 18:29 by augsearch run, study demo." in text
     study.set_user_attr("data summary", SUMMARY | {"duplicates": []})
     assert "No image occurs twice" in shown(page_of(study))
+    study.set_user_attr("data summary", SUMMARY | {"channels": 5})
+    assert "used at 64 × 64 pixels, 5 bands." in shown(page_of(study))
 
 
 def test_a_thousand_classes_are_there_for_whoever_unfolds_them(make_study: MakeStudy) -> None:
@@ -530,7 +532,7 @@ def test_a_chart_names_its_rows_on_two_lines_and_cuts_only_what_is_longer() -> N
             "",
         ]
     )
-    assert rows.lines[:2] == ["RandAugment (2, 9) with\nthe help of trial 7", r"\$5 and \$10 notes"]
+    assert rows.lines[:2] == ["RandAugment (2, 9) with\nthe help of trial 7", "$5 and $10 notes"]
     assert rows.lines[2].replace("\n", "") == "a_class_with_one_word_for_its_name"
     assert Names(["a word " * 20]).lines == ["a word a word a word a\nword a word a w…d a word"]
     assert rows.height == 4 * TALL_ROW

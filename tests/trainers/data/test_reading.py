@@ -199,6 +199,17 @@ def test_images_with_more_pixels_than_usual_say_which_flag_takes_them(
     assert len(opened(root, Form(reading=Reading(max_pixels=600))).images) == 4
 
 
+def test_scans_with_more_pixels_than_usual_are_as_bright_as_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scans = [Image.fromarray(np.full((20, 30), 1000 * number, np.uint16)) for number in range(4)]
+    root = folder(tmp_path / "x", scans)
+    monkeypatch.setattr("augsearch.trainers.data.image_files.MOST_PIXELS", 599)
+    data = opened(root, Form(reading=Reading(max_pixels=600)))
+    assert data.form.reading.value_range == (0.0, 3000.0)
+    assert data.images.max() == 255
+
+
 def test_pillows_own_limit_is_not_in_the_way_and_comes_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import threading
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 
 from augsearch.policies import Distillation, Policy
+from augsearch.trainers.data.dataset import load_cache
 from augsearch.trainers.models.build import build_model
 from augsearch.trainers.models.saved import save_model
 from augsearch.trainers.tasks.fold import evaluate
@@ -154,3 +156,17 @@ def test_a_machine_says_where_it_keeps_them(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.delenv("AUGSEARCH_HOME")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
     assert node_home().name.lower() == "augsearch"
+
+
+def test_groups_and_weights_travel_too(source: Source, tmp_path: Path) -> None:
+    plain = source.study(tmp_path / "here")
+    count = len(plain.data.labels)
+    np.save(plain.data.cache / "groups.npy", np.arange(count) // 2)
+    np.save(plain.data.cache / "weights.npy", np.linspace(0.5, 2, count))
+    data = load_cache(plain.data.cache)
+    packed = pack(write_workspace(tmp_path / "work", data, source.splits, plain.proxy).folder)
+    there = open_workspace(materialise(packed.manifest, tmp_path, lambda file: read(packed, file))).data
+    of_each = {field.name for field in fields(data) if isinstance(getattr(data, field.name), np.ndarray)}
+    assert {"groups", "weights"} < of_each
+    for name in of_each:
+        np.testing.assert_array_equal(getattr(there, name), getattr(data, name), err_msg=name)

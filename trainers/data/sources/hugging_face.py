@@ -149,12 +149,16 @@ def _read(given: str, parts: dict[str, Any], form: Form) -> OpenedFolder:
     import datasets
 
     layout = form.layout
-    features = next(iter(parts.values())).features
+    splits_of = {name: part_named(name) or Split.ANY for name in parts}
+    labeled = {name: part for name, part in parts.items() if splits_of[name] is not Split.UNLABELED}
+    features = next(iter((labeled or parts).values())).features
     image = _image_column(given, features, layout.image_column)
     label = _label_column(given, features, layout.label_column, image)
     if layout.group_column is not None:
         _checked(given, features, layout.group_column, "--group-column")
-    known = features[label].names if isinstance(features[label], datasets.ClassLabel) else None
+    _check_columns(given, parts, (image, layout.group_column))
+    _check_columns(given, labeled, (label,))
+    names = _names_of_classes(given, labeled, label)
     files: list[str] = []
     labels: list[str] = []
     groups: list[str] = []
@@ -162,16 +166,18 @@ def _read(given: str, parts: dict[str, Any], form: Form) -> OpenedFolder:
     places: dict[str, tuple[Any, int]] = {}
     for name, part in parts.items():
         images = part.select_columns([image]).cast_column(image, datasets.Image(decode=False))
-        for index, value in enumerate(part[label]):
+        for index in range(len(part)):
             file = f"{name} index {index}".strip()
             places[file] = (images, index)
             files.append(file)
-            labels.append("" if value is None or value == -1 else str(value))
-            splits.append(part_named(name) or Split.ANY)
+        labels += _said(part[label], names[name]) if name in labeled else [""] * len(part)
+        splits += [splits_of[name]] * len(part)
         if layout.group_column is not None:
             groups += ["" if one is None else str(one) for one in part[layout.group_column]]
+    known = list(dict.fromkeys(name for of_part in names.values() if of_part for name in of_part))
     if known:
-        classes, numbers = _used(tuple(map(printable, known)), [int(one or -1) for one in labels])
+        places_of = {name: place for place, name in enumerate(known)} | {"": -1}
+        classes, numbers = _used(tuple(map(printable, known)), [places_of[one] for one in labels])
     else:
         classes, numbers = numbered_labels(given, labels)
     entries = tuple(
@@ -188,6 +194,51 @@ def _read(given: str, parts: dict[str, Any], form: Form) -> OpenedFolder:
     said = f"{given}: images from column {image}, labels from {label}"
     said += "; --image-column, --label-column take others"
     return OpenedFolder(Path(), classes, entries, (printable(said),), form.reading, read)
+
+
+def _check_columns(given: str, parts: dict[str, Any], columns: Sequence[str | None]) -> None:
+    """Check that all parts have them.
+
+    Raises:
+        UserError: one doesn't; names it.
+    """
+    for name, part in parts.items():
+        for column in columns:
+            if column is not None and column not in part.features:
+                raise UserError(
+                    f"{given}: its part {printable(name)} has no column {printable(column)}: "
+                    "add it, or remove that part"
+                )
+
+
+def _names_of_classes(given: str, parts: dict[str, Any], label: str) -> dict[str, list[str] | None]:
+    """By part, what its numbers of classes mean, as each says for itself; None where labels are plain values.
+
+    Raises:
+        UserError: only some parts name their classes.
+    """
+    import datasets
+
+    kinds = {name: part.features[label] for name, part in parts.items()}
+    names = {
+        name: list(kind.names) if isinstance(kind, datasets.ClassLabel) else None
+        for name, kind in kinds.items()
+    }
+    if len({of_part is None for of_part in names.values()}) > 1:
+        plain = next(name for name, of_part in names.items() if of_part is None)
+        raise UserError(
+            f"{given}: column {printable(label)} names its classes, but for part {printable(plain)}: "
+            "cast it to a ClassLabel there too"
+        )
+    return names
+
+
+def _said(values: Sequence[Any], names: Sequence[str] | None) -> list[str]:
+    """Labels as text; empty where there is none."""
+    return [
+        "" if value is None or value == -1 else str(value) if names is None else names[value]
+        for value in values
+    ]
 
 
 def _used(names: tuple[str, ...], numbers: list[int]) -> tuple[tuple[str, ...], list[int]]:

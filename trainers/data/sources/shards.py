@@ -111,11 +111,13 @@ def _read(given: str, shards: Sequence[Path], form: Form) -> OpenedFolder:
         for found in _samples(shard, inside, places):
             more += found.more
             files.append(found.image)
-            labels.append(_label(found, layout.label_column))
-            groups.append(str(found.fields.get(layout.group_column or "", "")))
+            labels.append("" if part is Split.UNLABELED else _label(found, layout.label_column))
+            groups.append(_text(found.fields.get(layout.group_column or "")))
             parts.append(part)
     if not files:
         raise UserError(f"{given} has no images: a shard has an image and its label, 17.jpg and 17.cls say")
+    if layout.group_column is not None and not any(groups):
+        raise UserError(f"{given}: no .json has a field {layout.group_column} (--group-column): correct it")
     classes, numbers = numbered_labels(given, labels)
     entries = tuple(
         Entry(file, number, Split.UNLABELED if number < 0 else part, group)

@@ -13,7 +13,7 @@ from augsearch.policies import UserError
 from augsearch.trainers.data.cache import PROGRESS_EVERY, written_whole
 from augsearch.trainers.data.dataset import SMALL_SIDE, ImageData, Indices, Progress, in_cache
 from augsearch.trainers.data.form import Reading
-from augsearch.trainers.data.images import open_images
+from augsearch.trainers.data.images import image_paths, open_images
 from augsearch.trainers.data.sources.base import find_source
 from augsearch.trainers.data.sources.folders import Listing, list_images
 from augsearch.trainers.data.splits import Splits
@@ -174,7 +174,8 @@ def open_unlabeled(
     listing = list_images(folder)
     if not len(listing):
         raise UserError(f"{folder} has no images: add some, or remove it")
-    files = _Files(folder, listing, data, HeldOut.of(source, data, splits, target), cache, side)
+    held_out = HeldOut.of(image_paths(source, data), data, splits, target)
+    files = _Files(folder, listing, data, held_out, cache, side)
     if how.most is not None or (len(listing) <= MOST_DECODED and side <= SMALL_SIDE):
         return files.decoded(how.sample(np.arange(len(listing))), progress)
     return files.on_disk(progress)

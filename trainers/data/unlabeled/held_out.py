@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,6 @@ from numpy.typing import NDArray
 
 from augsearch.trainers.data.dataset import ImageData, Indices
 from augsearch.trainers.data.duplicates import copies_among
-from augsearch.trainers.data.images import image_paths
 from augsearch.trainers.data.sources.folders import Listing
 from augsearch.trainers.data.splits import Splits
 from augsearch.trainers.data.target_domain import Target
@@ -29,11 +29,19 @@ class HeldOut:
     """Sizes in bytes and times of ``paths``."""
 
     @classmethod
-    def of(cls, source: str | None, data: ImageData, splits: Splits, target: Target | None = None) -> HeldOut:
-        """The held-out images of ``data``, which was opened from ``source``, and of its target."""
+    def of(
+        cls, files: Sequence[Path] | None, data: ImageData, splits: Splits, target: Target | None = None
+    ) -> HeldOut:
+        """The held-out images of ``data``, and of its target.
+
+        Args:
+            files: those of ``data``, in its order, to compare by; None: by pixels alone.
+            data: the labeled images.
+            splits: how they are divided.
+            target: what is scored on instead of the validation and confirmation images, if there is one.
+        """
         rows = np.concatenate([splits.validation, splits.confirmation, splits.test])
-        every = image_paths(source, data)
-        paths = () if every is None else tuple(every[row] for row in rows)
+        paths = () if files is None else tuple(files[row] for row in rows)
         images = [(data.images, rows)]
         if target is not None:
             paths += target.paths

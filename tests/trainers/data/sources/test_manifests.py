@@ -8,12 +8,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from augsearch.policies import UserError
 from augsearch.trainers.data.dataset import ImageData, Split
 from augsearch.trainers.data.form import Form, Layout
 from augsearch.trainers.data.images import image_paths, open_images
+from augsearch.trainers.data.table import numbered_labels
 
 NAMES = [f"{number}.png" for number in range(6)]
 LABELS = ["cat", "dog", "cat", "dog", "cat", "dog"]
@@ -238,3 +241,39 @@ def test_a_flat_folder_beside_a_table_is_told_of_the_table(images: Path, tmp_pat
         UserError, match=rf"{table} names its files: give {table} instead, with --root {images}"
     ):
         opened(tmp_path / flat)
+
+
+def test_blank_rows_are_passed_over_and_counted(images: Path) -> None:
+    rows = [f"{name},{label}" for name, label in zip(NAMES, LABELS, strict=True)]
+    path = images.parent / "labels.csv"
+    path.write_text("\n".join(["file,label", rows[0], "", *rows[1:], ",", " , "]) + "\n")
+    assert named(opened(path)) == LABELS
+    path.write_text("\n".join(["file,label", rows[0], "", *rows[1:], ",dog"]))
+    with pytest.raises(UserError, match=r"labels\.csv row 9: column file names no image"):
+        opened(path)
+
+
+def test_a_line_of_json_ends_where_json_says(images: Path) -> None:
+    labels = [f"a\u2028{label}\x85" for label in LABELS]
+    lines = [
+        json.dumps({"file": file, "label": label}, ensure_ascii=False)
+        for file, label in zip(NAMES, labels, strict=True)
+    ]
+    path = images.parent / "labels.jsonl"
+    path.write_text("\r\n".join(lines), "utf-8", newline="")
+    assert opened(path).labels.tolist() == [0, 1, 0, 1, 0, 1]
+
+
+def test_the_columns_that_were_asked_for_stay_with_what_was_decoded(images: Path) -> None:
+    path = written(images, {"file": NAMES, "kind": LABELS})
+    opened(path)
+    written(images, {"file": NAMES, "kind": LABELS, "camera": ["one", "two"] * 3})
+    data = opened(path, label_column="kind")
+    assert data.form.layout.label_column == "kind"
+    assert image_paths(str(path), data) == [images / name for name in NAMES]
+
+
+@given(st.permutations(["1", "2", "10", "nan", "NaN", "-inf", "inf", "cat", "4"]))
+def test_classes_have_one_order(labels: list[str]) -> None:
+    order = ("-inf", "1", "2", "4", "10", "NaN", "cat", "inf", "nan")
+    assert numbered_labels("here", labels)[0] == order

@@ -262,3 +262,75 @@ def test_columns_of_a_hugging_face_set_may_be_named(at_home: Path) -> None:
         opened(source, at_home / "cache", form)
     with pytest.raises(UserError, match="could not be loaded from the hub"):
         opened("hf:nobody/nothing-of-that-name", at_home / "cache")
+
+
+def test_names_in_an_archive_may_be_written_otherwise(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "pets.zip", "w") as archive:
+        for part, name, file, content in rows():
+            archive.writestr(f"./{part}//{name}/./{file}", content)
+    with tarfile.open(tmp_path / "pets.tar", "w") as tar:
+        for part, name, file, content in rows():
+            add(tar, f"{part}//{name}/{file}", content)
+    (tmp_path / "folder").mkdir()
+    folder = opened(as_folder(tmp_path / "folder"), tmp_path / "cache")
+    for suffix in ("zip", "tar"):
+        data = opened(str(tmp_path / f"pets.{suffix}"), tmp_path / suffix)
+        assert data.fingerprint == folder.fingerprint
+
+
+def test_a_field_of_groups_that_no_shard_has_is_refused_and_images_without_one_stand_alone(
+    tmp_path: Path,
+) -> None:
+    with tarfile.open(tmp_path / "pets.tar", "w") as tar:
+        for number, (_, name, _, content) in enumerate(rows()[:24]):
+            patient = ("null", "7")[number % 2]
+            add(tar, f"{number}.png", content)
+            add(tar, f"{number}.json", f'{{"label": "{name}", "patient": {patient}}}'.encode())
+    path = str(tmp_path / "pets.tar")
+    groups = opened(path, tmp_path / "cache", Form(layout=Layout(group_column="patient"))).groups
+    assert groups is not None
+    assert sorted(np.unique(groups, return_counts=True)[1].tolist()) == [*[1] * 12, 12]
+    with pytest.raises(UserError, match=r"no \.json has a field patiant \(--group-column\)"):
+        opened(path, tmp_path / "cache", Form(layout=Layout(group_column="patiant")))
+
+
+def test_labels_of_an_unlabeled_part_are_not_looked_at(at_home: Path) -> None:
+    datasets = pytest.importorskip("datasets", reason="pip install 'augsearch[hf]'")
+    (at_home / "shards").mkdir()
+    for part, names in (("train", CLASSES), ("unlabeled", ("cat", "fox"))):
+        with tarfile.open(at_home / "shards" / f"{part}-0.tar", "w") as tar:
+            for number, (_, _, _, content) in enumerate(rows()[:10]):
+                add(tar, f"{number}.png", content)
+                add(tar, f"{number}.cls", names[number % 2].encode())
+    train = datasets_of("train")
+    both = datasets.DatasetDict({"train": train, "unlabeled": train, "test": datasets_of("test")})
+    both.save_to_disk(str(at_home / "saved"))
+    both["unlabeled"] = train.remove_columns("kind")  # type: ignore[attr-defined]
+    both.save_to_disk(str(at_home / "without"))
+    for source in ("shards", "saved", "without"):
+        data = opened(str(at_home / source), at_home / source / "cache")
+        assert data.classes == CLASSES
+        unlabeled = data.given == Split.UNLABELED
+        assert (data.labels[unlabeled] == -1).all()
+        assert (data.labels[~unlabeled] >= 0).all()
+        assert unlabeled.any()
+
+
+def test_each_part_of_a_hugging_face_set_says_what_its_numbers_mean(at_home: Path) -> None:
+    datasets = pytest.importorskip("datasets", reason="pip install 'augsearch[hf]'")
+    train, test = datasets_of("train"), datasets_of("test")
+    dogs = datasets.ClassLabel(names=["dog"])
+    alone = test.filter(lambda row: row["kind"] == 1)  # type: ignore[attr-defined]
+    alone = alone.map(lambda row: {"kind": 0}).cast_column("kind", dogs)
+    datasets.DatasetDict({"train": train, "test": alone}).save_to_disk(str(at_home / "encoded"))
+    data = opened(str(at_home / "encoded"), at_home / "cache")
+    assert data.classes == CLASSES
+    assert {CLASSES[label] for label in data.labels[data.given == Split.TEST]} == {"dog"}
+    plain = test.cast_column("kind", datasets.Value("int64"))  # type: ignore[attr-defined]
+    datasets.DatasetDict({"train": train, "test": plain}).save_to_disk(str(at_home / "plain"))
+    with pytest.raises(UserError, match="column kind names its classes, but for part test"):
+        opened(str(at_home / "plain"), at_home / "cache")
+    without = test.remove_columns("kind")  # type: ignore[attr-defined]
+    datasets.DatasetDict({"train": train, "test": without}).save_to_disk(str(at_home / "without"))
+    with pytest.raises(UserError, match="its part test has no column kind: add it, or remove that part"):
+        opened(str(at_home / "without"), at_home / "cache")

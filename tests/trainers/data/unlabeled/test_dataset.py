@@ -19,6 +19,7 @@ from PIL import Image
 from augsearch.policies import UserError
 from augsearch.trainers.data.dataset import ImageData, Split
 from augsearch.trainers.data.decode import decode_file
+from augsearch.trainers.data.form import Form, Layout
 from augsearch.trainers.data.images import image_paths, open_images
 from augsearch.trainers.data.splits import Splits, split
 from augsearch.trainers.data.target_domain import open_target
@@ -568,3 +569,20 @@ def test_a_cache_that_cannot_be_written_is_said_to_be(pets: Pets, tmp_path: Path
     pets.cache = tmp_path / "file" / "cache"
     for side in (None, 65):
         assert "cannot write the cache" in refusal(pets, pets.more, side=side)
+
+
+def test_rows_of_a_table_are_found_whatever_its_columns_are_called(tmp_path: Path) -> None:
+    names = [save(tmp_path / "images" / f"{number:02}.png", noise(number)).name for number in range(22)]
+    labels = [CLASSES[number % 2] for number in range(20)] + ["", ""]
+    rows = [f"{name},{label},{name[:2]},1" for name, label in zip(names, labels, strict=True)]
+    table = tmp_path / "pets.csv"
+    table.write_text("\n".join(["pic,kind,who,trust", *rows]))
+    columns = {"image_column": "pic", "label_column": "kind", "group_column": "who", "weight_column": "trust"}
+    form = Form(layout=Layout(root=tmp_path / "images", **columns))
+    data = open_images(str(table), image_size=SIDE, cache=tmp_path / "cache", form=form)
+    splits = split(data.labels, data.given, classes=data.classes, seed=0)
+    found = open_unlabeled(
+        str(table), data, splits, folder=None, cache=tmp_path / "cache", how=HowOpened(side=None)
+    )
+    assert found is not None
+    assert found.chosen.tolist() == [20, 21]
