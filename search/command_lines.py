@@ -78,7 +78,8 @@ def train_command(settings: Settings, training: Training) -> str:
         trained_by += ["unlabeled", "first_teacher"]
     if settings.transfer.mode != "search":  # then the policy file says it
         trained_by += ["transfer", "backbone_lr_scale", "layer_decay"]
-    network = "" if settings.network == "medium" else f" --model {shlex.quote(settings.network)}"
+    usual = settings.data.source is None and settings.network == "medium"  # of one's own images it is picked
+    network = "" if usual else f" --model {shlex.quote(settings.network)}"
     how = f"{network}{flags(settings, *trained_by)}"
     return f"augsearch train{_data(settings)} --policy policy.json{how}"
 

@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict
 from augsearch.search.budget.plan import (
     GO_ON,
     LEAST_CONFIRMED,
-    LEAST_FINAL,
     MOST_CANDIDATES,
     Sizes,
     Speed,
@@ -249,7 +248,7 @@ class Session:
         if self._record.final_epochs is None:
             epoch = cost * self._slowness * self.task.final_passes / self.speed.final_images
             fitting = math.floor(SURE * (self.left - self.speed.reserve) / epoch)
-            self._keep(final_epochs=min(usual, max(LEAST_FINAL, fitting)))
+            self._keep(final_epochs=min(usual, max(self.task.least_final, fitting)))
         assert self._record.final_epochs is not None
         return self._record.final_epochs
 

@@ -29,6 +29,8 @@ def plan_in_words(
         f"{speed.workers} {units}, {rounded(speed.images)} images/s each: {sizes.trials} trials of up to "
         f"{folds}, {sizes.confirm_folds} to confirm{final}, about {duration_in_words(seconds)}"
     ]
+    if sizes.trials == task.baselines and "trials" not in task.fixed:
+        lines.append("there is time for the baselines alone: no candidate is tried")
     if tells_little(task, sizes):
         lines.append(
             f"trainings of {sizes.fold_size:,} images × {sizes.epochs} epochs are so short that they favour "
@@ -58,7 +60,8 @@ def outlook_in_words(task: Task, speed: Speed) -> str:
         return said
     sizes = plan(task, speed, shorter[-1])
     if sizes.trials < task.usual.trials:
-        would = f"try {sizes.trials} candidates instead of {task.usual.trials}"
+        tried, usual = (of.trials - task.baselines for of in (sizes, task.usual))
+        would = f"try {_counted(tried, 'candidate')} instead of {usual}"
     else:
         would = f"confirm on {sizes.confirm_folds} fresh folds instead of up to {task.usual.confirm_folds}"
     return f"{said}; --budget {duration_flag(shorter[-1])} would {would}"
@@ -85,12 +88,20 @@ def cost_in_words(
     if folds >= usual or noise is None or (run < folds and closed):
         said = f"The budget of {duration_in_words(budget)} allowed smaller folds{smaller}: on more images "
         return f"{said}and for longer, leads may be others." if smaller else None
-    found = shown_lead(field.metric, detectable(noise, run))
-    wanted = shown_lead(field.metric, detectable(noise, usual)).split()[0]
+    metric, found, wanted = field.metric, detectable(noise, run), detectable(noise, usual)
+    said = f"The budget of {duration_in_words(budget)} allowed {run} of up to {usual} fresh folds{smaller}: "
+    if wanted >= metric.widest:
+        return f"{said}no lead would have been found, nor would one with {usual}."
+    would_find = f"{usual} folds would find {shown_lead(metric, wanted).split()[0]}"
+    if found >= metric.widest:
+        return f"{said}no lead would have been found; {would_find} {metric.difference_unit}."
     return (
-        f"The budget of {duration_in_words(budget)} allowed {run} of up to {usual} fresh folds{smaller}: "
-        f"a lead of {found} would have been found four times in five; {usual} folds would find {wanted}."
+        f"{said}a lead of {shown_lead(metric, found)} would have been found four times in five; {would_find}."
     )
+
+
+def _counted(count: int, thing: str) -> str:
+    return f"{count or 'no'} {thing}{'' if count == 1 else 's'}"
 
 
 def rounded(rate: float) -> str:

@@ -12,6 +12,9 @@ from augsearch.search.settings.sections import EngineSettings
 P = ParamSpec("P")
 R = TypeVar("R")
 
+ON_THIS_MACHINE = True
+"""Its trainings find the devices of this machine, and no others."""
+
 
 def start(settings: EngineSettings) -> InlineEngine:
     """The engine; there is one place to run in.

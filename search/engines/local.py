@@ -21,6 +21,9 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Call = tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]
 
+ON_THIS_MACHINE = True
+"""Its trainings find the devices of this machine, and no others."""
+
 
 def start(settings: EngineSettings) -> LocalEngine:
     """The engine, with as many workers as are asked for or as suit the machine.

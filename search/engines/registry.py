@@ -1,4 +1,7 @@
-"""Engines by name: each is a file of this room with a function ``start``, named as the file is."""
+"""Engines by name: each is a file of this room with a function ``start``, named as the file is.
+
+One whose trainings run where the command does has ``ON_THIS_MACHINE``, which is true.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ from augsearch.policies import UserError
 from augsearch.search.engines.engine import Engine, FinalTrainer
 from augsearch.search.engines.waiting import said_what_it_waits_for
 from augsearch.search.settings.sections import EngineSettings
+from augsearch.trainers.system.gpus import is_gpu
 from augsearch.trainers.system.registry import modules_of
 
 _ROOM = "augsearch.search.engines"
@@ -32,6 +36,18 @@ def start_engine(settings: EngineSettings) -> Engine:
     """
     engine: Engine = _module(settings).start(settings)
     return engine
+
+
+def check_device(settings: EngineSettings) -> None:
+    """Check that a GPU that is named is there, where trainings run on this machine.
+
+    Raises:
+        UserError: it isn't.
+    """
+    if is_gpu(settings.device) and getattr(_module(settings), "ON_THIS_MACHINE", False):
+        from augsearch.trainers.system.devices import resolve_device
+
+        resolve_device(settings.device)
 
 
 def _module(settings: EngineSettings) -> ModuleType:

@@ -18,6 +18,9 @@ from augsearch.trainers.system.hashing import digest
 ATTRIBUTE = "confirmed before"
 """The attribute of a study that holds which finalists it confirmed, and how many others had been before."""
 
+_NOBODY = digest([])
+"""What earlier versions wrote down where no candidate was confirmed."""
+
 
 def record_confirmation(
     study: optuna.Study, source: str | None, data: Data, finalists: Sequence[Entry]
@@ -28,7 +31,10 @@ def record_confirmation(
         How often other candidates had been confirmed on the same images before, in this study or in others of
         the same working directory. For the same finalists it is always the same number.
     """
-    chosen = digest([one.candidate.model_dump(mode="json") for one in finalists if not one.baseline])
+    candidates = [one.candidate.model_dump(mode="json") for one in finalists if not one.baseline]
+    if not candidates:
+        return 0
+    chosen = digest(candidates)
     known: dict[str, int] = study.user_attrs.get(ATTRIBUTE, {})
     if chosen in known:
         return known[chosen]
@@ -39,8 +45,9 @@ def record_confirmation(
     path = folder / f"{digest(key)}.jsonl"
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
     own = {"study": study.user_attrs.get("key", study.study_name), "finalists": chosen}
-    before = [line for line in map(json.loads, lines) if {name: line[name] for name in own} != own]
-    if len(before) == len(lines):
+    looks = [line for line in map(json.loads, lines) if line["finalists"] != _NOBODY]
+    before = [line for line in looks if {name: line[name] for name in own} != own]
+    if len(before) == len(looks):
         line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "name": study.study_name, **own}
         with path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")

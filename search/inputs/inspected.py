@@ -29,6 +29,7 @@ from augsearch.search.inputs.summary import (
 )
 from augsearch.search.settings.data import DataSettings
 from augsearch.search.settings.sections import ConfirmationSettings, SearchSettings
+from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import BASELINE_POLICIES
 from augsearch.trainers.data.cache import numbered
 from augsearch.trainers.data.dataset import Indices, Split
@@ -224,9 +225,10 @@ def _unlabeled_folder(settings: DataSettings) -> str | None:
 
 def _network(settings: DataSettings) -> str:
     """The line on the final network that ``run`` says first."""
+    usual = Settings().network
     if settings.source is None:
-        return "final network: small, as the embedded images are"
-    return pick(settings.source, "auto", "small", settings.form).why
+        return f"final network: {usual}, because the embedded images are small"
+    return pick(settings.source, "auto", usual, settings.form).why
 
 
 def _passes(facts: Facts) -> int | None:

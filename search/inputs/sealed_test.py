@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 
 import optuna
 
@@ -57,14 +58,28 @@ def seal_test(study: optuna.Study, source: str | None, data: Data) -> None:
         )
 
 
+def reads_of_test(study: optuna.Study) -> list[dict[str, str]]:
+    """Every read of the study's test part that is on record, by it and by others, the first one first."""
+    known = study.user_attrs.get(ATTRIBUTE)
+    if known is None:
+        return []
+    path = _record_of(known["hash"])
+    others = [json.loads(line) for line in path.read_text("utf-8").splitlines()] if path.exists() else []
+    reads = {(read["time"], read["by"]): read for read in [*known["reads"], *others]}
+    return [read for _, read in sorted(reads.items())]
+
+
+def _record_of(test_hash: str) -> Path:
+    return HOME / "test-reads" / f"{test_hash}.jsonl"
+
+
 def record_test_read(source: str | None, data: Data, by: str, study: optuna.Study | None = None) -> int:
     """Write down that the test part is about to be read, in ``study`` too; returns how often it had been."""
-    folder = HOME / "test-reads"
-    folder.mkdir(parents=True, exist_ok=True)
     found = hash_of_test(source, data)
-    path = folder / f"{found}.jsonl"
+    path = _record_of(found)
+    path.parent.mkdir(parents=True, exist_ok=True)
     # Reads used to be kept by the whole data set and the places of the test images in it.
-    old = folder / f"{digest([data.images.fingerprint, data.splits.digests()['test']])}.jsonl"
+    old = _record_of(digest([data.images.fingerprint, data.splits.digests()["test"]]))
     before = sum(len(file.read_text(encoding="utf-8").splitlines()) for file in (old, path) if file.exists())
     read = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "by": by}
     with path.open("a", encoding="utf-8") as file:

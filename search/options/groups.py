@@ -129,7 +129,12 @@ def form_options() -> list[Decorator]:
 def search_options() -> list[Decorator]:
     """How the search goes about it."""
     return [
-        option(FIRST, "--trials", type=click.INT, help="Candidates to try, the 6 baselines included. [18]"),
+        option(
+            FIRST,
+            "--trials",
+            type=click.INT,
+            help="Policies to try, baselines included. [18, 6 of them baselines; of photos 20 and 8]",
+        ),
         option(
             FIRST,
             "--operations",

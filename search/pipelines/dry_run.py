@@ -199,10 +199,12 @@ def _steps(found: DryRun) -> dict[str, str]:
     if proxy.own is not None:
         trained = f", trained by {proxy.own.function}"
     candidates = sizes.trials - len(found.baselines)
+    most = min(found.task.finalists, candidates)
+    finalists = f" and up to {most} finalist{'' if most == 1 else 's'}" if most else ""
     steps = {
         "search": f"{sizes.trials} trials, {folds} each of {sizes.fold_size:,} images{trained}: "
         f"{candidates} candidates, {len(found.baselines)} baselines ({', '.join(found.baselines)})",
-        "confirmation": f"the {len(found.baselines)} baselines and up to {found.task.finalists} finalists, "
+        "confirmation": f"the {len(found.baselines)} baselines{finalists}, "
         f"up to {sizes.confirm_folds} fresh folds each",
     }
     if sizes.checked:

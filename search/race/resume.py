@@ -10,6 +10,7 @@ import optuna
 
 from augsearch.policies import UserError
 from augsearch.search.console import Display
+from augsearch.search.engines.registry import check_device
 from augsearch.search.inputs.identity import PLANNED_BY_BUDGET, identity_of, study_name
 from augsearch.search.inputs.picked import are_photos
 from augsearch.search.inputs.prepare import open_data, with_picked_network, without_colours
@@ -30,8 +31,10 @@ def open_begun(told: Settings, display: Display) -> tuple[Settings, Data]:
     """The images of a run, and its settings: as they were ``told``, and where they weren't as it was begun.
 
     Raises:
-        UserError: the data is bad, weights can't be had, or there are fewer trials than baselines.
+        UserError: the data is bad, weights can't be had, there are fewer trials than baselines, or a GPU that
+            is asked for isn't there.
     """
+    check_device(told.engine)
     settings = with_picked_network(as_begun(told, told), display)
     data = open_data(settings, display)
     settings = without_colours(settings, data, display)

@@ -56,7 +56,7 @@ def race(entries: Sequence[Entry], folds: int, metric: Metric) -> Chart:
     """A line a trial: the score of every fold it ran, their mean, and how many folds it came to run."""
     rows = shown_in_race(entries)
     names = Names([entry.name for entry in rows])
-    scale = _Scale(metric, [result.score for entry in rows for result in entry.results])
+    scale = Scale(metric, [result.score for entry in rows for result in entry.results])
 
     def paint(figure: Figure) -> None:
         scores, run = figure.subplots(1, 2, sharey=True, width_ratios=(4, 1))
@@ -105,7 +105,7 @@ def _race_in_words(entries: Sequence[Entry], metric: Metric) -> str:
 def history(entries: Sequence[Entry], metric: Metric) -> Chart:
     """Every trial's mean score in order, and the best so far."""
     best = best_so_far(entries)
-    scale = _Scale(metric, [entry.score for entry in entries])
+    scale = Scale(metric, [entry.score for entry in entries])
     size = 6 if len(entries) <= 60 else 4
 
     def paint(figure: Figure) -> None:
@@ -260,14 +260,15 @@ def _by_look(entries: Sequence[Entry]) -> dict[_Look, list[Entry]]:
     return groups
 
 
-class _Scale:
+class Scale:
     """Scores on an axis: better is right or up, whatever the metric; what is hopeless stands at its edge."""
 
     def __init__(self, metric: Metric, scores: Sequence[float]) -> None:
         self._metric, self._factor = metric, metric.factor
         top, middle, bottom = max(scores), statistics.median(scores), min(scores)
         # One candidate that learned nothing would press all the others together.
-        self._floor = max(bottom, top - 4 * (top - middle) - 1e-9)
+        spread = 4 * (top - middle)
+        self._floor = max(bottom, top - spread - 1e-9) if spread > 1e-9 else bottom
         edge = 0.04 * (top - self._floor) or 0.01
         self.limits = self._factor * (self._floor - edge), self._factor * (top + edge)
         self.title = metric.title

@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 from augsearch.search.budget.session import Record, record_of
 from augsearch.search.figures.search import importance_shares
 from augsearch.search.inputs.sealed_test import ATTRIBUTE as TEST
+from augsearch.search.inputs.sealed_test import reads_of_test
 from augsearch.search.inputs.summary import ATTRIBUTE as DATA
 from augsearch.search.inputs.summary import near_in_words
 from augsearch.search.settings.addresses import ADDRESSES, redacted
@@ -195,7 +196,7 @@ def gather(study: optuna.Study, folder: Path | None = None) -> Facts:
         costs=ledger(study),
         final=known.get("final"),
         data=known.get(DATA),
-        test=known.get(TEST),
+        test={**known[TEST], "reads": reads_of_test(study)} if TEST in known else None,
         pictures={name: path for name in PICTURES if (path := where / f"{name}.png").is_file()},
         versions=provenance(study, chosen or found[0])["versions"] if found else {},
         budget=record_of(study),

@@ -359,6 +359,13 @@ class EngineSettings(Section):
 USUAL_ENGINE = EngineSettings()
 
 
+OF_ALL_STUDIES = {
+    *("artifacts", "cache", "confirmations", "jobs", "locks", "test-reads", "work"),
+    *("mlflow.db", "studies.db"),
+}
+"""What lies in ``HOME`` beside the folders of studies, which are named after them."""
+
+
 class TrackingSettings(Section):
     """Where results are kept, and under which name."""
 
@@ -370,6 +377,15 @@ class TrackingSettings(Section):
     """``NAME`` or ``NAME@ALIAS`` of the final model in MLflow's registry; None: it stays with its run."""
     output: Path | None = None
     """Folder of the results; None: one named after the study."""
+
+    @field_validator("study")
+    @classmethod
+    def _names_a_folder(cls, name: str | None) -> str | None:
+        if name is not None and (name in (".", "..") or any(mark in name for mark in "/\\\0")):
+            raise ValueError(f"must be a name and no path, got {name!r}; --output says where results go")
+        if name is not None and name.casefold() in OF_ALL_STUDIES:
+            raise ValueError(f"must be another name: {HOME}/{name} is of all studies")
+        return name
 
     @field_validator("registered")
     @classmethod

@@ -193,8 +193,8 @@ class Settings(Section):
 
     @property
     def names_network(self) -> bool:
-        """Whether a network is named for the search or the final training; the usual one is none."""
-        return "final_model" in self.given or self.proxy.model != DEFAULTS["proxy_model"]
+        """Whether it is said which network is to ship: by ``--final-model``, or as that of the search too."""
+        return "final_model" in self.given or not is_built_in(self.proxy.model)
 
     def weights_of(self, network: str) -> str:
         """What ``network`` starts from: ``none``, ``hub`` or a file."""

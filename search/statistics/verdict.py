@@ -313,7 +313,7 @@ def _undecided(finalists: Finalists, more: int | None) -> str:
     elif math.isfinite(factor := _images_factor(finalists)):
         how = f"more seeds won't decide, but some {factor:.0f} times as many images would"
     else:
-        how = "neither seeds nor images will decide between two that are so alike"
+        how = "neither more seeds nor many more images would decide"
     return f"{said}; {how}. Until then use {called(fallback.name)}."
 
 

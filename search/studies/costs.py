@@ -80,7 +80,7 @@ def in_words(stages: dict[str, Spent]) -> str:
         for name, one in stages.items()
         if one.trainings
     ]
-    return f"cost (time of one worker): {'; '.join(parts)}"
+    return f"cost (time of one worker): {'; '.join(parts) or 'nothing yet'}"
 
 
 def _millions(images: int) -> str:

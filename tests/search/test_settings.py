@@ -74,6 +74,11 @@ def test_sets_and_names_of_operations_mix_and_collapse() -> None:
         ({"folds": 0}, "folds must be ≥ 1, got 0"),
         ({"timeout": float("nan")}, "timeout must be"),
         ({"device": "tpu"}, "device: must be auto, cpu, cuda, cuda:NUMBER or mps, got 'tpu'"),
+        ({"study": ".."}, "study: must be a name and no path, got '..'; --output says where results go"),
+        ({"study": "../photos"}, "study: must be a name and no path, got '../photos'"),
+        ({"study": "a\\b"}, "study: must be a name and no path"),
+        ({"study": "Cache"}, "study: must be another name: mlruns/Cache is of all studies"),
+        ({"study": "studies.db"}, "study: must be another name: mlruns/studies.db is of all studies"),
         ({"image_size": 4}, "image-size must be ≥ 8, got 4"),
         (
             {"operations": "rotate,spin"},

@@ -5,6 +5,7 @@ A metric is one object at the end of this file: to add one, declare it there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -199,6 +200,8 @@ class Metric:
     """-1: people know it as something of which less is better, and the score is its negative."""
     perfect: float = 1.0
     """The score of predictions that could not be better."""
+    widest: float = 1.0
+    """The most that two scores can be apart."""
 
     def still_wrong(self, score: float) -> float:
         """What ``score`` lacks to be perfect."""
@@ -227,8 +230,15 @@ class Metric:
         return f"{self.factor * sd:.{self.digits}f}"
 
     def shown_difference(self, mean: float, low: float, high: float) -> str:
-        """``+1.2 [+0.3, +2.1] points``; positive is better, whatever the metric."""
-        shown = [f"{self.factor * value:+.{self.digits}f}" for value in (mean, low, high)]
+        """``+1.2 [+0.3, +2.1] points``; positive is better, whatever the metric.
+
+        An interval ends where differences do. One without width says nothing of how sure the mean is, of a
+        single fold say, and is said to be none.
+        """
+        ends = (max(low, -self.widest), min(high, self.widest))
+        shown = [f"{self.factor * value:+.{self.digits}f}" for value in (mean, *ends)]
+        if low == high:
+            return f"{shown[0]} {self.difference_unit} (no interval)"
         return f"{shown[0]} [{shown[1]}, {shown[2]}] {self.difference_unit}"
 
 
@@ -311,6 +321,7 @@ LOG_LOSS = declared(
         symbol="",
         direction=-1,
         perfect=0.0,
+        widest=math.inf,
     )
 )
 

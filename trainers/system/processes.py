@@ -36,6 +36,17 @@ class _Process(SpawnProcess):
         super().__init__(*arguments, **rest)
         self.name = f"{_NAMED}{self.name}"
 
+    def start(self) -> None:
+        """Start it deaf to Ctrl-C, which it is told to ignore only once all that it imports is there."""
+        if not hasattr(signal, "pthread_sigmask"):  # Windows
+            super().start()
+            return
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            super().start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
 
 class Context(SpawnContext):
     """spawn: a forked child of a process with threads (MLflow's, OpenCV's, torch's) may hang."""

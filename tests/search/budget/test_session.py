@@ -181,6 +181,12 @@ def test_the_final_training_is_no_longer_than_usual_and_has_some_epochs(
     assert session.final_epochs(35, cost=1.0) == epochs
 
 
+def test_the_final_training_has_the_epochs_that_the_plan_calls_the_least(sitting: Sitting) -> None:
+    session = sitting.planned(task=replace(TASK, least_final=20))
+    sitting.clock.now += 1000
+    assert session.final_epochs(35, cost=1.0) == 20
+
+
 def test_what_is_given_is_kept_however_late_it_is(sitting: Sitting) -> None:
     task = replace(TASK, fixed=frozenset({"trials", "confirm_folds", "final_epochs"}))
     session = sitting.planned(task=task)

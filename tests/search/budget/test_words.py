@@ -27,7 +27,8 @@ def test_the_plan_is_told_in_one_line() -> None:
 
 
 def test_a_budget_that_is_too_short_says_what_the_least_would_be() -> None:
-    _, little, line = plan_in_words(TASK, plan(TASK, SPEED, 5), SPEED, spent=5, budget=10)
+    _, alone, little, line = plan_in_words(TASK, plan(TASK, SPEED, 5), SPEED, spent=5, budget=10)
+    assert alone == "there is time for the baselines alone: no candidate is tried"
     assert little.startswith(
         "trainings of 100 images × 5 epochs are so short that they favour weak augmentation"
     )
@@ -38,7 +39,7 @@ def test_without_a_budget_it_is_told_how_long_it_takes_and_what_a_budget_would_d
     line = outlook_in_words(TASK, SPEED)
     assert line.startswith("about ")
     assert " min, give or take a third, at 2 × 2,300 images/s; --budget " in line
-    assert line.endswith(" candidates instead of 16")
+    assert line.endswith(" candidates instead of 12")
     fast = Speed(workers=64, images=50_000, final_images=500_000)
     assert "--budget" not in outlook_in_words(TASK, fast)
     assert "the final training not counted" in outlook_in_words(TASK, Speed(workers=2, images=2345))
@@ -69,6 +70,20 @@ def test_a_verdict_by_fewer_folds_says_what_they_find_and_what_all_would() -> No
     )
     found, would = words.split("a lead of ")[1].split(" points would have been found four times in five; ")
     assert float(found) > float(would.removeprefix("32 folds would find ").removesuffix("."))
+
+
+@pytest.mark.parametrize(
+    ("spread", "words"),
+    [
+        (9.0, "no lead would have been found, nor would one with 32."),
+        (0.4, "no lead would have been found; 32 folds would find "),
+    ],
+)
+def test_a_lead_that_no_score_could_have_is_none(spread: float, words: str) -> None:
+    field = finalists_with(2, 0.0)
+    apart = FoldResult(0.7 + spread, 0.5, 0.05, 1.0, 100, np.full(400, 0.7 + spread))
+    field.members[1].results[:] = [apart, field.members[1].results[1]]  # type: ignore[index]
+    assert words in str(cost_in_words(TASK, Sizes(9, 2, 400, 30, 2, 20), field, 2, budget=240, closed=False))
 
 
 @pytest.mark.parametrize(("run", "folds", "lead"), [(32, 32, 0.01), (8, 16, 0.25)])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from augsearch.search.inputs.prepare import open_data
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.settings.settings import Settings
 from augsearch.search.studies.study import Entry
+from augsearch.trainers.system.hashing import digest
 from augsearch.trainers.workspace.candidate import Candidate
 
 
@@ -55,6 +58,17 @@ def test_every_other_choice_of_finalists_on_the_same_images_counts(data: Data) -
     assert recorded(one, 3, 5) == 0  # what was said then holds
     (path,) = Path("mlruns/confirmations").iterdir()
     assert len(path.read_text(encoding="utf-8").splitlines()) == 3
+
+
+def test_baselines_alone_are_no_look(data: Data) -> None:
+    own, other = study("one"), study("other")
+    baselines = [replace(one, baseline="none") for one in finalists(3)]
+    assert record_confirmation(own, "images.npz", data, baselines) == 0
+    assert record_confirmation(own, "images.npz", data, finalists(3)) == 0
+    (path,) = Path("mlruns/confirmations").iterdir()
+    of_old = json.loads(path.read_text(encoding="utf-8")) | {"study": "third", "finalists": digest([])}
+    path.write_text(f"{json.dumps(of_old)}\n", encoding="utf-8")
+    assert record_confirmation(other, "images.npz", data, finalists(4)) == 0
 
 
 def test_it_is_said_in_words() -> None:

@@ -94,7 +94,7 @@ def test_images_that_are_not_there_are_missed_in_one_line(tmp_path: Path) -> Non
     "given",
     [
         {"final_model": "wide"},
-        {"proxy_model": "tiny"},
+        {"proxy_model": "torchvision:resnet18"},
         {"final": False},
         {"weights": "none"},
         {"transfer": "none"},
@@ -116,7 +116,7 @@ def test_nothing_is_picked_where_it_was_said(
         ({"final_size": 100}, 100),
         ({"budget": "6m"}, None),
         ({"weights": "auto"}, 128),
-        ({"proxy_model": "small"}, 128),
+        ({"proxy_model": "tiny"}, 128),
     ],
 )
 def test_what_was_picked_is_said_and_set(

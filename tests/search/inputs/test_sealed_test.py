@@ -16,7 +16,7 @@ from augsearch.policies import UserError
 from augsearch.search.console import Display
 from augsearch.search.inputs.prepare import open_data
 from augsearch.search.inputs.run_data import Data
-from augsearch.search.inputs.sealed_test import hash_of_test, record_test_read, seal_test
+from augsearch.search.inputs.sealed_test import hash_of_test, reads_of_test, record_test_read, seal_test
 from augsearch.search.settings.files import load_settings
 from augsearch.search.settings.sections import HOME
 from augsearch.trainers.system.hashing import digest
@@ -133,6 +133,10 @@ def test_every_read_is_on_record_in_a_file_and_in_the_study() -> None:
     reads = [json.loads(line) for line in record.read_text().splitlines()]
     assert [read["by"] for read in reads] == ["a run", "a training", "a run again"]
     assert study.user_attrs["test"] == {"hash": hash_of(one), "reads": [reads[0], reads[2]]}
+    assert [read["by"] for read in reads_of_test(study)] == ["a run", "a run again", "a training"]
+    record.unlink()
+    assert [read["by"] for read in reads_of_test(study)] == ["a run", "a run again"]
+    assert reads_of_test(optuna.create_study()) == []
 
 
 def test_reads_of_old_count() -> None:

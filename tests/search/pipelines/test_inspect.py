@@ -19,6 +19,7 @@ from augsearch.search.console import Display
 from augsearch.search.inputs.prepare import open_data
 from augsearch.search.inputs.summary import summary_of
 from augsearch.search.settings.files import load_settings
+from augsearch.search.settings.settings import Settings
 
 
 def scene(path: Path, seed: int, edit: float = 0.0, size: tuple[int, int] = (40, 32)) -> None:
@@ -147,6 +148,7 @@ def test_the_embedded_images_and_arrays_are_looked_at_too(workplace: Path) -> No
     facts = found()
     assert (facts["images"], facts["unlabeled"], facts["modes"]) == (6000, 1500, {"grey": 6000})
     assert facts["command"] == "augsearch run"
+    assert facts["network"] == f"final network: {Settings().network}, because the embedded images are small"
 
 
 def test_what_is_no_data_set_is_one_line(workplace: Path) -> None:

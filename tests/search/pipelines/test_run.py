@@ -38,6 +38,12 @@ TAUGHT = Training(distillation=Distillation(temperature=2, alpha=0.5))
             {"data": "my photos", "seed": 3, "final_model": "tiny", "batch_size": 16},
             "augsearch train 'my photos' --policy policy.json --model tiny --seed 3 --batch-size 16",
         ),
+        # Of photos the training alone would pick another.
+        (
+            Training(),
+            {"data": "photos"},
+            "augsearch train photos --policy policy.json --model medium",
+        ),
         (
             Training(),
             {"final_model": "torchvision:resnet18", "transfer": "head"},

@@ -26,7 +26,16 @@ from augsearch.search.console import Display
 from augsearch.search.figures.search import importance_shares
 from augsearch.search.pipelines import run as pipeline
 from augsearch.search.report import facts as report_facts
-from augsearch.search.report.charts import MOST_ROWS, ROW, TALL_ROW, Names, history, race, shown_in_race
+from augsearch.search.report.charts import (
+    MOST_ROWS,
+    ROW,
+    TALL_ROW,
+    Names,
+    Scale,
+    history,
+    race,
+    shown_in_race,
+)
 from augsearch.search.report.facts import changed_settings, gather
 from augsearch.search.report.page import WIDEST, data_uri, render, unbroken, write_report
 from augsearch.search.report.sentences import duration, headline, race_in_words, reproduce, score_in_words
@@ -239,7 +248,7 @@ def test_the_ledger_keeps_search_confirmation_and_final_apart(make_study: MakeSt
 
 
 def test_a_strangers_names_are_text(make_study: MakeStudy) -> None:
-    study = make_study(trials=6, name="<script>alert(2)</script>")
+    study = make_study(trials=6, name="<script>alert(2)")
     study.set_user_attr("data summary", SUMMARY | {"name": '"><img src=x onerror=alert(3)>'})
     study.set_user_attr("test", {"hash": "ab" * 16, "reads": [{"time": "<u>" * 8, "by": "<b>me</b>"}]})
     page = page_of(study)
@@ -405,6 +414,16 @@ def test_one_hopeless_trial_does_not_press_the_others_together(make_study: MakeS
 
 
 @pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.parametrize("rest", [0.85, 0.9])
+def test_where_half_of_all_tie_for_the_best_the_others_are_still_told_apart(rest: float) -> None:
+    scores = [0.9] * 4 + [rest, rest - 0.01]
+    scale = Scale(ACCURACY, scores)
+    assert [scale.value(score) for score in scores] == [100 * score for score in scores]
+    low, high = scale.limits
+    assert low < 100 * min(scores) < 100 * max(scores) < high
+    assert not scale.note
+
+
 def test_importances_are_those_of_the_figure(make_study: MakeStudy) -> None:
     study = make_study("searched")
     shares = importance_shares(study)

@@ -111,6 +111,14 @@ def test_scores_are_written_as_people_know_them() -> None:
     assert METRICS["log-loss"].shown_difference(0.1, 0.05, 0.15) == "+0.100 [+0.050, +0.150] nats"
 
 
+@EVERY
+def test_an_interval_ends_where_differences_do_and_one_of_no_width_is_none(metric: Metric) -> None:
+    shown = metric.shown_difference(0.09, -2.8, 2.9)
+    low, high = (float(number) / metric.factor for number in re.findall(r"[+-][\d.]+", shown)[1:])
+    assert (low, high) == (max(-2.8, -metric.widest), min(2.9, metric.widest))
+    assert metric.shown_difference(0.09, 0.09, 0.09).endswith(f"{metric.difference_unit} (no interval)")
+
+
 def test_a_metric_that_is_not_known_is_refused_with_those_that_are() -> None:
     with pytest.raises(ValidationError, match="'accuracy', 'macro-f1', 'log-loss' or 'balanced-accuracy'"):
         Settings.of(metric="auc")

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from augsearch.policies import UserError
-from augsearch.trainers.system.processes import in_order_by_processes
+from augsearch.trainers.system.processes import follow_parent, in_order_by_processes, pool_of
 
 
 def test_results_come_in_order() -> None:
@@ -35,6 +38,24 @@ def test_what_is_raised_arrives() -> None:
 def test_a_process_that_is_killed_is_told_in_one_line() -> None:
     with pytest.raises(UserError, match="was killed"):
         list(in_order_by_processes(os._exit, [3], 1))
+
+
+class CtrlC:
+    """Reaches the process in which it arrives."""
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...]]:
+        return signal.raise_signal, (signal.SIGINT,)
+
+
+def ready(_: object) -> None:
+    follow_parent()
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="signals can't be held back on Windows")
+def test_ctrl_c_is_left_to_who_started_them_before_they_are_ready_too() -> None:
+    with pool_of(1, ready, CtrlC()) as pool:
+        assert pool.submit(abs, -3).result() == 3
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, ())
 
 
 STARTS_SOME = """
