@@ -64,8 +64,22 @@ class Record(BaseModel):
     """How many policies were compared on the final network, with how many seeds, once that has begun."""
     final_epochs: int | None = None
     """The epochs of the final training, once it has begun."""
+    checked_before: tuple[int, int] | None = None
+    """``final_check`` under a smaller budget."""
+    epochs_before: int | None = None
+    """``final_epochs`` under a smaller budget."""
     final_size: int | None = None
     """Side in pixels of the final training's images, where the budget decided it."""
+
+    def longer(self) -> Record:
+        """The record of a larger budget: what was over may go on, and never comes to less than it was."""
+        return self.model_copy(
+            update={
+                **dict.fromkeys(("trials", "confirm_folds", "final_check", "final_epochs")),
+                "checked_before": self.final_check or self.checked_before,
+                "epochs_before": self.final_epochs or self.epochs_before,
+            }
+        )
 
 
 def record_of(study: optuna.Study) -> Record | None:
@@ -85,11 +99,7 @@ class Session:
         known = record_of(study) or Record(seconds=seconds)
         self._began = started - known.spent
         longer = seconds > known.seconds
-        self._record = known.model_copy(update={"seconds": seconds})
-        if longer:  # what was over before may go on
-            self._record = self._record.model_copy(
-                update={"trials": None, "confirm_folds": None, "final_check": None, "final_epochs": None}
-            )
+        self._record = (known.longer() if longer else known).model_copy(update={"seconds": seconds})
         self._pace, self._slowness = 0.0, 1.0
         if self.is_planned:
             self._pace = fold_seconds(self.sizes, self.speed)
@@ -234,21 +244,28 @@ class Session:
             ways = [(entries, WORTH_ALL), (FEWEST_CHECKED, FEWEST_SEEDS)]
             fits = [many for many, least in ways if fitting >= many * least]
             many = fits[0] if fits else 0
-            self._keep(final_check=(many, min(MOST_SEEDS, fitting // many) if many else 0))
+            found = (many, min(MOST_SEEDS, fitting // many) if many else 0)
+            self._keep(final_check=max(found, self._record.checked_before or found))
         assert self._record.final_check is not None
         return self._record.final_check
 
-    def final_epochs(self, usual: int, cost: float) -> int:
+    @property
+    def epochs_before(self) -> int | None:
+        """Epochs of the final training under a smaller budget; None: there was none."""
+        return self._record.epochs_before
+
+    def final_epochs(self, usual: int, cost: float, trained: int = 0) -> int:
         """Epochs of the final training, by the time that is left; decided once.
 
         ``cost``: how many times as long as usual an epoch takes, for teachers and unlabeled images.
+        ``trained``: epochs of a model that is there already, which costs nothing.
         """
         if "final_epochs" in self.task.fixed:
             return usual
         if self._record.final_epochs is None:
             epoch = cost * self._slowness * self.task.final_passes / self.speed.final_images
             fitting = math.floor(SURE * (self.left - self.speed.reserve) / epoch)
-            self._keep(final_epochs=min(usual, max(self.task.least_final, fitting)))
+            self._keep(final_epochs=max(trained, min(usual, max(self.task.least_final, fitting))))
         assert self._record.final_epochs is not None
         return self._record.final_epochs
 

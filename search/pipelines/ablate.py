@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import dataclass
 from statistics import fmean
 
@@ -19,6 +18,7 @@ from augsearch.search.figures.ablation import draw_ablation
 from augsearch.search.inputs.prepare import make_folder
 from augsearch.search.inputs.reopened import as_its_run, reopen
 from augsearch.search.inputs.run_data import Data
+from augsearch.search.inputs.workplace import remove_teachers
 from augsearch.search.pipelines.afterwards import Child, Logged, log_afterwards, rewrite_report
 from augsearch.search.pipelines.confirming import stage_of
 from augsearch.search.pipelines.trainings import OnFold, run_trainings
@@ -81,7 +81,7 @@ def ablate(name: str, trial: int | None, folds: int, said: Settings, display: Di
         study.set_user_attr(ATTRIBUTE, entry.number)
         job = _Ablating(study, data, entry, parts, folds, display)
         failures = job.train(engine)
-        shutil.rmtree(data.workspace.fold_teachers, ignore_errors=True)
+        remove_teachers(data.workspace)
         ablation = ablation_of(entry, ablation_results(study, entry.number))
         for failure in failures:
             display.line(failure)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,9 +20,10 @@ from augsearch.search.engines.tasks import evaluate_final
 from augsearch.search.figures.proxy_check import draw_check
 from augsearch.search.final.scored import A_WEEK, ScoredFinals
 from augsearch.search.inputs.identity import identity_of, study_name
-from augsearch.search.inputs.prepare import make_folder, open_data
+from augsearch.search.inputs.prepare import make_folder, open_data, with_picked_network
 from augsearch.search.inputs.reopened import as_its_run, reopen, scored_alike
 from augsearch.search.inputs.run_data import Data
+from augsearch.search.inputs.workplace import remove_teachers
 from augsearch.search.pipelines.afterwards import Logged, log_afterwards, rewrite_report
 from augsearch.search.pipelines.budgeted import final_cost
 from augsearch.search.pipelines.measure import SHARED, measure
@@ -92,7 +92,7 @@ def check_proxy(settings: Settings, candidates: int, seeds: int, display: Displa
             display.line(failure)
         check = job.outcome()
         show(check, display)
-        shutil.rmtree(data.workspace.fold_teachers, ignore_errors=True)
+        remove_teachers(data.workspace)
         for one in (study, run):
             if one is not None:
                 one.set_user_attr(ATTRIBUTE, check.to_json())
@@ -115,7 +115,8 @@ def _opened(settings: Settings, display: Display) -> tuple[optuna.Study | None, 
             with suppress(UserError):  # without a record of its run there is nothing to take from it
                 settings = as_its_run(run, settings)
                 return run, settings, reopen(run, settings, display, data)
-    return None, settings, data
+    picked = with_picked_network(settings, display)
+    return None, picked, data if picked is settings else open_data(picked, display)
 
 
 def _study_of(settings: Settings, finals: ScoredFinals, space: Space) -> optuna.Study:

@@ -28,7 +28,8 @@ from augsearch.search.console import Display
 from augsearch.search.inputs.workplace import alone
 from augsearch.search.settings.addresses import sqlite_file
 from augsearch.search.settings.sections import HOME, TrackingSettings
-from augsearch.search.studies.study import load_study, open_storage
+from augsearch.search.studies.proxy_check import ATTRIBUTE as PROXY_CHECK
+from augsearch.search.studies.study import BESIDE, load_study, open_storage
 from augsearch.trainers.data.cache import ABANDONED_AFTER, PARTIAL, abandoned
 from augsearch.trainers.workspace.folder import read_document
 
@@ -124,14 +125,17 @@ def _unfinished(storage: str | None) -> Unfinished:
     opened, names, data = open_storage(address), [], set()
     for name in optuna.get_all_study_names(opened):
         known = load_study(opened, name).user_attrs
-        if "identity" not in known or "proxy check" in known or _is_done(known):
+        if "identity" not in known or _is_done(name, known):
             continue
         names.append(name)
         data.add(str(known["identity"].get("data", "")).rpartition(" ")[2])
     return Unfinished(tuple(names), frozenset(data))
 
 
-def _is_done(known: dict[str, Any]) -> bool:
+def _is_done(name: str, known: dict[str, Any]) -> bool:
+    """Whether a study needs nothing any more; of those that a comparison makes none comes to a verdict."""
+    if BESIDE in known or (PROXY_CHECK in known and name.endswith(f" {PROXY_CHECK}")):
+        return True
     wants_final = known.get("settings", {}).get("final", True)
     return "final" in known or ("verdict" in known and not wants_final)
 

@@ -15,7 +15,6 @@ from augsearch.search.console import Display, print_json
 from augsearch.search.engines.engine import Engine
 from augsearch.search.engines.registry import opened
 from augsearch.search.inputs.identity import study_name
-from augsearch.search.inputs.prepare import open_data, without_colours
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.pipelines.comparison import (
     BASELINES,
@@ -32,11 +31,18 @@ from augsearch.search.pipelines.confirming import stage_of
 from augsearch.search.race.confirm import Queue, run_folds
 from augsearch.search.race.lost import lose, lost
 from augsearch.search.race.race import FoldDone, Race
-from augsearch.search.race.resume import study_of, with_its_trials
+from augsearch.search.race.resume import open_begun, study_of
 from augsearch.search.settings.settings import Settings
 from augsearch.search.studies.costs import searched
 from augsearch.search.studies.lock import only_driver
-from augsearch.search.studies.study import Entry, confirmation_results, entries, finished, keep_confirmation
+from augsearch.search.studies.study import (
+    BESIDE,
+    Entry,
+    confirmation_results,
+    entries,
+    finished,
+    keep_confirmation,
+)
 from augsearch.trainers.evaluation.metrics import METRICS
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
@@ -98,8 +104,7 @@ def _of_seeds(settings: Settings, seeds: int) -> Iterator[Settings]:
 
 
 def _compare(settings: Settings, display: Display) -> Comparison:
-    data = open_data(settings, display)
-    settings = with_its_trials(without_colours(settings, data, display), data)
+    settings, data = open_begun(settings.changed(budget="none"), display)
     name = study_name(settings, data)
     with only_driver(name, settings.tracking.storage), opened(settings.engine, display.line) as engine:
         comparing = _Comparing(settings, data, name, engine, display)
@@ -157,6 +162,8 @@ class _Comparing:
         """Run a contestant's search; it takes about so many ``folds``."""
         # Random search knows nothing of augmentation, so not what is usual either.
         study = study_of(settings, self.data, name, warm_start=role != RANDOM)
+        if role != DEFAULT:
+            study.set_user_attr(BESIDE, self.name)
         done = sum(len(entry.results) for entry in entries(study))
         with self.display.bar(f"seed {settings.seed}, {role}", max(folds, done), done) as bar:
             for event in Race(study, self.engine, self.data.workspace, settings, budget, self.known):

@@ -22,17 +22,18 @@ from augsearch.search.engines.registry import opened
 from augsearch.search.final.plan import final_epochs, final_key, short_settings, with_transfer
 from augsearch.search.final.scored import ScoredFinals
 from augsearch.search.final.train import log_final, train_and_test
-from augsearch.search.inputs.identity import identity_of, study_name
+from augsearch.search.inputs.identity import study_name
 from augsearch.search.inputs.prepare import make_folder
-from augsearch.search.inputs.run_data import Data, tracked_data
+from augsearch.search.inputs.run_data import Data
 from augsearch.search.inputs.summary import imbalance_in_words, keep_summary, warnings_of
+from augsearch.search.pipelines import tracked
 from augsearch.search.pipelines.alongside import followed
 from augsearch.search.pipelines.budgeted import Outlook, final_cost, planned, task_of, trained_on_of
 from augsearch.search.pipelines.changed import changes_in_words
 from augsearch.search.pipelines.confirming import Confirming
 from augsearch.search.pipelines.final_check import FinalChecking
 from augsearch.search.pipelines.refine import refine
-from augsearch.search.pipelines.sync import ABOUT, log_verdict
+from augsearch.search.pipelines.sync import log_verdict
 from augsearch.search.race.race import Event, FoldDone, Race, TrialDone, TrialStarted
 from augsearch.search.race.resume import open_begun, study_of
 from augsearch.search.race.view import RaceView, show_verdict
@@ -103,7 +104,7 @@ def run(
         study.set_user_attr("output", str(output))
         if ignored := [name for name in NOT_HEEDED if os.environ.get(name)]:
             display.line(f"{', '.join(ignored)}: not heeded; a study has an MLflow experiment of its own")
-        tracker = _track(settings, data, study)
+        tracker = tracked.tracker_of(settings, data, study)
         session = None
         if settings.seconds is not None:
             task = task_of(settings, data, space_of(study, settings.space))
@@ -125,7 +126,7 @@ def run(
         with alive, tracker.closing(display.line):
             outcome = job.outcome()
         if tracker.complete:
-            study.set_user_attr("tracked", settings.flat())
+            tracked.keep(study, settings)
         return outcome
 
 
@@ -155,18 +156,6 @@ def _to_heed(settings: Settings, data: Data, study: optuna.Study) -> Iterator[st
 def _trained(proxy: ProxySettings) -> str:
     """How long folds train, or by whom."""
     return f" × {proxy.epochs} epochs" if proxy.own is None else f", trained by {proxy.own.function}"
-
-
-def _track(settings: Settings, data: Data, study: optuna.Study) -> Tracker | None:
-    """A tracker; None where everything was tracked already and nothing new is to come."""
-    if study.user_attrs.get("tracked") == settings.flat():
-        return None
-    description = ABOUT.format(study.study_name)
-    key = study.user_attrs["key"]
-    tracked = tracked_data(data, settings.data.source)
-    tracker = Tracker(settings.tracking.uri, data.experiment, study.study_name, key, description, tracked)
-    tracker.parent(params={**settings.flat(), **identity_of(settings, data)})
-    return tracker
 
 
 @dataclass(frozen=True, eq=False)
@@ -345,8 +334,18 @@ class _Run:
         training = with_transfer(read_policy(policy_file), self.settings).training
         trained_on = trained_on_of(self.settings, self.data)
         usual = final_epochs(self.settings, trained_on, training)
-        epochs = self.session.final_epochs(usual, final_cost(training, self.data))
+        trained = self._epochs_of_the_model(policy_file)
+        epochs = self.session.final_epochs(usual, final_cost(training, self.data), trained)
         return self.settings.changed(final_epochs=epochs)
+
+    def _epochs_of_the_model(self, policy_file: Path) -> int:
+        """The epochs of the model that a smaller budget left, if it is of this policy; 0: it isn't."""
+        known = self.study.user_attrs.get("final")
+        epochs = None if self.session is None else self.session.epochs_before
+        if known is None or epochs is None or not Path(known["model"]).exists():
+            return 0
+        same = final_key(policy_file, self.settings.changed(final_epochs=epochs), self.data) == known["key"]
+        return epochs if same else 0
 
     def _final(self, policy_file: Path, settings: Settings) -> dict[str, Any]:
         study = self.study

@@ -221,6 +221,8 @@ class Confirmation:
         going: list[list[int]] = document["going"]
         if folds > looks[-1].folds:
             looks = with_reserve(looks, folds, share)
+            # Where nobody was worth another fold of those planned then, somebody may be of so many.
+            going = going[:-1] if going and not going[-1] else going
         elif folds < looks[-1].folds and len(going) < len(looks):
             looks = cut_short(looks, max(folds, looks[len(going) - 1].folds if going else 0))
             going = going[: len(looks) - 1]

@@ -152,7 +152,9 @@ def _how_sure(facts: Facts, kind: str) -> list[str]:
         f"In brackets: {confidence} intervals, from {count} fresh trainings (folds) a policy, on images "
         "that the search had not scored."
     ]
-    if kind == "better":
+    if (verdict.get("final_check") or {}).get("adopted") is not None:
+        parts.append("They are of short trainings; what to use was decided on the final network itself.")
+    elif kind == "better":
         parts.append("They lie above zero for every baseline: such a lead is hardly luck.")
         if (p := verdict.get("p")) is not None:
             how = "t tests" if "parts" in verdict else "signed-rank tests over folds"  # those of old

@@ -9,10 +9,14 @@ from typing import Any
 import optuna
 
 from augsearch.search.studies.ablation import ablated_candidates
+from augsearch.search.studies.final_check import ATTRIBUTE as FINAL_CHECK
+from augsearch.search.studies.refinement import ATTRIBUTE as REFINEMENT
 from augsearch.search.studies.study import SAME_AS, TAKES_UP, confirmation_results, fold_results
 from augsearch.trainers.workspace.folds import FoldResult, Stage
 
 ABLATION, FINAL = "ablation", "final training"
+OF_FINAL_MODELS = {FINAL_CHECK: "comparison on the final network", REFINEMENT: "refinement"}
+"""Stages by what begins the names of the attributes that hold their results."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ def searched(study: optuna.Study) -> Spent:
 
 
 def ledger(study: optuna.Study) -> dict[str, Spent]:
-    """By stage; ablation and final training only where there were such."""
+    """By stage; those after the confirmation only where there were such."""
     confirmed = confirmation_results(study)
     stages = {
         Stage.SEARCH.value: searched(study),
@@ -63,6 +67,9 @@ def ledger(study: optuna.Study) -> dict[str, Spent]:
     }
     if ablated := ablated_candidates(study):
         stages[ABLATION] = spent(ablated)
+    for kept_as, stage in OF_FINAL_MODELS.items():
+        if trained := _trained(study, f"{kept_as} "):
+            stages[stage] = spent([trained])
     final: dict[str, Any] | None = study.user_attrs.get("final")
     if final is not None:
         figures = final["figures"]
@@ -70,6 +77,12 @@ def ledger(study: optuna.Study) -> dict[str, Spent]:
         images = int(figures.get("final_images", 0)) + of_teacher
         stages[FINAL] = Spent(2 if of_teacher else 1, images, float(figures.get("final_seconds", 0.0)))
     return stages
+
+
+def _trained(study: optuna.Study, begins: str) -> dict[int, FoldResult]:
+    """The results that are kept under names that begin so, counted: each has a teacher of its own."""
+    known = (document for name, document in study.user_attrs.items() if name.startswith(begins))
+    return dict(enumerate(map(FoldResult.from_json, known)))
 
 
 def in_words(stages: dict[str, Spent]) -> str:

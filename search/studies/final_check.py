@@ -97,7 +97,13 @@ def checked(verdict: Verdict, check: FinalCheck) -> Verdict:
         kind = "as good"
     sentence = f"{final_check_in_words(check)} Short trainings alone said: {verdict.sentence}"
     return replace(
-        told, sentence=sentence, kind=kind, recommended=adopted.number, gain=None, unlabeled_gain=None
+        told,
+        sentence=sentence,
+        kind=kind,
+        recommended=adopted.number,
+        gain=None,
+        unlabeled_gain=None,
+        more_seeds=None,
     )
 
 

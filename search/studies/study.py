@@ -34,6 +34,8 @@ optuna.logging.set_verbosity(optuna.logging.ERROR)
 
 SAME_AS = "same as"
 """The attribute of a trial that took over the folds of an equal one: that one's number."""
+BESIDE = "beside"
+"""The attribute of a study that a comparison made beside another: that one's name."""
 TAKES_UP = "takes up"
 """The attribute of a baseline's trial that has the folds of its trial that failed: that one's number."""
 _FOLD = "fold "

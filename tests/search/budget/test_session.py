@@ -216,6 +216,21 @@ def test_a_larger_budget_goes_on_with_folds_of_the_same_size(sitting: Sitting) -
     assert longer.confirm_folds(finalists()) > same.confirm_folds(finalists())
 
 
+def test_a_little_more_time_never_makes_less_of_what_was_done(sitting: Sitting) -> None:
+    first = sitting.planned(2400, CHECKED, ABLE)
+    assert first.final_check(4) == (4, 5)
+    assert first.final_epochs(35, cost=1.0) == 35
+    sitting.clock.now += 2395
+    first.note()
+    sitting.session(2410, CHECKED).note()  # killed before it came to decide anything
+    longer = sitting.session(2410, CHECKED)
+    assert longer.final_check(4) == (4, 5)
+    assert longer.epochs_before == 35
+    assert longer.final_epochs(35, cost=1.0, trained=35) == 35
+    other = sitting.session(2420, CHECKED)
+    assert other.final_epochs(35, cost=1.0) < 35  # another policy's model is not there
+
+
 CHECKED = replace(TASK, usual=replace(USUAL, checked=4), check_passes=2000)
 ABLE = replace(SPEED, check_images=900)
 

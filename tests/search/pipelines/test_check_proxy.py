@@ -16,11 +16,15 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 from augsearch.search.cli import main
+from augsearch.search.console import Display
 from augsearch.search.engines import inline
 from augsearch.search.engines.inline import InlineEngine
 from augsearch.search.engines.tasks import evaluate, evaluate_final
+from augsearch.search.pipelines.check_proxy import _opened
+from augsearch.search.race.resume import space_for
 from augsearch.search.report.facts import gather
 from augsearch.search.report.page import render
+from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import BASELINE_POLICIES
 from augsearch.search.studies.proxy_check import (
     ATTRIBUTE,
@@ -41,6 +45,18 @@ HOW = [
 FAILING = "RandAugment (2, 9)"
 """The baseline whose final trainings diverge where a test says so."""
 CHECK = ["--candidates", "5", "--seeds", "1"]
+
+
+def test_without_a_run_it_is_of_the_network_that_a_run_of_these_photos_ends_in(workplace: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(40):
+        path = workplace / "photos" / "ab"[number % 2] / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (100, 110, 3), dtype=np.uint8)).save(path)
+    run, settings, data = _opened(Settings.of(data="photos", teacher="none", device="cpu"), Display())
+    assert run is None
+    assert settings.network == "lite0"
+    assert "flip + resized crop" in space_for(settings, data).baselines
 
 
 class Engine(InlineEngine):

@@ -66,6 +66,16 @@ def test_what_an_unfinished_study_goes_on_with_stays_unless_asked_for(study: opt
     assert "demo" in clean("--dry-run").stderr
 
 
+def test_a_check_of_the_proxy_makes_no_study_finished_and_one_beside_it_is_none(study: optuna.Study) -> None:
+    study.set_user_attr("proxy check", {})
+    settings, data = opened("stripes.npz")
+    beside = study_of(settings, data, "demo random")
+    beside.set_user_attr("beside", "demo")
+    assert found() == set()
+    study.set_user_attr("verdict", {"kind": "undecided"})
+    assert found() == places()
+
+
 def test_of_a_finished_study_everything_else_stays_and_the_rest_is_made_again(study: optuna.Study) -> None:
     study.set_user_attr("verdict", {"kind": "undecided"})
     kept = [

@@ -15,6 +15,7 @@ import pytest
 import torch
 from click.testing import CliRunner
 from optuna.trial import TrialState
+from PIL import Image
 
 from augsearch.policies import Policy, UserError
 from augsearch.search.cli import main
@@ -36,10 +37,18 @@ from augsearch.search.pipelines.comparison import (
     table,
     to_json,
 )
+from augsearch.search.race.resume import open_begun
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import BASELINE_POLICIES as POLICIES
 from augsearch.search.studies.costs import spent
-from augsearch.search.studies.study import Entry, confirmation_results, entries, load_study, open_storage
+from augsearch.search.studies.study import (
+    Entry,
+    confirmation_results,
+    entries,
+    load_study,
+    open_storage,
+    space_of,
+)
 from augsearch.trainers.evaluation.metrics import ACCURACY
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
@@ -190,6 +199,20 @@ def test_the_default_search_is_that_of_run_and_run_goes_on_from_it(stripes: str,
     assert "study" not in done.output.split("confirming")[0]  # there was nothing left to search
     again = {fold for _, fold in engine.asked[before:]}
     assert {fold.stage.value for fold in again} <= {"cross-fitting"}
+
+
+def test_of_photos_it_meets_the_baselines_that_a_run_meets(workplace: Path) -> None:
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        path = workplace / "photos" / "ab"[number % 2] / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (100, 110, 3), dtype=np.uint8)).save(path)
+    settings = quick("photos", trials=8, folds=1, fold_size=16, epochs=1, image_size=16, device="cpu")
+    (found,) = compare(settings, 1, Display())
+    study = load_study(open_storage(settings.tracking.storage), found.contestants[0].study)
+    assert "flip + resized crop" in space_of(study, settings.space).baselines
+    begun, data = open_begun(settings.changed(budget="none"), Display())
+    assert study_name(begun, data) == study.study_name
 
 
 def test_every_seed_has_studies_of_its_own(stripes: str) -> None:

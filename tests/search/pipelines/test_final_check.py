@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from augsearch.search import load
 from augsearch.search.cli import main
 from augsearch.search.report.facts import gather
 from augsearch.search.report.page import render
+from augsearch.search.report.sentences import headline
 from augsearch.search.settings.settings import Settings
 from augsearch.search.statistics.paired import Difference
 from augsearch.search.statistics.verdict import Verdict
@@ -185,6 +187,21 @@ def test_the_words_say_what_follows() -> None:
     )
     said = final_check_in_words(check(lead("trial 9", -0.01, 0.8)))
     assert said.endswith("trial 9 comes closest to trial 7, -1.0 [-3.0, +1.0] points: that stays.")
+
+
+def test_where_it_decided_nothing_is_said_of_how_sure_the_short_trainings_were(make_study: Any) -> None:
+    study = make_study(lead=0.06)
+    verdict = replace(Verdict.from_json(study.user_attrs["verdict"], ACCURACY), more_seeds=9)
+    recommended = next(one for one in verdict.confirmed if one.number == verdict.recommended)
+    rival = next(one for one in verdict.confirmed if one.baseline)
+    better = Difference(rival.name, recommended.name, 0.03, 0.02, 0.04, 3, 0.0005)
+    entries = tuple(Checked(one.number, one.name, one.baseline, (0.8,)) for one in (recommended, rival))
+    told = checked(verdict, FinalCheck("lite0", 96, 6, "accuracy", entries, (better,)))
+    assert told.more_seeds is None
+    study.set_user_attr("verdict", told.to_json())
+    sure = " ".join(headline(gather(study)).how_sure)
+    assert "Nothing leads" not in sure
+    assert "decided on the final network itself" in sure
 
 
 def test_a_baseline_that_is_better_there_ends_a_claim_of_better() -> None:

@@ -125,6 +125,20 @@ def test_raising_the_folds_moves_no_look_and_trains_nobody_who_is_out() -> None:
     assert not {number for number, _ in bench.run[before:]} & out
 
 
+def test_who_was_worth_no_fold_of_those_planned_may_be_of_more() -> None:
+    bench = Bench({"none": 0.70, "TrivialAugment": 0.80, 2: 0.801}, folds=16)
+    bench.go_on()
+    assert bench.confirmation().verdict().kind == "undecided"
+    kept = bench.study.user_attrs["looks of confirmation"]
+    bench.study.set_user_attr("looks of confirmation", kept | {"going": [*kept["going"][:1], []]})
+    before = len(bench.run)
+    bench.go_on()
+    assert len(bench.run) == before
+    bench.folds = 64
+    bench.go_on()
+    assert len(bench.run) > before
+
+
 def test_what_is_decided_is_not_looked_at_again_for_more_folds() -> None:
     bench = Bench({"none": 0.70, "TrivialAugment": 0.75, 2: 0.60})
     bench.go_on()

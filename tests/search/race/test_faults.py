@@ -11,6 +11,7 @@ from typing import Any
 import optuna
 import pytest
 import torch
+from mlflow import MlflowClient
 from optuna.trial import TrialState
 
 from augsearch.policies import UserError
@@ -18,10 +19,11 @@ from augsearch.search.console import Display
 from augsearch.search.engines import inline
 from augsearch.search.engines.engine import EngineFailedError, OverLimitError, WorkerLostError
 from augsearch.search.engines.inline import InlineEngine
-from augsearch.search.pipelines import run as pipeline
+from augsearch.search.pipelines import tracked
 from augsearch.search.pipelines.run import Outcome, run
 from augsearch.search.race.lost import lost
 from augsearch.search.settings.settings import Settings
+from augsearch.search.space.space import BASELINE_POLICIES
 from augsearch.search.studies.costs import searched
 from augsearch.search.studies.study import entries, open_storage
 from augsearch.trainers.evaluation.metrics import TrainingDivergedError
@@ -86,7 +88,7 @@ def run_with(stripes: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tup
         engine = Faulty(fault)
         monkeypatch.setattr(inline, "start", lambda _: engine)
         # MLflow is not what fails here, and takes seconds to start.
-        monkeypatch.setattr(pipeline, "_track", lambda *_: None)
+        monkeypatch.setattr(tracked, "tracker_of", lambda *_: None)
         return run(settings_of(stripes, **fields), Display()), engine
 
     return run_it
@@ -226,3 +228,29 @@ def test_what_the_machine_does_fails_no_trial(run_with: Run, error: BaseExceptio
     outcome, _ = run_with(nothing, trials=6)
     assert len(outcome.verdict.confirmed) == 6
     assert Path(outcome.policy_file).exists()
+
+
+def test_what_a_second_run_mends_is_tracked_and_reported_too(
+    stripes: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = BASELINE_POLICIES["flip + crop"]
+
+    def run_it(fault: Fault) -> tuple[str, Path, set[int]]:
+        monkeypatch.setattr(inline, "start", lambda _: Faulty(fault))
+        outcome = run(settings_of(stripes, trials=7), Display())
+        client = MlflowClient(Settings().tracking.uri)
+        runs = client.search_runs([one.experiment_id for one in client.search_experiments()])
+        (parent,) = (one for one in runs if "verdict" in one.data.tags)
+        trials = {int(one.data.tags["augsearch.trial"]) for one in runs if "augsearch.trial" in one.data.tags}
+        assert parent.data.tags["verdict"] == outcome.verdict.sentence
+        return outcome.verdict.sentence, outcome.policy_file.with_name("report.html"), trials
+
+    _, page, first = run_it(lambda candidate, _: DIVERGED if candidate.policy == bad else None)
+    assert "could not be trained" in page.read_text("utf-8")
+    assert len(first) == 6
+    _, page, second = run_it(lambda *_: None)
+    assert len(second) == 7
+    assert "could not be trained" not in page.read_text("utf-8")
+    written = page.stat().st_mtime_ns
+    run_it(lambda *_: None)
+    assert page.stat().st_mtime_ns == written

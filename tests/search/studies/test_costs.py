@@ -46,3 +46,16 @@ def test_search_confirmation_and_final_training_have_teachers_of_their_own() -> 
         FINAL: (2, 1900, 60.0),
     }
     assert "confirmation 4 trainings, 300 images, 10 s" in in_words(found)
+
+
+def test_short_trainings_of_the_final_network_are_counted() -> None:
+    study = optuna.create_study()
+    for name in ("final check aa", "final check bb", "refinement cc"):
+        study.set_user_attr(name, result(True).to_json())
+    study.set_user_attr("refinement", {"adopted": False})
+    found = ledger(study)
+    assert {name: (one.trainings, one.images) for name, one in found.items() if one.trainings} == {
+        "comparison on the final network": (4, 300),
+        "refinement": (2, 150),
+    }
+    assert in_words(ledger(optuna.create_study())) == "cost (time of one worker): nothing yet"
