@@ -103,6 +103,10 @@ class Pixels(Protocol):
         """Side of the images, in pixels."""
 
     @property
+    def channels(self) -> int:
+        """Of each image."""
+
+    @property
     def made_by(self) -> str:
         """What decides the pixels, beside the images: where that is another, so is the training."""
 
@@ -142,6 +146,11 @@ class Decoded:
     def side(self) -> int:
         """S."""
         return int(self.images.shape[1])
+
+    @property
+    def channels(self) -> int:
+        """C."""
+        return int(self.images.shape[3])
 
     @property
     def made_by(self) -> str:

@@ -80,7 +80,7 @@ class Classifier:
         Raises:
             UserError: a file is missing or is no model, or there is no such device.
         """
-        return cls(*load_model(Path(path), average_flips=average_flips), resolve_device(device))
+        return cls(*load_model(Path(path), average_flips=average_flips or None), resolve_device(device))
 
     @property
     def classes(self) -> tuple[str, ...]:

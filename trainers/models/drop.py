@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from augsearch.trainers.models.built_in import Residual
-from augsearch.trainers.models.layers import head_of
+from augsearch.trainers.models.layers import heads_of
 
 
 def add_noise(model: nn.Module, dropout: float, stochastic_depth: float) -> None:
@@ -21,7 +21,8 @@ def add_noise(model: nn.Module, dropout: float, stochastic_depth: float) -> None
     timm's networks have a place for it; networks that come with stochastic depth keep their own.
     """
     if dropout:
-        head_of(model)[1].register_forward_pre_hook(_Dropout(dropout))
+        for _, head in heads_of(model):
+            head.register_forward_pre_hook(_Dropout(dropout))
     branches = residual_branches(model) if stochastic_depth else []
     for place, branch in enumerate(branches, 1):
         branch.register_forward_hook(_DropBranch(model, stochastic_depth * place / len(branches)))
@@ -42,7 +43,9 @@ def residual_branches(model: nn.Module) -> list[nn.Module]:
         elif isinstance(module, nn.Identity) and last in ("drop_path", "drop_path1", "drop_path2"):
             found.append(module)
         elif kind in ("BasicBlock", "Bottleneck") and not getattr(module, "drop_path", None):
-            found.append(module.get_submodule("bn3" if kind == "Bottleneck" else "bn2"))
+            # Others call blocks so too that are built otherwise, and have none.
+            norm = getattr(module, "bn3" if kind == "Bottleneck" else "bn2", None)
+            found += [] if norm is None else [norm]
     return found
 
 

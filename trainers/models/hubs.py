@@ -121,10 +121,13 @@ def known_to_timm(network: str) -> None:
     if not timm.is_model(network):
         raise UserError(f"timm has no model {network!r}{_close(network, timm.list_models())}")
     try:
-        timm.models.get_pretrained_cfg(network)
+        of_old = timm.models.get_pretrained_cfg(network) is None
     except RuntimeError:
         known = timm.list_pretrained(f"{network.partition('.')[0]}.*")
         raise UserError(f"timm has no weights {network!r}{_close(network, known)}") from None
+    if of_old:
+        now = _close(network, timm.list_models(pretrained=True))
+        raise UserError(f"timm has another name now for {network!r}{now}")
 
 
 def _close(name: str, known: list[str]) -> str:

@@ -26,14 +26,36 @@ def head_of(network: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
     raise UserError(f"{type(network).__name__} has no last layer that could be replaced")
 
 
+def heads_of(network: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The last layer, and those that stand beside it: some networks average the outputs of two.
+
+    Such as DeiT's ``head`` and ``head_dist``, CrossViT's ``head.0`` and ``head.1``: of one kind, with as many
+    outputs, and of names that differ in one part.
+
+    Raises:
+        UserError: as ``head_of``.
+    """
+    name, last = head_of(network)
+    place = name.split(".")
+
+    def stands_beside(other: str) -> bool:
+        parts = other.split(".")
+        return len(parts) == len(place) and sum(a != b for a, b in zip(parts, place, strict=True)) <= 1
+
+    return [
+        (other, module)
+        for other, module in network.named_modules()
+        if isinstance(module, type(last)) and len(module.weight) == len(last.weight) and stands_beside(other)
+    ]
+
+
 def layers_of(network: nn.Module) -> list[tuple[str, list[nn.Parameter]]]:
-    """The backbone's parameters by depth, the first layer first; the last layer is not among them.
+    """The backbone's parameters by depth, the first layer first; ``heads_of`` are not among them.
 
     A layer is a residual block, or a convolution with the normalisation behind it. Parameters appear in the
     order in which a network defines them, which is that of depth in torchvision's and timm's.
     """
-    _, head = head_of(network)
-    placed = {id(parameter) for parameter in head.parameters()}
+    placed = {id(parameter) for _, head in heads_of(network) for parameter in head.parameters()}
     in_all = len(list(network.parameters()))
     found: list[tuple[str, list[nn.Parameter]]] = []
     for name, module, parameters in _pieces(network, "", in_all):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from augsearch.policies import UserError
 from augsearch.policies.errors import first_line, some
-from augsearch.trainers.models.layers import head_of
+from augsearch.trainers.models.layers import heads_of
 
 NESTS = (
     "state_dict",
@@ -120,8 +120,8 @@ def load_weights(network: nn.Module, given: Mapping[str, Tensor], *, keep_head: 
             another network.
     """
     own = _counting_no_batches(network.state_dict())
-    head_name, head_module = head_of(network)
-    head = {name for name in own if name.startswith(f"{head_name}.")}
+    heads = heads_of(network)
+    head = {name for name in own if any(name.startswith(f"{one}.") for one, _ in heads)}
     wanted = {name: tensor for name, tensor in own.items() if keep_head or name not in head}
     renamed = _without_wrappers(_counting_no_batches(given), wanted)
     chosen = {name: renamed[name] for name in wanted if _fits(renamed.get(name), wanted[name])}
@@ -144,11 +144,12 @@ def load_weights(network: nn.Module, given: Mapping[str, Tensor], *, keep_head: 
             f"layers that it lacks ({some(more, 2)}); these are weights for a larger network"
         )
     network.load_state_dict(chosen, strict=False)
-    if not keep_head and isinstance(head_module, nn.Linear):
+    linear = [] if keep_head else [module for _, module in heads if isinstance(module, nn.Linear)]
+    for module in linear:
         # Some networks draw it so large that its first logits swamp what the backbone says; from zeros all
         # classes start alike (Kolesnikov et al. 2020, arXiv:1912.11370, §3.3). SqueezeNet's convolution has a
         # ReLU behind it, which lets no gradient through to zeros.
-        for parameter in head_module.parameters():
+        for parameter in module.parameters():
             nn.init.zeros_(parameter)
     return Loaded(
         tensors=len(chosen),

@@ -185,6 +185,7 @@ def trained(
     that are counted as its own. ``member``: see ``train_final``.
     """
     started = time.perf_counter() - spent
+    job.check_processes()
     key, device = job.key(), _device(job) if member is None else member.device
     teacher = _teacher(job, device)  # made ready once, not by every process
     selection = job.selection_set()
@@ -215,13 +216,16 @@ def trained(
             raise
     best = run.state.best
     assert best is not None
-    model, _ = load_model(job.path)
+    validation = best.scores
+    if validation is None:  # its epoch was before the training was taken up
+        model, _ = load_model(job.path, average_flips=False)  # epochs are chosen without mirror images
+        validation = selection.scores(model.to(run.device), run.device, job.metric)
     return FinalModel(
         path=job.path,
         spec=job.kept_spec(run.spec),
         best_epoch=best.epoch,
         epochs=run.learner.epoch,
-        validation=best.scores or selection.scores(model.to(run.device), run.device, job.metric),
+        validation=validation,
         trained_on=len(job.labeled),
         images=run.state.images,
         seconds=time.perf_counter() - started,

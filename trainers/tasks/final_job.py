@@ -32,6 +32,7 @@ from augsearch.trainers.semi.technique import Technique
 from augsearch.trainers.semi.techniques import technique_of
 from augsearch.trainers.system.hashing import content_of, hex_hash
 from augsearch.trainers.tasks.inputs import spec_for
+from augsearch.trainers.training.loader import batch_size_of
 from augsearch.trainers.training.recipe import Recipe
 from augsearch.trainers.workspace.candidate import MetricName
 from augsearch.trainers.workspace.folder import open_workspace
@@ -94,7 +95,7 @@ class SelectionSet:
 
     @property
     def _is_small(self) -> bool:
-        return len(self.rows) * 3 * self.pixels.side**2 <= MOST_IN_MEMORY
+        return len(self.rows) * self.pixels.channels * self.pixels.side**2 <= MOST_IN_MEMORY
 
     @cached_property
     def _in_memory(self) -> list[NDArray[np.uint8]]:
@@ -144,6 +145,16 @@ class FinalJob:
     def metric(self) -> Metric:
         """What decides which epoch is the best."""
         return METRICS[self.plan.metric]
+
+    def check_processes(self) -> None:
+        """Check that each process has an image of every step.
+
+        Raises:
+            UserError: there are more processes than that.
+        """
+        processes = self.plan.processes
+        if processes > (size := batch_size_of(len(self.labeled), self.plan.recipe.batch_size)):
+            raise UserError(f"--processes {processes}: a step has {size} images; give no more than that")
 
     @property
     def asks_teacher(self) -> bool:

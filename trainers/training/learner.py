@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
@@ -61,8 +62,7 @@ class Learner:
         )
         average = None
         if recipe.ema is not None:
-            averaging = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
-            average = AveragedModel(model, multi_avg_fn=averaging, use_buffers=True)
+            average = AveragedModel(model, multi_avg_fn=_averaging(recipe.ema), use_buffers=True)
         precision = precision_on(device, model, recipe.precision)
         return cls(
             model=model,
@@ -125,3 +125,19 @@ class Learner:
         if memory is None:  # checkpoints of old have FixMatch's memory, if any, beside the rest
             memory = {name: state.get(name) for name in ("predicted", "mean_prediction")}
         self.memory = {name: kept.to(device) for name, kept in memory.items() if kept is not None}
+
+
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
+
+def _averaging(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
+    """The moving average of what is floating-point; whole numbers, such as indices, are taken as they are."""
+    moving: Any = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+
+    def average(kept: Tensors, now: Tensors, steps: Tensor | int) -> None:
+        if kept[0].is_floating_point():  # tensors come by their types
+            moving(kept, now, steps)
+        else:
+            torch._foreach_copy_(kept, now)
+
+    return average

@@ -46,7 +46,7 @@ class Recipe(BaseModel):
     momentum: float = Field(default=0.9, ge=0, lt=1)
     """Nesterov's."""
     weight_decay: float = Field(default=0.05, ge=0, allow_inf_nan=False)
-    """For convolutions and matrices; biases and normalisations have none."""
+    """For convolutions from scratch, and in a transfer for matrices too; for nothing else."""
     label_smoothing: float = Field(default=LABEL_SMOOTHING, ge=0, lt=1)
     warm_up: float = Field(default=0.25, gt=0, lt=1)
     """The share of the steps in which the learning rate rises; then it falls along half a cosine."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import nn
 
 from augsearch.policies import Transfer
-from augsearch.trainers.models.layers import head_of, layers_of
+from augsearch.trainers.models.layers import heads_of, layers_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +26,9 @@ def parameter_groups(network: nn.Module, transfer: Transfer) -> list[Group]:
     ``head``: the last layer alone. ``full``: layer d of the backbone's D at
     ``backbone_lr_scale * layer_decay ** (D - d)``.
     """
-    name, head = head_of(network)
-    groups = [Group(name, list(head.parameters()), 1.0)]
+    heads = heads_of(network)
+    last = [parameter for _, head in heads for parameter in head.parameters()]
+    groups = [Group(heads[-1][0], last, 1.0)]
     if transfer.mode == "full":
         scale = transfer.backbone_lr_scale
         for layer, parameters in reversed(layers_of(network)):
@@ -59,7 +60,8 @@ def training_mode(network: nn.Module, transfer: Transfer | None) -> None:
         return
     if transfer.mode == "head":
         network.eval()
-        head_of(network)[1].train()
+        for _, head in heads_of(network):
+            head.train()
     for module in network.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()

@@ -172,3 +172,11 @@ def test_a_network_that_comes_with_stochastic_depth_keeps_its_own() -> None:
 
     model = timm.create_model("swin_tiny_patch4_window7_224", num_classes=5)
     assert residual_branches(model) == []
+
+
+def test_a_block_that_is_only_called_like_a_resnets_has_no_branch_to_drop() -> None:
+    class BasicBlock(nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return images
+
+    assert residual_branches(nn.Sequential(BasicBlock())) == []

@@ -48,6 +48,10 @@ def test_a_network_is_known_with_how_it_was_trained(
         ("torchvision:xyz", "torchvision has no classifier 'xyz'"),
         ("timm:resnt18", "timm has no model 'resnt18'; did you mean resnet18 or "),
         ("timm:hf-hub:someone/code", "timm has no model 'hf-hub:someone/code'"),
+        (
+            "timm:tf_efficientnet_b0_ns",
+            "timm has another name now for 'tf_efficientnet_b0_ns'; did you ",
+        ),
         ("timm:resnet18.a1_in2k", "timm has no weights 'resnet18.a1_in2k'; did you mean resnet18.a1_in1k"),
     ],
 )

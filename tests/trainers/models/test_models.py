@@ -16,7 +16,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from safetensors.torch import load, save_file
+from safetensors.torch import load, load_file, save_file
 from torch import Tensor, nn
 from torchvision import models as torchvision_models
 from torchvision.transforms import functional as torchvision_functional
@@ -655,3 +655,16 @@ def test_a_built_in_network_has_no_hub() -> None:
     with pytest.raises(UserError) as error:
         prepared(spec_of(), "hub", seed=0)
     assert str(error.value) == "model tiny comes from no hub, so no hub has its weights; give a file"
+
+
+def test_a_network_that_shares_a_layer_is_saved_and_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = spec_of("tiny")
+    model = build_model(spec, seed=1)
+    state = model.state_dict()
+    first = next(iter(state))
+    monkeypatch.setattr(model, "state_dict", lambda: state | {"again": state[first]})
+    save_model(model, spec, tmp_path / "model.safetensors", {})
+    held = load_file(tmp_path / "model.safetensors")
+    assert torch.equal(held["again"], held[first])

@@ -540,6 +540,28 @@ def test_other_images_begin_anew_though_the_study_lies_where_it_lay(source: Sour
     assert next(start(other, source.splits, path, epochs=4)).training.epoch == 1
 
 
+@pytest.mark.parametrize("average_flips", [False, True])
+def test_one_that_was_stopped_after_its_last_epoch_is_told_of_alike(
+    plain: Workspace, source: Source, tmp_path: Path, average_flips: bool
+) -> None:
+    plan = plan_of(2).model_copy(update={"average_flips": average_flips})
+    _, whole = finish(start(plain, source.splits, tmp_path / "whole.safetensors", plan=plan))
+    path = tmp_path / "model.safetensors"
+    stop_after(start(plain, source.splits, path, plan=plan), 2)
+    epochs, final = finish(start(plain, source.splits, path, plan=plan))
+    assert epochs == []
+    assert final.validation.log_loss == pytest.approx(whole.validation.log_loss, rel=1e-5)
+    assert final.validation.accuracy == whole.validation.accuracy
+
+
+def test_more_processes_than_images_in_a_step_are_refused_before_any_starts(
+    plain: Workspace, source: Source, tmp_path: Path
+) -> None:
+    many = plan_of(1, batch_size=4).model_copy(update={"processes": 5})
+    with pytest.raises(UserError, match="--processes 5: a step has 4 images; give no more than that"):
+        next(start(plain, source.splits, tmp_path / "model.safetensors", plan=many))
+
+
 def test_the_model_that_is_kept_averages_mirror_images_where_that_is_asked_for(
     plain: Workspace, source: Source, tmp_path: Path
 ) -> None:

@@ -181,6 +181,21 @@ def test_the_average_is_the_exponential_one_of_weights_and_statistics_after_ever
     assert any(not torch.equal(found[name], tensor) for name, tensor in learner.model.state_dict().items())
 
 
+@pytest.mark.parametrize("decay", [0.9, 0.95, 0.9999])
+def test_whole_numbers_are_not_averaged(decay: float) -> None:
+    model = network(0)
+    index, known = torch.arange(300), torch.arange(5) > 2
+    model.register_buffer("index", index.clone())
+    model.register_buffer("known", known.clone())
+    average = Learner.prepare(model, Recipe(ema=decay)).average
+    assert average is not None
+    for _ in range(20):
+        average.update_parameters(model)
+    kept = dict(average.module.named_buffers())
+    assert torch.equal(kept["index"], index)
+    assert torch.equal(kept["known"], known)
+
+
 def test_an_average_changes_nothing_about_the_training() -> None:
     found = []
     for ema in (None, 0.9):

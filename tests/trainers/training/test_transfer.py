@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from augsearch.policies import Mixing, Policy, Transfer, UserError
 from augsearch.trainers.data.views import LabeledImages
 from augsearch.trainers.models.build import Normalise, build_model, design, plain
-from augsearch.trainers.models.layers import head_of, layers_of
+from augsearch.trainers.models.layers import head_of, heads_of, layers_of
 from augsearch.trainers.models.weights import load_weights
 from augsearch.trainers.training.learner import Learner
 from augsearch.trainers.training.loop import train
@@ -300,3 +300,19 @@ def test_the_head_is_the_layer_that_speaks_of_classes(name: str, head: str) -> N
 def test_a_network_without_a_last_layer_is_refused() -> None:
     with pytest.raises(UserError, match="Sequential has no last layer that could be replaced"):
         head_of(nn.Sequential(nn.BatchNorm2d(3), nn.Flatten()))
+
+
+@pytest.mark.parametrize("name", ["timm:deit_tiny_distilled_patch16_224", "timm:levit_128s"])
+def test_of_networks_with_two_heads_both_are_fresh_and_learn(name: str) -> None:
+    network = built(name, side=224)
+    last = heads_of(plain(network))
+    assert len(last) == 2
+    given = {key: torch.ones_like(tensor) for key, tensor in plain(network).state_dict().items()}
+    load_weights(plain(network), given, keep_head=False, where="here")
+    assert all(not head.weight.any() for _, head in last)
+    freeze(plain(network), HEAD)
+    learning = {id(parameter) for parameter in network.parameters() if parameter.requires_grad}
+    assert learning == {id(parameter) for _, head in last for parameter in head.parameters()}
+    deep = {id(parameter) for _, own in layers_of(plain(network)) for parameter in own}
+    assert not deep & learning
+    assert len(heads_of(plain(built("tiny")))) == 1

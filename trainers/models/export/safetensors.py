@@ -19,10 +19,10 @@ def _write(model: nn.Module, spec: ModelSpec, images: Tensor, path: Path) -> Non
     from safetensors.torch import save_file
 
     from augsearch.trainers.models.build import plain
+    from augsearch.trainers.models.saved import apart
 
     # What torchvision and timm load without a change; a built-in network has no other home.
-    state = {name: tensor.contiguous() for name, tensor in plain(model).state_dict().items()}
-    save_file(state, path, spec.metadata)
+    save_file(apart(plain(model).state_dict()), path, spec.metadata)
 
 
 def _read(path: Path, spec: ModelSpec) -> Callable[[Tensor], Tensor]:
