@@ -224,11 +224,6 @@ class Policy(BaseModel):
         return tuple(dict.fromkeys(names_in(self.operations)))
 
     @property
-    def is_plain(self) -> bool:
-        """Whether it says nothing that the first version of policy files could not say."""
-        return self.format_version == 1
-
-    @property
     def draws_names(self) -> bool:
         """Whether its operations are names alone, without a weight, probability or strength of their own."""
         return all(isinstance(choice, str) for choice in self.operations)

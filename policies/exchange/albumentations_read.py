@@ -68,7 +68,10 @@ def read(text: str) -> Read:
         document = parse_json(text)
     except ValueError as error:
         raise UserError(f"not valid JSON ({error})") from None
-    transforms = _children(document.get("transform") if isinstance(document, dict) else None, "transform")
+    whole: Any = document.get("transform") if isinstance(document, dict) else None
+    transforms = _children(whole, "transform")
+    if whole.get("__class_fullname__", "Compose") != "Compose" or whole.get("p", 1.0) != 1.0:
+        raise UserError(f"{_shown(whole)}: the whole must be a Compose that is always applied, of p 1")
     sampling = _sampling(text, transforms)
     fields: dict[str, Any] = {"interpolation": sampling.interpolation, "border": sampling.border}
     fields["fill"] = sampling.fill
@@ -190,7 +193,7 @@ def _operations(drawn: list[Node], before: int, sampling: Sampling) -> dict[str,
             if names:
                 return {
                     "num_ops": len(drawn),
-                    "operations": names,
+                    "operations": _weighed(names, choices, before + 1),
                     "ranges": ranges,
                     "magnitude": magnitude,
                 }
@@ -205,6 +208,14 @@ def _operations(drawn: list[Node], before: int, sampling: Sampling) -> dict[str,
         f"transform {before + 1}: its operations are not all of one magnitude, or one is there twice; "
         "a policy has one magnitude for all"
     )
+
+
+def _weighed(names: list[str], choices: list[Node], number: int) -> list[Any]:
+    """The names, with weights where the choices' are not all alike."""
+    weights = [_probability(node, number) for node in choices]
+    if len(set(weights)) == 1:
+        return list(names)
+    return [{"name": name, "weight": weight} for name, weight in zip(names, weights, strict=True)]
 
 
 Meanings = dict[str, frozenset[int | str]]

@@ -102,6 +102,12 @@ def _recognises(text: str) -> bool:
     return first.startswith(("--", "rand-", *ORIGINALS))
 
 
+USUAL_NOTE = (
+    "timm's train.py mirrors half of the images and enlarges parts of 8 % or more where no flag says "
+    "otherwise: give --hflip 0.5 --scale 0.08 1.0 too where it did"
+)
+
+
 def _read(text: str) -> Read:
     flags = _flags(_words(text))
     near: list[Difference] = []
@@ -121,8 +127,11 @@ def _read(text: str) -> Read:
     fields["mixing"] = _mixing(flags)
     if "--aa" in flags:
         fields |= read_aa(aa, jitter, near)
+    usual = ("--hflip", "--scale")
+    silent = flags.keys() - {"--aa"} and not all(flag in flags for flag in usual)
+    notes = (USUAL_NOTE,) if silent else ()
     try:
-        return Read(Policy.model_validate(fields), tuple(near))
+        return Read(Policy.model_validate(fields), tuple(near), notes=notes)
     except ValidationError as error:
         raise UserError(explain(error)) from None
 

@@ -39,7 +39,7 @@ def _write(policy: Policy) -> Written:
     source, settings, notes = _with_regions(policy), "", _notes(policy)
     if policy.chains is not None:
         # AugMix has its operations by itself; the rest of the policy comes before and after it.
-        source = source.replace("Augment(), ", "Augment(), augmix(), ")
+        source = source.replace("Augment(), ", "Augment(), *augmix(), ")
         settings = f"\nAUGMIX = {literal(augmix_arguments(policy))}"
         policy = policy.model_copy(update={"num_ops": 0, "operations": (), "chains": None})
     # The basic transforms always, so that each setting can be changed in the file.
@@ -69,6 +69,8 @@ def _notes(policy: Policy) -> tuple[str, ...]:
     notes = warp_notes(policy)
     if policy.resized_crop is not None:
         notes.append("the resized crop is torchvision's own, so train_transform must be given a size")
+    if len(set(policy.fill)) > 1 and (policy.erasing is not None or policy.chains is not None):
+        notes.append("torchvision fills with three channels: grey images need v2.RGB() first")
     if policy.mixing is not None:
         notes.append("images are mixed with their neighbours in the batch, so the loader must shuffle")
     return tuple(notes)

@@ -23,9 +23,9 @@ PLACE = 35
 def command(source: str, output: Path, approximate: bool) -> None:
     """Write a policy file from what another library reads: to preview, to train with, to measure against.
 
-    FILE is a torchvision module that augsearch export wrote (it is read, never run), or JSON for
-    Albumentations with the same basic transforms and choices of operations, or flags of timm's train.py,
-    which may also stand here themselves, in quotes.
+    FILE is a module for torchvision, kornia or Keras that augsearch export wrote (it is read, never run), or
+    JSON for Albumentations with the same basic transforms and choices of operations, or flags of timm's
+    train.py, which may also stand here themselves, in quotes.
 
     \b
     Example:

@@ -361,3 +361,16 @@ def test_pil_images_become_arrays_and_arrays_images_as_pil_does_it(tmp_path: Pat
     made = image_of(kept)
     kept[:] = 0
     np.testing.assert_array_equal(np.asarray(made), pixels)
+
+
+def test_instructions_of_large_batches_are_not_kept_for_ever() -> None:
+    policy, images = Policy(num_ops=2, magnitude=9), np.zeros((core.MOST_ROWS // 4, 4, 5, 3), np.uint8)
+    for seed in range(12):
+        draws = policy.draw(len(images), np.random.default_rng(seed))
+        core.run_draws(draws, images, policy.ranges, policy.sampling)
+    runner = core.runner_for(policy.ranges, images.shape[1:], policy.sampling)
+    assert sum(map(len, runner._latest)) <= core.MOST_ROWS
+    many = np.zeros((core.MOST_ROWS + 1, 4, 5, 3), np.uint8)
+    draws = policy.draw(len(many), np.random.default_rng(0))
+    core.run_draws(draws, many, policy.ranges, policy.sampling)
+    assert list(runner._latest) == [draws]

@@ -39,6 +39,8 @@ from augsearch.policies.sampling import Sampling
 MOST_DRAWS = 40
 """Draws whose instructions are kept: four transforms', for a policy has 10 at most: before its chains, of
 each of them, and after."""
+MOST_ROWS = MOST_DRAWS * 256
+"""Images of all of them: a transform draws for 256 at once, but a batch may be of thousands."""
 
 _CODES = len(OPERATIONS) * 2 * (MAX_MAGNITUDE + 3)
 _UNKNOWN, _ANEW, _BY_VALUE = -1, -2, -3
@@ -123,10 +125,13 @@ class Runner:
         room = room_for(drawn.shape[1], self._shape)
         instructions = drawn, noise, book.view(np.uint8).reshape(-1, LINE_BYTES), room
         with self._lock:
-            while len(self._latest) >= MOST_DRAWS:
+            while self._latest and not self._has_room_for(draws):
                 del self._latest[next(iter(self._latest))]
             self._latest[draws] = instructions
         return instructions
+
+    def _has_room_for(self, draws: Draws) -> bool:
+        return len(self._latest) < MOST_DRAWS and sum(map(len, self._latest)) + len(draws) <= MOST_ROWS
 
     def instructions_of(self, draws: Draws) -> tuple[NDArray[np.int64], Book]:
         """The instruction of each draw (B, K), and the book that has them."""

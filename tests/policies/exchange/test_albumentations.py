@@ -327,6 +327,22 @@ def test_usual_policies_come_back_as_they_were(policy: Policy) -> None:
     assert again == (policy if policy.num_ops else policy.model_copy(update={"operations": again.operations}))
 
 
+@pytest.mark.parametrize(
+    "choices",
+    [
+        [{"name": "invert", "weight": 9}, {"name": "grey"}],
+        [{"name": "rotate", "magnitude": 9, "weight": 3}, {"name": "contrast", "magnitude": 9, "weight": 1}],
+    ],
+)
+def test_weights_come_back(choices: list[dict[str, Any]]) -> None:
+    policy = Policy.model_validate({"num_ops": 1, "operations": choices})
+    again = read(made(policy, FORM).text).policy
+    found: list[Any] = list(again.operations)
+    weights = [one.weight for one in found]
+    assert [one.name for one in found] == [one["name"] for one in choices]
+    assert weights[0] / weights[1] == pytest.approx(choices[0]["weight"] / choices[1].get("weight", 1))
+
+
 def test_what_it_cannot_say_is_refused_by_name() -> None:
     with pytest.raises(
         UserError, match=r"shear x: within a pixel .*; crop: shifted evenly .*; --approximate"
@@ -351,6 +367,12 @@ WHOLE = made(Policy(num_ops=2, magnitude=9, operations=("rotate", "invert"), fli
         ('"border_mode": 0', '"border_mode": 1', "border_mode or fill is none that a policy can say"),
         ('"transforms": [', '"transforms": 3, "x": [', "has no list of transforms"),
         ("{", "[", "not valid JSON"),
+        (
+            '"Compose", "p": 1.0',
+            '"OneOf", "p": 1.0',
+            "OneOf: the whole must be a Compose that is always",
+        ),
+        ('"Compose", "p": 1.0', '"Compose", "p": 0.5', "Compose: the whole must be a Compose that is always"),
     ],
 )
 def test_what_a_policy_cannot_say_is_refused_in_one_line(old: str, new: str, line: str) -> None:

@@ -320,3 +320,17 @@ def test_parts_are_enlarged_as_timm_does_and_what_it_erases_otherwise_is_named()
     text = made(erased, FORM, approximate=True).text
     assert "--reprob 0.4 --remode const\n" in text
     assert read(text).policy == erased
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        ("--mixup 0.2", True),
+        ("--aa rand-m9-mstd0.5-inc1 --hflip 0.5", True),
+        ("--aa rand-m9-mstd0.5-inc1 --hflip 0.5 --scale 0.08 1.0", False),
+        ("rand-m9-mstd0.5-inc1", False),
+        (made(Policy(num_ops=0, flip_horizontal=0.5), FORM).text, False),
+    ],
+)
+def test_what_timm_does_where_nothing_is_said_is_told(flags: str, told: bool) -> None:
+    assert any("mirrors half of the images" in note for note in read(flags).notes) == told

@@ -97,13 +97,26 @@ def test_parts_are_enlarged_and_erased_by_torchvision_itself(fill: tuple[int, in
     assert read(written.text).notes == ()
     assert any("given a size" in note for note in written.notes)
     module = loaded(written.text)
-    crop, _, _, erasing, *_ = module.train_transform(size=24).transforms
+    crop, _, _, _, erasing, *_ = module.train_transform(size=24).transforms
     assert (crop.size, crop.scale, crop.ratio) == ((24, 24), (0.08, 1.0), (3 / 4, 4 / 3))
     assert (erasing.p, erasing.scale) == (1.0, (0.02, 0.3))
     torch.manual_seed(0)
     assert module.train_transform(size=24)(PILImage.fromarray(photos()[0])).shape == (3, 24, 24)
     with pytest.raises(ValueError, match=r"give one, as in train_transform\(size=224\)"):
         module.train_transform()
+
+
+@pytest.mark.parametrize("policy", ["augmix(3,3)", "flip-crop"])
+def test_what_fills_holes_stays_among_the_levels_of_floating_images(policy: str) -> None:
+    grey = {"erasing": Erasing(probability=1.0, largest=0.3), "fill": (128, 128, 128)}
+    module = module_of(Policy.named(policy).model_copy(update=grey))
+    levels = torch.randint(256, (3, 32, 32), dtype=torch.uint8)
+    for image in (PILImage.fromarray(photos()[0]), levels, levels / 255, levels[:1] / 255):
+        torch.manual_seed(0)
+        out = module.train_transform()(image)
+        assert 0 <= float(out.min()) <= float(out.max()) <= 1
+    coloured = Policy.named(policy).model_copy(update=grey | {"fill": (128, 10, 128)})
+    assert any("v2.RGB()" in note for note in made(coloured, FORM).notes)
 
 
 def test_without_such_parts_the_module_says_nothing_of_them() -> None:
