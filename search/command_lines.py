@@ -10,6 +10,7 @@ from typing import Any
 from augsearch.policies import OPERATION_SETS, Training
 from augsearch.search.settings.addresses import ADDRESSES, redacted
 from augsearch.search.settings.durations import duration_flag
+from augsearch.search.settings.sections import SMALL_NETWORK
 from augsearch.search.settings.settings import DEFAULTS, FLAT, PLANNED, Settings
 from augsearch.trainers.models.names import is_built_in
 from augsearch.trainers.workspace.candidate import SELF
@@ -78,7 +79,9 @@ def train_command(settings: Settings, training: Training) -> str:
         trained_by += ["unlabeled", "first_teacher"]
     if settings.transfer.mode != "search":  # then the policy file says it
         trained_by += ["transfer", "backbone_lr_scale", "layer_decay"]
-    usual = settings.data.source is None and settings.network == "medium"  # of one's own images it is picked
+    usual = (
+        settings.data.source is None and settings.network == SMALL_NETWORK
+    )  # of one's own images it is picked
     network = "" if usual else f" --model {shlex.quote(settings.network)}"
     how = f"{network}{flags(settings, *trained_by)}"
     return f"augsearch train{_data(settings)} --policy policy.json{how}"

@@ -37,7 +37,6 @@ from sqlalchemy.engine import Engine
 
 from augsearch.search.engines import inline
 from augsearch.search.pipelines import run as pipeline
-from augsearch.search.pipelines import tracked
 from augsearch.search.settings.sections import TrackingSettings
 from augsearch.search.settings.settings import Settings
 from augsearch.search.studies.driver_storage import driver_storage, together
@@ -189,7 +188,7 @@ def _fresh(where: str, trials: int, **settings: Any) -> Cost:
 
 def _grown(trials: int, many: int) -> Cost:
     """The last of ``many`` trials, those before them copied from a search of ``trials``."""
-    tracked.tracker_of = lambda *_: None
+    pipeline._track = lambda *_: None
     _fresh("", trials)
     storage = driver_storage(open_storage(TrackingSettings().storage), "bench")
     study = optuna.load_study(storage=storage, study_name="bench")

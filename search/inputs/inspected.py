@@ -28,8 +28,7 @@ from augsearch.search.inputs.summary import (
     repeats_told,
 )
 from augsearch.search.settings.data import DataSettings
-from augsearch.search.settings.sections import ConfirmationSettings, SearchSettings
-from augsearch.search.settings.settings import Settings
+from augsearch.search.settings.sections import SMALL_NETWORK, ConfirmationSettings, SearchSettings
 from augsearch.search.space.space import BASELINE_POLICIES
 from augsearch.trainers.data.cache import numbered
 from augsearch.trainers.data.dataset import Indices, Split
@@ -225,10 +224,9 @@ def _unlabeled_folder(settings: DataSettings) -> str | None:
 
 def _network(settings: DataSettings) -> str:
     """The line on the final network that ``run`` says first."""
-    usual = Settings().network
     if settings.source is None:
-        return f"final network: {usual}, because the embedded images are small"
-    return pick(settings.source, "auto", usual, settings.form).why
+        return f"final network: {SMALL_NETWORK}, because the embedded images are small"
+    return pick(settings.source, "auto", SMALL_NETWORK, settings.form).why
 
 
 def _passes(facts: Facts) -> int | None:

@@ -22,9 +22,9 @@ from augsearch.search.engines.registry import opened
 from augsearch.search.final.plan import final_epochs, final_key, short_settings, with_transfer
 from augsearch.search.final.scored import ScoredFinals
 from augsearch.search.final.train import log_final, train_and_test
-from augsearch.search.inputs.identity import study_name
+from augsearch.search.inputs.identity import identity_of, study_name
 from augsearch.search.inputs.prepare import make_folder
-from augsearch.search.inputs.run_data import Data
+from augsearch.search.inputs.run_data import Data, tracked_data
 from augsearch.search.inputs.summary import imbalance_in_words, keep_summary, warnings_of
 from augsearch.search.pipelines import tracked
 from augsearch.search.pipelines.alongside import followed
@@ -33,7 +33,7 @@ from augsearch.search.pipelines.changed import changes_in_words
 from augsearch.search.pipelines.confirming import Confirming
 from augsearch.search.pipelines.final_check import FinalChecking
 from augsearch.search.pipelines.refine import refine
-from augsearch.search.pipelines.sync import log_verdict
+from augsearch.search.pipelines.sync import ABOUT, log_verdict
 from augsearch.search.race.race import Event, FoldDone, Race, TrialDone, TrialStarted
 from augsearch.search.race.resume import open_begun, study_of
 from augsearch.search.race.view import RaceView, show_verdict
@@ -104,7 +104,7 @@ def run(
         study.set_user_attr("output", str(output))
         if ignored := [name for name in NOT_HEEDED if os.environ.get(name)]:
             display.line(f"{', '.join(ignored)}: not heeded; a study has an MLflow experiment of its own")
-        tracker = tracked.tracker_of(settings, data, study)
+        tracker = _track(settings, data, study)
         session = None
         if settings.seconds is not None:
             task = task_of(settings, data, space_of(study, settings.space))
@@ -126,7 +126,7 @@ def run(
         with alive, tracker.closing(display.line):
             outcome = job.outcome()
         if tracker.complete:
-            tracked.keep(study, settings)
+            tracked.keep(study, settings.flat())
         return outcome
 
 
@@ -156,6 +156,18 @@ def _to_heed(settings: Settings, data: Data, study: optuna.Study) -> Iterator[st
 def _trained(proxy: ProxySettings) -> str:
     """How long folds train, or by whom."""
     return f" × {proxy.epochs} epochs" if proxy.own is None else f", trained by {proxy.own.function}"
+
+
+def _track(settings: Settings, data: Data, study: optuna.Study) -> Tracker | None:
+    """A tracker; None where everything was tracked already and nothing new is to come."""
+    if tracked.all_is_tracked(study, settings.flat(), settings.engine):
+        return None
+    tracked.begin(study)
+    description = ABOUT.format(study.study_name)
+    key, uses = study.user_attrs["key"], tracked_data(data, settings.data.source)
+    tracker = Tracker(settings.tracking.uri, data.experiment, study.study_name, key, description, uses)
+    tracker.parent(params={**settings.flat(), **identity_of(settings, data)})
+    return tracker
 
 
 @dataclass(frozen=True, eq=False)

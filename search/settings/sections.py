@@ -31,6 +31,8 @@ HOME = Path("mlruns")
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Side = Annotated[int, Field(ge=8, le=1024)]
 
+SMALL_NETWORK = "medium"
+"""The final network of small images, where none is named."""
 AUTO = "auto"
 """Weights from where they lie nearest; ``hub``, as it was called once, means the same."""
 

@@ -19,6 +19,7 @@ from augsearch.search.settings.data import DataSettings
 from augsearch.search.settings.durations import seconds_of
 from augsearch.search.settings.sections import (
     AUTO,
+    SMALL_NETWORK,
     ConfirmationSettings,
     EngineSettings,
     FinalSettings,
@@ -175,7 +176,7 @@ class Settings(Section):
         """The final model's network."""
         if self.final.model is not None:
             return self.final.model
-        return "medium" if is_built_in(self.proxy.model) else self.proxy.model
+        return SMALL_NETWORK if is_built_in(self.proxy.model) else self.proxy.model
 
     @property
     def stands_in(self) -> bool:

@@ -28,7 +28,7 @@ from augsearch.trainers.semi.labeler import Labeler, Labeling
 from augsearch.trainers.semi.learn import labeled_until, learn
 from augsearch.trainers.semi.pool import Pool
 from augsearch.trainers.system.devices import resolve_device
-from augsearch.trainers.tasks.final_job import FinalJob, check_one_process
+from augsearch.trainers.tasks.final_job import FinalJob, SelectionSet, check_one_process
 from augsearch.trainers.tasks.inputs import weights_of
 from augsearch.trainers.tasks.teacher import StudentView, Teacher, final_teacher
 from augsearch.trainers.tasks.threads import choose_threads
@@ -216,16 +216,12 @@ def trained(
             raise
     best = run.state.best
     assert best is not None
-    validation = best.scores
-    if validation is None:  # its epoch was before the training was taken up
-        model, _ = load_model(job.path, average_flips=False)  # epochs are chosen without mirror images
-        validation = selection.scores(model.to(run.device), run.device, job.metric)
     return FinalModel(
         path=job.path,
         spec=job.kept_spec(run.spec),
         best_epoch=best.epoch,
         epochs=run.learner.epoch,
-        validation=validation,
+        validation=best.scores or _scored_again(run, selection),
         trained_on=len(job.labeled),
         images=run.state.images,
         seconds=time.perf_counter() - started,
@@ -235,6 +231,12 @@ def trained(
         teacher=teacher.path if teacher else None,
         teacher_images=teacher.images if teacher else 0,
     )
+
+
+def _scored_again(run: _Run, selection: SelectionSet) -> Scores:
+    """How the model that is kept did, whose epoch was before the training was taken up."""
+    model, _ = load_model(run.job.path, average_flips=False)  # epochs are chosen without mirror images
+    return selection.scores(model.to(run.device), run.device, run.job.metric)
 
 
 @contextmanager

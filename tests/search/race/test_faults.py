@@ -19,7 +19,7 @@ from augsearch.search.console import Display
 from augsearch.search.engines import inline
 from augsearch.search.engines.engine import EngineFailedError, OverLimitError, WorkerLostError
 from augsearch.search.engines.inline import InlineEngine
-from augsearch.search.pipelines import tracked
+from augsearch.search.pipelines import run as pipeline
 from augsearch.search.pipelines.run import Outcome, run
 from augsearch.search.race.lost import lost
 from augsearch.search.settings.settings import Settings
@@ -88,7 +88,7 @@ def run_with(stripes: str, monkeypatch: pytest.MonkeyPatch) -> Callable[..., tup
         engine = Faulty(fault)
         monkeypatch.setattr(inline, "start", lambda _: engine)
         # MLflow is not what fails here, and takes seconds to start.
-        monkeypatch.setattr(tracked, "tracker_of", lambda *_: None)
+        monkeypatch.setattr(pipeline, "_track", lambda *_: None)
         return run(settings_of(stripes, **fields), Display()), engine
 
     return run_it
