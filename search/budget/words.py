@@ -30,7 +30,9 @@ def plan_in_words(
         f"{folds}, {sizes.confirm_folds} to confirm{final}, about {duration_in_words(seconds)}"
     ]
     if sizes.trials == task.baselines and "trials" not in task.fixed:
-        lines.append("there is time for the baselines alone: no candidate is tried")
+        lines.append(
+            "as planned there is time for the baselines alone: candidates are tried if folds turn out quicker"
+        )
     if tells_little(task, sizes):
         lines.append(
             f"trainings of {sizes.fold_size:,} images × {sizes.epochs} epochs are so short that they favour "
