@@ -21,7 +21,7 @@ from augsearch.search.engines import worker as worker_module
 from augsearch.search.engines.engine import Engine, EngineFailedError, OverLimitError, WorkerLostError
 from augsearch.search.engines.inline import InlineEngine
 from augsearch.search.engines.local import LocalEngine, default_workers
-from augsearch.search.engines.registry import engine_names, start_engine
+from augsearch.search.engines.registry import check_device, engine_names, start_engine
 from augsearch.search.engines.worker import Limits
 from augsearch.search.settings.sections import EngineSettings
 
@@ -278,3 +278,11 @@ def test_workers_by_devices_and_cores(
 ) -> None:
     monkeypatch.setattr(local_engine, "available_cores", lambda: cores)
     assert default_workers(device, devices, each) == workers
+
+
+@pytest.mark.parametrize("name", ["local", "inline"])
+def test_a_gpu_that_is_not_there_is_told_before_anything_is_made(name: str) -> None:
+    with pytest.raises(UserError, match="device cuda:99: this machine has"):
+        check_device(EngineSettings(name=name, device="cuda:99"))
+    check_device(EngineSettings(name=name, device="cpu"))
+    check_device(EngineSettings(name="slurm", device="cuda:99"))  # its machines may have one
