@@ -79,9 +79,8 @@ def train_command(settings: Settings, training: Training) -> str:
         trained_by += ["unlabeled", "first_teacher"]
     if settings.transfer.mode != "search":  # then the policy file says it
         trained_by += ["transfer", "backbone_lr_scale", "layer_decay"]
-    usual = (
-        settings.data.source is None and settings.network == SMALL_NETWORK
-    )  # of one's own images it is picked
+    # Of one's own images ``train`` would pick one.
+    usual = settings.data.source is None and settings.network == SMALL_NETWORK
     network = "" if usual else f" --model {shlex.quote(settings.network)}"
     how = f"{network}{flags(settings, *trained_by)}"
     return f"augsearch train{_data(settings)} --policy policy.json{how}"

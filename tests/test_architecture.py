@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from augsearch.search.settings.sections import OF_ALL_STUDIES
+
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("policies", "trainers", "search")
 
@@ -246,3 +248,8 @@ def test_the_settings_as_a_whole_enter_few_modules() -> None:
         and not name.endswith("final.scored")
     ]
     assert len(whole) <= MOST_FOR_SETTINGS, whole
+
+
+def test_no_study_can_be_called_like_what_all_studies_share() -> None:
+    sources = "".join(path.read_text(encoding="utf-8") for path in NAMES.values())
+    assert set(re.findall(r'HOME / "([^"]+)"', sources)) <= OF_ALL_STUDIES

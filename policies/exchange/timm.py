@@ -127,9 +127,8 @@ def _read(text: str) -> Read:
     fields["mixing"] = _mixing(flags)
     if "--aa" in flags:
         fields |= read_aa(aa, jitter, near)
-    usual = ("--hflip", "--scale")
-    silent = flags.keys() - {"--aa"} and not all(flag in flags for flag in usual)
-    notes = (USUAL_NOTE,) if silent else ()
+    says_all = {"--hflip", "--scale"} <= flags.keys() or flags.keys() <= {"--aa"}
+    notes = () if says_all else (USUAL_NOTE,)
     try:
         return Read(Policy.model_validate(fields), tuple(near), notes=notes)
     except ValidationError as error:

@@ -63,7 +63,7 @@ def outlook_in_words(task: Task, speed: Speed) -> str:
     sizes = plan(task, speed, shorter[-1])
     if sizes.trials < task.usual.trials:
         tried, usual = (of.trials - task.baselines for of in (sizes, task.usual))
-        would = f"try {_counted(tried, 'candidate')} instead of {usual}"
+        would = f"try {tried or 'no'} candidate{'' if tried == 1 else 's'} instead of {usual}"
     else:
         would = f"confirm on {sizes.confirm_folds} fresh folds instead of up to {task.usual.confirm_folds}"
     return f"{said}; --budget {duration_flag(shorter[-1])} would {would}"
@@ -100,10 +100,6 @@ def cost_in_words(
     return (
         f"{said}a lead of {shown_lead(metric, found)} would have been found four times in five; {would_find}."
     )
-
-
-def _counted(count: int, thing: str) -> str:
-    return f"{count or 'no'} {thing}{'' if count == 1 else 's'}"
 
 
 def rounded(rate: float) -> str:

@@ -219,18 +219,18 @@ def numbered_labels(where: str, values: Sequence[str]) -> tuple[tuple[str, ...],
 
 
 def weights_in(
-    rows: Sequence[str], table: Table, column: str | None, labels: Sequence[int]
+    where: str, numbers: Numbers, table: Table, column: str | None, labels: Sequence[int]
 ) -> list[float | None] | list[None]:
     """How much each row's image counts in a training's loss; None where it has no label, or nothing is said.
 
     Raises:
-        UserError: the weight of an image with a label is no number above 0; names its row as ``rows`` do.
+        UserError: the weight of an image with a label is no number above 0; names its row.
     """
     if column is None:
         return [None] * len(labels)
     return [
-        _weight(row, column, value) if label >= 0 else None
-        for row, value, label in zip(rows, table[column], labels, strict=True)
+        _weight(f"{where} row {number}", column, value) if label >= 0 else None
+        for number, value, label in zip(numbers, table[column], labels, strict=True)
     ]
 
 

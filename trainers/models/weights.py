@@ -121,7 +121,7 @@ def load_weights(network: nn.Module, given: Mapping[str, Tensor], *, keep_head: 
     """
     own = _counting_no_batches(network.state_dict())
     heads = heads_of(network)
-    head = {name for name in own if any(name.startswith(f"{one}.") for one, _ in heads)}
+    head = {name for name in own if name.startswith(tuple(f"{one}." for one, _ in heads))}
     wanted = {name: tensor for name, tensor in own.items() if keep_head or name not in head}
     renamed = _without_wrappers(_counting_no_batches(given), wanted)
     chosen = {name: renamed[name] for name in wanted if _fits(renamed.get(name), wanted[name])}

@@ -65,10 +65,10 @@ def test_a_workspace_is_read_whole_however_often_it_is_written(stripes: str) -> 
             open_workspace.cache_clear()
             try:
                 open_workspace(workspace.folder)
-            except SystemError:
-                pass  # Python before 3.11.8: ast in two threads at once, of which NumPy's headers make use
             except Exception as error:
-                failures.append(error)
+                # Python before 3.11.8, where two threads parse at once, as NumPy does headers (gh-106905).
+                if "AST constructor recursion depth mismatch" not in str(error):
+                    failures.append(error)
 
     reader = threading.Thread(target=read)
     reader.start()

@@ -5,10 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import numpy as np
 import optuna
 import pytest
 import torch
 from click.testing import CliRunner
+from PIL import Image
 
 from augsearch.search.cli import main
 from augsearch.search.engines import inline
@@ -29,6 +31,17 @@ def final_engine(monkeypatch: pytest.MonkeyPatch) -> FinalEngine:
     engine = FinalEngine()
     monkeypatch.setattr(inline, "InlineEngine", lambda: engine)
     return engine
+
+
+@pytest.fixture
+def photos(workplace: Path) -> str:
+    """A folder of 60 photos of two classes, of noise, in the test's own folder."""
+    rng = np.random.default_rng(0)
+    for number in range(60):
+        path = workplace / "photos" / "ab"[number % 2] / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (100, 110, 3), dtype=np.uint8)).save(path)
+    return "photos"
 
 
 @pytest.fixture(scope="session")

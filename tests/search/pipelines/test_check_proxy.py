@@ -47,13 +47,8 @@ FAILING = "RandAugment (2, 9)"
 CHECK = ["--candidates", "5", "--seeds", "1"]
 
 
-def test_without_a_run_it_is_of_the_network_that_a_run_of_these_photos_ends_in(workplace: Path) -> None:
-    rng = np.random.default_rng(0)
-    for number in range(40):
-        path = workplace / "photos" / "ab"[number % 2] / f"{number}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(0, 256, (100, 110, 3), dtype=np.uint8)).save(path)
-    run, settings, data = _opened(Settings.of(data="photos", teacher="none", device="cpu"), Display())
+def test_without_a_run_it_is_of_the_network_that_a_run_of_these_photos_ends_in(photos: str) -> None:
+    run, settings, data = _opened(Settings.of(data=photos, teacher="none", device="cpu"), Display())
     assert run is None
     assert settings.network == "lite0"
     assert "flip + resized crop" in space_for(settings, data).baselines

@@ -15,7 +15,6 @@ import pytest
 import torch
 from click.testing import CliRunner
 from optuna.trial import TrialState
-from PIL import Image
 
 from augsearch.policies import Policy, UserError
 from augsearch.search.cli import main
@@ -201,13 +200,8 @@ def test_the_default_search_is_that_of_run_and_run_goes_on_from_it(stripes: str,
     assert {fold.stage.value for fold in again} <= {"cross-fitting"}
 
 
-def test_of_photos_it_meets_the_baselines_that_a_run_meets(workplace: Path) -> None:
-    rng = np.random.default_rng(0)
-    for number in range(60):
-        path = workplace / "photos" / "ab"[number % 2] / f"{number}.jpg"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(rng.integers(0, 256, (100, 110, 3), dtype=np.uint8)).save(path)
-    settings = quick("photos", trials=8, folds=1, fold_size=16, epochs=1, image_size=16, device="cpu")
+def test_of_photos_it_meets_the_baselines_that_a_run_meets(photos: str) -> None:
+    settings = quick(photos, trials=8, folds=1, fold_size=16, epochs=1, image_size=16, device="cpu")
     (found,) = compare(settings, 1, Display())
     study = load_study(open_storage(settings.tracking.storage), found.contestants[0].study)
     assert "flip + resized crop" in space_of(study, settings.space).baselines

@@ -170,7 +170,7 @@ def _read(given: str, parts: dict[str, Any], form: Form) -> OpenedFolder:
             file = f"{name} index {index}".strip()
             places[file] = (images, index)
             files.append(file)
-        labels += _said(part[label], names[name]) if name in labeled else [""] * len(part)
+        labels += _as_text(part[label], names[name]) if name in labeled else [""] * len(part)
         splits += [splits_of[name]] * len(part)
         if layout.group_column is not None:
             groups += ["" if one is None else str(one) for one in part[layout.group_column]]
@@ -233,12 +233,13 @@ def _names_of_classes(given: str, parts: dict[str, Any], label: str) -> dict[str
     return names
 
 
-def _said(values: Sequence[Any], names: Sequence[str] | None) -> list[str]:
-    """Labels as text; empty where there is none."""
-    return [
-        "" if value is None or value == -1 else str(value) if names is None else names[value]
-        for value in values
-    ]
+def _as_text(values: Sequence[Any], names: Sequence[str] | None) -> list[str]:
+    """Labels by their names; empty where there is none."""
+
+    def name_of(value: Any) -> str:
+        return str(value) if names is None else names[value]
+
+    return ["" if value is None or value == -1 else name_of(value) for value in values]
 
 
 def _used(names: tuple[str, ...], numbers: list[int]) -> tuple[tuple[str, ...], list[int]]:

@@ -20,6 +20,7 @@ from augsearch.trainers.data.table import (
     GROUP_NAMES,
     IMAGE_NAMES,
     Columns,
+    Numbers,
     Table,
     check_column,
     columns_of,
@@ -127,7 +128,6 @@ def read_manifest(path: Path, form: Form) -> OpenedFolder:
         UserError: see ``ManifestSource.open``.
     """
     (table, numbers), where, layout = read_table(path), str(path), form.layout
-    rows = [f"{where} row {number}" for number in numbers]
     for name, flag in (
         (layout.image_column, "--image-column"),
         (layout.split_column, "--split-column"),
@@ -140,21 +140,23 @@ def read_manifest(path: Path, form: Form) -> OpenedFolder:
     asked = {"label": layout.label_column, "split": layout.split_column, "group": layout.group_column}
     asked["weight"] = layout.weight_column
     columns = columns_of(where, table, place.column, asked)
-    classes, labels = _labels(rows, where, table, columns)
-    parts = table[columns.split] if columns.split else [""] * len(rows)
-    groups = table[columns.group] if columns.group else [""] * len(rows)
+    classes, labels = _labels(where, numbers, table, columns)
+    rows = len(labels)
+    parts = table[columns.split] if columns.split else [""] * rows
+    groups = table[columns.group] if columns.group else [""] * rows
     files = [_file(value, place) for value in table[place.column]]
-    for row, value, file in zip(rows, table[place.column], files, strict=True):
+    for number, value, file in zip(numbers, table[place.column], files, strict=True):
         if not value:
             raise UserError(
-                f"{row}: column {printable(place.column)} names no image: write one, or leave the row out"
+                f"{where} row {number}: column {printable(place.column)} names no image: write one, or leave "
+                "the row out"
             )
         if "\0" in file:
             raise UserError(
-                f"{row}: column {printable(place.column)} has a zero byte, as no file's name "
+                f"{where} row {number}: column {printable(place.column)} has a zero byte, as no file's name "
                 "has: write the table as plain text, UTF-8"
             )
-    weights = weights_in(rows, table, layout.weight_column, labels)
+    weights = weights_in(where, numbers, table, layout.weight_column, labels)
     entries: dict[tuple[str, int], Entry] = {}
     for file, label, part, group, weight in zip(files, labels, parts, groups, weights, strict=True):
         split = part_named(part) or Split.ANY
@@ -164,8 +166,8 @@ def read_manifest(path: Path, form: Form) -> OpenedFolder:
     notes = [_guesses(path, table, place, columns, form)]
     if layout.weight_column is not None:
         notes.append(_weights_in_words(layout.weight_column, [one.weight for one in entries.values()]))
-    if len(entries) < len(rows):
-        notes.append(f"{len(rows) - len(entries):,} rows of {printable(where)} repeat others and count once")
+    if len(entries) < rows:
+        notes.append(f"{rows - len(entries):,} rows of {printable(where)} repeat others and count once")
     return OpenedFolder(place.root, classes, tuple(entries.values()), tuple(notes), form.reading)
 
 
@@ -230,17 +232,17 @@ def _file(value: str, place: _Place) -> str:
 
 
 def _labels(
-    rows: Sequence[str], where: str, table: Table, columns: Columns
+    where: str, numbers: Numbers, table: Table, columns: Columns
 ) -> tuple[tuple[str, ...], list[int]]:
     """The names of the classes, and the number of each row's, -1 where it has none."""
     if len(columns.labels) > 1:
-        return columns.labels, _one_hot(rows, table, columns.labels)
+        return columns.labels, _one_hot(where, numbers, table, columns.labels)
     return numbered_labels(f"{where}: column {columns.labels[0]}", table[columns.labels[0]])
 
 
-def _one_hot(rows: Sequence[str], table: Table, names: tuple[str, ...]) -> list[int]:
+def _one_hot(where: str, numbers: Numbers, table: Table, names: tuple[str, ...]) -> list[int]:
     labels = []
-    for said, row in zip(rows, zip(*(table[name] for name in names), strict=True), strict=True):
+    for number, row in zip(numbers, zip(*(table[name] for name in names), strict=True), strict=True):
         try:
             ones = [place for place, value in enumerate(row) if float(value or 0) == 1]
             wrong = any(float(value or 0) not in (0, 1) for value in row)
@@ -248,7 +250,7 @@ def _one_hot(rows: Sequence[str], table: Table, names: tuple[str, ...]) -> list[
             ones, wrong = [], True
         if wrong or len(ones) > 1:
             raise UserError(
-                f"{said}: columns {some(names, 4)} must be 0 but for one 1, the image's class, "
+                f"{where} row {number}: columns {some(names, 4)} must be 0 but for one 1, the image's class, "
                 f"got {some(row, 4)}; give another --label-column"
             )
         labels.append(ones[0] if ones else -1)
