@@ -88,6 +88,12 @@ def some(names: Sequence[str], most: int) -> str:
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
+def each(names: Sequence[str]) -> str:
+    """All of ``names``: ``a, b and c``."""
+    *others, last = names
+    return f"{', '.join(others)} and {last}" if others else last
+
+
 _RULES = {
     "greater_than": "must be > {gt}",
     "greater_than_equal": "must be ≥ {ge}",

@@ -114,6 +114,15 @@ class SlurmEngine:
                 self._watch.start()
         return future
 
+    def waits_for(self) -> str | None:
+        """What all jobs wait for: the cluster, where it has started none of them; None: one runs."""
+        with self._lock:
+            running = tuple(self._running)
+        if not running or any(one.job.state != "PENDING" for one in running):
+            return None
+        jobs = f"{len(running)} job" + "s" * (len(running) > 1)
+        return f"Slurm has started none of {jobs} yet, and says why in squeue --me; this goes on by itself"
+
     def close(self) -> None:
         """Cancel what still runs or waits."""
         atexit.unregister(self.close)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from augsearch.policies import UserError
+from augsearch.policies.errors import each
 from augsearch.search.console import Display
 from augsearch.search.inputs.run_data import Data
 from augsearch.trainers.data.content import content_keys
@@ -134,10 +135,8 @@ def _refuse(model: GivenModel, parts: list[_Part], seen: dict[str, NDArray[np.bo
         for part in parts
         if seen[part.name].any()
     ]
-    *others, last = counts
-    counted = f"{', '.join(others)} and {last}" if others else last
     raise UserError(
-        f"{model.words} has learned from {counted}: scores on those would flatter; give {model.instead}"
+        f"{model.words} has learned from {each(counts)}: scores on those would flatter; give {model.instead}"
     )
 
 

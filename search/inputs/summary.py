@@ -12,6 +12,7 @@ import numpy as np
 import optuna
 from numpy.typing import NDArray
 
+from augsearch.policies.errors import each
 from augsearch.search.inputs.run_data import Data
 from augsearch.trainers.data.dataset import ImageData
 from augsearch.trainers.data.decode import BadImageError, pillow_without_warnings, size_of
@@ -98,8 +99,7 @@ def overlap_in_words(summary: dict[str, Any]) -> str | None:
     found = in_train(summary["duplicates"])
     if not found:
         return None
-    *counts, last = [f"{one['count']:,} {part}" for part, one in found.items()]
-    counted = f"{', '.join(counts)} and {last}" if counts else last
+    counted = each([f"{one['count']:,} {part}" for part, one in found.items()])
     images = "image is" if sum(one["count"] for one in found.values()) == 1 else "images are"
     example = next(iter(found.values()))["examples"][0]
     return (
@@ -123,7 +123,7 @@ def near_in_words(summary: dict[str, Any]) -> str | None:
         counts.append(f"{one['count']:,} of {held:,} {part}")
         shares.append(one["count"] / held)
     example = next(iter(alike.values()))["examples"][0]
-    line = f"{' and '.join(counts)} images have near-duplicates in train ({example}, say)"
+    line = f"{each(counts)} images have near-duplicates in train ({example}, say)"
     if max(shares) <= LEAK:
         return line
     return (

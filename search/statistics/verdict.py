@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from scipy import stats
 
+from augsearch.policies.errors import each
 from augsearch.search.statistics.looks import LEVEL, TAIL
 from augsearch.search.statistics.paired import CONFIDENCE, Difference, Spread
 from augsearch.search.statistics.sequential import Finalist, Finalists
@@ -219,9 +220,8 @@ def reach_verdict(
 def _about_missing(missing: Sequence[str]) -> tuple[str, ...]:
     if not missing:
         return ()
-    which = " and ".join(missing)
     return (
-        f"{which} could not be trained, so nothing is called better than every baseline; "
+        f"{each(missing)} could not be trained, so nothing is called better than every baseline; "
         "the same command tries again.",
     )
 

@@ -14,6 +14,7 @@ import pytest
 from augsearch.policies import UserError
 from augsearch.search.engines.engine import WorkerLostError
 from augsearch.search.engines.registry import start_engine
+from augsearch.search.engines.slurm import SlurmEngine
 from augsearch.search.settings.sections import EngineSettings
 
 pytest.importorskip("submitit", reason="needs submitit: pip install 'augsearch[slurm]'")
@@ -37,6 +38,45 @@ def test_lost_jobs_cost_their_task_alone_and_leave_their_log(
         assert left == {log.name.split("_")[0]}
         unreadable = engine.submit(os.fdopen, open)  # can't be sent
         assert isinstance(unreadable.exception(LONG), Exception)
+    finally:
+        engine.close()
+
+
+class _Job:
+    """A job of a cluster, in the state that Slurm says."""
+
+    def __init__(self, state: str) -> None:
+        self.state = state
+
+    def done(self) -> bool:
+        return False
+
+    def cancel(self, check: bool) -> None:
+        """Nothing runs."""
+
+
+class _Cluster:
+    """Takes jobs as submitit does, and starts them when it is told to."""
+
+    def __init__(self) -> None:
+        self.jobs: list[_Job] = []
+
+    def submit(self, *_: object) -> _Job:
+        self.jobs.append(_Job("PENDING"))
+        return self.jobs[-1]
+
+
+def test_jobs_of_which_none_has_started_are_said_to_wait() -> None:
+    cluster = _Cluster()
+    engine = SlurmEngine(cluster, slots=2)
+    try:
+        assert engine.waits_for() is None  # for nothing
+        engine.submit(abs, -5)
+        engine.submit(abs, -6)
+        assert (said := engine.waits_for()) is not None
+        assert "started none of 2 jobs" in said
+        cluster.jobs[1].state = "RUNNING"
+        assert engine.waits_for() is None
     finally:
         engine.close()
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from augsearch.policies import UserError
 from augsearch.policies.bands import MOST_BANDS
+from augsearch.policies.errors import each
 from augsearch.trainers.data.bands import are_bands_first, chosen
 from augsearch.trainers.data.dataset import Indices, Split
 from augsearch.trainers.data.decode import BadImageError, fit_whole
@@ -82,7 +83,7 @@ class ArraySource:
         with _reading(self.where), self.file() as file, zipfile.ZipFile(file) as archive:
             missing = {"images.npy", "labels.npy"} - set(archive.namelist())
             if missing:
-                names = " and ".join(sorted(name.removesuffix(".npy") for name in missing))
+                names = each(sorted(name.removesuffix(".npy") for name in missing))
                 raise UserError(f"{self.where} lacks {names}: save it with np.savez(images=..., labels=...)")
             with archive.open("images.npy") as member:
                 shape, _, dtype = _header(member)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from augsearch.policies import UserError
-from augsearch.policies.errors import some
+from augsearch.policies.errors import each, some
 from augsearch.trainers.data.dataset import Split
 from augsearch.trainers.data.form import is_manifest
 from augsearch.trainers.data.part_names import part_named, plain_part
@@ -322,6 +322,6 @@ def _hierarchy(files: list[_File], first: Split) -> list[str]:
         top: {place.partition("/")[2] for place in places if place.startswith(f"{top}/")} for top in tops
     }
     if len(tops) <= len(LABELED) and len({frozenset(names) for names in inside.values()}) == 1:
-        names = " and ".join(f"{printable(top)}/" for top in sorted(tops))
+        names = each([f"{printable(top)}/" for top in sorted(tops)])
         said += f"; or are {names} parts of one data set? Then call them train/, val/ or test/"
     return [said]
