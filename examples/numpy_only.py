@@ -1,4 +1,4 @@
-"""Policies with NumPy and OpenCV alone: no PyTorch, no training, whatever your framework is.
+"""Policies applied to NumPy arrays: no PyTorch is imported, nothing is trained, whatever your framework is.
 
     python examples/numpy_only.py photo.jpg --policy policy.json -o augmented.png
 
@@ -19,10 +19,10 @@ def main() -> None:
     """Augment one image many times, then a batch, then mix the batch with its labels."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("photo")
-    parser.add_argument("--policy", help="what augsearch export wrote; without it TrivialAugment")
+    parser.add_argument("--policy", default="trivialaugment", help="what augsearch export wrote, or a name")
     parser.add_argument("-o", "--output", default="augmented.png")
     asked = parser.parse_args()
-    policy = Policy.load(asked.policy) if asked.policy else Policy(num_ops=1, magnitude="random")
+    policy = Policy.load(asked.policy)
 
     read = cv2.imread(asked.photo, cv2.IMREAD_COLOR_RGB)  # policies work on RGB, not on OpenCV's BGR
     if read is None:

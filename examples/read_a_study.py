@@ -2,7 +2,8 @@
 
     python examples/read_a_study.py demo
 
-A study is an Optuna study, so everything that reads those reads it: `optuna.visualization`, optuna-dashboard.
+A study is an Optuna study, so everything that reads those reads it: `optuna.visualization.matplotlib`,
+optuna-dashboard, and with plotly `optuna.visualization`.
 What Optuna has no place for stands in attributes of its trials ("candidate", "baseline", "fold 0", …) and of
 the study ("verdict", "confirmation TRIAL FOLD", "final", "settings").
 """
@@ -36,7 +37,7 @@ def main() -> None:
     # The document that augsearch export writes is built from the trial's "candidate".
     if study.best_trials:
         policy = study.best_trial.user_attrs["candidate"]["policy"]
-        print(f"best in the search: trial {study.best_trial.number}, {len(policy['operations'])} operations")
+        print(f"best in the search: trial {study.best_trial.number}, {policy['num_ops']} operations an image")
 
     verdict = study.user_attrs.get("verdict")
     if verdict is None:

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from augsearch.policies import Mixing, Policy, PolicyFile, write_policy
+from augsearch.policies.regions import Erasing, ResizedCrop
 from augsearch.search.cli import main
 
 PAGES = Path(__file__).parents[1] / "docs" / "training-with"
@@ -72,20 +73,52 @@ def test_every_example_runs(page: str, number: int, photos: Path) -> None:
     if missing:
         pytest.skip(f"{', '.join(missing)} is not here; make .venv/.trained-with")
     for line in EXPORTS:
-        output, *flags = line.split()
-        done = CliRunner().invoke(main, ["export", "policy.json", "-o", output, *flags])
-        assert done.exit_code == 0, done.stderr
+        export(line)
+    run_program(blocks(page, "python")[number], photos)
+
+
+def export(line: str) -> None:
+    output, *flags = line.split()
+    done = CliRunner().invoke(main, ["export", "policy.json", "-o", output, *flags])
+    assert done.exit_code == 0, done.stderr
+
+
+def run_program(program: str, folder: Path) -> str:
+    """What it prints."""
     environment = os.environ | {
-        "HF_HOME": str(photos / "hub"),
+        "HF_HOME": str(folder / "hub"),
         "HF_HUB_OFFLINE": "1",
-        "PYTHONPATH": str(photos),
+        "PYTHONPATH": str(folder),
     }
     # In a file, as workers of loaders want it.
-    Path("example.py").write_text(blocks(page, "python")[number], encoding="utf-8")
+    Path("example.py").write_text(program, encoding="utf-8")
     run = subprocess.run(
         [sys.executable, "example.py"], env=environment, capture_output=True, text=True, check=False
     )
     assert run.returncode == 0, run.stderr
+    return run.stdout
+
+
+@pytest.mark.parametrize(
+    ("policy", "used"),
+    [
+        (Policy.load("none"), ()),
+        (Policy.load("trivialaugment"), ("RandAugment",)),
+        (
+            Policy(num_ops=0, resized_crop=ResizedCrop(), erasing=Erasing(probability=0.3)),
+            ("scale=(0.08, 1.0)", "RandomErasing(p=0.3, mode=const"),
+        ),
+    ],
+    ids=["none", "trivialaugment", "erasing"],
+)
+def test_timms_page_trains_without_mixing_and_erases(
+    policy: Policy, used: tuple[str, ...], photos: Path
+) -> None:
+    write_policy(PolicyFile(policy=policy), photos / "policy.json")
+    export(EXPORTS[0])
+    said = run_program(blocks("timm.md", "python")[0] + "print(loader.dataset.transform)\n", photos)
+    for part in used:
+        assert part in said
 
 
 @pytest.mark.parametrize("page", sorted(path.name for path in PAGES.glob("*.md")))

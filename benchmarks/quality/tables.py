@@ -32,7 +32,7 @@ teacher is part of it: it is trained with each seed, on its student's images for
 passes and seconds are its row's.
 
 *± sd* is between seeds. Differences are paired by seed and image; their 95 % intervals take seeds and test
-images both for samples, as the verdict of a search does (`search/statistics.py`)."""
+images both for samples, as the verdict of a search does (`search/statistics/`)."""
 
 
 @dataclass(frozen=True, eq=False)

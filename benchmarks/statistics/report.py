@@ -176,7 +176,9 @@ recorded trainings (`benchmarks/recorded/`).
 - **one strong baseline**: the candidates are like one baseline, the others are 4 points behind. Here the
   candidates have only one to beat by luck: the worst case.
 - **planted x**: one candidate is x points better than all else; all baselines are alike.
-- **images**: how many are neither scored by the search nor sealed; the embedded data has 1,750.
+- **images**: how many are neither scored by the search nor sealed: what cross-fitting divides anew for each
+  fold. Data with a validation part of its own is confirmed on images apart, which is not simulated: of the
+  1,750 such images of the embedded data folds learn from 1,000 and are scored on the other 750.
 - **rightly better**: the verdict names the planted candidate; **wrongly better**: one that is no better.
 - **finalist**: how often the search let the best candidate come to the confirmation; **covered**: how often
   the 95 % interval between two entries that nothing picked holds the truth, and that of the best candidate's

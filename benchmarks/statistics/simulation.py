@@ -25,7 +25,7 @@ from benchmarks.statistics.worlds import POINT, Noise, World, null, one_strong, 
 
 DEFAULTS = Settings()
 POOLS = (750, 1750, 5000)
-"""Images that are neither scored by the search nor sealed; the embedded data has 1,750."""
+"""Images that are neither scored by the search nor sealed, which cross-fitting divides anew for each fold."""
 EFFECTS = {750: (1.0, 2.0), 1750: (0.25, 0.5, 0.75, 1.0, 1.5, 2.0), 5000: (0.5, 1.0)}
 """Points by which one candidate is better, for each of ``POOLS``."""
 CHUNK = 50

@@ -32,7 +32,7 @@ class Result:
         """Raises ``UserError`` where another program made the study."""
         check_own(study)
         self.study = study
-        """Optuna's own: ``optuna.visualization`` works on it."""
+        """Optuna's own, for ``optuna.visualization.matplotlib``; with plotly ``optuna.visualization`` too."""
 
     @property
     def name(self) -> str:

@@ -60,7 +60,7 @@ def check_proxy_options(command: Callable[..., None]) -> Callable[..., None]:
                 FIRST,
                 "--final-model",
                 shell_complete=networks,
-                help="Network of the final model. [medium, or the search's]",
+                help="Network of the final model. [run's: by the images and the device]",
             ),
             *training_options(),
             option(

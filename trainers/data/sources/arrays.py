@@ -38,8 +38,12 @@ PREFIX = "index "
 CHUNK_BYTES = 16 * 2**20
 """Bytes of pixels that are read at a time."""
 
-PARTS = [int(part) for part in Split if part is not Split.LEFT_OUT]
-"""The codes of splits that arrays may have."""
+PARTS = {
+    int(part): "undecided" if part is Split.ANY else part.name.lower()
+    for part in Split
+    if part is not Split.LEFT_OUT
+}
+"""The codes of splits that arrays may have, in words."""
 
 
 @dataclass(frozen=True)
@@ -306,8 +310,9 @@ def _splits(where: str, labels: Indices, codes: NDArray[Any] | None) -> tuple[In
     """The codes of splits and the labels, with -1 for exactly the unlabeled images."""
     if codes is None:
         codes = np.full(len(labels), Split.ANY, np.int8)
-    if codes.shape != labels.shape or codes.dtype.kind not in "iu" or not np.isin(codes, PARTS).all():
-        raise UserError(f"parts of {where} must be {len(labels)} numbers in 0..{max(PARTS)}")
+    if codes.shape != labels.shape or codes.dtype.kind not in "iu" or not np.isin(codes, list(PARTS)).all():
+        told = ", ".join(f"{code} {said}" for code, said in PARTS.items())
+        raise UserError(f"parts of {where} must be {len(labels)} numbers in 0..{max(PARTS)}: {told}")
     unlabeled = (labels < 0) | (codes == Split.UNLABELED)
     return np.where(unlabeled, -1, labels), np.where(unlabeled, Split.UNLABELED, codes).astype(np.int8)
 

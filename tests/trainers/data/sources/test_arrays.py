@@ -113,7 +113,10 @@ def test_parts_may_be_given_and_the_unlabeled_part_loses_its_labels(tmp_path: Pa
             {"images": np.full(IMAGES.shape, np.nan), "labels": LABELS},
             "nothing was measured in it: all pixels are NaN",
         ),
-        ({"images": IMAGES, "labels": LABELS, "parts": LABELS + 3}, r"parts .* must be 6 numbers in 0\.\.4"),
+        (
+            {"images": IMAGES, "labels": LABELS, "parts": LABELS + 3},
+            r"parts .* must be 6 numbers in 0\.\.4: 0 undecided, 1 train, 2 validation, 3 test, 4 unlabeled",
+        ),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused_in_one_line(
