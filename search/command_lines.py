@@ -12,6 +12,7 @@ from augsearch.search.settings.addresses import ADDRESSES, redacted
 from augsearch.search.settings.durations import duration_flag
 from augsearch.search.settings.sections import SMALL_NETWORK
 from augsearch.search.settings.settings import DEFAULTS, FLAT, PLANNED, Settings
+from augsearch.search.statistics.looks import LEAST_FOLDS, too_few_in_words
 from augsearch.trainers.models.names import is_built_in
 from augsearch.trainers.workspace.candidate import SELF
 
@@ -148,6 +149,12 @@ _OF_UNLABELED = (
 _OF_WEIGHTS = ("layer_decay", "backbone_lr_scale")
 
 
+def of_no_use(settings: Settings) -> list[str]:
+    """What a person is told of settings at once: ``without_effect``, and which can decide nothing."""
+    folds = settings.confirmation.folds
+    return [*without_effect(settings), *([too_few_in_words(folds)] if folds < LEAST_FOLDS else [])]
+
+
 def without_effect(settings: Settings) -> list[str]:
     """A line for each reason why settings change nothing; by values, as a file gives the usual ones too."""
     found = []
@@ -167,6 +174,8 @@ def _useless(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
         yield _OF_WEIGHTS, "as no network starts from weights; name one with --final-model or --proxy-model"
     if all(map(is_built_in, networks)):
         yield ("input_size",), "as networks that are built in take images as they are"
+        if settings.transfer.weights != "none":
+            yield ("weights",), "as networks that are built in learn from scratch"
     if not settings.with_teacher:
         yield ("teacher_view", "teacher_weights"), "as there is no teacher; leave --teacher none out"
     elif settings.teacher.network == SELF or is_built_in(settings.teacher.network):

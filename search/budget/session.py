@@ -207,16 +207,16 @@ class Session:
         """Keep that the search is over."""
         self._keep(trials=trials)
 
-    def confirm_folds(self, finalists: Sequence[Entry]) -> int:
-        """Fresh folds of a finalist at most, by the time that is left; decided once."""
+    def confirm_folds(self, finalists: Sequence[Entry], done: int = 0) -> int:
+        """Fresh folds of a finalist at most: those ``done``, and what there is time for; decided once."""
         if "confirm_folds" in self.task.fixed:
             return self.task.usual.confirm_folds
         if self._record.confirm_folds is None:
             fold = self._pace * _trainings(finalists) / self.speed.workers
-            folds = self._left_before_final / fold
-            folds = folds if folds <= FIRST else FIRST + (folds - FIRST) / GO_ON
-            most = self.task.usual.confirm_folds
-            self._keep(confirm_folds=min(most, max(LEAST_CONFIRMED, math.floor(folds))))
+            more, of_all = self._left_before_final / fold, max(0, FIRST - done)
+            folds = done + (more if more <= of_all else of_all + (more - of_all) / GO_ON)
+            most = max(done, self.task.usual.confirm_folds)
+            self._keep(confirm_folds=min(most, max(LEAST_CONFIRMED, done, math.floor(folds))))
         assert self._record.confirm_folds is not None
         return self._record.confirm_folds
 

@@ -23,7 +23,7 @@ from augsearch.trainers.data.images import image_paths, open_images
 from augsearch.trainers.data.target_domain import Target
 from augsearch.trainers.data.views import Decoded, OnDisk, Pixels
 from augsearch.trainers.evaluation.metrics import METRICS
-from augsearch.trainers.models.names import hub_of
+from augsearch.trainers.models.names import WITH_WEIGHTS, hub_of
 from augsearch.trainers.models.spec import family_of
 from augsearch.trainers.system.hashing import content_of, digest
 from augsearch.trainers.training.recipe import Recipe, default_final_epochs, usual_clip, usual_label_smoothing
@@ -145,7 +145,7 @@ def check_weights(settings: Settings, file: PolicyFile) -> None:
     if settings.weights_of(settings.network) == "none":
         raise UserError(
             f"the policy asks for transfer {transfer.mode}, and network {settings.network} has no weights; "
-            "give --final-model lite0, torchvision:NAME, timm:NAME or a .safetensors file, or --transfer none"
+            f"give --final-model {WITH_WEIGHTS}, or --transfer none"
         )
 
 

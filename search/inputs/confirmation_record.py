@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 import optuna
 
@@ -38,21 +40,54 @@ def record_confirmation(
     known: dict[str, int] = study.user_attrs.get(ATTRIBUTE, {})
     if chosen in known:
         return known[chosen]
-    folder = HOME / "confirmations"
-    folder.mkdir(parents=True, exist_ok=True)
-    # The same images with the same seed have the same test part, and so the same rest.
-    key = [hash_of_test(source, data), data.target.fingerprint if data.target else None]
-    path = folder / f"{digest(key)}.jsonl"
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    own = {"study": study.user_attrs.get("key", study.study_name), "finalists": chosen}
-    looks = [line for line in map(json.loads, lines) if line["finalists"] != _NOBODY]
-    before = [line for line in looks if {name: line[name] for name in own} != own]
-    if len(before) == len(looks):
-        line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "name": study.study_name, **own}
-        with path.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+    path, own = _path(source, data), (_name(study), chosen)
+    before = _looks(path) - {own}
+    if own not in _looks(path):
+        _append(path, study, chosen)
     study.set_user_attr(ATTRIBUTE, {**known, chosen: len(before)})
     return len(before)
+
+
+def withdraw_confirmation(
+    study: optuna.Study, source: str | None, data: Data, finalists: Sequence[Entry]
+) -> None:
+    """Write down that ``finalists`` were not confirmed: one of them could not be trained, others take its
+    place. So nothing was found out about them, and the others are not the second to be looked at."""
+    chosen = digest([one.candidate.model_dump(mode="json") for one in finalists if not one.baseline])
+    known: dict[str, int] = study.user_attrs.get(ATTRIBUTE, {})
+    if chosen in known:
+        _append(_path(source, data), study, chosen, withdrawn=True)
+        study.set_user_attr(ATTRIBUTE, {one: before for one, before in known.items() if one != chosen})
+
+
+def _path(source: str | None, data: Data) -> Path:
+    """The record of these images: with the same seed they have the same test part, and so the same rest."""
+    folder = HOME / "confirmations"
+    folder.mkdir(parents=True, exist_ok=True)
+    key = [hash_of_test(source, data), data.target.fingerprint if data.target else None]
+    return folder / f"{digest(key)}.jsonl"
+
+
+def _looks(path: Path) -> set[tuple[str, str]]:
+    """Which study confirmed which finalists, as far as that was not withdrawn."""
+    looks: dict[tuple[str, str], bool] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        document = json.loads(line)
+        looks[document["study"], document["finalists"]] = "withdrawn" not in document
+    return {look for look, stands in looks.items() if stands and look[1] != _NOBODY}
+
+
+def _append(path: Path, study: optuna.Study, chosen: str, *, withdrawn: bool = False) -> None:
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    line: dict[str, Any] = {"time": now, "name": study.study_name, "study": _name(study), "finalists": chosen}
+    if withdrawn:
+        line["withdrawn"] = True
+    with path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def _name(study: optuna.Study) -> str:
+    return str(study.user_attrs.get("key", study.study_name))
 
 
 def record_in_words(before: int) -> str | None:

@@ -34,7 +34,7 @@ from augsearch.trainers.data.images import open_images
 from augsearch.trainers.data.rare_classes import OTHER, without_rare_classes
 from augsearch.trainers.data.splits import Splits, split
 from augsearch.trainers.data.target_domain import Target
-from augsearch.trainers.models.names import is_built_in, is_model_file
+from augsearch.trainers.models.names import WITH_WEIGHTS, is_built_in, is_model_file
 from augsearch.trainers.system.hashing import digest
 from augsearch.trainers.training.recipe import default_epochs
 from augsearch.trainers.workspace.candidate import SELF, ProxySettings
@@ -174,14 +174,16 @@ def given_models(settings: Settings, teacher: str | None, *, searched: bool) -> 
     and not the final training alone.
     """
     found: dict[Path, GivenModel] = {}
-    for flag, name, file, instead, scores in _named(settings, teacher):
+    for flag, name, file, instead, scores in _named(settings, teacher, searched=searched):
         path = Path(file)
         if path not in found and (searched or not scores or flag.startswith("--teacher")):
             found[path] = GivenModel(flag, name, path, instead, searched and scores)
     return list(found.values())
 
 
-def _named(settings: Settings, teacher: str | None) -> Iterator[tuple[str, str, str, str, bool]]:
+def _named(
+    settings: Settings, teacher: str | None, *, searched: bool
+) -> Iterator[tuple[str, str, str, str, bool]]:
     """Flag, what was given with it, its file, what else to give, whether candidates are scored with it."""
     if teacher is not None and is_model_file(teacher):
         yield "--teacher", settings.teacher.network, teacher, "another teacher, or --teacher self", True
@@ -189,12 +191,16 @@ def _named(settings: Settings, teacher: str | None) -> Iterator[tuple[str, str, 
         weights = settings.teacher_weights
         if weights not in ("hub", "none"):
             yield "--teacher-weights", weights, weights, "other --teacher-weights, or auto or none", True
-    for flag, network in (("--proxy-model", settings.proxy.model), ("--final-model", settings.network)):
+    compared = searched and (settings.compares_on_final or settings.final.refine)
+    for flag, network, scores, or_else in (
+        ("--proxy-model", settings.proxy.model, True, ""),
+        ("--final-model", settings.network, compared, ", or --final-seeds 0" if compared else ""),
+    ):
         weights = settings.weights_of(network)
         if weights == network:
-            yield flag, network, network, f"another {flag}", flag == "--proxy-model"
+            yield flag, network, network, f"another {flag}{or_else}", scores
         elif weights not in ("hub", "none"):
-            yield "--weights", weights, weights, "other --weights, or auto or none", flag == "--proxy-model"
+            yield "--weights", weights, weights, f"other --weights, or auto or none{or_else}", scores
     first = settings.unlabeled.first_teacher
     if first is not None and is_model_file(first):
         yield "--first-teacher", first, first, "another --first-teacher", False
@@ -204,19 +210,34 @@ def with_picked_network(settings: Settings, display: Display) -> Settings:
     """``settings`` with a final network that suits the images, where none is named; says which and why.
 
     Raises:
-        UserError: there are no such images.
+        UserError: there are no such images, or weights are asked for that such a network has not.
     """
     transfer = settings.transfer
-    # By values and not by what was given: a file of settings gives the usual ones too.
-    named = settings.names_network or transfer.mode is not None or transfer.input_size is not None
-    if settings.data.source is None or not settings.final.train or named or transfer.weights != AUTO:
+    if settings.data.source is None or not settings.final.train or settings.names_network:
         return settings
+    scratch = "--weights" if transfer.weights == "none" else "--transfer" if transfer.mode == "none" else None
+    if scratch is not None:
+        display.line(
+            f"final network: {settings.network}, from scratch, because of {scratch} none; --final-model NAME "
+            "picks another"
+        )
+        return settings
+    if transfer.weights not in (AUTO, "hub"):
+        raise UserError(
+            f"--weights {transfer.weights}: of which network? Name it with --final-model (lite0, "
+            "torchvision:NAME or timm:NAME), or leave --weights out"
+        )
     picked = pick(settings.data.source, settings.engine.device, settings.network, settings.data.form)
     display.line(picked.why)
     if picked.network is None:
+        if transfer.mode in ("head", "full"):
+            raise UserError(
+                f"--transfer {transfer.mode} needs a network with weights; name one with --final-model "
+                f"({WITH_WEIGHTS})"
+            )
         return settings
     sized = settings.final.size is not None or settings.seconds is not None  # then the budget decides
-    size = settings.final.size if sized else picked.size
+    size = settings.final.size if sized else transfer.input_size or picked.size
     return settings.changed(final_model=picked.network, final_size=size)
 
 

@@ -27,6 +27,7 @@ from augsearch.search.pipelines.measure import SCORING, measure, speed_of
 from augsearch.search.settings.settings import PLANNED, Settings
 from augsearch.search.space.space import Space
 from augsearch.trainers.semi.techniques import technique_of
+from augsearch.trainers.system.gpus import has_gpu
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
 
@@ -106,7 +107,7 @@ def planned(
                 "--final-size gives another side"
             )
         task, sizes, speed = session.task, session.sizes, session.speed
-        unit = "worker" if settings.engine.device.startswith("cuda") else "core"
+        unit = "worker" if has_gpu(settings.engine.device) else "core"
         for line in plan_in_words(task, sizes, speed, session.spent, session.seconds, unit):
             display.line(line)
     sizes = session.sizes

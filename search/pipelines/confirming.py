@@ -11,18 +11,22 @@ from augsearch.search.budget.session import Session
 from augsearch.search.budget.words import cost_in_words
 from augsearch.search.console import Display
 from augsearch.search.engines.engine import Engine
-from augsearch.search.inputs.confirmation_record import record_confirmation, record_in_words
+from augsearch.search.inputs.confirmation_record import (
+    record_confirmation,
+    record_in_words,
+    withdraw_confirmation,
+)
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.inputs.workplace import remove_teachers
 from augsearch.search.race.confirm import Confirmation, Rules, choose_finalists, confirm, confirmation_stage
 from augsearch.search.race.lost import another_chance, lost, lost_in_words
 from augsearch.search.settings.sections import USUAL_ENGINE, ConfirmationSettings, EngineSettings
-from augsearch.search.statistics.looks import FIRST, LEAST_FOLDS
+from augsearch.search.statistics.looks import LEAST_FOLDS, too_few_in_words
 from augsearch.search.statistics.verdict import Verdict
 from augsearch.search.studies.controls import controls_for
 from augsearch.search.studies.ending import NONE_FINISHED
 from augsearch.search.studies.hardware import hardware_in_words
-from augsearch.search.studies.study import Entry
+from augsearch.search.studies.study import Entry, confirmation_results, in_order
 from augsearch.trainers.data.dataset import Split
 from augsearch.trainers.evaluation.metrics import Metric
 from augsearch.trainers.models.names import is_model_file
@@ -72,6 +76,7 @@ class Confirming:
             self._confirm(engine, confirmation, again)
             if confirmation.stands:
                 break
+            withdraw_confirmation(self.study, self.source, self.data, finalists)
             for said in lost_in_words(self.study)[out:]:
                 self.display.line(said)
         remove_teachers(self.data.workspace)  # a longer search would train its own again
@@ -79,7 +84,11 @@ class Confirming:
 
     def _rules(self, finalists: Sequence[Entry], before: int) -> Rules:
         trained = [*finalists, *(one.entry for one in controls_for(self.study, finalists))]
-        folds = self.session.confirm_folds(trained) if self.session else self.rules.folds
+        folds = self.rules.folds
+        if self.session:
+            known = confirmation_results(self.study)
+            done = max((len(in_order(known[one.number])) for one in trained), default=0)
+            folds = self.session.confirm_folds(trained, done)
         share = 1 / (1 + before)
         return Rules(folds, self.rules.margin, self.metric, share, self.missing, self.engine)
 
@@ -90,11 +99,8 @@ class Confirming:
         self.display.line(
             f"confirming on up to {confirmation.folds} fresh folds, fewer where that decides: {names}"
         )
-        if confirmation.folds < LEAST_FOLDS:
-            self.display.line(
-                f"on {confirmation.folds} folds chance can hardly be told from a lead: "
-                f"--confirm-folds {FIRST} or more could"
-            )
+        if confirmation.folds < LEAST_FOLDS <= self.rules.folds:  # else it was said at once
+            self.display.line(too_few_in_words(confirmation.folds))
         total, session = len(confirmation.finalists) * confirmation.folds, self.session
         may_begin, stage = session.may_confirm if session else None, stage_of(self.study, self.data)
         with self.display.bar("confirming", total) as bar:

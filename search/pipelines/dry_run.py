@@ -31,7 +31,7 @@ from augsearch.search.budget.plan import (
 )
 from augsearch.search.budget.session import record_of
 from augsearch.search.budget.words import rounded
-from augsearch.search.command_lines import run_command, without_effect
+from augsearch.search.command_lines import of_no_use, run_command
 from augsearch.search.console import Display
 from augsearch.search.engines.engine import Engine
 from augsearch.search.engines.registry import opened
@@ -115,7 +115,7 @@ def dry_run(told: Settings, display: Display) -> DryRun:
     """
     began = time.monotonic()
     settings, data = open_begun(told, display)
-    for line in without_effect(settings):
+    for line in of_no_use(settings):
         display.line(line)
     study, name = known_study(settings, data), study_name(settings, data)
     if study is not None:

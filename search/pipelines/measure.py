@@ -19,6 +19,8 @@ from augsearch.search.race.folds import FoldRunner
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import BASELINE_POLICIES, USUAL
 from augsearch.trainers.models.names import WIDTHS, is_built_in
+from augsearch.trainers.system.gpus import SHARED as ON_A_GPU
+from augsearch.trainers.system.gpus import gpus, has_gpu
 from augsearch.trainers.system.hashing import digest
 from augsearch.trainers.system.threads import available_cores
 from augsearch.trainers.workspace.candidate import Candidate, ProxySettings
@@ -73,11 +75,12 @@ def speed_of(results: Sequence[FoldResult], data: Data, settings: Settings, work
     cost = 1.0 if mine == final else 0.0
     if is_built_in(mine) and is_built_in(final):
         cost = (WIDTHS[final] / WIDTHS[mine]) ** 2
-    cores = max(workers, available_cores())
     return Speed(
         workers=workers,
         images=images,
-        final_images=SHARED * cores * images / cost if settings.final.train and cost else 0.0,
+        final_images=SHARED * workers_together(workers, settings) * images / cost
+        if settings.final.train and cost
+        else 0.0,
         reserve=RESERVE,
     )
 
@@ -93,7 +96,21 @@ def _final(engine: Engine, data: Data, sample: ProxySettings, settings: Settings
     images = _steady(engine, data, network, settings)
     # With weights it was measured at the side at which it is to work, whatever that of the images is.
     pixels = 1.0 if weights != "none" else math.pow((settings.final.size or side) / side, 2)
-    return SHARED * max(engine.slots, available_cores()) * images / pixels
+    return SHARED * workers_together(engine.slots, settings) * images / pixels
+
+
+def workers_together(workers: int, settings: Settings) -> float:
+    """How many of a search's ``workers`` do together what the final training could do at best.
+
+    It has all cores of this machine, or as many GPUs as it has processes, each shared by several workers.
+    """
+    device = settings.engine.device
+    if has_gpu(device):
+        found = len(gpus(device)) or 1  # one that is named, or those of a cluster
+        each = min(workers / found, settings.engine.workers_per_device or ON_A_GPU)
+        return each * min(found, settings.final.processes)
+    cores = available_cores()
+    return max(workers, cores) if settings.engine.name in ("inline", "local") else cores
 
 
 def _steady(engine: Engine, data: Data, network: ProxySettings, settings: Settings) -> float:
@@ -101,7 +118,8 @@ def _steady(engine: Engine, data: Data, network: ProxySettings, settings: Settin
     some = _of(network, data, IMAGES, IMAGES_OF_HUBS)
     results = _train(engine, data, some, settings)
     seconds = min(result.seconds for result in results)
-    if seconds < LONG_ENOUGH:
+    # On a GPU the first batches of a size are slow: cuDNN tries what is quickest for it.
+    if seconds < LONG_ENOUGH or has_gpu(settings.engine.device):
         epochs = min(MOST_EPOCHS, max(2, round(LONG_ENOUGH / seconds)))
         results = _train(engine, data, some.model_copy(update={"epochs": epochs}), settings)
     return _rate(results)

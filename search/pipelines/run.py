@@ -149,7 +149,7 @@ def _to_heed(settings: Settings, data: Data, study: optuna.Study) -> Iterator[st
     """What is unusual about the data or the settings, a line each."""
     summary, search = keep_summary(study, settings.data.source, data), settings.search
     unequal = imbalance_in_words(summary, search.metric, search.class_balance)
-    yield from filter(None, (*warnings_of(summary), unequal, *commands.without_effect(settings)))
+    yield from filter(None, (*warnings_of(summary), unequal, *commands.of_no_use(settings)))
     yield from changes_in_words(study, settings.flat())
 
 

@@ -17,7 +17,13 @@ from augsearch.search.settings.sections import USUAL_ENGINE, EngineSettings
 from augsearch.search.statistics.looks import EARLY_TAIL, Look, cut_short, planned_looks, with_reserve
 from augsearch.search.statistics.sequential import Finalist, Finalists, interim_analysis
 from augsearch.search.statistics.verdict import Verdict, reach_verdict
-from augsearch.search.studies.controls import Control, controls_for
+from augsearch.search.studies.controls import (
+    FIRST_CONTROL,
+    Control,
+    best_of_search,
+    controls_for,
+    helped_alike,
+)
 from augsearch.search.studies.study import Entry, confirmation_results, finished, keep_confirmation
 from augsearch.trainers.evaluation.metrics import ACCURACY, Metric
 from augsearch.trainers.workspace.folder import Workspace
@@ -91,11 +97,13 @@ class Confirmation:
             why = last[0] if last else "see the trials' reasons in the MLflow UI"
             raise UserError(f"no baseline could be trained: {why}; the same command tries again")
         controls = controls_for(study, finalists)
+        self._wanted = {one.entry.number for one in controls}  # not those of candidates that are out
+        self._alike = helped_alike(finalists)
         self._controls = {one.entry.number: one for one in controls if one.entry.number not in self._lost}
         self.finalists = [*finalists, *(one.entry for one in self._controls.values())]
         # Read once, and written through: it is asked after every fold what is known.
         self._results = confirmation_results(study)
-        self._known: dict[tuple[int, int], Finalist] = {}
+        self._known: dict[tuple[int, ...], Finalist] = {}
         self._looks, self._going = self._kept()
 
     @property
@@ -144,8 +152,17 @@ class Confirmation:
         """What it found, once nothing is missing."""
         field = self.field()
         look = self._looks[max(0, len(self._going) - 1)]
-        others = (one.name for one in self._lost.values() if not one.candidate)
-        return reach_verdict(field, look.level, look.tail, (*self._rules.missing, *others))
+        others = (
+            one.name
+            for one in self._lost.values()
+            if one.number in self._wanted or not (one.candidate or one.number >= FIRST_CONTROL)
+        )
+        missing = (*self._rules.missing, *others)
+        return reach_verdict(field, look.level, look.tail, missing, self._last_look)
+
+    def _last_look(self, folds: int) -> Look:
+        """The last look where the confirmation goes on to ``folds``."""
+        return with_reserve(self._looks, folds, self._rules.share)[-1]
 
     def lose(self, entry: Entry, error: BaseException) -> None:
         """Have ``entry`` be out; the others' confirmation is another one from then on."""
@@ -184,10 +201,11 @@ class Confirmation:
         return Finalists(members, rules.metric.margin, rules.metric)
 
     def _finalist(self, entry: Entry, folds: int) -> Finalist:
-        known, control = self._results[entry.number], self._controls.get(entry.number)
-        results = [known[fold] for fold in range(folds) if fold in known]
+        known = self._results[entry.number]
+        there = [fold for fold in range(folds) if fold in known]
+        results = [known[fold] for fold in there]
         # Kept, because its statistics take a while and this is asked after every fold.
-        key = entry.number, len(results)
+        key = entry.number, *there
         if key not in self._known:
             self._known[key] = Finalist(
                 entry.number,
@@ -195,16 +213,22 @@ class Confirmation:
                 entry.baseline is not None,
                 results,
                 entry.candidate.semi is not None,
-                control.of if control else None,
-                control is not None and control.same_help,
-                self._lengthened(control),
+                *self._controls_what(entry.number),
             )
         return self._known[key]
 
-    def _lengthened(self, control: Control | None) -> int | None:
-        """The baseline that ``control`` trains longer, by number."""
-        if control is None or control.same_help:
-            return None
+    def _controls_what(self, number: int) -> tuple[frozenset[int] | None, bool, int | None]:
+        """Of a control whose it is, whether it has their help, and which baseline it is but for that."""
+        control, alike = self._controls.get(number), self._alike.get(number)
+        if control is not None:
+            base = self._base_of_old(control) if control.base is None else control.base
+            return control.of, control.same_help, base
+        if alike is not None:
+            return alike - {number}, True, best_of_search(self.finalists).number
+        return None, False, None
+
+    def _base_of_old(self, control: Control) -> int | None:
+        """The baseline that ``control`` trains longer, where an older version has not kept which."""
         usual = control.entry.candidate.model_copy(update={"passes": 1.0})
         return next((one.number for one in self.finalists if one.baseline and one.candidate == usual), None)
 
@@ -222,6 +246,9 @@ class Confirmation:
         if folds > looks[-1].folds:
             looks = with_reserve(looks, folds, share)
             # Where nobody was worth another fold of those planned then, somebody may be of so many.
+            going = going[:-1] if going and not going[-1] else going
+        elif document.get("margin", self._rules.margin) != self._rules.margin:
+            # Which gain counts has a say in whether it is decided: the last look is looked at anew.
             going = going[:-1] if going and not going[-1] else going
         elif folds < looks[-1].folds and len(going) < len(looks):
             looks = cut_short(looks, max(folds, looks[len(going) - 1].folds if going else 0))
@@ -244,6 +271,7 @@ class Confirmation:
             "of": sorted(entry.number for entry in self.finalists),
             "looks": [[look.folds, look.level, look.tail] for look in self._looks],
             "going": self._going,
+            "margin": self._rules.margin,
         }
         self._study.set_user_attr(_LOOKS, document)
 

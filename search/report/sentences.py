@@ -155,7 +155,12 @@ def _how_sure(facts: Facts, kind: str) -> list[str]:
     if (verdict.get("final_check") or {}).get("adopted") is not None:
         parts.append("They are of short trainings; what to use was decided on the final network itself.")
     elif kind == "better":
-        parts.append("They lie above zero for every baseline: such a lead is hardly luck.")
+        if all(one["low"] > 0 for one in verdict.get("differences", ())):
+            parts.append("They lie above zero for every baseline: such a lead is hardly luck.")
+        else:
+            parts.append(
+                "Such a lead over every baseline is hardly luck, though an interval, which asks more, has 0."
+            )
         if (p := verdict.get("p")) is not None:
             how = "t tests" if "parts" in verdict else "signed-rank tests over folds"  # those of old
             parts.append(f"p {_p_in_words(p)} ({how}, Holm's method among finalists).")

@@ -35,7 +35,7 @@ from augsearch.search.settings.sections import (
 )
 from augsearch.search.space.space import MIXING, TECHNIQUES, SemiSpace, Space
 from augsearch.trainers.evaluation.metrics import METRICS
-from augsearch.trainers.models.names import hub_of, is_built_in, is_model_file
+from augsearch.trainers.models.names import WITH_WEIGHTS, hub_of, is_built_in, is_model_file
 from augsearch.trainers.models.spec import family_of
 from augsearch.trainers.training.recipe import usual_layer_decay
 from augsearch.trainers.workspace.candidate import SELF
@@ -81,15 +81,17 @@ class Settings(Section):
     def _transfer_has_weights(self) -> Settings:
         mode, proxy = self.transfer.mode, self.proxy.model
         weighted = {self.weights_of(name) != "none" for name in (proxy, self.network)}
-        if mode in ("head", "full") and weighted == {False}:
+        # Of images of one's own a network is picked, and then it is looked whether it has weights.
+        named = self.names_network or self.data.source is None or not self.final.train
+        if mode in ("head", "full") and weighted == {False} and named:
             raise ValueError(
                 f"transfer {mode} needs a network with weights; name one with --final-model or "
-                "--proxy-model (lite0, torchvision:NAME, timm:NAME or a .safetensors file)"
+                f"--proxy-model ({WITH_WEIGHTS})"
             )
         if mode == "search" and self.weights_of(proxy) == "none":
             raise ValueError(
                 "transfer search needs weights for the search's network; name one with --proxy-model "
-                "(lite0, torchvision:NAME, timm:NAME or a .safetensors file)"
+                f"({WITH_WEIGHTS})"
             )
         return self
 

@@ -41,8 +41,10 @@ class Agreement:
     blind: float
     """The same, on average, of a candidate drawn blindly."""
     between_seeds: float | None
-    """Spearman between final trainings that differ by their seed alone, on average: no stand-in can be
-    expected to do better than they. None: there is one seed."""
+    """Spearman between final trainings that differ by their seed alone, on average. None: it is one."""
+    attainable: float | None = None
+    """What a stand-in that ranks as the true means do can be expected to reach against the means of so few
+    seeds (Spearman and Brown 1910). None: it isn't known."""
 
     @property
     def belief(self) -> Belief:
@@ -83,8 +85,16 @@ def agreement(proxies: Scores, finals: Scores) -> Agreement:
         estimate(_kendall),
         estimate(_regret),
         float(final.max() - final.mean()),
-        _between_columns(finals),
+        between := _between_columns(finals),
+        attainable(between, finals.shape[1]),
     )
+
+
+def attainable(between: float | None, seeds: int) -> float | None:
+    """The correlation of true means with those of ``seeds``, any two of which correlate by ``between``."""
+    if between is None or between <= 0:
+        return None
+    return float(np.sqrt(seeds * between / (1 + (seeds - 1) * between)))
 
 
 def ranks(scores: Scores) -> list[float]:

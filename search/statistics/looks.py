@@ -25,6 +25,11 @@ LEAST_FOLDS = 6
 """Fewer folds can hardly tell a lead from chance, however large it looks."""
 
 
+def too_few_in_words(folds: int) -> str:
+    """What is said of a confirmation of fewer than ``LEAST_FOLDS``."""
+    return f"on {folds} folds chance can hardly be told from a lead: --confirm-folds {FIRST} or more could"
+
+
 @dataclass(frozen=True, slots=True)
 class Look:
     """One look at a confirmation."""

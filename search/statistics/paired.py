@@ -55,6 +55,8 @@ class Spread:
     """Standard error that other images to score on would make, and no number of folds takes away."""
     by_training: float = 0.0
     """Standard error that other images to learn from would make: folds draw from the same ones."""
+    image_freedom: float = math.inf
+    """Degrees of freedom of ``by_images``: where images come in groups, one less than there are groups."""
 
     @property
     def by_data(self) -> float:
@@ -72,10 +74,9 @@ class Spread:
 
     def freedom(self, folds: float) -> float:
         """Degrees of freedom of the error (Satterthwaite 1946): few of what is known from folds alone."""
-        from_folds = self.by_fold**2 / folds + self.by_training**2
-        if not from_folds:
-            return math.inf
-        return (folds - 1) * (1 + self.by_images**2 / from_folds) ** 2
+        from_folds, from_images = self.by_fold**2 / folds + self.by_training**2, self.by_images**2
+        uncertain = from_folds**2 / (folds - 1) + from_images**2 / self.image_freedom
+        return (from_folds + from_images) ** 2 / uncertain if uncertain else math.inf
 
     def p(self, mean: float, folds: int) -> float:
         """The one-sided p value of the hypothesis that a difference of this mean is no more than chance."""
@@ -125,6 +126,8 @@ class Parts:
     share: float
     """ρ: the share of the images that folds learn from which each learns from."""
     folds: int
+    image_freedom: float = math.inf
+    """Of ``images``."""
 
     def spread(self, between: float) -> Spread:
         """The uncertainty, with another estimate of the variance ``between`` folds."""
@@ -133,6 +136,7 @@ class Parts:
             math.sqrt(between + self.chance),
             math.sqrt(self.images),
             math.sqrt(between * share / (1 - share)),
+            self.image_freedom,
         )
 
     @property
@@ -154,12 +158,13 @@ def parts_of(first: Sequence[FoldResult], second: Sequence[FoldResult]) -> Parts
     Bengio 2003 (doi:10.1023/A:1024068626366), for the part of training alone.
     """
     pairs = list(zip(first, second, strict=False))
-    share = max(0.0, min(pairs[0][0].pool_share, 0.95))
+    share = max(0.0, min(float(np.mean([one.pool_share for one, _ in pairs])), 0.95))
     if all(len(a.by_image) > 1 for a, _ in pairs):
-        between, chance, images = _components(_table(pairs), pairs[0][0].groups)
+        between, chance, images, freedom = _components(_table(pairs), pairs[0][0].groups)
     else:
         between, chance, images = float(gains_of(first, second).var(ddof=1)), 0.0, 0.0
-    return Parts(between, chance, images, share, len(pairs))
+        freedom = math.inf
+    return Parts(between, chance, images, share, len(pairs), freedom)
 
 
 def _table(pairs: Sequence[tuple[FoldResult, FoldResult]]) -> Gains:
@@ -173,8 +178,9 @@ def _table(pairs: Sequence[tuple[FoldResult, FoldResult]]) -> Gains:
     return gains
 
 
-def _components(gains: Gains, groups: NDArray[np.int64] | None) -> tuple[float, float, float]:
-    """The variance between folds, that of chance in a fold's mean, and that of the whole mean by images.
+def _components(gains: Gains, groups: NDArray[np.int64] | None) -> tuple[float, float, float, float]:
+    """The variance between folds, that of chance in a fold's mean, and that of the whole mean by images, with
+    the degrees of freedom of the last.
 
     Where images come in ``groups``, (N,), other groups might have come and not other images: the last is that
     of the groups' sums (Liang and Zeger 1986, doi:10.1093/biomet/73.1.13).
@@ -191,8 +197,7 @@ def _components(gains: Gains, groups: NDArray[np.int64] | None) -> tuple[float, 
         by_fold -= by_fold.mean()
         by_image = (centred.sum(axis=0) - by_fold @ scored) / per_image
     rest = np.where(scored, centred - by_fold[:, None] - by_image, 0.0)
-    freedom = max(1, total - folds - images + 1)
-    chance = float((rest**2).sum()) / freedom
+    chance = float((rest**2).sum()) / max(1, total - folds - images + 1)
     between = float(by_fold.var(ddof=1)) - chance * float(np.mean(1 / per_fold))
     own = max(0.0, float(by_image.var(ddof=1)) - chance * float(np.mean(1 / per_image)))
     weights = per_image / total
@@ -201,8 +206,9 @@ def _components(gains: Gains, groups: NDArray[np.int64] | None) -> tuple[float, 
         sums = np.bincount(own_group, weights * by_image)
         by_chance = chance * float((weights**2 / per_image).sum())
         by_groups = float((sums**2).sum()) * len(sums) / max(1, len(sums) - 1)
-        return between, chance / float(per_fold.mean()), max(0.0, by_groups - by_chance)
-    return between, chance / float(per_fold.mean()), own * float((weights**2).sum())
+        freedom = max(1, len(sums) - 1)
+        return between, chance / float(per_fold.mean()), max(0.0, by_groups - by_chance), freedom
+    return between, chance / float(per_fold.mean()), own * float((weights**2).sum()), math.inf
 
 
 def mean_interval(gains: NDArray[np.float64]) -> tuple[float, float]:

@@ -47,12 +47,13 @@ class Finalist:
     unlabeled: bool = False
     """Whether it learns from unlabeled images."""
     control_of: frozenset[int] | None = None
-    """Of a control: the candidates that must be better than it; None: it is none."""
+    """Of a control: the candidates that must be better than it; None: it is none. A candidate may be one too,
+    where it is the best baseline with help: of the others that have the same."""
     same_help: bool = False
     """Of a control: whether it has the teacher or the unlabeled images of its candidates, and not as many
     image passes without them."""
-    lengthens: int | None = None
-    """Of a control that trains longer: the baseline that does."""
+    base: int | None = None
+    """Of a control: the baseline that it is but for the help, or that it trains longer."""
 
     @property
     def trains_longer(self) -> bool:
@@ -131,7 +132,8 @@ class Finalists:
         say, as it does when it trains for as many, if that is better."""
         helped = (other.control_of if other.same_help else None) or frozenset({other.number})
         for longer in self.members:
-            is_its_own = longer.lengthens == baseline.number and helped & (longer.control_of or frozenset())
+            lengthens = longer.trains_longer and longer.base == baseline.number
+            is_its_own = lengthens and helped & (longer.control_of or frozenset())
             if is_its_own and longer.mean > baseline.mean:
                 return longer
         return baseline
@@ -168,7 +170,17 @@ class Finalists:
 
     def rivals(self, candidate: Finalist) -> list[Finalist]:
         """Whom ``candidate`` must be better than: the baselines, and its own controls."""
-        return [one for one in self.baselines if one.control_of is None or candidate.number in one.control_of]
+        common = [one for one in self.baselines if one.control_of is None]
+        return common + self.controls_of(candidate)
+
+    def controls_of(self, candidate: Finalist) -> list[Finalist]:
+        """The best baseline with the help of ``candidate``, and the one that is trained for as long."""
+        members = (*self.baselines, *self.candidates)
+        return [one for one in members if candidate.number in (one.control_of or ())]
+
+    def base_of(self, control: Finalist) -> Finalist:
+        """The baseline that ``control`` is but for the help."""
+        return next((one for one in self.members if one.number == control.base), self.best_baseline)
 
     @cached_property
     def p_values(self) -> list[float]:
@@ -178,6 +190,10 @@ class Finalists:
         candidates it is adjusted by Holm's method.
         """
         return holm([max(self.lead(own, rival).p for rival in self.rivals(own)) for own in self.candidates])
+
+    def p_of(self, candidate: Finalist) -> float:
+        """Its p value."""
+        return self.p_values[self.candidates.index(candidate)]
 
     def beats_all(self, level: float) -> Finalist | None:
         """The candidate that is better than every rival, if one is; ``level``: one-sided.
@@ -200,7 +216,9 @@ class Finalists:
         """
         for baseline in (one for one in self.baselines if one in self.choices):
             others = [one for one in self.choices if one is not baseline]
-            if all(self._highest(one, self.fair(baseline, one), tail) < self.margin for one in others):
+            highest = [self._highest(one, self.fair(baseline, one), tail) for one in others]
+            # Where nothing is wrong any more the margin is 0, and nobody leads.
+            if all(high < self.margin or high == self.margin == 0 for high in highest):
                 return baseline
         return None
 
@@ -213,11 +231,16 @@ class Finalists:
         live = [one for one in self.candidates if self._may_win(one, folds)]
         if live:
             level = SURELY / len(self.candidates)
+            # The last to be beaten stays: alone a candidate would be trained on for nothing.
+            last = [max(self.rivals(own), key=lambda one: self.lead(own, one).p) for own in live]
             return live + [
                 one
                 for one in self.baselines
-                if any(one in self.rivals(own) for own in live)
-                and not all(self.lead(own, one).p <= level for own in live)
+                if one in last
+                or (
+                    any(one in self.rivals(own) for own in live)
+                    and not all(self.lead(own, one).p <= level for own in live)
+                )
             ]
         # No candidate will win. Which is the simplest baseline that is as good as anything?
         best = max(self.choices, key=lambda one: one.mean)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
-from scipy import stats
 
 from augsearch.policies.errors import each
-from augsearch.search.statistics.looks import LEVEL, TAIL
-from augsearch.search.statistics.paired import CONFIDENCE, Difference, Spread
+from augsearch.search.statistics.looks import LEVEL, TAIL, Look
+from augsearch.search.statistics.paired import CONFIDENCE, Difference
+from augsearch.search.statistics.power import images_factor, more_seeds
 from augsearch.search.statistics.sequential import Finalist, Finalists
 from augsearch.trainers.evaluation.metrics import Metric
 
-FOUR_IN_FIVE = 1.96 / (1.96 + 0.84)
-"""An interval that is narrower than a lead by this excludes zero in 80 % of repetitions, instead of half."""
+POWER = 0.8
+"""How often what is told to decide is to decide, where a lead is as large as it looks."""
+
+MOST_LOOKS = 10
+"""That are added for the folds that would decide; there are more folds than anybody runs by then."""
+_HELP = "its teacher, unlabeled images or class balance"
 
 Kind = Literal["better", "as good", "undecided"]
 
@@ -171,7 +175,11 @@ class Verdict:
 
 
 def reach_verdict(
-    finalists: Finalists, level: float = LEVEL, tail: float = TAIL, missing: Sequence[str] = ()
+    finalists: Finalists,
+    level: float = LEVEL,
+    tail: float = TAIL,
+    missing: Sequence[str] = (),
+    later: Callable[[int], Look] | None = None,
 ) -> Verdict:
     """The verdict on ``finalists``.
 
@@ -180,6 +188,7 @@ def reach_verdict(
         level: one-sided; how often a candidate that is no better may be called better.
         tail: one-sided; how often a lead of the margin may be taken for less.
         missing: baselines that could not be trained, so that nothing can be called better than every one.
+        later: the last look of a confirmation of so many folds; None: one like this.
     """
     best = finalists.candidates[0] if finalists.candidates else None
     winner = None if missing else finalists.beats_all(level)
@@ -193,9 +202,11 @@ def reach_verdict(
         sentence = _as_good(simplest, finalists)
     else:
         kind, chosen = "undecided", finalists.best_baseline
-        more = _more_seeds(finalists)
-        sentence = _undecided(finalists, more)
+        if not missing:  # else nothing can be better, however many folds there are
+            more = more_seeds(finalists, later or (lambda folds: Look(folds, level, tail)))
+        sentence = _undecided(finalists, more, Look(0, level, tail), missing)
     ranked = sorted(finalists.members, key=lambda one: -one.mean)
+    shown = winner or best
     return Verdict(
         sentence,
         kind,
@@ -203,8 +214,8 @@ def reach_verdict(
         finalists.metric,
         finalists.margin,
         tuple(Confirmed.of(one) for one in ranked),
-        tuple(finalists.lead(best, rival) for rival in finalists.rivals(best)) if best else (),
-        finalists.p_values[0] if best else None,
+        tuple(finalists.lead(shown, rival) for rival in finalists.rivals(shown)) if shown else (),
+        finalists.p_of(shown) if shown else None,
         more,
         *_gains(chosen, finalists),
         over_best=tuple(
@@ -212,8 +223,8 @@ def reach_verdict(
             for one in ranked
             if one is not finalists.best_baseline
         ),
-        parts=_parts(winner or best, finalists),
-        notes=_about_missing(missing),
+        parts=_parts(shown, finalists),
+        notes=_about_missing(missing) + _about_controls(shown, finalists),
     )
 
 
@@ -230,18 +241,30 @@ def _parts(candidate: Finalist | None, finalists: Finalists) -> tuple[Part, ...]
     """A candidate's lead over the best baseline, divided by its controls."""
     if candidate is None:
         return ()
-    baseline = finalists.best_baseline
-    own = [one for one in finalists.rivals(candidate) if one.control_of is not None]
     found = []
-    for control in own:
+    if candidate.base is not None:  # with the policy of a baseline
+        found.append(Part(_HELP, finalists.lead(candidate, finalists.base_of(candidate))))
+    for control in finalists.controls_of(candidate):
+        lead = finalists.lead(control, finalists.base_of(control))
         if control.same_help:
-            found.append(Part("its policy", finalists.lead(candidate, control)))
-            found.append(
-                Part("its teacher, unlabeled images or class balance", finalists.lead(control, baseline))
-            )
+            found += [Part("its policy", finalists.lead(candidate, control)), Part(_HELP, lead)]
         else:
-            found.append(Part("as many image passes without them", finalists.lead(control, baseline)))
+            found.append(Part("as many image passes without them", lead))
     return tuple(found)
+
+
+def _about_controls(candidate: Finalist | None, finalists: Finalists) -> tuple[str, ...]:
+    """That another baseline than the one that had the candidate's help was the best here."""
+    best = finalists.best_baseline
+    controls = finalists.controls_of(candidate) if candidate else []
+    others = [base for control in controls if (base := finalists.base_of(control)) is not best]
+    if not others:
+        return ()
+    return (
+        f"{called(best.name, begins=True)} is the best baseline here, in the search "
+        f"{called(others[0].name)} was: the latter alone was tried with the same help or for as many image "
+        "passes.",
+    )
 
 
 def parts_in_words(metric: Metric, parts: Sequence[Part]) -> str | None:
@@ -283,7 +306,7 @@ def called(name: str, begins: bool = False) -> str:
 
 def _better(winner: Finalist, finalists: Finalists) -> str:
     leads = [finalists.lead(winner, rival) for rival in finalists.rivals(winner)]
-    closest, p = min(leads, key=lambda lead: lead.mean), max(lead.p for lead in leads)
+    closest, p = min(leads, key=lambda lead: lead.mean), finalists.p_of(winner)
     chance = "p < 0.001" if p < 0.001 else f"p = {p:.1g}"
     lead = f"{_shown(finalists, closest)} over {called(closest.worse)}, the closest (one-sided {chance})"
     return f"{called(winner.name, begins=True)} is better than every baseline: {lead}."
@@ -291,6 +314,8 @@ def _better(winner: Finalist, finalists: Finalists) -> str:
 
 def _as_good(simplest: Finalist, finalists: Finalists) -> str:
     others = [one for one in finalists.choices if one is not simplest]
+    if not others:
+        return f"{called(simplest.name, begins=True)} is all that could be confirmed: use that."
     # Those with help lead a baseline that trains for half as long, and that is what a person would ask about.
     helped = [one for one in others if finalists.fair(simplest, one) is not simplest]
     best = max(helped or others, key=lambda one: finalists.fair_lead(one, simplest).mean)
@@ -304,13 +329,15 @@ def _as_good(simplest: Finalist, finalists: Finalists) -> str:
     )
 
 
-def _undecided(finalists: Finalists, more: int | None) -> str:
+def _undecided(finalists: Finalists, more: int | None, look: Look, missing: Sequence[str]) -> str:
     fallback, rival = finalists.best_baseline, _rival(finalists)
     lead = _shown(finalists, finalists.lead(rival, fallback))
     said = f"Undecided: {called(rival.name)} against {called(fallback.name)} is {lead}"
-    if more is not None:
+    if missing:
+        how = f"{each(missing)} must be trained first"
+    elif more is not None:
         how = f"about {more} more seed{'' if more == 1 else 's'} would decide"
-    elif math.isfinite(factor := _images_factor(finalists)):
+    elif math.isfinite(factor := images_factor(finalists, look)):
         how = f"more seeds won't decide, but some {factor:.0f} times as many images would"
     else:
         how = "neither more seeds nor many more images would decide"
@@ -322,43 +349,3 @@ def _rival(finalists: Finalists) -> Finalist:
     fallback = finalists.best_baseline
     others = finalists.candidates or [one for one in finalists.choices if one is not fallback]
     return max(others, key=lambda one: one.mean)
-
-
-def _ways_to_decide(finalists: Finalists) -> list[list[tuple[float, Finalist, Finalist]]]:
-    """The ways to a decision: for each the interval's half-widths that it takes, and between whom."""
-    ways = []
-    if finalists.candidates:
-        best = finalists.candidates[0]
-        ways.append([(finalists.lead(best, rival).mean, best, rival) for rival in finalists.rivals(best)])
-    for baseline in (one for one in finalists.baselines if one in finalists.choices):
-        others = [one for one in finalists.choices if one is not baseline]
-        pairs = [(one, finalists.fair(baseline, one)) for one in others]
-        ways.append([(finalists.margin - finalists.lead(*pair).mean, *pair) for pair in pairs])
-    return [way for way in ways if way and min(width for width, _, _ in way) > 0]
-
-
-def _more_seeds(finalists: Finalists) -> int | None:
-    best = None
-    for way in _ways_to_decide(finalists):
-        folds = [finalists.needed(width * FOUR_IN_FIVE, one, other) for width, one, other in way]
-        done = min(min(len(one.results), len(other.results)) for _, one, other in way)
-        if None not in folds:
-            more = max(1, max(count for count in folds if count is not None) - done)
-            best = more if best is None else min(best, more)
-    return best
-
-
-def _images_factor(finalists: Finalists) -> float:
-    """How many times as many images would let folds decide."""
-    z = float(stats.norm.ppf(0.5 + CONFIDENCE / 2))
-
-    def factor(width: float, noise: Spread) -> float:
-        # Half of the interval's variance to the images, half to the folds.
-        return 2 * (z * noise.by_data / width) ** 2
-
-    ways = [
-        max(factor(width * FOUR_IN_FIVE, finalists.noise(one, other)) for width, one, other in way)
-        for way in _ways_to_decide(finalists)
-    ]
-    best = max(2.0, math.ceil(min(ways))) if ways else math.inf
-    return best if best <= 1000 else math.inf

@@ -7,7 +7,7 @@ passes without it do.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +35,8 @@ class Control:
     """The candidates that must be better than it."""
     same_help: bool
     """Whether it has their teacher and unlabeled images; else it trains for as many image passes."""
+    base: int | None = None
+    """The number of the baseline that it is, but for that; None: of an older version's it isn't known."""
 
 
 def is_control(entry: Entry) -> bool:
@@ -80,7 +82,8 @@ def controls_for(study: optuna.Study, finalists: Sequence[Entry]) -> list[Contro
     for candidate, of, same_help, name in _wanted(finalists):
         before = next((one for one in known if one.entry.candidate == candidate), None)
         number = before.entry.number if before else FIRST_CONTROL + len(known)
-        control = Control(Entry(number, name, TrialState.COMPLETE, candidate, ()), of, same_help)
+        entry = Entry(number, name, TrialState.COMPLETE, candidate, ())
+        control = Control(entry, of, same_help, best_of_search(finalists).number)
         found.append(control)
         known = [one for one in known if one is not before] + [control]
     known.sort(key=lambda one: one.entry.number)
@@ -90,26 +93,46 @@ def controls_for(study: optuna.Study, finalists: Sequence[Entry]) -> list[Contro
     return found
 
 
+def best_of_search(finalists: Sequence[Entry]) -> Entry:
+    """The baseline of ``finalists`` that scored best in the search; one there must be."""
+    return max((one for one in finalists if one.baseline and one.results), key=lambda one: one.score)
+
+
+def helped_alike(finalists: Sequence[Entry]) -> dict[int, frozenset[int]]:
+    """Candidates that are the best baseline with help, and so what a control would be: by number, whose help
+    is the same, themselves included."""
+    found: dict[int, set[int]] = {}
+    for one, same in _with_help(finalists):
+        for other in finalists:
+            if not other.baseline and other.candidate == same:
+                found.setdefault(other.number, set()).add(one.number)
+    return {number: frozenset(of) for number, of in found.items()}
+
+
+def _with_help(finalists: Sequence[Entry]) -> Iterator[tuple[Entry, Candidate]]:
+    """Each candidate that has help, and the best baseline with the same."""
+    if not any(one.baseline and one.results for one in finalists):
+        return
+    best = best_of_search(finalists)
+    for one in finalists:
+        helped = one.candidate.distillation is not None or (
+            (one.candidate.semi, one.candidate.class_balance)
+            != (best.candidate.semi, best.candidate.class_balance)
+        )
+        if helped and not one.baseline:
+            yield one, one.candidate.model_copy(update={"policy": best.candidate.policy, "passes": 1.0})
+
+
 def _wanted(finalists: Sequence[Entry]) -> list[tuple[Candidate, frozenset[int], bool, str]]:
     """What each control is, whose, whether it has the same help, and what people call it."""
-    baselines = [one for one in finalists if one.baseline and one.results]
-    if not baselines:
-        return []
-    best = max(baselines, key=lambda one: one.score)
     wanted: dict[Candidate, tuple[set[int], bool, str]] = {}
 
     def want(candidate: Candidate, of: Entry, same_help: bool, name: str) -> None:
         if all(candidate != other.candidate for other in finalists):
             wanted.setdefault(candidate, (set(), same_help, name))[0].add(of.number)
 
-    for one in finalists:
-        helped = one.candidate.distillation is not None or (
-            (one.candidate.semi, one.candidate.class_balance)
-            != (best.candidate.semi, best.candidate.class_balance)
-        )
-        if one.baseline or not helped:
-            continue
-        same = one.candidate.model_copy(update={"policy": best.candidate.policy, "passes": 1.0})
+    for one, same in _with_help(finalists):
+        best = best_of_search(finalists)
         want(same, one, True, f"{best.name} with the help of {one.name}")
         times = _passes_over(one, best)
         if times >= WORTH_A_CONTROL:
@@ -131,10 +154,11 @@ def _written(control: Control) -> dict[str, Any]:
         "candidate": control.entry.candidate.model_dump(mode="json"),
         "of": sorted(control.of),
         "same_help": control.same_help,
+        "base": control.base,
     }
 
 
 def _read(document: dict[str, Any]) -> Control:
     candidate = Candidate.model_validate(document["candidate"])
     entry = Entry(document["number"], document["name"], TrialState.COMPLETE, candidate, ())
-    return Control(entry, frozenset(document["of"]), document["same_help"])
+    return Control(entry, frozenset(document["of"]), document["same_help"], document.get("base"))

@@ -69,7 +69,7 @@ def ledger(study: optuna.Study) -> dict[str, Spent]:
         stages[ABLATION] = spent(ablated)
     for kept_as, stage in OF_FINAL_MODELS.items():
         if trained := _trained(study, f"{kept_as} "):
-            stages[stage] = spent([trained])
+            stages[stage] = spent(trained)
     final: dict[str, Any] | None = study.user_attrs.get("final")
     if final is not None:
         figures = final["figures"]
@@ -79,10 +79,13 @@ def ledger(study: optuna.Study) -> dict[str, Spent]:
     return stages
 
 
-def _trained(study: optuna.Study, begins: str) -> dict[int, FoldResult]:
-    """The results that are kept under names that begin so, counted: each has a teacher of its own."""
+def _trained(study: optuna.Study, begins: str) -> list[dict[int, FoldResult]]:
+    """The results that are kept under names that begin so, each by the number of its teacher, which several
+    may share."""
     known = (document for name, document in study.user_attrs.items() if name.startswith(begins))
-    return dict(enumerate(map(FoldResult.from_json, known)))
+    results = [FoldResult.from_json(document) for document in known]
+    teachers = [(one.teacher_images, one.teacher_seconds) for one in results]
+    return [{teachers.index(teacher): one} for teacher, one in zip(teachers, results, strict=True)]
 
 
 def in_words(stages: dict[str, Spent]) -> str:

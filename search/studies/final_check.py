@@ -92,9 +92,8 @@ def checked(verdict: Verdict, check: FinalCheck) -> Verdict:
     adopted = check.adopted
     if adopted is None:
         return replace(told, notes=(*verdict.notes, final_check_in_words(check)))
-    kind: Kind = "undecided" if check.recommended.baseline else verdict.kind
-    if adopted.baseline:
-        kind = "as good"
+    # What short trainings showed of another is no proof of the one that is adopted.
+    kind: Kind = "as good" if adopted.baseline else "undecided"
     sentence = f"{final_check_in_words(check)} Short trainings alone said: {verdict.sentence}"
     return replace(
         told,

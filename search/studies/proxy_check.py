@@ -162,8 +162,10 @@ def lost(metric: Metric, regret: float, *, unit: bool = True) -> str:
 
 
 def seeds_in_words(check: ProxyCheck) -> str | None:
-    """What final trainings say of each other, which no stand-in can better."""
+    """What final trainings say of each other, and so how well a stand-in could do at best."""
     between = check.agreement.between_seeds
     if between is None:
         return None
-    return f"Final trainings that differ by their seed alone agree at Spearman {between:.2f}."
+    said = f"Final trainings that differ by their seed alone agree at Spearman {between:.2f}"
+    best = check.agreement.attainable
+    return f"{said}." if best is None else f"{said}: a perfect stand-in would come to about {best:.2f}."

@@ -24,6 +24,9 @@ PACKAGED = {LITE: ("timm", "tf_efficientnet_lite0")}
 
 MODEL_SUFFIX = ".safetensors"
 
+WITH_WEIGHTS = f"{LITE}, torchvision:NAME, timm:NAME or a {MODEL_SUFFIX} file"
+"""What people may name where a network must have learned something."""
+
 
 def is_built_in(name: str) -> bool:
     """Whether ``name`` is one of augsearch's own small networks."""

@@ -216,6 +216,19 @@ def test_a_larger_budget_goes_on_with_folds_of_the_same_size(sitting: Sitting) -
     assert longer.confirm_folds(finalists()) > same.confirm_folds(finalists())
 
 
+def test_a_larger_budget_adds_folds_to_those_that_are_done(sitting: Sitting) -> None:
+    first = sitting.planned()
+    first.search_ended(9)
+    sitting.clock.now += 120
+    done = first.confirm_folds(finalists())
+    sitting.clock.now += 80
+    longer = sitting.session(seconds=300)
+    assert longer.confirm_folds(finalists(), done) > done
+    over = sitting.session(seconds=301)
+    sitting.clock.now += 1000
+    assert over.confirm_folds(finalists(), done) == done
+
+
 def test_a_little_more_time_never_makes_less_of_what_was_done(sitting: Sitting) -> None:
     first = sitting.planned(2400, CHECKED, ABLE)
     assert first.final_check(4) == (4, 5)

@@ -13,7 +13,11 @@ from optuna.trial import TrialState
 
 from augsearch.policies import Policy
 from augsearch.search.console import Display
-from augsearch.search.inputs.confirmation_record import record_confirmation, record_in_words
+from augsearch.search.inputs.confirmation_record import (
+    record_confirmation,
+    record_in_words,
+    withdraw_confirmation,
+)
 from augsearch.search.inputs.prepare import open_data
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.settings.settings import Settings
@@ -58,6 +62,15 @@ def test_every_other_choice_of_finalists_on_the_same_images_counts(data: Data) -
     assert recorded(one, 3, 5) == 0  # what was said then holds
     (path,) = Path("mlruns/confirmations").iterdir()
     assert len(path.read_text(encoding="utf-8").splitlines()) == 3
+
+
+def test_who_could_not_be_confirmed_was_not_looked_at(data: Data) -> None:
+    own, other = study("own"), study("other")
+    assert record_confirmation(own, "images.npz", data, finalists(3, 4)) == 0
+    withdraw_confirmation(own, "images.npz", data, finalists(3, 4))
+    assert record_confirmation(own, "images.npz", data, finalists(3, 5)) == 0  # 5 takes the place of 4
+    assert record_confirmation(other, "images.npz", data, finalists(9)) == 1
+    assert record_confirmation(own, "images.npz", data, finalists(3, 4)) == 2  # now it was
 
 
 def test_baselines_alone_are_no_look(data: Data) -> None:

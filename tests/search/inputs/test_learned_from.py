@@ -120,6 +120,18 @@ def test_what_the_final_model_starts_from_must_not_know_test_images(stripes: str
     assert "learned" not in opened(stripes, searched=False, **flags)[1]
 
 
+def test_policies_are_not_compared_on_a_network_that_knows_the_images(stripes: str) -> None:
+    data, _ = opened(stripes)
+    model = model_of(keys_of(stripes, data)[data.splits.confirmation])
+    with pytest.raises(
+        UserError, match=r"18 of 18 confirmation images.*another --final-model, or --final-seeds 0"
+    ):
+        opened(stripes, final_model=model)
+    assert "learned" not in opened(stripes, final_model=model, final_seeds=0)[1]
+    with pytest.raises(UserError, match="18 of 18 confirmation images"):
+        opened(stripes, final_model=model, final_seeds=0, refine=True)
+
+
 def test_few_images_are_left_out_and_that_is_said(stripes: str) -> None:
     whole, _ = opened(stripes)
     keys, parts = keys_of(stripes, whole), whole.splits

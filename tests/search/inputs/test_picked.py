@@ -11,6 +11,7 @@ import optuna
 import pytest
 
 from augsearch.policies import Policy, PolicyFile, UserError, write_policy
+from augsearch.search.command_lines import without_effect
 from augsearch.search.console import Display
 from augsearch.search.inputs import picked
 from augsearch.search.inputs.picked import STRONGER, pick
@@ -96,8 +97,6 @@ def test_images_that_are_not_there_are_missed_in_one_line(tmp_path: Path) -> Non
         {"final_model": "wide"},
         {"proxy_model": "torchvision:resnet18"},
         {"final": False},
-        {"weights": "none"},
-        {"transfer": "none"},
         {"data": None},
     ],
 )
@@ -116,6 +115,10 @@ def test_nothing_is_picked_where_it_was_said(
         ({"final_size": 100}, 100),
         ({"budget": "6m"}, None),
         ({"weights": "auto"}, 128),
+        ({"weights": "hub"}, 128),
+        ({"transfer": "head"}, 128),
+        ({"transfer": "full"}, 128),
+        ({"input_size": 112}, 112),
         ({"proxy_model": "tiny"}, 128),
     ],
 )
@@ -130,6 +133,29 @@ def test_what_was_picked_is_said_and_set(
     settings = with_picked_network(Settings.of(data=folder(140), **given), Display())
     assert (settings.network, settings.final.size) == ("lite0", size)
     assert capsys.readouterr().out.startswith("final network: lite0")
+
+
+@pytest.mark.parametrize(("flag", "value"), [("weights", "none"), ("transfer", "none")])
+def test_photos_are_learned_from_scratch_only_when_that_is_asked_for_and_it_is_said(
+    folder: Any, flag: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = Settings.of(data=folder(128), **{flag: value})
+    assert with_picked_network(settings, Display()) is settings
+    said = capsys.readouterr().out.replace("\n", " ")
+    assert said.startswith(f"final network: medium, from scratch, because of --{flag} none; --final-model")
+
+
+def test_weights_of_no_network_are_not_passed_over(folder: Any, tmp_path: Path) -> None:
+    file = tmp_path / "w.pth"
+    file.write_bytes(b"")
+    with pytest.raises(UserError, match=r"w\.pth: of which network\? Name it with --final-model"):
+        with_picked_network(Settings.of(data=folder(128), weights=str(file)), Display())
+    assert any("--weights: without effect" in line for line in without_effect(Settings.of(weights=str(file))))
+
+
+def test_small_images_have_no_weights_to_transfer(folder: Any) -> None:
+    with pytest.raises(UserError, match="--transfer head needs a network with weights"):
+        with_picked_network(Settings.of(data=folder(28), transfer="head"), Display())
 
 
 @pytest.mark.parametrize(

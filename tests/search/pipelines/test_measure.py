@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import pytest
 
 from augsearch.search.console import Display
 from augsearch.search.inputs.prepare import open_data
-from augsearch.search.pipelines.measure import SHARED, measure
+from augsearch.search.pipelines import measure as measuring
+from augsearch.search.pipelines.measure import SHARED, measure, workers_together
 from augsearch.search.settings.settings import Settings
 from augsearch.trainers.system.threads import available_cores
 from augsearch.trainers.workspace.candidate import Candidate
@@ -49,3 +51,25 @@ def test_what_makes_a_worker_ready_is_not_counted(stripes: str) -> None:
     speed = measure(Cold(), open_data(settings, Display()), settings)
     assert speed.images == RATES["tiny"]
     assert speed.final_images == SHARED * available_cores() * RATES["small"]
+
+
+@pytest.mark.parametrize(
+    ("gpus", "workers", "given", "together"),
+    [
+        (0, 1, {}, 16),  # all cores of this machine, whoever else works
+        (0, 32, {}, 32),
+        (0, 200, {"engine": "ray"}, 16),  # the nodes of a cluster train no final model together
+        (1, 4, {}, 4),  # the four share the GPU
+        (4, 16, {}, 4),
+        (4, 16, {"processes": 2}, 8),
+        (1, 8, {"workers_per_device": 8}, 8),
+        (0, 64, {"engine": "ray", "device": "cuda"}, 4),  # the driver of a cluster sees no GPU
+    ],
+)
+def test_the_final_training_is_as_fast_as_what_it_has(
+    gpus: int, workers: int, given: dict[str, Any], together: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(measuring, "available_cores", lambda: 16)
+    monkeypatch.setattr(measuring, "gpus", lambda device: tuple(map(str, range(gpus))))
+    monkeypatch.setattr(measuring, "has_gpu", lambda device: gpus > 0 or device == "cuda")
+    assert workers_together(workers, Settings.of(data="photos", **given)) == together

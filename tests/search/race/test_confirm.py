@@ -210,3 +210,49 @@ def test_the_same_policy_learned_otherwise_is_another_candidate() -> None:
         trial.set_user_attr("fold 0", result(np.ones(4)).to_json())
         study.tell(trial, 1.0)
     assert [finalist.number for finalist in choose_finalists(study, 9)] == [0, 1, 2, 3, 4]
+
+
+def test_folds_that_came_out_of_order_are_not_taken_for_others() -> None:
+    """After a kill some have a later fold without those before it, and a budget may end it all there."""
+    bench = Bench({"none": 0.6, "TrivialAugment": 0.6, 2: 0.6}, folds=32)
+
+    def kept(number: int, fold: int) -> FoldResult:
+        known = result(np.arange(100) < (95 if fold == 5 else 60))  # an easy one
+        keep_confirmation(bench.study, number, Fold(Stage.CONFIRMATION, fold), known)
+        return known
+
+    for number, folds in {0: [0, 1, 2, 3, 4, 6], 1: [0, 1, 2, 3, 5], 2: [0, 1, 2, 3, 4]}.items():
+        for fold in folds:
+            kept(number, fold)
+    confirmation = bench.confirmation()
+    confirmation.progress()
+    confirmation.keep(bench.finalists[1], Fold(Stage.CONFIRMATION, 4), kept(1, 4))
+    confirmation.progress()
+    confirmation.end_at(5)
+    assert {one.scores for one in confirmation.verdict().confirmed} == {(0.6,) * 5}
+
+
+def test_the_control_of_a_candidate_that_is_out_is_missed_by_nobody() -> None:
+    bench = Bench({"none": 0.70, "TrivialAugment": 0.75, 2: 0.90}, folds=8)
+    taught = Candidate(policy=Policy(num_ops=1), distillation=Distillation(temperature=4, alpha=0.5))
+    distils = Entry(7, None, TrialState.COMPLETE, taught, (result(np.ones(4)),))
+    first = Confirmation(bench.study, [*bench.finalists[:2], distils], Rules(8, 0.01))
+    for one in first.finalists[2:]:
+        first.lose(one, ArithmeticError("the loss of the teacher is no number"))
+    bench.go_on()
+    assert bench.confirmation().verdict().kind == "better"
+
+
+def test_another_margin_opens_what_was_decided_by_the_one_before() -> None:
+    bench = Bench({"none": 0.70, "TrivialAugment": 0.704, 2: 0.70}, folds=32)
+
+    def folds(margin: float) -> int:
+        while missing := (own := Confirmation(bench.study, bench.finalists, Rules(32, margin))).missing():
+            for one, fold in missing:
+                rng = np.random.default_rng([one.number, fold])
+                scored = np.arange(4000) < 4000 * (0.7 + 0.004 * (one.number == 1) + rng.normal(0, 0.012))
+                own.keep(one, Fold(Stage.CONFIRMATION, fold), result(scored))
+        return max(len(one.scores) for one in own.verdict().confirmed)
+
+    assert folds(0.05) == FIRST
+    assert folds(0.006) > FIRST

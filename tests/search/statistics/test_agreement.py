@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from augsearch.search.statistics.agreement import agreement, ranks
+from augsearch.search.statistics.agreement import agreement, attainable, ranks
 
 
 def column(*scores: float) -> np.ndarray:
@@ -67,6 +67,17 @@ def test_final_trainings_say_how_far_they_agree_with_themselves() -> None:
     final = np.linspace(0.6, 0.9, 12)
     found = agreement(column(*final), np.stack([final, final[::-1], final], axis=1))
     assert found.between_seeds == pytest.approx((1 - 1 - 1) / 3)
+
+
+def test_the_best_that_a_stand_in_can_do_is_what_few_seeds_leave() -> None:
+    assert attainable(0.5, 1) == pytest.approx(math.sqrt(0.5))
+    assert attainable(0.5, 4) == pytest.approx(math.sqrt(0.8))
+    assert attainable(1.0, 2) == 1
+    assert attainable(-0.1, 2) is None
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=4000)
+    seeds = truth[:, np.newaxis] + rng.normal(size=(4000, 3))  # any two correlate by a half
+    assert np.corrcoef(truth, seeds.mean(axis=1))[0, 1] == pytest.approx(attainable(0.5, 3), abs=0.02)
 
 
 def test_equal_scores_have_no_rank() -> None:

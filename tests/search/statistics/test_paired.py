@@ -156,6 +156,18 @@ def test_images_of_one_group_count_as_one() -> None:
     assert told.by_images == pytest.approx(truth.by_images, rel=0.05)
 
 
+@pytest.mark.parametrize("count", [3, 6])
+def test_of_few_groups_the_interval_counts_how_little_they_tell(count: int) -> None:
+    rng = np.random.default_rng(count)
+    groups, held = np.repeat(np.arange(count), 10), 0
+    for _ in range(400):
+        images = np.repeat(rng.normal(0, 1, count), 10) + rng.normal(0, 0.1, 10 * count)
+        own = [replace(gain(images + rng.normal(0, 0.1, 10 * count)), groups=groups) for _ in range(8)]
+        found = compare("one", own, "other", nothing_like(own))
+        held += found.low <= 0 <= found.high
+    assert held >= 364  # 95 % ± 2 standard errors are 372 to 388; with normal quantiles it was 336 and 360
+
+
 def test_groups_of_one_image_each_change_nothing() -> None:
     rng = np.random.default_rng(1)
     images, rows = rng.normal(0, 1, 300), [rng.random(300) < 0.6 for _ in range(6)]

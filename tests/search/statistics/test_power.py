@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from augsearch.search.statistics.paired import Spread, folds_needed
-from augsearch.search.statistics.power import detectable, shown_lead
-from augsearch.search.statistics.verdict import FOUR_IN_FIVE
+from augsearch.search.statistics.power import clear_in_most, detectable, shown_lead
 from augsearch.trainers.evaluation.metrics import METRICS
 
 
@@ -19,7 +18,7 @@ def test_so_many_folds_are_needed_for_the_lead_that_they_find(
 ) -> None:
     noise = Spread(by_fold, by_images)
     # As a verdict counts the seeds that would decide; folds of the smallest such number do find it.
-    needed = folds_needed(detectable(noise, folds) * FOUR_IN_FIVE * (1 + 1e-9), noise)
+    needed = folds_needed(detectable(noise, folds) * clear_in_most(0.025) * (1 + 1e-9), noise)
     assert needed is not None
     assert needed <= folds
     assert needed == folds or detectable(noise, needed) <= detectable(noise, folds) * (1 + 1e-6)

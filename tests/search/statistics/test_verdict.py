@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from augsearch.search.statistics.looks import LEVEL, planned_looks
+from augsearch.search.statistics.looks import LEVEL, planned_looks, with_reserve
 from augsearch.search.statistics.sequential import Finalist, Finalists
 from augsearch.search.statistics.verdict import Verdict, reach_verdict
 from augsearch.trainers.evaluation.metrics import ACCURACY, LOG_LOSS, Metric
@@ -214,10 +214,81 @@ def test_a_candidate_must_beat_its_own_controls_and_not_those_of_others() -> Non
     assert (reach_verdict(behind).kind, reach_verdict(behind).recommended) == ("better", 1)
 
 
+def test_a_candidate_that_is_a_baseline_with_help_controls_those_with_the_same_help() -> None:
+    members = finalists_of({"none": 0.70, "flip + crop": 0.72, "trial 2": 0.80, "trial 3": 0.79}).members
+    itself = replace(members[2], control_of=frozenset[int](), same_help=True, base=1)
+    (by_help,) = reach_verdict(Finalists([*members[:2], itself], 0.01)).parts
+    assert by_help.of == "its teacher, unlabeled images or class balance"
+    assert by_help.difference.mean == pytest.approx(0.08, abs=0.005)
+    # Trial 3 has its teacher and another policy, which makes it worse.
+    field = Finalists([*members[:2], replace(itself, control_of=frozenset({3})), members[3]], 0.01)
+    assert [one.number for one in field.rivals(members[3])] == [0, 1, 2]
+    assert [one.number for one in field.rivals(field.members[2])] == [0, 1]
+    assert reach_verdict(field).recommended == 2
+    ahead = replace(members[3], results=finalist(3, "", np.full(FOLDS, 0.85)).results)
+    by_policy, by_help = reach_verdict(Finalists([*field.members[:3], ahead], 0.01)).parts
+    assert by_policy.difference.mean == pytest.approx(0.05, abs=0.005)
+    assert (by_help.difference.worse, by_help.difference.better) == ("flip + crop", "trial 2")
+
+
+def test_a_lead_is_divided_over_the_baseline_that_had_the_same_help() -> None:
+    """Another one than in the search may be the best baseline of the confirmation."""
+    rng = np.random.default_rng(0)
+    members = finalists_of({"flip + crop": 0.775, "TrivialAugment": 0.755, "trial 7": 0.79}).members
+    helped = finalist(9, "TrivialAugment with the help of trial 7", 0.77 + rng.normal(0, 0.003, FOLDS))
+    helped = replace(helped, baseline=True, control_of=frozenset({2}), same_help=True, base=1)
+    verdict = reach_verdict(Finalists([*members, helped], 0.01))
+    _, by_help = verdict.parts
+    assert by_help.difference.worse == "TrivialAugment"
+    assert by_help.difference.mean == pytest.approx(0.015, abs=0.005)
+    (note,) = verdict.notes
+    assert note.startswith("Flip + crop is the best baseline here, in the search TrivialAugment was")
+
+
+def test_so_many_seeds_are_told_that_the_looks_which_they_bring_decide() -> None:
+    """A look that is added has a smaller share of the error than the last one had."""
+    field = finalists_of({"none": 0.70, "trial 1": 0.703}, sd=0.012, folds=32, seed=2)
+    looks = planned_looks(32)
+    usual = reach_verdict(field).more_seeds
+    told = reach_verdict(field, later=lambda folds: with_reserve(looks, folds)[-1]).more_seeds
+    assert usual is not None
+    assert told is not None
+    assert told > 1.3 * usual
+
+
+def test_the_figures_are_those_of_whom_the_sentence_names() -> None:
+    members = finalists_of({"none": 0.70, "trial 1": 0.803, "trial 2": 0.80}, sd=0.012).members
+    scores = 0.803 + np.random.default_rng(1).normal(0, 0.003, FOLDS)
+    helped = replace(finalist(9, "none with the help of trial 1", scores), control_of=frozenset({1}))
+    field = Finalists([*members, replace(helped, same_help=True, base=0)], 0.01)
+    verdict = reach_verdict(field)
+    assert (verdict.kind, verdict.recommended) == ("better", 2)
+    assert [(one.better, one.worse) for one in verdict.differences] == [("trial 2", "none")]
+    assert verdict.p == field.p_of(members[2]) < 0.01 < field.p_of(members[1])
+
+
+def test_one_that_is_left_alone_is_what_to_use() -> None:
+    assert verdict_of({"none": 0.70}).sentence == "No augmentation is all that could be confirmed: use that."
+
+
+def test_where_nothing_is_wrong_any_more_the_simplest_will_do() -> None:
+    perfect = [finalist(number, name, np.ones(8)) for number, name in enumerate(("none", "trial 1"))]
+    assert (reach_verdict(Finalists(perfect, 0.01)).kind, Finalists(perfect, 0.01).margin) == ("as good", 0)
+
+
+def test_no_candidate_is_trained_on_alone() -> None:
+    """A lead that is sure for this look need not be for the next, which may be wrong less often."""
+    field = finalists_of({"none": 0.70, "flip + crop": 0.75, "trial 2": 0.77}, sd=0.01, folds=8)
+    assert max(lead.p for lead in (field.lead(field.members[2], one) for one in field.members[:2])) < 0.005
+    assert [one.number for one in field.worth_more(64)] == [2, 1]
+
+
 def test_nothing_is_better_than_every_baseline_where_one_is_missing() -> None:
     finalists = finalists_of({"none": 0.70, "trial 7": 0.80})
     verdict = reach_verdict(finalists, missing=["TrivialAugment"])
     assert verdict.kind != "better"
+    assert verdict.more_seeds is None
+    assert "; TrivialAugment must be trained first. Until then use no augmentation." in verdict.sentence
     assert "TrivialAugment could not be trained" in verdict.notes[0]
 
 
@@ -254,7 +325,7 @@ def test_what_leads_a_baseline_by_its_compute_alone_is_no_reason_against_it() ->
         return replace(own, baseline=True, control_of=frozenset({2}), **fields)
 
     members = finalists_of({"none": 0.700, "flip + crop": 0.800, "trial 1": 0.817}).members
-    longer = control(9, "flip + crop, 2 × the passes", 0.834, lengthens=1)
+    longer = control(9, "flip + crop, 2 × the passes", 0.834, base=1)
     helped = control(10, "flip + crop with the help of trial 1", 0.816, same_help=True)
     field = Finalists([*members, longer, helped], 0.01)
     verdict = reach_verdict(field)
@@ -276,6 +347,6 @@ def test_a_baseline_that_trains_longer_is_trained_on_where_that_settles_whether_
         finalist(number, name, mean + rng.normal(0, 0.012, 4))
         for number, (name, mean) in enumerate(means.items())
     )
-    longer = replace(longer, control_of=frozenset({1}), lengthens=0)
+    longer = replace(longer, control_of=frozenset({1}), base=0)
     going = Finalists([plain, candidate, longer], 0.01).worth_more(FOLDS)
     assert {one.number for one in going} == {0, 1, 2}

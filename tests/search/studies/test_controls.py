@@ -7,7 +7,13 @@ import optuna
 from optuna.trial import TrialState
 
 from augsearch.policies import Distillation, Policy
-from augsearch.search.studies.controls import FIRST_CONTROL, controls, controls_for, with_controls
+from augsearch.search.studies.controls import (
+    FIRST_CONTROL,
+    controls,
+    controls_for,
+    helped_alike,
+    with_controls,
+)
 from augsearch.search.studies.study import Entry
 from augsearch.trainers.semi.fixmatch import FixMatch
 from augsearch.trainers.workspace.candidate import Candidate
@@ -71,7 +77,8 @@ def test_what_is_searched_for_already_is_no_control() -> None:
     finalists = [*BASELINES, entry(7, None, taught, taught=100), entry(8, None, simply, taught=100)]
     (longer,) = controls_for(study(), finalists)
     assert not longer.same_help
-    assert longer.of == {7, 8}
+    assert (longer.of, longer.base) == ({7, 8}, 1)
+    assert helped_alike(finalists) == {8: {7, 8}}  # and serves as one
 
 
 def test_unlabeled_images_are_help_unless_the_baseline_has_them_too() -> None:
