@@ -1,7 +1,7 @@
 """Everything that this project would know of a GPU, in less than ten minutes: is it right, then how fast.
 
 The tests that need a GPU, among them that both paths of augmentation, torch's own operations and Triton's
-kernels, give the same pixels; then a whole search on it, then both paths beside kornia and torchvision, with
+kernels, give the same pixels, and that trainings and predictions come near to a CPU's; then a whole search on it, then both paths beside kornia and torchvision, with
 the share of a training step that each takes, then the training loop beside the recipe that everybody writes.
 What does not end in its time is left out and said; the exit status is 1 where anything was.
 
@@ -52,8 +52,9 @@ PARTS = (
             "tests/policies/test_tensor.py",
             "tests/policies/test_mixing.py",
             "tests/policies/test_triton.py",
+            "tests/trainers/test_on_a_gpu.py",
         ),
-        seconds=100,
+        seconds=105,
     ),
     Part(
         "A whole search, within two minutes",

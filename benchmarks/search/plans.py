@@ -16,12 +16,15 @@ from augsearch.search.settings.sections import Pruner, Sampler
 from augsearch.search.settings.settings import Settings
 from augsearch.search.studies.pruner import pruner_of
 from benchmarks.recordings import read_recording
+from benchmarks.search.both import BothPruner
 from benchmarks.search.replays import FoldTable, ReplayEngine, new_study, race, replay
 from benchmarks.search.surrogate import Kind, Surrogate
 
 OPTUNAS = "Optuna's Wilcoxon"
 """Its pruner as it comes, but for a start at the third fold: it knows nothing of the noise."""
-PRUNERS = ("none", "wilcoxon", OPTUNAS, "median", "hyperband")
+BOTH = "accuracy and log-loss"
+"""Ours, by the sum of their z-scores."""
+PRUNERS = ("none", "wilcoxon", BOTH, OPTUNAS, "median", "hyperband")
 ALONE = "random alone"
 """Random search without the baselines."""
 SEEDS_APART = 10_000
@@ -93,9 +96,11 @@ def work(task: Task, folder: Path) -> dict[str, Any]:
 
 
 def pruner_named(way: str, folds: int) -> BasePruner:
-    """The pruner of that name in the settings, or ``OPTUNAS``."""
+    """The pruner of that name in the settings, ``BOTH`` or ``OPTUNAS``."""
     if way == OPTUNAS:
         return optuna.pruners.WilcoxonPruner(n_startup_steps=2)
+    if way == BOTH:
+        return BothPruner()
     return pruner_of(cast(Pruner, way), folds)
 
 

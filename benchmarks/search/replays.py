@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -25,8 +26,8 @@ from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import Fold, FoldResult
 from benchmarks.recordings import Recording, candidates_of
 
-Answer = Callable[[Candidate, int], tuple[float, float]]
-"""What a fold of a candidate comes to: its accuracy and its image passes."""
+Answer = Callable[[Candidate, int], tuple[float, float, float]]
+"""What a fold of a candidate comes to: its accuracy, its log-loss (NaN: not known) and its image passes."""
 
 
 class ReplayEngine:
@@ -43,10 +44,9 @@ class ReplayEngine:
         return future
 
     def _fold(self, folder: Path, candidate: Candidate, fold: Fold) -> FoldResult:
-        accuracy, images = self._answer(candidate, fold.index)
+        accuracy, log_loss, images = self._answer(candidate, fold.index)
         self.images += images
-        unknown = float("nan")
-        return FoldResult(accuracy, unknown, unknown, 0.0, int(images), np.zeros(0, dtype=np.bool_))
+        return FoldResult(accuracy, log_loss, math.nan, 0.0, int(images), np.zeros(0, dtype=np.bool_))
 
     def close(self) -> None:
         """Nothing runs on."""
@@ -120,6 +120,8 @@ class FoldTable:
     """How many there are."""
     accuracy: NDArray[np.float64]
     """(C, F)."""
+    log_loss: NDArray[np.float64]
+    """(C, F)."""
     images: NDArray[np.float64]
     """(C, F): image passes."""
 
@@ -137,6 +139,7 @@ class FoldTable:
             tuple(candidates[row] for row in kept),
             sum(recording.baselines[row] is not None for row in kept),
             recording.accuracy[kept],
+            recording.log_loss[kept],
             recording.images[kept],
         )
 
@@ -175,9 +178,9 @@ def race(table: FoldTable, count: int, pruner: BasePruner, seed: int, slots: int
     for row in rows:
         study.enqueue_trial(table.params[row])
 
-    def answer(candidate: Candidate, fold: int) -> tuple[float, float]:
+    def answer(candidate: Candidate, fold: int) -> tuple[float, float, float]:
         place = table.rows[candidate], folds[fold]
-        return float(table.accuracy[place]), float(table.images[place])
+        return float(table.accuracy[place]), float(table.log_loss[place]), float(table.images[place])
 
     engine = ReplayEngine(answer, slots)
     *_, last = replay(study, engine, settings)

@@ -90,12 +90,12 @@ class Surrogate:
         """Folds as ``seed`` draws them: the recorded ones in another order, the same for all candidates."""
         order = np.random.default_rng(seed).permutation(self._rest.shape[1])
 
-        def fold(candidate: Candidate, index: int) -> tuple[float, float]:
+        def fold(candidate: Candidate, index: int) -> tuple[float, float, float]:
             value = self.value(candidate)
             alike = np.argsort(np.abs(self._means - value))[:ALIKE]
             mark = hashlib.blake2b(candidate.model_dump_json().encode(), digest_size=8).digest()
             own = np.random.default_rng([seed, int.from_bytes(mark)])  # each candidate's, whoever asks
-            return float(value + self._rest[own.choice(alike), order[index]]), self._images
+            return float(value + self._rest[own.choice(alike), order[index]]), math.nan, self._images
 
         return fold
 

@@ -38,16 +38,28 @@ def start_engine(settings: EngineSettings) -> Engine:
     return engine
 
 
-def check_device(settings: EngineSettings) -> None:
+def check_device(settings: EngineSettings, *, trains_final: bool) -> None:
     """Check that a GPU that is named is there, where trainings run on this machine.
+
+    ``trains_final``: whether a final training comes after the search, which not every engine runs elsewhere.
 
     Raises:
         UserError: it isn't.
     """
-    if is_gpu(settings.device) and getattr(_module(settings), "ON_THIS_MACHINE", False):
-        from augsearch.trainers.system.devices import resolve_device
+    folds_here = getattr(_module(settings), "ON_THIS_MACHINE", False)
+    final_here = trains_final and final_trainer(settings) is None
+    if not is_gpu(settings.device) or not (folds_here or final_here):
+        return
+    from augsearch.trainers.system.devices import resolve_device
 
+    try:
         resolve_device(settings.device)
+    except UserError as error:
+        if folds_here:
+            raise
+        raise UserError(
+            f"the final training runs on this machine, and {error}; --no-final leaves it to another one"
+        ) from None
 
 
 def _module(settings: EngineSettings) -> ModuleType:

@@ -49,11 +49,11 @@ def draw_teacher(data: Data, pixels: Pixels, teacher: Path, distillation: Distil
     """Draw what the teacher says, softened, of images that it has not learned from."""
     from augsearch.search.figures import model as model_figures
     from augsearch.trainers.evaluation.inference import predict
-    from augsearch.trainers.system.devices import resolve_device
+    from augsearch.trainers.system.devices import device_here
     from augsearch.trainers.tasks.teacher import load_teacher
 
     chosen = data.splits.confirmation
-    device = resolve_device(data.workspace.proxy.device)
+    device = device_here(data.workspace.proxy.device)
     network = load_teacher(teacher, data.images.classes).to(device)
     path = output / "teacher.png"
 
@@ -125,12 +125,12 @@ def draw_labels(unlabeled: Unlabeled, final: FinalModel, semi: Semi, data: Data,
 def _predicted(unlabeled: Unlabeled, final: FinalModel, threshold: float, data: Data) -> _Labels:
     """What the final model says of unlabeled images, of a sample where they are many."""
     from augsearch.trainers.models.saved import load_model
-    from augsearch.trainers.system.devices import resolve_device
+    from augsearch.trainers.system.devices import device_here
 
     chosen = unlabeled.chosen
     if len(chosen) > MOST_DRAWN:
         chosen = np.sort(np.random.default_rng(0).choice(chosen, MOST_DRAWN, replace=False))
-    device = resolve_device(data.workspace.proxy.device)
+    device = device_here(data.workspace.proxy.device)
     model, _ = load_model(final.path)
     readable, predictions = label(model.to(device), replace(unlabeled, chosen=chosen), device)
     learned = np.flatnonzero(predictions.confidence >= threshold)

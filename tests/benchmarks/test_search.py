@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -86,6 +87,23 @@ def test_pruners_save_images_and_keep_a_best_that_is_best_on_every_fold(benchmar
         assert raced.images < table.images.sum()
         assert raced.images >= table.baselines * FOLDS * PASSES + others * PASSES, "each runs a fold at least"
         assert raced.best == table.means.argmax()
+
+
+def test_log_loss_stops_whom_accuracy_leaves_open(benchmarks: Any) -> None:
+    """Where folds differ so much in accuracy that it says little, and log-loss tells the candidates apart."""
+    made = recording(benchmarks, 0.05)
+    clear = replace(
+        made, log_loss=1 - made.accuracy.mean(axis=1, keepdims=True) + np.zeros((CANDIDATES, FOLDS))
+    )
+    images = {}
+    for way in ("wilcoxon", benchmarks.plans.BOTH):
+        table = benchmarks.replays.FoldTable.of(clear, clear.space)
+        raced = [
+            benchmarks.replays.race(table, 10, benchmarks.plans.pruner_named(way, FOLDS), seed)
+            for seed in range(3)
+        ]
+        images[way] = sum(one.images for one in raced)
+    assert images[benchmarks.plans.BOTH] < images["wilcoxon"]
 
 
 def test_a_replay_repeats_itself_and_others_differ(benchmarks: Any) -> None:

@@ -13,9 +13,10 @@ import pytest
 
 from augsearch.policies import UserError
 from augsearch.search.engines.engine import WorkerLostError
-from augsearch.search.engines.registry import start_engine
+from augsearch.search.engines.registry import check_device, start_engine
 from augsearch.search.engines.slurm import SlurmEngine
 from augsearch.search.settings.sections import EngineSettings
+from augsearch.trainers.system.gpus import has_gpu
 
 pytest.importorskip("submitit", reason="needs submitit: pip install 'augsearch[slurm]'")
 LONG = 600
@@ -97,3 +98,12 @@ def test_what_slurm_cannot_do_is_one_line(settings: dict[str, Any], said: str) -
     with pytest.raises(UserError, match=re.escape(said)) as error:
         start_engine(EngineSettings(name="slurm", **settings))
     assert "\n" not in str(error.value)
+
+
+def test_a_gpu_that_the_final_training_lacks_here_is_missed_before_the_search() -> None:
+    settings = EngineSettings(name="slurm", device="cuda")
+    check_device(settings, trains_final=False)  # the jobs may have one
+    if not has_gpu("auto"):
+        said = r"^the final training runs on this machine, and device cuda: .*; --no-final"
+        with pytest.raises(UserError, match=said):
+            check_device(settings, trains_final=True)
