@@ -1,4 +1,4 @@
-"""Our pruner, by more than the metric: of one fold accuracy and log-loss together tell more than either does."""
+"""Our pruner, by more than the metric: of one fold accuracy and log-loss tell more than either alone."""
 
 from __future__ import annotations
 
