@@ -7,8 +7,12 @@ from augsearch.search.console import Display
 from augsearch.search.settings.data import DataSettings
 from augsearch.search.settings.sections import HOME
 from augsearch.trainers.data.dataset import ImageData
+from augsearch.trainers.data.sources.base import find_source
 from augsearch.trainers.data.splits import Splits
-from augsearch.trainers.data.target_domain import LeftOut, Target, open_target
+from augsearch.trainers.data.target_domain import Handling, LeftOut, Target, open_target
+
+MOST_NUMBERS = 10_000
+"""Classes that have no names may have the numbers below this one."""
 
 
 def find_target(
@@ -28,13 +32,25 @@ def find_target(
             splits,
             cache=HOME / "cache",
             seed=seed,
-            skip_bad_images=source.skip_bad_images,
-            group_by=source.group_by,
+            handling=Handling(
+                source.skip_bad_images,
+                source.group_by,
+                _rare_classes(source, images),
+                merged=source.rare_classes == "merge",
+            ),
             progress=bar.reach,
         )
     for skipped in target.data.skipped:
         display.line(f"skipped {skipped}")
     return target, _in_words(target, left_out)
+
+
+def _rare_classes(source: DataSettings, images: ImageData) -> tuple[str, ...]:
+    """Classes of the data that ``images`` have no more; what has no names is called by its number."""
+    if source.min_per_class is None:
+        return ()
+    names = find_source(source.source, images.form).open().classes or tuple(map(str, range(MOST_NUMBERS)))
+    return tuple(name for name in names if name not in images.classes)
 
 
 def _in_words(target: Target, left_out: LeftOut) -> str:
@@ -46,6 +62,8 @@ def _in_words(target: Target, left_out: LeftOut) -> str:
         words += f"; {left_out.copies:,} left out that are also in train, validation or test"
     if left_out.grouped:
         words += f"; {left_out.grouped:,} left out that are of one group with some of those"
+    if left_out.rare:
+        words += f"; {left_out.rare:,} left out of classes that are too rare in the data"
     if left_out.repeats:
         words += f"; {left_out.repeats:,} left out that repeat others"
     if target.absent:

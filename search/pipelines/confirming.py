@@ -37,14 +37,21 @@ def stage_of(study: optuna.Study, data: Data) -> Stage:
     """How the finalists of ``study`` are confirmed.
 
     On images apart, where those were given, and where a teacher or weights come from a file: what they have
-    learned from may be among the images that cross-fitting scores.
+    learned from may be among the images that cross-fitting scores. So they are where what is learned from
+    without labels has copies of training images, or frames of their videos.
     """
     workspace = data.workspace
     proxy = workspace.proxy
     given = (data.images.given == Split.VALIDATION).any()
     files = proxy.weights not in ("none", "hub") or proxy.teacher_weights not in ("none", "hub")
     from_file = workspace.given_teacher is not None or files or is_model_file(proxy.model)
-    return confirmation_stage(study, workspace, held_out=bool(given or from_file))
+    apart = bool(given or from_file)
+    if not apart and workspace.target is None and data.unlabeled is not None:
+        # They are not left out instead: a folder that holds all images, labeled or not, would lose those that
+        # the search's folds don't have a label of, a study that was begun would be another one, and what was
+        # decided once for a study holds.
+        apart = data.unlabeled.has_some_of(data.images, workspace.pool)
+    return confirmation_stage(study, workspace, held_out=apart)
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import optuna
 
 from augsearch.policies import UserError
@@ -102,7 +103,7 @@ class Confirmation:
         self._controls = {one.entry.number: one for one in controls if one.entry.number not in self._lost}
         self.finalists = [*finalists, *(one.entry for one in self._controls.values())]
         # Read once, and written through: it is asked after every fold what is known.
-        self._results = confirmation_results(study)
+        self._results = _paired(confirmation_results(study))
         self._known: dict[tuple[int, ...], Finalist] = {}
         self._looks, self._going = self._kept()
 
@@ -274,6 +275,22 @@ class Confirmation:
             "margin": self._rules.margin,
         }
         self._study.set_user_attr(_LOOKS, document)
+
+
+def _paired(results: defaultdict[int, dict[int, FoldResult]]) -> defaultdict[int, dict[int, FoldResult]]:
+    """``results`` without folds in which not all were scored on the same images, as where another version has
+    divided them: they are trained again."""
+    first: dict[int, FoldResult] = {}
+    apart = set()
+    for known in results.values():
+        for fold, result in known.items():
+            rows, own = first.setdefault(fold, result).rows, result.rows
+            if rows is not None and own is not None and not np.array_equal(rows, own):
+                apart.add(fold)
+    for known in results.values():
+        for fold in apart & known.keys():
+            del known[fold]
+    return results
 
 
 def confirm(

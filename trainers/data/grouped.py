@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from augsearch.trainers.data.dataset import Indices
 
-GROUPING = 7
-"""Goes into the seed of the order in which groups are dealt; see the others in ``splits``."""
+GROUPING, FILLING = 7, 8
+"""Goes into the seed of the order in which groups are dealt, and in which a fold is given those that it
+lacks; see the others in ``splits``."""
 
 
 class TooFewGroupsError(Exception):
@@ -104,25 +105,54 @@ def _counts(labels: Indices, groups: Indices) -> NDArray[np.int64]:
 def learned_and_scored(
     pool: Indices, labels: Indices, groups: Indices, *, fold: int, size: int, seed: Sequence[int]
 ) -> tuple[Indices, Indices]:
-    """Divide ``pool`` for a fold of a cross-fitting, no group in both halves; see ``splits.cross_fitted``.
+    """Divide ``pool``, of two groups or more, for a fold of a cross-fitting; see ``splits.cross_fitted``.
 
     Returns:
-        What is learned from, about ``size`` images and some of every class, and all others.
+        What is learned from, about ``size`` images and some of every class, and all others, one at least; no
+        group is in both. Where one group alone has a class, that class may be missing in either.
     """
-    cut = size if 2 * size <= len(pool) else len(pool) - size
-    number_of_groups = len(np.unique(groups[pool]))
-    stretches = max(1, min(len(pool) // max(1, cut), number_of_groups))
+    counts = _counts(labels[pool], groups[pool])
+    number_of_groups = (counts > 0).sum(axis=0)
+    number_of_groups = number_of_groups[number_of_groups > 0]
+    learns_a_part = 2 * size <= len(pool)
+    cut = size if learns_a_part else len(pool) - size
+    # A class that has fewer groups than there are parts is missing in some. Where those are learned from, one
+    # of its groups is added; where they are scored, there must be no such part, or one may be empty.
+    most = number_of_groups.max() if learns_a_part else number_of_groups.min()
+    stretches = max(1, min(len(pool) // max(1, cut), int(most)))
     turn, stretch = divmod(fold, stretches)
     shares = [1 / stretches] * stretches
     parts = dealt(pool, labels, groups, shares, seed=[*seed, turn], every_class=False)
-    inside = np.isin(pool, parts[stretch], assume_unique=True)
-    learns = inside if cut == size else ~inside
-    for label in np.unique(labels[pool]):
-        of_class = labels[pool] == label
-        if not (learns & of_class).any():
-            # Who is never shown a class can't be asked for it.
-            learns |= groups[pool] == groups[pool][np.flatnonzero(of_class)[0]]
+    numbers, own = np.unique(groups[pool], return_inverse=True)
+    inside = np.isin(numbers, groups[parts[stretch]])
+    # By chance, or fold after fold would be given the same groups.
+    order = np.random.default_rng([*seed, turn, FILLING, stretch]).permutation(len(numbers))
+    learns = _with_every_class(inside if learns_a_part else ~inside, counts[order] > 0, order)[own]
     return _sealed(pool[learns]), _sealed(pool[~learns])
+
+
+def _with_every_class(
+    learns: NDArray[np.bool_], has: NDArray[np.bool_], order: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """(G,): ``learns`` and a group of each class that it lacks, but not all groups.
+
+    Args:
+        learns: (G,): which groups are learned from.
+        has: (G, K): which classes each group has, in this ``order``.
+        order: (G,): in which groups are added.
+    """
+    learns = learns[order]
+    for label in np.flatnonzero(has.any(axis=0)):
+        if not has[learns, label].any():
+            # Who is never shown a class can't be asked for it.
+            learns[np.flatnonzero(has[:, label])[0]] = True
+    if learns.all():
+        # The group without which the fewest classes are missing: something must be left to score.
+        alone = has & (has.sum(axis=0) == 1)
+        learns[np.argmin(alone.sum(axis=1))] = False
+    again = np.empty_like(learns)
+    again[order] = learns
+    return again
 
 
 def _sealed(images: Indices) -> Indices:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,8 @@ class Target:
     """Sorted: what the search scores on."""
     confirmation: Indices
     """Sorted: what the finalists are compared on, and the final model's epochs."""
+    groups: Indices | None = None
+    """(N,): images of one number belong together, and are in one half; None: each stands alone."""
 
     @property
     def fingerprint(self) -> str:
@@ -60,13 +63,23 @@ class Target:
 
     def labels(self, rows: Indices) -> NDArray[np.int64]:
         """(len(rows),): their numbers among the classes of the data set."""
-        numbers = np.array([self.classes.index(name) for name in self.data.classes], np.int64)
+        numbers = np.array([self._number(name) for name in self.data.classes], np.int64)
         return numbers[self.data.labels[rows]]
+
+    def _number(self, name: str) -> int:
+        """The number of a class of the target in the data set, where it may be merged; -1: it is left out."""
+        if name in self.classes:
+            return self.classes.index(name)
+        # Here and not above, because a worker that only maps a target need not wait for Pillow.
+        from augsearch.trainers.data.rare_classes import OTHER
+
+        return self.classes.index(OTHER) if OTHER in self.classes else -1
 
     @property
     def absent(self) -> tuple[str, ...]:
         """Classes of the data set of which there is no image."""
-        return tuple(name for name in self.classes if name not in self.data.classes)
+        present = set(self.labels(self.used).tolist())
+        return tuple(name for label, name in enumerate(self.classes) if label not in present)
 
     @property
     def paths(self) -> tuple[Path, ...]:
@@ -85,6 +98,26 @@ class LeftOut:
     """Also among the target's images before them."""
     grouped: int = 0
     """Of one group with images of the data set's train, validation or test split."""
+    rare: int = 0
+    """Of classes that are left out of the data set too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handling:
+    """How a data set was opened, which is how its target is."""
+
+    skip_bad_images: bool = False
+    """Go on without the images that cannot be read."""
+    group_by: str | None = None
+    """As for ``with_groups``: a group is in one half only, and in none if the data set's splits have it."""
+    rare: Collection[str] = ()
+    """Classes that were too rare: its images of these are no strangers."""
+    merged: bool = False
+    """Whether those have become one, ``OTHER``, and were not left out."""
+
+
+AS_IT_IS = Handling()
+"""Nothing was asked for."""
 
 
 def open_target(
@@ -94,8 +127,7 @@ def open_target(
     *,
     cache: Path,
     seed: int,
-    skip_bad_images: bool = False,
-    group_by: str | None = None,
+    handling: Handling = AS_IT_IS,
     progress: Progress | None = None,
 ) -> tuple[Target, LeftOut]:
     """Open a target for ``data``: decoded to its side, and divided into two halves, stratified by class.
@@ -108,16 +140,16 @@ def open_target(
         splits: how it is divided; the final training learns from its validation split too.
         cache: the folder that holds the decoded caches; made if need be.
         seed: decides which image goes into which half.
-        skip_bad_images: go on without the images that cannot be read.
-        group_by: as for ``with_groups``: a group is in one half only, and in none if it is in ``splits``.
+        handling: what else is done with it as it was with ``data``.
         progress: called while decoding.
 
     Raises:
         UserError: the source is bad, a class is not one of ``data``'s, or has too few images.
     """
-    found = _opened(source, data, cache, skip_bad_images, progress)
-    channels = int(data.images.shape[-1])
-    labeled = np.flatnonzero((found.labels >= 0) & (found.given != Split.TEST))
+    found = _opened(source, data, cache, handling, progress)
+    told, channels = _as_in(data, found, handling), int(data.images.shape[-1])
+    sealed = found.given == Split.TEST
+    labeled = np.flatnonzero((told.labels >= 0) & ~sealed)
     # As the data's pixels are, or a grey image would not be known among coloured ones.
     pixels = Target(source, found, channels, data.classes, labeled, labeled).images(labeled)
     every = np.arange(len(labeled))
@@ -128,20 +160,21 @@ def open_target(
     # Here and not above, because a worker that only maps a target need not wait for what finds groups.
     from augsearch.trainers.data.target_groups import halves_of_groups, target_groups
 
-    groups, leaks = target_groups(found, labeled, pixels, data, known, group_by)
+    groups, leaks = target_groups(told, labeled, pixels, data, known, handling.group_by)
     rows = labeled[first & ~copies & ~leaks]
-    _check_counts(source, data, found, rows, int((copies | leaks).sum()))
+    _check_counts(source, data, told, rows, int((copies | leaks).sum()))
     if groups is None:
-        validation, confirmation = halves(rows, found.labels, seed=seed)
+        validation, confirmation = halves(rows, told.labels, seed=seed)
     else:
-        validation, confirmation = halves_of_groups(source, found, rows, groups, seed)
-    target = Target(source, found, channels, data.classes, validation, confirmation)
+        validation, confirmation = halves_of_groups(source, told, rows, groups, seed)
+    target = Target(source, found, channels, data.classes, validation, confirmation, groups)
     repeats = int((~first & ~copies & ~leaks).sum())
-    return target, LeftOut(int(copies.sum()), repeats, int((leaks & ~copies).sum()))
+    rare = int(((found.labels >= 0) & (told.labels < 0) & ~sealed).sum())
+    return target, LeftOut(int(copies.sum()), repeats, int((leaks & ~copies).sum()), rare)
 
 
 def _opened(
-    source: str, data: ImageData, cache: Path, skip_bad_images: bool, progress: Progress | None
+    source: str, data: ImageData, cache: Path, handling: Handling, progress: Progress | None
 ) -> ImageData:
     """The images of a target, at the side of ``data``.
 
@@ -154,19 +187,33 @@ def _opened(
             source,
             image_size=side,
             cache=cache,
-            skip_bad_images=skip_bad_images,
+            skip_bad_images=handling.skip_bad_images,
             form=form_like(source, data.form),
             progress=progress,
         )
     except UserError as error:
         raise UserError(f"validation images: {error}") from None
-    strangers = [name for name in found.classes if name not in data.classes]
+    strangers = [name for name in found.classes if name not in (*data.classes, *handling.rare)]
     if strangers:
         raise UserError(
             f"validation images: {source} has classes that {data.name} does not have ({some(strangers, 3)}; "
             f"it has {some(data.classes, 10)}): give the same names to the same classes, and remove others"
         )
     return found
+
+
+def _as_in(data: ImageData, found: ImageData, handling: Handling) -> ImageData:
+    """``found`` with the classes of ``data``, as far as it has them: rare ones left out or merged."""
+    if all(name in data.classes for name in found.classes):
+        return found
+    from augsearch.trainers.data.rare_classes import OTHER
+
+    names = [name if name in data.classes else OTHER for name in found.classes]
+    kept = [known == name or handling.merged for known, name in zip(names, found.classes, strict=True)]
+    classes = list(dict.fromkeys(name for name, is_kept in zip(names, kept, strict=True) if is_kept))
+    numbers = [classes.index(name) if is_kept else -1 for name, is_kept in zip(names, kept, strict=True)]
+    labels = np.where(found.labels < 0, -1, np.array(numbers, np.int64)[found.labels])
+    return replace(found, labels=labels, classes=tuple(classes))
 
 
 def form_like(source: str, form: Form) -> Form:
@@ -183,6 +230,8 @@ def form_like(source: str, form: Form) -> Form:
 
 def _check_counts(source: str, data: ImageData, found: ImageData, rows: Indices, copies: int) -> None:
     """Check that there is an image of every class for each half."""
+    if not found.classes:
+        raise UserError(f"validation images: all classes of {source} are too rare in {data.name}: add others")
     counts = np.bincount(found.labels[rows], minlength=len(found.classes))
     if (counts >= 2).all():
         return
@@ -196,8 +245,14 @@ def _check_counts(source: str, data: ImageData, found: ImageData, rows: Indices,
 
 
 def load_target(
-    data: ImageData, validation: Indices, confirmation: Indices, *, source: str, cache: Path
+    data: ImageData,
+    validation: Indices,
+    confirmation: Indices,
+    groups: Indices | None = None,
+    *,
+    source: str,
+    cache: Path,
 ) -> Target:
     """Map a target that was opened for ``data`` into this process; ``cache`` is its ``data.cache``."""
     channels = int(data.images.shape[-1])
-    return Target(source, load_cache(cache), channels, data.classes, validation, confirmation)
+    return Target(source, load_cache(cache), channels, data.classes, validation, confirmation, groups)

@@ -60,13 +60,22 @@ class Workspace:
 
     def scored_images(self, fold: Fold) -> tuple[NDArray[np.uint8], Indices]:
         """Images (N, S, S, C) and labels that candidates are scored on: the target's if there is one."""
+        labels = self.scored_labels(fold)
         if self.target is None:
-            rows = self.scored_on(fold)
-            return self.data.images[rows], self.data.labels[rows]
-        half = self.target.confirmation
+            return self.data.images[self.scored_on(fold)], labels
+        return self.target.images(self._scored_on(self.target, fold)), labels
+
+    def scored_labels(self, fold: Fold) -> Indices:
+        """The labels of ``scored_images``."""
+        if self.target is None:
+            return self.data.labels[self.scored_on(fold)]
+        return self.target.labels(self._scored_on(self.target, fold))
+
+    def _scored_on(self, target: Target, fold: Fold) -> Indices:
+        """The target's images that are scored in ``fold``."""
         if fold.stage is Stage.SEARCH:
-            half = self._no_more_than_training(self.target.validation, self.target.data.labels)
-        return self.target.images(half), self.target.labels(half)
+            return self._no_more_than_training(target.validation, target.data.labels)
+        return target.confirmation
 
     def _no_more_than_training(self, images: Indices, labels: Indices) -> Indices:
         """As many of ``images`` as may be scored after a fold, the same for all candidates."""
@@ -82,10 +91,14 @@ class Workspace:
     def scored_groups(self, fold: Fold) -> Indices | None:
         """The groups of ``pool`` where folds divide it anew, else of the images that are scored in ``fold``;
         None: each stands alone."""
-        if self.target is not None or self.data.groups is None:
+        if self.target is not None:
+            groups, rows = self.target.groups, self._scored_on(self.target, fold)
+        else:
+            groups = self.data.groups
+            rows = self.pool if fold.stage is Stage.CROSS_FITTING else self.scored_on(fold)
+        if groups is None:
             return None
-        rows = self.pool if fold.stage is Stage.CROSS_FITTING else self.scored_on(fold)
-        numbers: Indices = np.unique(self.data.groups[rows], return_inverse=True)[1].astype(np.int64)
+        numbers: Indices = np.unique(groups[rows], return_inverse=True)[1].astype(np.int64)
         return numbers
 
     def training_subset(self, fold: Fold) -> Indices:
@@ -98,9 +111,16 @@ class Workspace:
         )
 
     def pool_share(self, fold: Fold) -> float:
-        """The share of the images that folds learn from which ``fold`` learns from."""
-        drawn_from = self.pool if fold.stage is Stage.CROSS_FITTING else self.train
-        return len(self.training_subset(fold)) / len(drawn_from)
+        """The share of the images that folds learn from which ``fold`` learns from; where a fold learns from
+        some groups and no others, all images of these count, because who knows some of them knows the rest.
+        """
+        learned = self.training_subset(fold)
+        if fold.stage is not Stage.CROSS_FITTING:
+            return len(learned) / len(self.train)
+        if self.data.groups is not None:
+            groups = self.data.groups
+            return float(np.isin(groups[self.pool], groups[learned]).mean())
+        return len(learned) / len(self.pool)
 
     def _cross_fitted(self, fold: Fold) -> tuple[Indices, Indices]:
         size = min(self.proxy.fold_size, len(self.train))
@@ -168,16 +188,18 @@ def write_workspace(
     """
     none = np.empty(0, dtype=np.int64)
     path, rows = unlabeled or (None, none)
+    parts = {
+        "train": splits.train,
+        "validation": splits.validation,
+        "confirmation": splits.confirmation,
+        "unlabeled": rows,
+        "target_validation": target.validation if target else none,
+        "target_confirmation": target.confirmation if target else none,
+    }
+    if target is not None and target.groups is not None:
+        parts["target_groups"] = target.groups
     with whole_file(folder / PARTS) as temporary:
-        np.savez(
-            temporary,
-            train=splits.train,
-            validation=splits.validation,
-            confirmation=splits.confirmation,
-            unlabeled=rows,
-            target_validation=target.validation if target else none,
-            target_confirmation=target.confirmation if target else none,
-        )
+        np.savez(temporary, allow_pickle=False, **parts)
     document = {
         "cache": _said_from(folder, data.cache),
         "unlabeled": None if path is None else _said_from(folder, path),
@@ -220,6 +242,9 @@ def open_workspace(folder: Path) -> Workspace:
     document = read_document(folder)
     data, target = load_cache(document["cache"]), document["target"]
     with np.load(folder / PARTS) as rows:
+        halves = rows["target_validation"], rows["target_confirmation"]
+        # Missing where there are none, and in workspaces of older versions.
+        groups = rows.get("target_groups")
         return Workspace(
             folder,
             data,
@@ -228,7 +253,7 @@ def open_workspace(folder: Path) -> Workspace:
             rows["confirmation"],
             ProxySettings(**document["proxy"]),
             _unlabeled(document["unlabeled"], rows["unlabeled"], data),
-            target and load_target(data, rows["target_validation"], rows["target_confirmation"], **target),
+            target and load_target(data, *halves, groups, **target),
         )
 
 

@@ -66,6 +66,24 @@ def test_a_class_without_an_image_is_said(stripes: str) -> None:
     assert "; of some classes there are none (2)" in opened(settings_of(stripes, validation="two.npz"))[1]
 
 
+@pytest.mark.parametrize("named", [True, False])
+@pytest.mark.parametrize("done", ["drop", "merge"])
+def test_what_becomes_of_rare_classes_becomes_of_the_targets(stripes: str, done: str, named: bool) -> None:
+    """Of the third class of the stripes only few are left to train on; the target has it in full."""
+    names = np.array(["a", "b", "c", "d"]) if named else np.arange(4)
+    with np.load(stripes) as held:
+        images, labels = held["images"], held["labels"] + (np.arange(120) >= 100)
+    few = np.r_[:83, 100:103]
+    np.savez("few.npz", images=images[few], labels=names[labels[few]])
+    np.savez("dusk.npz", images=images[::4] // 2, labels=names[labels[::4]])
+    settings = settings_of("few.npz", validation="dusk.npz", min_per_class=5, rare_classes=done)
+    data, said = opened(settings)
+    assert data.target is not None
+    assert data.images.classes == (*map(str, names[:2]), *(["other"] if done == "merge" else []))
+    assert len(data.target.used) == (20 if done == "drop" else 30)
+    assert ("; 10 left out of classes that are too rare in the data" in said) == (done == "drop")
+
+
 def test_bad_images_are_skipped_if_they_may_be(stripes: str) -> None:
     with np.load(stripes) as held:
         images = held["images"][::4] / 300

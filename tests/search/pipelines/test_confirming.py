@@ -66,6 +66,22 @@ def test_with_a_teacher_from_a_file_nothing_is_scored_that_it_may_know() -> None
     assert stage_of(own, data) is Stage.CROSS_FITTING  # what was decided once holds
 
 
+def test_what_is_learned_from_without_labels_is_not_scored() -> None:
+    """All images lie in one folder, and some have labels: learned from without labels are all of it."""
+    for number, image in enumerate([*IMAGES, *RNG.integers(0, 256, (20, 12, 12), dtype=np.uint8)]):
+        for folder in ("all", *(["others"] if number >= 80 else [])):
+            Path(folder).mkdir(exist_ok=True)
+            cv2.imwrite(f"{folder}/{number}.png", image)
+    apart, others = (opened(semi="fixmatch", unlabeled=folder) for folder in ("all", "others"))
+    assert stage_of(study(), others) is Stage.CROSS_FITTING
+    assert stage_of(own := study(), apart) is Stage.CONFIRMATION
+    learned = {image.tobytes() for image in apart.workspace.unlabeled}
+    scored = apart.workspace.scored_on(Fold(Stage.CONFIRMATION, 0))
+    assert not any(apart.images.images[row].tobytes() in learned for row in scored)
+    # What was decided once holds.
+    assert stage_of(own, others) is Stage.CONFIRMATION
+
+
 def test_a_study_that_was_confirmed_on_images_apart_goes_on_so() -> None:
     own, correct = study(), np.ones(4, dtype=bool)
     keep_confirmation(own, 0, Fold(Stage.CONFIRMATION, 0), FoldResult(1.0, 0.1, 0.0, 1.0, 10, correct))

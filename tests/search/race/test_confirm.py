@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import optuna
@@ -256,3 +256,12 @@ def test_another_margin_opens_what_was_decided_by_the_one_before() -> None:
 
     assert folds(0.05) == FIRST
     assert folds(0.006) > FIRST
+
+
+def test_folds_that_another_version_has_divided_otherwise_are_trained_again() -> None:
+    bench = Bench({"none": 0.70, "TrivialAugment": 0.75}, folds=8)
+    for number, fold, scored in ((0, 0, 6), (1, 0, 6), (0, 1, 6), (1, 1, 4)):
+        rows = np.arange(10) < scored
+        known = replace(result(np.ones(scored)), rows=rows)
+        keep_confirmation(bench.study, number, Fold(Stage.CROSS_FITTING, fold), known)
+    assert [(one.number, fold) for one, fold in bench.confirmation().missing()[:2]] == [(0, 1), (1, 1)]

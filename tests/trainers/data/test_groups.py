@@ -83,6 +83,78 @@ def test_every_image_is_scored_in_some_fold_of_a_cross_fitting() -> None:
     assert seen == set(pool)
 
 
+@settings(max_examples=200)
+@given(
+    st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=12), min_size=2, max_size=12),
+    st.booleans(),
+    st.integers(0, 40),
+    st.floats(0.05, 0.95),
+)
+def test_every_fold_learns_from_every_class_that_it_can_and_scores_something(
+    kinds: list[list[int]], pure: bool, fold: int, share: float
+) -> None:
+    """Any groups: large and small, of one class and of several, a class in all of them or in one."""
+    groups = np.repeat(np.arange(len(kinds)), [len(own) for own in kinds])
+    labels = np.concatenate([[own[0]] * len(own) if pure else own for own in kinds])
+    size = max(len(set(labels.tolist())), min(len(labels) - 1, int(share * len(labels))))
+    pool = np.arange(len(labels))
+    learned, scored = cross_fitted(pool, labels, fold=fold, size=size, most=10**6, seed=0, groups=groups)
+    assert len(learned)
+    assert len(scored)
+    assert not set(groups[learned]) & set(groups[scored])
+    owners = {label: set(groups[labels == label].tolist()) for label in set(labels.tolist())}
+    alone = [label for label, own in owners.items() if len(own) == 1]
+    missing = set(labels.tolist()) - set(labels[learned].tolist())
+    assert missing <= set(alone)
+    # Something must be scored: the fewest classes that any group has to itself.
+    fewest = min(sum(owners[label] == {group} for label in alone) for group in range(len(kinds)))
+    assert len(missing) == fewest or not missing
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_where_groups_have_one_class_each_every_fold_scores_every_class(classes: int) -> None:
+    """Of each class two videos, one of them of most images: three parts would leave one empty."""
+    labels, groups = (
+        np.repeat(np.arange(classes), 120),
+        np.repeat(np.arange(2 * classes), [100, 20] * classes),
+    )
+    pool = np.arange(len(labels))
+    for fold in range(6):
+        learned, scored = cross_fitted(
+            pool, labels, fold=fold, size=80 * classes, most=10**6, seed=0, groups=groups
+        )
+        assert set(labels[learned]) == set(labels[scored]) == set(range(classes))
+
+
+def test_folds_learn_from_other_groups_each_where_there_are_fewer_than_parts() -> None:
+    """10 classes of 4 videos of 30: twelve folds of 100 images, but no more than four of a video a class."""
+    labels, groups = np.repeat(np.arange(10), 120), np.repeat(np.arange(40), 30)
+    pool, taken = np.arange(len(labels)), []
+    for fold in range(32):
+        learned, _ = cross_fitted(pool, labels, fold=fold, size=100, most=10**6, seed=0, groups=groups)
+        taken.append(frozenset(groups[learned].tolist()))
+        assert [len(set(groups[learned][labels[learned] == label])) for label in range(10)] == [1] * 10
+    for start in range(0, 32, 4):
+        assert set.union(*map(set, taken[start : start + 4])) == set(range(40))
+    assert len(set(taken)) > 16
+
+
+def test_a_class_of_few_groups_lends_each_fold_one_by_chance() -> None:
+    """One class of 3 videos, one of 60: of the first, no fold may always be given the same."""
+    labels = np.repeat([0, 1], [60, 600])
+    groups = np.concatenate([np.arange(3).repeat(20), 3 + np.arange(60).repeat(10)])
+    lent = []
+    for fold in range(12):
+        learned, scored = cross_fitted(
+            np.arange(660), labels, fold=fold, size=50, most=10**6, seed=0, groups=groups
+        )
+        (own,) = set(groups[learned][labels[learned] == 0])
+        lent.append(int(own))
+        assert set(labels[scored]) == {0, 1}
+    assert set(lent) == {0, 1, 2}
+    assert max(map(lent.count, lent)) < 9
+
+
 def test_a_given_part_is_halved_by_groups_and_a_group_in_two_given_parts_is_refused() -> None:
     labels, groups = np.tile([0, 1], 24), np.repeat(np.arange(12), 4)
     given_as = np.repeat([Split.TRAIN, Split.VALIDATION, Split.TEST], 16).astype(np.int8)

@@ -14,8 +14,9 @@ from PIL import Image
 from augsearch.policies import UserError
 from augsearch.trainers.data.dataset import ImageData, Split
 from augsearch.trainers.data.images import open_images
+from augsearch.trainers.data.rare_classes import without_rare_classes
 from augsearch.trainers.data.splits import Splits, split
-from augsearch.trainers.data.target_domain import LeftOut, Target, open_target
+from augsearch.trainers.data.target_domain import Handling, LeftOut, Target, open_target
 from augsearch.trainers.workspace.candidate import ProxySettings
 from augsearch.trainers.workspace.folder import open_workspace, write_workspace
 from augsearch.trainers.workspace.folds import Fold, Stage
@@ -37,9 +38,9 @@ class World(NamedTuple):
         np.savez(path, images=images, labels=np.array(names), **arrays)
         return self.opened(path)
 
-    def opened(self, path: Path, **options: Any) -> tuple[Target, LeftOut]:
-        options = {"seed": 0, "cache": self.root / "cache", **options}
-        return open_target(str(path), self.data, self.splits, **options)
+    def opened(self, path: Path, *, seed: int = 0, **handling: Any) -> tuple[Target, LeftOut]:
+        cache, how = self.root / "cache", Handling(**handling)
+        return open_target(str(path), self.data, self.splits, cache=cache, seed=seed, handling=how)
 
     def refusal(self, *arguments: Any, **options: Any) -> str:
         with pytest.raises(UserError) as caught:
@@ -142,6 +143,58 @@ def test_a_class_that_the_data_lacks_is_named(day: World) -> None:
     )
 
 
+def with_rare_ones(root: Path, *, merge: bool) -> tuple[World, list[str]]:
+    """A data set of three classes, and two more that are too rare."""
+    names = [*(["ant", "bee", "cat"] * 20), *(["elk"] * 3), *(["fox"] * 3)]
+    np.savez(root / "day.npz", images=noise(66, 0), labels=np.array(names))
+    whole = open_images(str(root / "day.npz"), image_size=None, cache=root / "cache")
+    data, _ = without_rare_classes(whole, 4, merge=merge)
+    own = World(root, data, split(data.labels, data.given, classes=data.classes, seed=5))
+    return own, ["elk", "fox"]
+
+
+SOME = ["bee", "elk", "bee", "ant", "fox", "ant", "ant", "elk"]
+
+
+def test_classes_that_are_too_rare_are_left_out_of_a_target_too(tmp_path: Path) -> None:
+    own, rare = with_rare_ones(tmp_path, merge=False)
+    own.target(noise(8), ["ant", "bee"] * 4)
+    np.savez(tmp_path / "dusk.npz", images=noise(8), labels=np.array(SOME))
+    with pytest.raises(UserError, match=r"classes that day does not have \(elk, fox; it has ant, bee, cat"):
+        own.opened(tmp_path / "dusk.npz")
+    target, left_out = own.opened(tmp_path / "dusk.npz", rare=rare)
+    assert left_out == LeftOut(0, 0, rare=3)
+    assert [SOME[row] for row in target.used] == ["bee", "bee", "ant", "ant", "ant"]
+    assert [own.data.classes[label] for label in target.labels(target.used)] == [
+        SOME[row] for row in target.used
+    ]
+    assert target.absent == ("cat",)
+    with pytest.raises(UserError, match=r"classes that day does not have \(elk;"):
+        own.opened(tmp_path / "dusk.npz", rare=["fox"])
+    np.savez(tmp_path / "none.npz", images=noise(4), labels=np.array(["elk", "fox"] * 2))
+    with pytest.raises(UserError, match=r"all classes of .*none\.npz are too rare in day"):
+        own.opened(tmp_path / "none.npz", rare=rare)
+
+
+def test_classes_that_were_merged_are_one_in_a_target_too(tmp_path: Path) -> None:
+    own, rare = with_rare_ones(tmp_path, merge=True)
+    assert own.data.classes == ("ant", "bee", "cat", "other")
+    for names in (SOME, [*SOME[:-1], "other"]):
+        np.savez(tmp_path / "dusk.npz", images=noise(8), labels=np.array(names))
+        target, left_out = own.opened(tmp_path / "dusk.npz", rare=rare, merged=True)
+        assert left_out == LeftOut(0, 0)
+        expected = ["bee", "other", "bee", "ant", "other", "ant", "ant", "other"]
+        assert [own.data.classes[label] for label in target.labels(np.arange(8))] == expected
+        for half in (target.validation, target.confirmation):
+            assert set(target.labels(half).tolist()) == {0, 1, 3}
+        assert target.absent == ("cat",)
+        # What a worker maps has the same labels.
+        write_workspace(tmp_path / "work", own.data, own.splits, PROXY, None, target)
+        open_workspace.cache_clear()
+        labels = open_workspace(tmp_path / "work").scored_labels(Fold(Stage.CONFIRMATION, 0))
+        assert labels.tolist() == target.labels(target.confirmation).tolist()
+
+
 def test_a_class_with_too_few_images_is_named(day: World) -> None:
     assert "class 'cat' of" in (said := day.refusal(noise(4), ["ant", "ant", "ant", "cat"]))
     assert said.endswith("has 1 image, it needs at least 2: add some, or remove the class")
@@ -198,18 +251,25 @@ def test_without_a_target_the_datas_own_images_decide(day: World) -> None:
         assert labels.tolist() == day.data.labels[part].tolist()
 
 
-def test_no_group_is_in_both_halves_or_in_what_is_trained_on(tmp_path: Path) -> None:
+def in_files_by_patient(root: Path) -> tuple[World, Path]:
     """Patients by the files' names: p0 to p19 by day, p15 to p34 by night."""
     for folder, patients in (("day", range(20)), ("night", range(15, 35))):
         for patient in patients:
             for number, image in enumerate(noise(3, 100 * patient + len(folder), side=16)):
-                path = tmp_path / folder / CLASSES[patient % 3] / f"p{patient}_{number}.png"
+                path = root / folder / CLASSES[patient % 3] / f"p{patient}_{number}.png"
                 path.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(image).save(path)
-    data = open_images(str(tmp_path / "day"), image_size=None, cache=tmp_path / "cache")
-    splits = split(data.labels, data.given, classes=CLASSES, seed=5)
-    by_patient = r"(p\d+)_\d+\.png"
-    target, left_out = World(tmp_path, data, splits).opened(tmp_path / "night", group_by=by_patient)
+    data = open_images(str(root / "day"), image_size=None, cache=root / "cache")
+    return World(root, data, split(data.labels, data.given, classes=CLASSES, seed=5)), root / "night"
+
+
+BY_PATIENT = r"(p\d+)_\d+\.png"
+
+
+def test_no_group_is_in_both_halves_or_in_what_is_trained_on(tmp_path: Path) -> None:
+    here, night = in_files_by_patient(tmp_path)
+    data, splits = here.data, here.splits
+    target, left_out = here.opened(night, group_by=BY_PATIENT)
     patients = [
         {target.data.files[row].split("_")[0] for row in half}
         for half in (target.validation, target.confirmation)
@@ -221,6 +281,37 @@ def test_no_group_is_in_both_halves_or_in_what_is_trained_on(tmp_path: Path) -> 
     assert left_out.grouped >= 3 * 4
     for half in (target.validation, target.confirmation):
         assert set(target.data.labels[half]) == {0, 1, 2}
+
+
+def test_workers_know_which_images_of_a_target_belong_together(tmp_path: Path) -> None:
+    here, night = in_files_by_patient(tmp_path)
+    target, _ = here.opened(night, group_by=BY_PATIENT)
+    write_workspace(tmp_path / "work", here.data, here.splits, PROXY, None, target)
+    open_workspace.cache_clear()
+    workspace = open_workspace(tmp_path / "work")
+    for stage, half in ((Stage.SEARCH, target.validation), (Stage.CONFIRMATION, target.confirmation)):
+        groups = workspace.scored_groups(Fold(stage, 0))
+        assert groups is not None
+        patients = [target.data.files[row].split("_")[0] for row in half]
+        expected = np.unique(patients, return_inverse=True)[1]
+        same = expected[:, None] == expected
+        np.testing.assert_array_equal(groups[:, None] == groups, same)
+
+
+def test_a_target_without_groups_and_one_of_an_older_workspace_have_none(tmp_path: Path) -> None:
+    here, night = in_files_by_patient(tmp_path)
+    for group_by in (None, BY_PATIENT):
+        target, _ = here.opened(night, group_by=group_by)
+        write_workspace(tmp_path / "work", here.data, here.splits, PROXY, None, target)
+        with np.load(tmp_path / "work" / "parts.npz") as held:
+            parts = {name: held[name] for name in held.files}
+        assert ("target_groups" in parts) == (group_by is not None)
+        np.savez(tmp_path / "work" / "parts.npz", **{k: v for k, v in parts.items() if k != "target_groups"})
+        open_workspace.cache_clear()
+        workspace = open_workspace(tmp_path / "work")
+        assert workspace.target is not None
+        assert workspace.scored_groups(Fold(Stage.CONFIRMATION, 0)) is None
+        assert workspace.target.confirmation.tolist() == target.confirmation.tolist()
 
 
 def test_what_looks_like_images_that_are_trained_on_is_left_out_of_a_target(tmp_path: Path) -> None:

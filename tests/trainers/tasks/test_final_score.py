@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ import pytest
 import torch
 
 from augsearch.policies import Policy, PolicyFile
+from augsearch.trainers.data.splits import Splits
 from augsearch.trainers.data.views import Decoded
 from augsearch.trainers.evaluation.inference import predict
 from augsearch.trainers.evaluation.metrics import METRICS, score
@@ -20,7 +22,7 @@ from augsearch.trainers.tasks.final import train_final
 from augsearch.trainers.tasks.final_job import FinalJob, FinalPlan, SelectionSet
 from augsearch.trainers.tasks.final_score import train_and_score
 from augsearch.trainers.training.recipe import Recipe
-from augsearch.trainers.workspace.folder import Workspace
+from augsearch.trainers.workspace.folder import Workspace, write_workspace
 
 if TYPE_CHECKING:
     from tests.trainers.conftest import Source
@@ -66,6 +68,26 @@ def test_the_score_is_that_of_the_model_it_leaves(workspace: Workspace, tmp_path
     assert result.score == METRICS[metric].score(known)
     assert result.by_image.mean() == pytest.approx(result.score, abs=2e-3)  # kept as float16
     assert result.images == 2 * len(workspace.train)
+
+
+def test_images_that_belong_together_are_told_of(workspace: Workspace, tmp_path: Path) -> None:
+    job, data = job_of(workspace, tmp_path / "model.safetensors"), workspace.data
+    assert train_and_score(job, held_out(workspace), "accuracy").groups is None
+    groups = np.arange(len(data.labels)) // 3
+    grouped = replace(data, cache=tmp_path / "grouped")
+    shutil.copytree(data.cache, grouped.cache)
+    np.save(grouped.cache / "groups.npy", groups)
+    nothing = np.empty(0, np.int64)
+    splits = Splits(workspace.train, workspace.validation, workspace.confirmation, nothing, nothing)
+    there = write_workspace(tmp_path / "work", grouped, splits, workspace.proxy)
+    own = replace(job, workspace=there.folder, path=tmp_path / "other.safetensors")
+    found = train_and_score(own, held_out(workspace), "accuracy").groups
+    assert found is not None
+    expected = groups[workspace.confirmation]
+    np.testing.assert_array_equal(found[:, None] == found, expected[:, None] == expected)
+    # Of other images than the confirmation's nothing is said: their groups are not known here.
+    others = SelectionSet(job.pixels, workspace.confirmation[1:], data.labels[workspace.confirmation[1:]])
+    assert train_and_score(own, others, "accuracy").groups is None
 
 
 def test_a_training_that_stopped_goes_on_with_the_same_result(workspace: Workspace, tmp_path: Path) -> None:

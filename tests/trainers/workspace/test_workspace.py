@@ -184,6 +184,24 @@ def test_cross_fitting_learns_from_and_scores_all_that_is_neither_searched_on_no
     assert learned == scored == set(pool.tolist())
 
 
+def test_where_folds_learn_from_some_groups_the_share_is_that_of_their_images(
+    study: tuple[Workspace, Splits],
+) -> None:
+    """A fold of few images of each of some videos has learned what these show, and nothing of the others."""
+    workspace, _ = study
+    labels = workspace.data.labels
+    groups = 3 * labels + np.arange(len(labels)) % 3
+    data = replace(workspace.data, groups=groups)
+    proxy = PROXY.model_copy(update={"fold_size": len(np.unique(labels))})
+    grouped, folds = replace(workspace, data=data, proxy=proxy), range(6)
+    shares = []
+    for fold in (Fold(Stage.CROSS_FITTING, index) for index in folds):
+        learned = set(groups[grouped.training_subset(fold)].tolist())
+        shares.append(grouped.pool_share(fold))
+        assert shares[-1] == np.mean([group in learned for group in groups[grouped.pool].tolist()])
+    assert min(shares) > proxy.fold_size / len(grouped.pool)
+
+
 def test_a_fold_trains_on_as_many_training_images_as_asked(study: tuple[Workspace, Splits]) -> None:
     workspace, splits = study
     for stage, index in product((Stage.SEARCH, Stage.CONFIRMATION), range(5)):

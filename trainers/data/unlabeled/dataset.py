@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from augsearch.policies import UserError
 from augsearch.trainers.data.cache import PROGRESS_EVERY, written_whole
 from augsearch.trainers.data.dataset import SMALL_SIDE, ImageData, Indices, Progress, in_cache
+from augsearch.trainers.data.duplicates import copies_among
 from augsearch.trainers.data.form import Reading
 from augsearch.trainers.data.images import image_paths, open_images
 from augsearch.trainers.data.sources.base import find_source
@@ -87,6 +88,17 @@ class Unlabeled:
             return self.pixels.keys(indices)
         shape = str(self._images.shape[1:]).encode()
         return [content_key(shape + self._images[index].tobytes()) for index in indices]
+
+    def has_some_of(self, data: ImageData, rows: Indices) -> bool:
+        """Whether some that may be learned from are copies of images of ``rows`` of ``data``, or of one group
+        with one of them.
+
+        They must be decoded. At another side than that of ``data`` no copies are known.
+        """
+        is_part = self._root is None and len(self.truth) == len(data.labels)
+        if is_part and data.groups is not None and np.isin(data.groups[self.chosen], data.groups[rows]).any():
+            return True
+        return bool(copies_among(self._images, self.chosen, data.images, rows).any())
 
     def readable(self, groups: Iterable[Indices]) -> Iterator[tuple[Indices, NDArray[np.uint8]]]:
         """For each of ``groups`` of indices, those that can be read, and their images, uint8 (B, S, S, C).

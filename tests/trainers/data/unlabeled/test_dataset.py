@@ -586,3 +586,32 @@ def test_rows_of_a_table_are_found_whatever_its_columns_are_called(tmp_path: Pat
     )
     assert found is not None
     assert found.chosen.tolist() == [20, 21]
+
+
+def test_it_is_known_whether_labeled_images_are_among_them(tmp_path: Path) -> None:
+    pets = Pets(tmp_path)
+    pets.fill(4)
+    assert not pets.opened().has_some_of(pets.data, pets.splits.train)
+    shutil.copy(pets.file("train", 2), pets.more / "again.png")
+    again = pets.opened()
+    assert again.has_some_of(pets.data, pets.splits.train)
+    assert not again.has_some_of(pets.data, np.delete(pets.splits.train, 2))
+    # Of what may not be learned from nothing is said.
+    assert not replace(again, chosen=again.chosen[:0]).has_some_of(pets.data, pets.splits.train)
+
+
+def test_it_is_known_whether_they_are_of_one_group_with_labeled_images(tmp_path: Path) -> None:
+    """Frames of videos: of each two have a label and one has none."""
+    images = np.random.default_rng(0).integers(0, 256, (60, SIDE, SIDE, 3), dtype=np.uint8)
+    labels = np.where(np.arange(60) % 3 < 2, np.arange(60) // 3 % 2, -1)
+    np.savez(tmp_path / "videos.npz", images=images, labels=labels, classes=np.array(CLASSES))
+    data = open_images(str(tmp_path / "videos.npz"), image_size=None, cache=tmp_path / "cache")
+    for groups, known in ((None, False), (np.arange(60) // 3, True)):
+        own = replace(data, groups=groups)
+        parts = split(own.labels, own.given, classes=CLASSES, seed=0, groups=groups)
+        found = open_unlabeled(
+            str(tmp_path / "videos.npz"), own, parts, folder=None, cache=tmp_path / "cache"
+        )
+        assert found is not None
+        assert found.has_some_of(own, parts.train) == known
+        assert not found.has_some_of(own, np.concatenate([parts.confirmation, parts.test]))
