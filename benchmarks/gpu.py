@@ -1,9 +1,10 @@
 """Everything that this project would know of a GPU, in less than ten minutes: is it right, then how fast.
 
 The tests that need a GPU, among them that both paths of augmentation, torch's own operations and Triton's
-kernels, give the same pixels, and that trainings and predictions come near to a CPU's; then a whole search on it, then both paths beside kornia and torchvision, with
-the share of a training step that each takes, then the training loop beside the recipe that everybody writes.
-What does not end in its time is left out and said; the exit status is 1 where anything was.
+kernels, give the same pixels, and that trainings and predictions come near to a CPU's; then a whole search
+on it, then both paths beside kornia and torchvision, with the share of a training step that each takes, then
+the training loop beside the recipe that everybody writes. What does not end in its time is left out and said;
+the exit status is 1 where anything was.
 
     make bench-gpu BENCH_ARGS="--output page.md"
 """

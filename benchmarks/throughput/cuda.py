@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
-from importlib.util import find_spec
 from statistics import median
 from typing import Any
 
@@ -109,7 +108,7 @@ def _augmentations(device: torch.device, count: int, side: int) -> dict[str, Cal
 
 def paths(device: torch.device) -> tuple[runner.Engine, ...]:
     """Those that can run here."""
-    return ("torch", "triton") if device.type == "cuda" and find_spec("triton") else ("torch",)
+    return ("torch", "triton") if device.type == "cuda" and runner.triton_can() else ("torch",)
 
 
 def by_path(path: runner.Engine, augment: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -9,6 +9,7 @@ from augsearch.policies import UserError
 from augsearch.policies.errors import first_line
 from augsearch.search.engines.engine import EngineFailedError, OverLimitError, WorkerLostError
 from augsearch.trainers.evaluation.metrics import TrainingDivergedError
+from augsearch.trainers.system.device_errors import gpu_is_lost
 
 GO_ON = "nothing is lost: the same command goes on"
 IN_A_ROW = 3
@@ -36,7 +37,8 @@ def kind_of(error: BaseException) -> Kind:
         return Kind.WORKER
     if isinstance(error, OverLimitError):
         return Kind.LIMIT
-    if isinstance(error, OSError | EngineFailedError) or disk_is_full(error):
+    # A worker that lost its GPU was said to be lost: this is the command's own process.
+    if isinstance(error, OSError | EngineFailedError) or disk_is_full(error) or gpu_is_lost(error):
         return Kind.MACHINE
     return Kind.CANDIDATE
 

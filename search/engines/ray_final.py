@@ -24,6 +24,7 @@ from augsearch.search.engines.ray_room import REPLACED, Cluster, Room, in_words,
 from augsearch.search.engines.ray_transfer import Sender, Sent, brought
 from augsearch.search.engines.travel import Errand, Lacking, at_hand, call_at, errand_of
 from augsearch.search.engines.worker import run_pickled
+from augsearch.trainers.evaluation.metrics import TrainingDivergedError
 from augsearch.trainers.workspace.left import LeftFiles
 
 if TYPE_CHECKING:  # they import torch, which the driver of a search does without
@@ -127,8 +128,9 @@ class _Team:
             _written(ray.get(first.stop.remote()), job)
             raise
         except Exception as error:
-            # What is wrong with the input the first one says itself; else the others may know more.
-            if not isinstance(in_our_words(error), UserError) and (reason := _reason(running)) is not None:
+            # What is wrong with the input or the loss is said by who found it; else others may know more.
+            known = isinstance(in_our_words(error), UserError | TrainingDivergedError)
+            if not known and (reason := _reason(running)) is not None:
                 raise reason from None
             raise
 
@@ -142,7 +144,7 @@ def _reason(running: list[Any]) -> BaseException | None:
             ray.get(ended)
         except Exception as error:
             said = in_our_words(error)
-            if isinstance(said, UserError | WorkerLostError):
+            if isinstance(said, UserError | TrainingDivergedError | WorkerLostError):
                 return said
     return None
 

@@ -11,6 +11,7 @@ import os
 import pickle
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
@@ -18,8 +19,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from augsearch.policies import UserError
+from augsearch.policies.errors import first_line
 from augsearch.search.engines.engine import EngineFailedError, OverLimitError, WorkerLostError
 from augsearch.search.settings.sections import EngineSettings
+from augsearch.trainers.system.device_errors import gpu_is_lost
 from augsearch.trainers.system.gpus import VISIBLE
 from augsearch.trainers.system.processes import Context, follow_parent, pool_of
 
@@ -73,7 +76,7 @@ class Worker:
 
         Raises:
             IdleWorkerLostError: the process died or hung before it began; it is ended.
-            WorkerLostError: it died while it ran.
+            WorkerLostError: it died while it ran, or lost its GPU and is of no more use.
             OverLimitError: it took longer, or more memory; the process is ended.
             Exception: what the call raised, or what can't be sent from the process.
         """
@@ -140,7 +143,7 @@ class Place:
         """What the pickled ``call`` returns, from the worker that is kept or, where it is lost, from another.
 
         Raises:
-            WorkerLostError: it died while it ran.
+            WorkerLostError: it died while it ran, or lost its GPU.
             OverLimitError: it took longer, or more memory.
             EngineFailedError: none can be started.
             Exception: what the call raised, or what can't be sent from the process.
@@ -208,9 +211,19 @@ def pickled(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[st
 
 
 def run_pickled(call: bytes) -> Any:
-    """What a call returns. Read where it runs, one that can't be read costs its task alone."""
+    """What a call returns. Read where it runs, one that can't be read costs its task alone.
+
+    Raises:
+        WorkerLostError: this process lost its GPU, so that every task after this one would fail here.
+        Exception: whatever else the call raised.
+    """
     function, args, kwargs = pickle.loads(call)
-    return function(*args, **kwargs)
+    try:
+        return function(*args, **kwargs)
+    except RuntimeError as error:
+        if not gpu_is_lost(error):
+            raise
+        raise WorkerLostError(f"a worker lost its GPU: {first_line(error)}") from None
 
 
 def _prepare(device: str | None) -> None:
@@ -219,6 +232,8 @@ def _prepare(device: str | None) -> None:
         os.environ[VISIBLE] = device
     follow_parent()
     os.environ["OMP_NUM_THREADS"] = "1"
+    # Of GPUs that it can't use torch tells the command, and need not tell it once more for each worker.
+    warnings.filterwarnings("ignore", module=r"torch\.cuda$")
     import cv2
     import torch
     import torch._dynamo  # the first optimizer would import it, in the first fold's time

@@ -189,6 +189,14 @@ def test_the_gpus_benchmark_times_nothing_where_its_two_paths_differ(
         cuda._compare_paths(cuda._images(device, 2, 32), "nearest")
 
 
+@pytest.mark.parametrize(("can", "expected"), [(True, ("torch", "triton")), (False, ("torch",))])
+def test_the_gpus_benchmark_has_a_second_path_where_the_library_would_take_it(
+    benchmarks: Any, monkeypatch: pytest.MonkeyPatch, can: bool, expected: tuple[str, ...]
+) -> None:
+    monkeypatch.setattr(benchmarks.cuda.runner, "triton_can", lambda: can)
+    assert benchmarks.cuda.paths(torch.device("cuda")) == expected
+
+
 def test_the_gpus_benchmark_runs_and_says_when_there_is_no_gpu(
     benchmarks: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import load_sample_image
+from torch.nn.functional import grid_sample
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader
 from torchvision import tv_tensors
@@ -495,6 +496,18 @@ def test_a_module_of_something_else_is_refused(policy: Any, seed: int, message: 
         TensorPolicy(policy, seed)
 
 
+@pytest.mark.parametrize("shape", SHAPES)
+def test_places_put_within_the_image_need_no_border(shape: tuple[int, int]) -> None:
+    """As on Apple's GPUs, where some releases of torch have none."""
+    geometry = torch_kernels.Geometry(Size(*shape), 3, Sampling(), torch.device("cpu"))
+    random = torch.Generator().manual_seed(0)
+    pixels = torch.rand((4, 3, *shape), generator=random) * 255
+    at = torch.rand((4, *shape, 2), generator=random) * 4 - 2
+    border = grid_sample(pixels, at, padding_mode="border", align_corners=False)
+    within = grid_sample(pixels, geometry._within(at), padding_mode="zeros", align_corners=False)
+    torch.testing.assert_close(within, border, rtol=0, atol=0.02)
+
+
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("what", POLICIES)
 def test_a_gpu_gives_the_pixels_of_the_cpu(what: str) -> None:
@@ -511,12 +524,13 @@ def test_a_gpu_gives_the_pixels_of_the_cpu(what: str) -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 def test_a_gpu_is_never_waited_for_after_the_first_batch() -> None:
     images = (to_tensor(photos(64, 40, 56)) / 255).cuda()
     augment = TensorPolicy(POLICIES["all operations"], seed=1)
     augment(images)
-    torch.cuda.set_sync_debug_mode("error")
     try:
+        torch.cuda.set_sync_debug_mode("error")
         for _ in range(5):
             augment(images)
     finally:

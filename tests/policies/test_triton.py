@@ -186,13 +186,14 @@ def test_a_gpu_gives_the_same_pixels_by_either_path(what: str, shape: tuple[int,
 
 
 @needs_gpu
+@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
 def test_a_gpu_is_not_waited_for_by_the_kernels_after_the_first_batch() -> None:
     runner.use("triton")
     images = photos(64, 3, 40, 56).cuda()
     augment = TensorPolicy(Policy(num_ops=4, magnitude="random", operations=tuple(OPERATIONS)), seed=1)
     augment(images)
-    torch.cuda.set_sync_debug_mode("error")
     try:
+        torch.cuda.set_sync_debug_mode("error")
         for _ in range(5):
             augment(images)
     finally:

@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 from augsearch.policies import UserError
+from augsearch.policies.errors import first_line
+from augsearch.trainers.system.gpus import has_code_for, usable_gpus
 from augsearch.trainers.system.processor import processor
 
 
@@ -20,10 +22,14 @@ def resolve_device(name: str) -> torch.device:
     ``mps``, an Apple chip's GPU, is taken where it is asked for by name: nobody has compared it with the CPU.
 
     Raises:
-        UserError: no such device here.
+        UserError: no such device here, or none that this PyTorch can compute on.
     """
-    if name == "auto":
-        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name in ("auto", "cuda"):
+        first = next(iter(usable_gpus()), None)
+        if first:
+            name = f"cuda:{first}"
+        elif name == "auto":
+            name = "cpu" if first is None else "cuda"
     try:
         device = torch.device(name)
     except RuntimeError:
@@ -32,9 +38,49 @@ def resolve_device(name: str) -> torch.device:
         raise UserError(f"device must be auto, cpu, cuda, cuda:NUMBER or mps, got {name!r}")
     if device.type == "mps" and not torch.backends.mps.is_available():
         raise UserError(f"device {name}: PyTorch finds no GPU of Apple's here; use cpu")
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise UserError(f"device {name}: this machine has {torch.cuda.device_count()} CUDA devices; use cpu")
+    if device.type == "cuda":
+        _check_cuda(name)
     return device
+
+
+def device_here(name: str) -> torch.device:
+    """The device of that name, or the CPU where this machine lacks it, as what was trained on another one is
+    looked at here: a GPU of a cluster's nodes, for instance, that its head has not."""
+    try:
+        return resolve_device(name)
+    except UserError:
+        return torch.device("cpu")
+
+
+def _check_cuda(name: str) -> None:
+    """Check that the GPU of that name is there, and that this PyTorch can compute on it.
+
+    Raises:
+        UserError: it isn't, or can't.
+    """
+    number = int(name.partition(":")[2] or 0)  # of cuda:128 torch makes cuda:-128
+    found = torch.cuda.device_count()
+    if number >= found:
+        raise UserError(f"device {name}: this machine has {found} CUDA devices; use cpu")
+    if not torch.cuda.is_available():
+        raise UserError(
+            f"device {name}: PyTorch can't use it ({_why_no_gpu()}); use cpu until that is mended"
+        )
+    if not has_code_for(number):
+        model, (major, minor) = torch.cuda.get_device_name(number), torch.cuda.get_device_capability(number)
+        raise UserError(
+            f"device {name}: this PyTorch was not built for {model} (sm_{major}{minor}) but for "
+            f"{', '.join(torch.cuda.get_arch_list())}; install one that was, or use cpu"
+        )
+
+
+def _why_no_gpu() -> str:
+    """What torch says where it finds GPUs that it can't use: the driver is too old, for instance."""
+    try:
+        torch.cuda.init()  # type: ignore[no-untyped-call]
+    except Exception as error:  # one for each reason
+        return first_line(error).rstrip(".")
+    return "it doesn't say why"
 
 
 def hardware(device: torch.device, precision: torch.dtype) -> str:
@@ -100,6 +146,14 @@ def randomness(device: torch.device, seeds: list[int]) -> Iterator[None]:
         yield
 
 
+def let_go_of_memory(device: torch.device) -> None:
+    """Hand back what ``device`` holds of memory for later use, so that it can be divided otherwise."""
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()
+
+
 def autocast(device: torch.device, precision: torch.dtype) -> torch.autocast:
     """Inside, convolutions and products are computed in ``precision``."""
     return torch.autocast(device.type, dtype=precision, enabled=precision != torch.float32)
@@ -115,8 +169,21 @@ def precision_on(device: torch.device, network: nn.Module, wanted: str = "auto")
     if wanted != "auto":
         return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[wanted]
     if device.type == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+        return _half_on(device)
     if device.type == "mps":
         return torch.float32
     by_channel = any(isinstance(module, nn.Conv2d) and module.groups > 1 for module in network.modules())
     return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() and not by_channel else torch.float32
+
+
+def _half_on(gpu: torch.device) -> torch.dtype:
+    """What the GPU's units for products of matrices take, which NVIDIA's have from sm_70 on.
+
+    ``torch.cuda.is_bf16_supported`` is true of GPUs too that only emulate bfloat16.
+    """
+    if torch.version.hip:
+        return torch.bfloat16
+    generation, _ = torch.cuda.get_device_capability(gpu)
+    if generation >= 8:
+        return torch.bfloat16
+    return torch.float16 if generation == 7 else torch.float32

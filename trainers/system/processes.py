@@ -53,11 +53,12 @@ class Context(SpawnContext):
 
     def __init__(self) -> None:
         super().__init__()
+        _leave_main_alone()
         self.made: list[SpawnProcess] = []
         """All its processes; a pool tells nobody of those that have not answered yet."""
 
     def Process(self, *arguments: Any, **rest: Any) -> SpawnProcess:  # type: ignore[override]  # noqa: N802
-        """A process, which the pool starts."""
+        """A process, which the pool starts, or who asked for it."""
         self.made.append(_Process(*arguments, **rest))
         return self.made[-1]
 
@@ -83,12 +84,11 @@ def pool_of(
     processes: int, prepare: Callable[..., None], *arguments: Any, context: Context | None = None
 ) -> ProcessPoolExecutor:
     """So many, of which each calls ``prepare(*arguments)`` first; none is there before the first task."""
-    _leave_main_alone()
     return ProcessPoolExecutor(processes, context or Context(), initializer=prepare, initargs=arguments)
 
 
 def follow_parent() -> None:
-    """In a process of a pool: leave Ctrl-C to whoever started it, and end when that ends.
+    """In a process that is started here: leave Ctrl-C to whoever started it, and end when that ends.
 
     Ctrl-C reaches the whole process group, and one that is killed must leave nobody at work for it.
     """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,20 +26,21 @@ from augsearch.trainers.semi.label_store import LabelStore
 from augsearch.trainers.semi.labeler import Labeler, Labeling
 from augsearch.trainers.semi.learn import labeled_until, learn
 from augsearch.trainers.semi.pool import Pool
-from augsearch.trainers.system.devices import resolve_device
+from augsearch.trainers.system.devices import device_here, resolve_device
 from augsearch.trainers.tasks.final_job import FinalJob, SelectionSet, check_one_process
 from augsearch.trainers.tasks.inputs import weights_of
 from augsearch.trainers.tasks.teacher import StudentView, Teacher, final_teacher
 from augsearch.trainers.tasks.threads import choose_threads
 from augsearch.trainers.training.checkpoints import Best, Keeper, TrainingState, load_checkpoint
 from augsearch.trainers.training.distributed import (
+    ALONE,
     Member,
     Shard,
     agreed,
-    device_of,
     joined,
-    others,
     sharing_gradients,
+    sharing_statistics,
+    together,
 )
 from augsearch.trainers.training.learner import Learner
 from augsearch.trainers.training.loop import EpochResult
@@ -125,7 +125,8 @@ def train_final(
             from unlabeled images.
     """
     if job.technique is None:
-        final = yield from trained(job, member=member)
+        here = member is None and job.plan.processes > 1
+        final = yield from _shared(job) if here else trained(job, member=member)
     elif job.technique.most_students:
         raise ValueError(f"{job.technique.technique} is done by train_students")
     else:
@@ -182,16 +183,17 @@ def trained(
     """One training, from where its checkpoint stands; that is left there, for whoever called to remove.
 
     ``labeler`` labels the images of ``pool`` if they are to be labeled now and then; ``spent`` are seconds
-    that are counted as its own. ``member``: see ``train_final``.
+    that are counted as its own. ``member``: the process of several that this one is; None: it is alone.
     """
     started = time.perf_counter() - spent
     job.check_processes()
-    key, device = job.key(), _device(job) if member is None else member.device
-    teacher = _teacher(job, device)  # made ready once, not by every process
+    member = member or Member(ALONE, _device(job), "")
+    key = job.key()
+    teacher = _teacher(job, member.device)  # made ready once, not by every process
     selection = job.selection_set()
     labelings: list[Labeling] = []
-    with pillow_without_warnings(), _as_rank_0(job, device, member) as (shard, own):
-        run = _begun(job, own, shard)
+    with pillow_without_warnings(), joined(member):
+        run = _begun(job, member.device, member.shard)
         run.pool, run.labeler = pool, labeler
         started -= run.state.seconds
         if run.learner.epoch == 0:
@@ -209,7 +211,7 @@ def trained(
                 last = event.epoch == event.epochs or run.given_up
                 keeper.after_epoch(run.learner, run.state, last=last)
                 yield FinalEpoch(event, scores, better, run.loaded, job.round)
-                if not agreed(not run.given_up, run.device, shard):
+                if not agreed(not run.given_up, run.device, run.shard):
                     break
         except GeneratorExit:  # stopped between two epochs, so nothing need be lost
             keeper.save(run.learner, run.state)
@@ -233,24 +235,16 @@ def trained(
     )
 
 
+def _shared(job: FinalJob) -> FinalTraining:
+    """One training by processes that are started here."""
+    job.check_processes()
+    return (yield from together(trained, train_beside, job.plan.processes, _device(job), (job,)))
+
+
 def _scored_again(run: _Run, selection: SelectionSet) -> Scores:
     """How the model that is kept did, whose epoch was before the training was taken up."""
     model, _ = load_model(run.job.path, average_flips=False)  # epochs are chosen without mirror images
     return selection.scores(model.to(run.device), run.device, run.job.metric)
-
-
-@contextmanager
-def _as_rank_0(
-    job: FinalJob, device: torch.device, member: Member | None
-) -> Iterator[tuple[Shard, torch.device]]:
-    """Which part of the training is done here, and on what; the others are there within the block."""
-    if member is not None:
-        with joined(member):
-            yield member.shard, device
-        return
-    shard = Shard(0, job.plan.processes)
-    with others(_train_shard, shard.size, device, (job,)):
-        yield shard, device_of(device, shard) if shard.size > 1 else device
 
 
 def make_teacher_ready(job: FinalJob) -> None:
@@ -259,7 +253,7 @@ def make_teacher_ready(job: FinalJob) -> None:
 
 
 def train_beside(job: FinalJob, member: Member) -> None:
-    """Take part in a training whose rank 0 another machine's ``train_final`` is."""
+    """Take part in a training whose rank 0 another process's ``train_final`` is."""
     with joined(member):
         _train_shard(member.shard, member.device, job)
 
@@ -270,6 +264,11 @@ def _device(job: FinalJob) -> torch.device:
         raise UserError(
             f"--processes {job.plan.processes}: this machine has {torch.cuda.device_count()} CUDA devices"
         )
+    if device.index is not None and job.plan.processes > 1:
+        raise UserError(
+            f"--processes {job.plan.processes}: each takes a GPU of its own, and --device {device} is one; "
+            "give --device cuda, and say which ones by CUDA_VISIBLE_DEVICES"
+        )
     if device.type == "mps" and job.plan.processes > 1:
         raise UserError(f"--processes {job.plan.processes}: one process alone trains on mps")
     return device
@@ -279,6 +278,8 @@ def _begun(job: FinalJob, device: torch.device, shard: Shard) -> _Run:
     """The training at its start, or where its checkpoint left it."""
     plan, spec = job.plan, job.spec()
     model, loaded = prepared(spec, plan.weights, job.seeds()[0])
+    if job.file.training.transfer is None:  # in a transfer they keep their statistics
+        sharing_statistics(model, device, shard)
     learner = Learner.prepare(model, plan.recipe, job.file.training.transfer, device)
     if job.technique is not None and job.labeled_by:
         job.technique.prepare_student(model)
@@ -382,7 +383,7 @@ def test_final(workspace: Workspace, splits: Splits, final: FinalModel, pixels: 
 
     The only function that looks at the test part. Say on record that it is read before calling this.
     """
-    device = resolve_device(workspace.proxy.device)
+    device = device_here(workspace.proxy.device)
     model, _ = load_model(final.path)
     with pillow_without_warnings():
         logits = predict(model.to(device), pixels.clean(splits.test), device)

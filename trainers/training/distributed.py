@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+import traceback
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import timedelta
+from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -19,6 +23,22 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from augsearch.policies import UserError
+from augsearch.policies.errors import first_line
+from augsearch.trainers.evaluation.metrics import TrainingDivergedError
+from augsearch.trainers.system.processes import Context, follow_parent
+
+Event = TypeVar("Event")
+Result = TypeVar("Result")
+
+PATIENCE = timedelta(days=1)
+"""How long a rank waits for the others. Rank 0 trains a teacher, scores and saves meanwhile, and then waits
+to be asked for the next epoch. That one is gone is seen by whoever started them, so this need not be short.
+"""
+LAST_WORDS = 5.0
+"""Seconds in which others may say what the error of one came of, and one that broke off is given to end."""
+GRACE = 2.0
+"""Seconds in which rank 0, when it is ended, may remove a file that it has half written."""
+GO_ON = "the same command goes on after the last epoch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +61,13 @@ class Member:
     device: torch.device
     """Its own."""
     address: str
-    """``tcp://HOST:PORT`` of rank 0, or ``file://…`` that all see."""
+    """``tcp://HOST:PORT`` of rank 0, or a file's path that all see; unused where it is alone."""
 
 
+Lead = Callable[..., Generator[Event, None, Result]]
+"""``lead(*arguments, member=…)``: rank 0's part, which joins the others."""
 Work = Callable[..., None]
-"""``work(shard, device, *arguments)``: a rank's part."""
+"""``work(*arguments, member=…)``: another rank's part, likewise."""
 
 
 def device_of(device: torch.device, shard: Shard) -> torch.device:
@@ -53,103 +75,256 @@ def device_of(device: torch.device, shard: Shard) -> torch.device:
     return torch.device("cuda", shard.rank) if device.type == "cuda" else device
 
 
-@contextmanager
-def others(work: Work, size: int, device: torch.device, arguments: tuple[Any, ...]) -> Iterator[None]:
-    """Ranks 1 to ``size`` − 1 run ``work`` in processes of their own while this one is rank 0 of the group.
+def together(
+    lead: Lead[Event, Result], work: Work, size: int, device: torch.device, arguments: tuple[Any, ...]
+) -> Generator[Event, None, Result]:
+    """What ``lead`` yields and returns as rank 0, while ranks 1 to ``size`` − 1 run ``work``.
 
-    They are ended with the block, however it ends. ``arguments`` are pickled.
+    Each is a process of its own, and none of them is this one: who waits in NCCL for one that is gone notices
+    nothing and can't be interrupted, but can be ended. Rank 0 goes on when it is asked for the next event.
+    All end with this generator, however it ends. What goes to them and comes from them is pickled.
 
     Raises:
-        UserError: what one of them raised, or that one died.
+        TrainingDivergedError: one of them raised it.
+        UserError: anything else that one of them raised, or that one died.
     """
-    if size == 1:
-        yield
-        return
+    with _started(lead, work, size, device, arguments) as ranks:
+        try:
+            while isinstance(said := _answer(ranks, "next"), _Yielded):
+                yield said.event
+        except GeneratorExit:
+            _answer(ranks[:1], "stop")  # the others may complain that it is gone
+            raise
+        result: Result = said.result
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class _Yielded:
+    """An event of rank 0's."""
+
+    event: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Returned:
+    """The end of rank 0's part; None where it was stopped."""
+
+    result: Any
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """Why a rank ended before its time."""
+
+    error: Exception
+    """As it is raised where the ranks were started."""
+    may_follow: bool
+    """Whether it may be no more than what another rank's end looks like to this one."""
+    at: float = field(default_factory=time.monotonic)
+    """Seconds; all processes of a machine have the same clock."""
+
+
+def _failure_of(error: Exception, rank: int) -> _Failure:
+    """What a rank raised."""
+    if isinstance(error, UserError | TrainingDivergedError):
+        kind = UserError if isinstance(error, UserError) else TrainingDivergedError
+        return _Failure(kind(str(error)), may_follow=False)
+    what = f"failed ({type(error).__name__}: {first_line(error)})"
+    # Of gloo's and NCCL's errors most are no more than a RuntimeError.
+    may_follow = isinstance(error, RuntimeError)
+    if may_follow and "gloo/transport" in str(error):  # which says where in its own code
+        what = "lost the others"
+    said = UserError(f"process {rank} of the training {what}; {GO_ON}")
+    said.add_note("".join(traceback.format_exception(error)))
+    return _Failure(said, may_follow)
+
+
+@dataclass(slots=True, eq=False)
+class _Rank:
+    """A rank, seen from where it was started."""
+
+    number: int
+    process: BaseProcess
+    connection: Connection
+    failure: _Failure | None = None
+    ended: bool = False
+    """Whether it says no more."""
+
+    def hear(self) -> _Yielded | _Returned | None:
+        """What rank 0 answers; None: it is another one's end, or the end of this one."""
+        try:
+            said: _Yielded | _Returned | _Failure = self.connection.recv()
+        except (EOFError, OSError):
+            self.ended = True
+            self.process.join(LAST_WORDS)
+            code = self.process.exitcode
+            if code or self.number == 0:  # another one just ends when all is done
+                died = f"a process of the training died (exit code {code}); {GO_ON}"
+                self.failure = _Failure(UserError(died), may_follow=False)
+            return None
+        if isinstance(said, _Failure):
+            self.ended, self.failure = True, said
+            return None
+        return said
+
+
+def _answer(ranks: Sequence[_Rank], asked: Literal["next", "stop"]) -> _Yielded | _Returned:
+    """What the first of ``ranks`` answers.
+
+    Raises:
+        Exception: why one of them ended.
+    """
+    with suppress(OSError):  # that it is gone is heard below
+        ranks[0].connection.send(asked)
+    until: float | None = None
+    while True:
+        failures = [rank.failure for rank in ranks if rank.failure is not None]
+        if failures:
+            first = min(failures, key=lambda failure: (failure.may_follow, failure.at))
+            until = until or time.monotonic() + LAST_WORDS
+            if not first.may_follow or time.monotonic() >= until or all(rank.ended for rank in ranks):
+                raise first.error
+        listened: dict[Any, _Rank] = {rank.connection: rank for rank in ranks if not rank.ended}
+        ready = wait(list(listened), None if until is None else max(0.0, until - time.monotonic()))
+        heard = [listened[connection].hear() for connection in ready]
+        if answers := [answer for answer in heard if answer is not None]:
+            return answers[0]
+
+
+@contextmanager
+def _started(
+    lead: Lead[Any, Any], work: Work, size: int, device: torch.device, arguments: tuple[Any, ...]
+) -> Iterator[list[_Rank]]:
+    """All ranks, at work until the end of the block."""
+    context = Context()
+    ranks: list[_Rank] = []
     with tempfile.TemporaryDirectory(prefix="augsearch-") as folder:
-        meeting = Path(folder) / "meeting"
-        context = torch.multiprocessing.get_context("spawn")
-        processes = [
-            context.Process(
-                target=_rank, args=(work, Shard(rank, size), device, meeting, arguments), daemon=True
-            )
-            for rank in range(1, size)
-        ]
-        for process in processes:
-            process.start()
         try:
-            _wait_for(processes, meeting)
-            with joined(Member(Shard(0, size), device_of(device, Shard(0, size)), meeting.as_uri())):
-                try:
-                    yield
-                except RuntimeError:
-                    if (reason := _reason(processes, meeting)) is not None:
-                        raise reason from None
-                    raise
-                except BaseException:
-                    # Left alone they would wait for this one, and then complain that it is gone.
-                    for process in processes:
-                        process.kill()
-                    raise
+            for number in range(size):
+                shard = Shard(number, size)
+                member = Member(shard, device_of(device, shard), str(Path(folder) / "meeting"))
+                here, there = context.Pipe()
+                threads = 1 if number else torch.get_num_threads()
+                process = context.Process(
+                    target=_rank,
+                    args=(work if number else lead, member, threads, arguments, there),
+                    name=f"rank {number}",
+                    daemon=True,
+                )
+                process.start()
+                there.close()  # so that the connection ends with the process
+                ranks.append(_Rank(number, process, here))
+            yield ranks
         finally:
-            for process in processes:
-                process.kill()
+            started = [process for process in context.made if process.pid is not None]
+            for process in started:
+                process.terminate()
+            for process in started:
+                process.join(GRACE)
+                process.kill()  # if it waits in NCCL, where it hears of nothing
                 process.join()
+            for rank in ranks:
+                rank.connection.close()
 
 
-def _wait_for(processes: Sequence[BaseProcess], meeting: Path) -> None:
-    """Until all have started: for one that dies before, the group would wait half an hour."""
-    while len(list(meeting.parent.glob("*.here"))) < len(processes):
-        if any(process.exitcode for process in processes) and (reason := _reason(processes, meeting)):
-            raise reason
-        time.sleep(0.02)
+def _rank(
+    part: Callable[..., Any], member: Member, threads: int, arguments: tuple[Any, ...], driver: Connection
+) -> None:
+    """In a process of its own: a rank's part, and why it ended if it ended before its time."""
+    follow_parent()
+    torch.set_num_threads(threads)
+    code = 1
+    try:
+        if member.shard.rank == 0:
+            signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+            _tell(part(*arguments, member=member), driver)
+        else:
+            part(*arguments, member=member)
+        code = 0
+    except Exception as error:
+        with suppress(OSError):
+            driver.send(_failure_of(error, member.shard.rank))
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):  # it may be closed, or there may be none
+                stream.flush()
+        os._exit(code)  # Python's own end would have NCCL wait for whoever is gone
 
 
-def _reason(processes: Sequence[BaseProcess], meeting: Path) -> UserError | None:
-    """Why the connection broke: what one of the others raised, or that it died; None where none did."""
-    for process in processes:
-        process.join(timeout=5)
-    for words in sorted(meeting.parent.glob("*.error")):
-        return UserError(words.read_text(encoding="utf-8"))
-    codes = [process.exitcode for process in processes if process.exitcode]
-    if not codes:
-        return None
-    died = f"a process of the training died (exit code {codes[0]})"
-    return UserError(f"{died}; the same command goes on after the last epoch")
-
-
-def _rank(work: Work, shard: Shard, device: torch.device, meeting: Path, arguments: tuple[Any, ...]) -> None:
-    # Ctrl-C reaches the whole process group; rank 0 decides what becomes of the others.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(1)
-    meeting.with_name(f"{shard.rank}.here").touch()
-    member = Member(shard, device_of(device, shard), meeting.as_uri())
-    with joined(member):
+def _tell(events: Generator[Any, None, Any], driver: Connection) -> None:
+    """Rank 0's ``events``, as they are asked for."""
+    while driver.recv() == "next":
         try:
-            work(shard, member.device, *arguments)
-        except UserError as error:
-            meeting.with_name(f"{shard.rank}.error").write_text(str(error), encoding="utf-8")
-            sys.exit(1)
+            event = next(events)
+        except StopIteration as end:
+            driver.send(_Returned(end.value))
+            return
+        driver.send(_Yielded(event))
+    events.close()
+    driver.send(_Returned(None))
 
 
 @contextmanager
 def joined(member: Member) -> Iterator[None]:
-    """Within it a process is one of the group; it waits until all are there. Alone it joins nobody."""
+    """Within it a process is one of the group; it waits until all are there. Alone it joins nobody.
+
+    It leaves the group only where nothing is raised: else NCCL would wait there for whoever is gone, and the
+    reason would not be told. A process that raised is of no more use to the group, and ends.
+    """
     shard, device = member.shard, member.device
     if shard.size == 1:
         yield
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)  # or NCCL would take the first for all
+    meeting: dict[str, Any] = {"init_method": member.address}
+    if not member.address.startswith("tcp://"):
+        # By a URL torch would not find a path with a space in it.
+        store = dist.FileStore(member.address, shard.size)  # type: ignore[attr-defined]
+        store.set_timeout(PATIENCE)
+        meeting = {"store": store}
+    nccl = device.type == "cuda" and dist.is_nccl_available()  # Windows has none
     dist.init_process_group(
-        "nccl" if device.type == "cuda" else "gloo",
-        init_method=member.address,
-        rank=shard.rank,
-        world_size=shard.size,
+        "nccl" if nccl else "gloo", rank=shard.rank, world_size=shard.size, timeout=PATIENCE, **meeting
     )
-    try:
-        yield
-    finally:
-        dist.destroy_process_group()
+    yield
+    dist.destroy_process_group()
+
+
+def sharing_statistics(network: nn.Module, device: torch.device, shard: Shard) -> None:
+    """Have BatchNorms learn from the whole batch and not from the rank's part of it, in place.
+
+    Parameters, statistics and their names stay the same. On GPUs alone: torch has it for no CPU.
+    """
+    if shard.size > 1 and device.type == "cuda":
+        replace_batch_norms(network)
+
+
+def replace_batch_norms(network: nn.Module) -> None:
+    """Put torch's ``SyncBatchNorm`` in place of each BatchNorm of a kind that is known.
+
+    Only in training mode, and within a group, it computes anything else.
+    """
+    shared = {module: _shared(module) for module in network.modules()}
+    for module in shared:
+        for name, child in module._modules.items():
+            if child is not None and (other := shared[child]) is not None:
+                module._modules[name] = other
+
+
+def _shared(module: nn.Module) -> nn.Module | None:
+    """The ``SyncBatchNorm`` for a BatchNorm; None: it is none, or of a kind that nobody knows."""
+    convert: Callable[..., nn.Module]
+    if type(module) in (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d):
+        convert = nn.SyncBatchNorm.convert_sync_batchnorm
+    elif type(module).__name__ == "BatchNormAct2d":  # timm's, whose activation torch would lose
+        from timm.layers import convert_sync_batchnorm  # type: ignore[attr-defined]
+
+        convert = convert_sync_batchnorm
+    else:
+        return None
+    return convert(module)  # type: ignore[no-any-return, no-untyped-call]
 
 
 def sharing_gradients(model: nn.Module, device: torch.device, shard: Shard) -> DistributedDataParallel | None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+from torch.optim.swa_utils import AveragedModel
 
 from augsearch.policies import Transfer
 from augsearch.trainers.system.devices import precision_on
@@ -29,7 +29,7 @@ class Learner:
     full_rates: list[list[float]]
     """The learning rate of each optimizer's groups at the top of the schedule."""
     transfer: Transfer | None = None
-    average: AveragedModel | None = None
+    average: Average | None = None
     """The exponential moving average of the weights (EMA), if the recipe keeps one."""
     scaler: torch.amp.GradScaler = field(default_factory=lambda: torch.amp.GradScaler(enabled=False))
     accumulation: int = 1
@@ -62,7 +62,7 @@ class Learner:
         )
         average = None
         if recipe.ema is not None:
-            average = AveragedModel(model, multi_avg_fn=_averaging(recipe.ema), use_buffers=True)
+            average = Average(model, recipe.ema)
         precision = precision_on(device, model, recipe.precision)
         return cls(
             model=model,
@@ -118,7 +118,8 @@ class Learner:
             one.load_state_dict(kept)
         if self.average is not None:
             self.average.load_state_dict(state["average"])
-        self.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # that of another precision says nothing, and is refused where this one scales
+            self.scaler.load_state_dict(state["scaler"])
         self.accumulation, self.epoch = state["accumulation"], state["epoch"]
         device = next(self.model.parameters()).device
         memory = state.get("memory")
@@ -127,17 +128,36 @@ class Learner:
         self.memory = {name: kept.to(device) for name, kept in memory.items() if kept is not None}
 
 
-Tensors = tuple[Tensor, ...] | list[Tensor]
+class Average(AveragedModel):
+    """The exponential moving average of a model's weights and statistics, which begins with the first step's.
 
+    Whole numbers, such as indices, are those of the last step.
+    """
 
-def _averaging(decay: float) -> Callable[[Tensors, Tensors, Tensor | int], None]:
-    """The moving average of what is floating-point; whole numbers, such as indices, are taken as they are."""
-    moving: Any = get_ema_multi_avg_fn(decay)  # type: ignore[no-untyped-call]
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        super().__init__(model, use_buffers=True)
+        self._share = 1 - decay
 
-    def average(kept: Tensors, now: Tensors, steps: Tensor | int) -> None:
-        if kept[0].is_floating_point():  # tensors come by their types
-            moving(kept, now, steps)
-        else:
-            torch._foreach_copy_(kept, now)
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Take up what ``model`` has after a step.
 
-    return average
+        torch's own brings the number of steps to the device each time, and for that the host waits for the
+        GPU to come to an end.
+        """
+        pairs = list(
+            zip(
+                chain(self.module.parameters(), self.module.buffers()),
+                chain(model.parameters(), model.buffers()),
+                strict=True,
+            )
+        )
+        begins = bool(self.n_averaged == 0)  # which is kept on the host
+        for moves in (True, False):
+            kept = [one for one, _ in pairs if one.is_floating_point() == moves]
+            now = [one for before, one in pairs if before.is_floating_point() == moves]
+            if kept and moves and not begins:
+                torch._foreach_lerp_(kept, now, self._share)
+            elif kept:
+                torch._foreach_copy_(kept, now)
+        self.n_averaged += 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from itertools import chain
 from typing import Any
 
@@ -47,11 +48,13 @@ class Epochs:
         return batches(self._setup, epoch, self._pool)
 
     def begin(self, epoch: int) -> None:
-        """Have the first batches of ``epoch`` made from now on, where files are read for them.
+        """Have the first batches of ``epoch`` made from now on, where files are read for them, or for a GPU.
 
         Not with unlabeled images: which of those are learned from is known when the epoch before is over.
         """
         threads = self._setup.data.threads
+        if self._setup.device.type != "cpu":  # which has nothing else to do meanwhile
+            threads = threads or _ahead(self._setup.device)
         if threads and self._pool is None and self._begun is None:
             self._begun = epoch, Begun(*_made(self._setup, epoch, None), threads)
 
@@ -77,7 +80,7 @@ def _on_device(chunks: Iterator[list[_HostBatch]], device: torch.device) -> Iter
 
 def _copied_beside(made: Iterator[_HostBatch], device: torch.device) -> Iterator[Batch]:
     """Batches on a GPU, each copied in a stream of its own while the one before is computed."""
-    copying = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    copying = _copying(device)
     for one in made:
         with torch.cuda.stream(copying):
             batch = one.on(device)
@@ -86,6 +89,15 @@ def _copied_beside(made: Iterator[_HostBatch], device: torch.device) -> Iterator
         for tensor in batch.tensors():
             tensor.record_stream(computing)  # or its memory would be given away while that still reads it
         yield batch
+
+
+@cache
+def _copying(device: torch.device) -> torch.cuda.Stream:
+    """The stream of ``device`` in which this process copies to it.
+
+    One for all epochs: memory that was set aside in a stream serves that stream alone.
+    """
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 def _sent(array: NDArray[Any], device: torch.device) -> Tensor:
@@ -223,7 +235,7 @@ def _unlabeled_batches(unlabeled: _Unlabeled, steps: slice, rng: np.random.Gener
 
 def _ahead(device: torch.device) -> int:
     """Threads that augment images in memory meanwhile; none where one core does all."""
-    if device.type == "cuda":
+    if device.type != "cpu":
         return 2
     return 1 if torch.get_num_threads() > 1 else 0
 

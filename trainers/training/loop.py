@@ -17,7 +17,14 @@ import torch
 
 from augsearch.policies import Policy, UserError
 from augsearch.trainers.evaluation.metrics import TrainingDivergedError
-from augsearch.trainers.system.devices import autocast, precision_on, quickest_convolutions, randomness
+from augsearch.trainers.system.device_errors import does_not_fit, out_of_memory
+from augsearch.trainers.system.devices import (
+    autocast,
+    let_go_of_memory,
+    precision_on,
+    quickest_convolutions,
+    randomness,
+)
 from augsearch.trainers.system.memory import memory_at_hand
 from augsearch.trainers.training.balance import balance_of
 from augsearch.trainers.training.batch import Batch
@@ -208,14 +215,11 @@ def _step(learner: Learner, batch: Batch, objective: _Objective) -> tuple[torch.
             loss, used = _gradients(learner, batch, objective)
             break
         except RuntimeError as error:
-            if not _out_of_memory(error):
+            if not out_of_memory(error):
                 raise
             at_once = len(batch.images) // learner.accumulation
             if at_once < 4:
-                raise UserError(
-                    f"out of memory even with {at_once} images at a time; "
-                    "use a smaller --image-size or network"
-                ) from None
+                raise does_not_fit(at_once, batch.images.device.type) from None
             if learner.parallel is not None:
                 # The other processes wait for this one's gradients, so it can't begin the step anew.
                 raise UserError(
@@ -223,8 +227,7 @@ def _step(learner: Learner, batch: Batch, objective: _Objective) -> tuple[torch.
                 ) from None
         # Outside the handler: the traceback holds what filled the memory.
         learner.accumulation *= 2
-        if batch.images.is_cuda:
-            torch.cuda.empty_cache()
+        let_go_of_memory(batch.images.device)
     if learner.clip is not None:
         for optimizer in learner.optimizers:
             learner.scaler.unscale_(optimizer)
@@ -260,11 +263,3 @@ def _gradients(learner: Learner, batch: Batch, objective: _Objective) -> tuple[t
         learner.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     return total, used
-
-
-OUT_OF_MEMORY = ("out of memory", "not enough memory", "can't allocate", "ALLOC_FAILED", "ALLOCATION_FAILED")
-"""What CUDA and MPS, CPUs, cuBLAS and cuDNN say, where torch passes it on as it is."""
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    return isinstance(error, torch.OutOfMemoryError) or any(words in str(error) for words in OUT_OF_MEMORY)

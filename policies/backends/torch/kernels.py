@@ -166,8 +166,17 @@ class Geometry:
     def _read_part(self, images: Tensor, matrices: Tensor) -> None:
         at = self._read_at(matrices).permute(0, 2, 3, 1)
         pixels = images.to(torch.float32)
-        sampled = grid_sample(pixels, at, mode="bilinear", padding_mode="border", align_corners=False)
+        if pixels.device.type == "mps":  # its border came late, and is an error before
+            at, padding = self._within(at), "zeros"
+        else:
+            padding = "border"
+        sampled = grid_sample(pixels, at, mode="bilinear", padding_mode=padding, align_corners=False)
         images.copy_(sampled.round_())
+
+    def _within(self, at: Tensor) -> Tensor:
+        """``at``, counted from -1 to 1, with what lies beyond the outermost pixels' centres put there."""
+        last = 1 - 1 / self._after.view(2)
+        return at.clamp(-last, last)
 
     def _fill_where(self, images: Tensor, rows: Tensor, columns: Tensor) -> None:
         inside = rows[:, None, :, None] & columns[:, None, None, :]

@@ -193,6 +193,30 @@ def test_a_result_that_cannot_travel_is_an_error_of_its_task(local: LocalEngine)
     assert local.submit(abs, -1).result(LONG) == 1
 
 
+LOSES_ITS_GPU = """
+import os, pathlib, torch
+pathlib.Path({file!r}).write_text(str(os.getpid()))
+raise torch.AcceleratorError("CUDA error: unspecified launch failure\\nCompile with TORCH_USE_CUDA_DSA")
+"""
+
+
+def test_a_worker_that_loses_its_gpu_ends_before_it_takes_the_next_task(
+    local: LocalEngine, tmp_path: Path
+) -> None:
+    file = tmp_path / "worker"
+    with pytest.raises(
+        WorkerLostError, match=r"^a worker lost its GPU: CUDA error: unspecified launch failure$"
+    ):
+        local.submit(exec, LOSES_ITS_GPU.format(file=str(file))).result(LONG)
+    assert not alive(int(file.read_text()))
+    assert [local.submit(abs, -number).result(LONG) for number in range(4)] == [0, 1, 2, 3]
+
+
+def test_memory_that_runs_out_costs_no_worker(local: LocalEngine) -> None:
+    with pytest.raises(RuntimeError, match="CUDA error: out of memory"):
+        local.submit(exec, "raise RuntimeError('CUDA error: out of memory')").result(LONG)
+
+
 def test_a_killed_driver_leaves_no_worker() -> None:
     code = (
         "import os, time\n"
@@ -283,6 +307,7 @@ def test_workers_by_devices_and_cores(
 @pytest.mark.parametrize("name", ["local", "inline"])
 def test_a_gpu_that_is_not_there_is_told_before_anything_is_made(name: str) -> None:
     with pytest.raises(UserError, match="device cuda:99: this machine has"):
-        check_device(EngineSettings(name=name, device="cuda:99"))
-    check_device(EngineSettings(name=name, device="cpu"))
-    check_device(EngineSettings(name="slurm", device="cuda:99"))  # its machines may have one
+        check_device(EngineSettings(name=name, device="cuda:99"), trains_final=False)
+    check_device(EngineSettings(name=name, device="cpu"), trains_final=True)
+    # The machines of a cluster may have one.
+    check_device(EngineSettings(name="slurm", device="cuda:99"), trains_final=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis import strategies as st
 from scipy.special import log_softmax, softmax
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, log_loss
 
+from augsearch.policies import UserError
 from augsearch.trainers.evaluation.inference import predict, to_tensor
 from augsearch.trainers.evaluation.metrics import (
     METRICS,
@@ -286,6 +288,46 @@ def test_batches_are_predicted_as_the_array_they_make_up() -> None:
     np.testing.assert_allclose(predict(model, [images], CPU), expected, rtol=1e-4, atol=1e-5)
 
 
+class Cramped(torch.nn.Module):
+    """Memory for so many images at a time, in front of a network."""
+
+    def __init__(self, room: int, reason: str = "CUDA out of memory. Tried to allocate 3.06 GiB.") -> None:
+        super().__init__()
+        self.network, self.room, self.reason = network(), room, reason
+        self.sizes: list[int] = []
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Logits, if there is room."""
+        self.sizes.append(len(images))
+        if len(images) > self.room:
+            raise torch.OutOfMemoryError(self.reason)
+        return self.network(images)
+
+
+def test_where_memory_runs_out_fewer_images_are_predicted_at_a_time() -> None:
+    model, images = Cramped(room=3), noise(20)
+    logits = predict(model, images, CPU, batch_size=13)
+    # Once for the whole and once for its half; from then on it is known.
+    assert model.sizes == [13, 6, *[3] * 4, 1, 3, 3, 1]
+    np.testing.assert_allclose(logits, predict(model.network, images, CPU), rtol=1e-4, atol=1e-5)
+    model.sizes.clear()
+    batches = predict(model, iter(np.split(images, [4, 6])), CPU)
+    assert model.sizes == [4, 2, 2, 2, *[2] * 7]
+    np.testing.assert_allclose(batches, logits, rtol=1e-4, atol=1e-5)
+
+
+def test_where_not_even_one_image_fits_one_line_says_what_to_do() -> None:
+    with pytest.raises(UserError, match=r"^out of memory even with 1 image at a time; use a smaller"):
+        predict(Cramped(room=0), noise(4), CPU)
+
+
+def test_another_error_of_the_network_is_passed_on_at_once() -> None:
+    model = Cramped(room=0, reason="CUDA error: unspecified launch failure")
+    with pytest.raises(RuntimeError, match=r"^CUDA error: unspecified launch failure"):
+        predict(model, noise(4), CPU)
+    assert model.sizes == [4]
+
+
 def test_a_batch_is_taken_only_when_the_one_before_is_done() -> None:
     model = network()
     seen: list[str] = []
@@ -351,6 +393,38 @@ def test_their_spread_is_what_other_images_would_change(metric: str) -> None:
     repeated = [anew(rng.integers(600, size=600)) for _ in range(400)]
     error = METRICS[metric].per_image(logits, labels).std() / np.sqrt(600)
     assert error == pytest.approx(np.std(repeated), rel=0.2)
+
+
+@settings(max_examples=100)
+@given(predictions())
+def test_the_mean_of_what_images_add_is_the_score_however_few_a_class_has(
+    case: tuple[Logits, Labels],
+) -> None:
+    logits, labels = case
+    scores = score(logits, labels)
+    for name, expected in (("macro-f1", scores.macro_f1), ("balanced-accuracy", scores.balanced_accuracy)):
+        assert METRICS[name].per_image(logits, labels).mean() == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("counts", [[2, 2, 2], [3, 5], [2, 6], [1] * 8], ids=str)
+def test_of_few_images_a_class_balanced_accuracy_varies_by_no_less_than_it_does(counts: list[int]) -> None:
+    """Over all outcomes that are equally likely: the mean of what each says is what they come to."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    rows, others, count = np.arange(len(labels)), (labels + 1) % len(counts), len(labels)
+    found, said = [], []
+    for outcome in product([False, True], repeat=count):
+        logits = np.zeros((count, len(counts)), np.float32)
+        logits[rows, np.where(outcome, labels, others)] = 1
+        found.append(score(logits, labels).balanced_accuracy)
+        said.append(METRICS["balanced-accuracy"].per_image(logits, labels).var() / count)
+    assert np.mean(said) == pytest.approx(np.var(found))
+
+
+@pytest.mark.parametrize("metric", ["macro-f1", "balanced-accuracy"])
+def test_classes_of_one_image_say_that_others_would_change_the_score(metric: str) -> None:
+    logits = np.eye(6, dtype=np.float32)
+    logits[:3] = np.roll(logits[:3], 1, axis=0)
+    assert METRICS[metric].per_image(logits, np.arange(6)).std() > 0.4
 
 
 def test_balanced_accuracy_agrees_with_scikit_learn() -> None:

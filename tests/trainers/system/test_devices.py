@@ -10,6 +10,7 @@ import torch
 from augsearch.policies import UserError
 from augsearch.trainers.system import devices
 from augsearch.trainers.system.devices import (
+    device_here,
     one_thread,
     quickest_convolutions,
     quickest_threads,
@@ -33,6 +34,61 @@ def test_a_device_that_is_not_there_is_refused() -> None:
             resolve_device("mps")
     assert resolve_device("cpu") == torch.device("cpu")
     assert resolve_device("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.fixture
+def gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two, as torch would say."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "get_arch_list", lambda: ["sm_75", "sm_80"])
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda number: (8, 0))
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda number: "Tesla P100")
+
+
+@pytest.mark.usefixtures("gpus")
+def test_a_gpu_that_is_there_is_taken() -> None:
+    assert resolve_device("auto") == resolve_device("cuda") == torch.device("cuda")
+    assert resolve_device("cuda:1") == torch.device("cuda:1")
+
+
+@pytest.mark.parametrize("name", ["cuda:2", "cuda:128", "cuda:256", "cuda:300"])
+@pytest.mark.usefixtures("gpus")
+def test_numbers_that_torch_counts_round_in_circles_are_refused_as_they_stand(name: str) -> None:
+    with pytest.raises(UserError, match=f"^device {name}: this machine has 2 CUDA devices; use cpu$"):
+        resolve_device(name)
+
+
+OLD = "The NVIDIA driver on your system is too old (found version 11040). Please update your GPU driver."
+
+
+@pytest.mark.usefixtures("gpus")
+def test_of_a_driver_that_is_too_old_torchs_own_words_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init() -> None:
+        raise RuntimeError(f"{OLD}\nAnd so on")
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "init", init)
+    assert resolve_device("auto") == torch.device("cpu")
+    with pytest.raises(UserError) as error:
+        resolve_device("cuda")
+    assert str(error.value) == f"device cuda: PyTorch can't use it ({OLD[:-1]}); use cpu until that is mended"
+
+
+@pytest.mark.usefixtures("gpus")
+def test_a_gpu_that_torch_was_not_built_for_is_no_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda number: ((6, 0), (8, 0))[number])
+    assert resolve_device("auto") == resolve_device("cuda") == torch.device("cuda:1")
+    with pytest.raises(UserError) as error:
+        resolve_device("cuda:0")
+    assert str(error.value) == (
+        "device cuda:0: this PyTorch was not built for Tesla P100 (sm_60) but for sm_75, sm_80; "
+        "install one that was, or use cpu"
+    )
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert resolve_device("auto") == torch.device("cpu")
+    with pytest.raises(UserError, match=r"^device cuda: this PyTorch was not built for Tesla P100"):
+        resolve_device("cuda")
 
 
 @pytest.mark.parametrize(("name", "inside"), [("cpu", False), ("cuda", True)])
@@ -86,3 +142,11 @@ def test_the_number_of_threads_is_the_one_that_is_quicker(monkeypatch: pytest.Mo
         assert torch.get_num_threads() == 3
     finally:
         torch.set_num_threads(before)
+
+
+def test_what_was_trained_on_another_machine_is_looked_at_on_what_there_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert device_here("cuda").type == "cpu"
+    assert device_here("cpu").type == "cpu"

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch._subclasses import FakeTensorMode
 from torch._subclasses.fake_tensor import FakeTensorDeviceMismatchError
 from torch.optim import swa_utils
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from augsearch.policies import Distillation, Mixing, Policy, Transfer
 from augsearch.policies.backends.torch import kernels, runner
@@ -131,6 +132,34 @@ STEPS: dict[str, dict[str, Any]] = {
 def test_a_step_stays_on_its_device(monkeypatch: pytest.MonkeyPatch, fields: dict[str, Any]) -> None:
     loss, used = step(monkeypatch, **fields)
     assert (loss.device.type, used.device.type) == ("cuda", "cuda")
+
+
+class Waits(TorchDispatchMode):
+    """Counts what the host brings to the device or asks of it, and waits for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, arguments: Any = (), named: dict[str, Any] | None = None
+    ) -> Any:
+        waits = ("aten::_to_copy", "aten::_local_scalar_dense")
+        on_the_host = [one for one in arguments if isinstance(one, Tensor) and one.device.type == "cpu"]
+        to_the_device = torch.device((named or {}).get("device") or "cpu").type == "cuda"
+        self.count += operation.name() in waits and (to_the_device or not on_the_host)
+        return operation(*arguments, **(named or {}))
+
+
+def test_the_average_of_the_weights_is_kept_without_waiting_for_the_device() -> None:
+    learner = Learner.prepare(network(), Recipe(precision="float32", ema=0.9), None, CUDA)
+    assert learner.average is not None
+    trained = network()
+    for steps in (0, 1):
+        learner.average.n_averaged = torch.tensor(steps)
+        with Waits() as waits:
+            learner.average.update_parameters(trained)
+        assert not waits.count
 
 
 @pytest.mark.parametrize("kind", ["loss", "sampling", "logit-adjustment"])

@@ -148,6 +148,18 @@ def test_a_state_says_everything_that_changes() -> None:
     assert (again.epoch, again.accumulation) == (2, 2)
 
 
+@pytest.mark.parametrize(("before", "now"), [("float32", "float16"), ("float16", "float32")])
+def test_a_training_goes_on_in_another_precision(before: Any, now: Any) -> None:
+    one = Learner.prepare(network(0), Recipe(precision=before))
+    one.epoch = 1
+    other = Learner.prepare(network(1), Recipe(precision=now))
+    fresh = dict(other.scaler.state_dict())
+    other.load_state_dict(torch.load(io.BytesIO(kept(one)), weights_only=True))
+    assert other.epoch == 1
+    assert same(other.model.state_dict(), one.model.state_dict())
+    assert other.scaler.state_dict() == fresh
+
+
 def test_a_finished_training_has_nothing_left() -> None:
     recipe = Recipe(epochs=1)
     learner = Learner.prepare(network(0), recipe)

@@ -71,13 +71,9 @@ def test_a_precision_that_is_named_is_used_everywhere(
         (CPU, True, BY_CHANNEL, torch.float32),
         (CPU, False, DENSE, torch.float32),
         (CPU, False, BY_CHANNEL, torch.float32),
-        (CUDA, True, DENSE, torch.bfloat16),
-        (CUDA, True, BY_CHANNEL, torch.bfloat16),
-        (CUDA, False, DENSE, torch.float16),
-        (CUDA, False, BY_CHANNEL, torch.float16),
     ],
 )
-def test_auto_is_the_half_that_the_machine_computes_in_natively(
+def test_auto_is_the_half_that_a_cpu_computes_in_natively(
     device: torch.device,
     natively: bool,
     network: nn.Module,
@@ -85,8 +81,28 @@ def test_auto_is_the_half_that_the_machine_computes_in_natively(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: natively)
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: natively)
     assert precision_on(device, network) == expected
+
+
+@pytest.mark.parametrize("network", [DENSE, BY_CHANNEL], ids=["dense", "by channel"])
+@pytest.mark.parametrize(
+    ("capability", "expected"),
+    [
+        ((6, 1), torch.float32),
+        ((7, 0), torch.float16),
+        ((7, 5), torch.float16),
+        ((8, 0), torch.bfloat16),
+        ((12, 0), torch.bfloat16),
+    ],
+)
+def test_auto_is_the_half_that_a_gpu_has_units_for_and_none_that_it_emulates(
+    capability: tuple[int, int], network: nn.Module, expected: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: True)  # as it says of all, by emulation
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert precision_on(CUDA, network) == expected
+    monkeypatch.setattr(torch.version, "hip", "6.4")  # AMD's count otherwise
+    assert precision_on(CUDA, network) == torch.bfloat16
 
 
 @pytest.mark.parametrize(
