@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 
 class WorkerLostError(RuntimeError):
-    """The process that ran a task died; the task may be tried again."""
+    """The process that ran a task died, or lost its GPU; the task may be tried again."""
 
 
 class OverLimitError(RuntimeError):

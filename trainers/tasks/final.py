@@ -205,7 +205,7 @@ def trained(
                     labelings.append(event)
                     yield event
                     continue
-                scores = selection.scores(run.learner.best, run.device, job.metric)
+                scores = selection.scores(run.learner.best, run.device, job.metric, run.learner.precision)
                 better = _keep_if_best(run, event, scores)
                 run.state.seconds = time.perf_counter() - started
                 last = event.epoch == event.epochs or run.given_up
@@ -244,7 +244,7 @@ def _shared(job: FinalJob) -> FinalTraining:
 def _scored_again(run: _Run, selection: SelectionSet) -> Scores:
     """How the model that is kept did, whose epoch was before the training was taken up."""
     model, _ = load_model(run.job.path, average_flips=False)  # epochs are chosen without mirror images
-    return selection.scores(model.to(run.device), run.device, run.job.metric)
+    return selection.scores(model.to(run.device), run.device, run.job.metric, run.learner.precision)
 
 
 def make_teacher_ready(job: FinalJob) -> None:

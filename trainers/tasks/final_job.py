@@ -84,10 +84,21 @@ class SelectionSet:
     labels: NDArray[np.int64]
     """(len(rows),)."""
 
-    def scores(self, model: nn.Module, device: torch.device, metric: Metric = ACCURACY) -> Scores:
-        """How ``model`` does on them, with the values of ``metric``."""
+    def scores(
+        self,
+        model: nn.Module,
+        device: torch.device,
+        metric: Metric = ACCURACY,
+        precision: torch.dtype = torch.float32,
+    ) -> Scores:
+        """How ``model`` does on them, with the values of ``metric``.
+
+        On a GPU in the ``precision`` of its training, as folds are scored: in float32 it may take as long as
+        the epoch did.
+        """
         images = self._in_memory if self._is_small else self.pixels.clean(self.rows)
-        return score(predict(model, images, device), self.labels, metric)
+        scoring = torch.float32 if device.type == "cpu" else precision
+        return score(predict(model, images, device, precision=scoring), self.labels, metric)
 
     def pixels_read(self) -> Iterator[tuple[Pixels, NDArray[np.int64]]]:
         """Its images."""
