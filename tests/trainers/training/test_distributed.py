@@ -311,14 +311,15 @@ print(*(one.pid for one in multiprocessing.active_children()), flush=True)
 print(next(training), flush=True)
 """
 PARTS = """
-from augsearch.trainers.training.distributed import joined
+from augsearch.trainers.training.distributed import agreed, joined
 def lead(member):
     yield "at work"
     with joined(member):  # for which the other one waits
+        agreed(True, member.device, member.shard)
         yield "joined"
 def work(member):
     with joined(member):
-        pass
+        agreed(True, member.device, member.shard)
 """
 
 
