@@ -38,22 +38,26 @@ def start_engine(settings: EngineSettings) -> Engine:
     return engine
 
 
-def check_device(settings: EngineSettings, *, trains_final: bool) -> None:
-    """Check that a GPU that is named is there, where trainings run on this machine.
+def check_device(settings: EngineSettings, *, trains_final: bool, processes: int = 1) -> None:
+    """Check that a GPU that is named is there, where trainings run on this machine, and one for each process.
 
     ``trains_final``: whether a final training comes after the search, which not every engine runs elsewhere.
+    ``processes``: how many it is to have.
 
     Raises:
         UserError: it isn't.
     """
     folds_here = getattr(_module(settings), "ON_THIS_MACHINE", False)
     final_here = trains_final and final_trainer(settings) is None
-    if not is_gpu(settings.device) or not (folds_here or final_here):
+    several_here = final_here and processes > 1
+    if not several_here and not (is_gpu(settings.device) and (folds_here or final_here)):
         return
-    from augsearch.trainers.system.devices import resolve_device
+    from augsearch.trainers.system.devices import check_room_for, resolve_device
 
     try:
-        resolve_device(settings.device)
+        device = resolve_device(settings.device)
+        if several_here:
+            check_room_for(processes, device)
     except UserError as error:
         if folds_here:
             raise

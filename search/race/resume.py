@@ -34,7 +34,7 @@ def open_begun(told: Settings, display: Display) -> tuple[Settings, Data]:
         UserError: the data is bad, weights can't be had, there are fewer trials than baselines, or a GPU that
             is asked for isn't there.
     """
-    check_device(told.engine, trains_final=told.final.train)
+    check_device(told.engine, trains_final=told.final.train, processes=told.final.processes)
     settings = with_picked_network(as_begun(told, told), display)
     data = open_data(settings, display)
     settings = without_colours(settings, data, display)

@@ -43,6 +43,25 @@ def resolve_device(name: str) -> torch.device:
     return device
 
 
+def check_room_for(processes: int, device: torch.device) -> None:
+    """Check that as many processes may train one network on ``device``, or on others of its kind.
+
+    Raises:
+        UserError: there are too few, or it is one alone.
+    """
+    if processes == 1 or device.type == "cpu":
+        return
+    if device.type == "mps":
+        raise UserError(f"--processes {processes}: one process alone trains on mps")
+    if device.index is not None:
+        raise UserError(
+            f"--processes {processes}: each takes a GPU of its own, and --device {device} is one; "
+            "give --device cuda, and say which ones by CUDA_VISIBLE_DEVICES"
+        )
+    if processes > (found := torch.cuda.device_count()):
+        raise UserError(f"--processes {processes}: this machine has {found} CUDA devices")
+
+
 def device_here(name: str) -> torch.device:
     """The device of that name, or the CPU where this machine lacks it, as what was trained on another one is
     looked at here: a GPU of a cluster's nodes, for instance, that its head has not."""

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from pydantic import JsonValue
 
-from augsearch.policies import UserError
 from augsearch.trainers.data.dataset import Progress
 from augsearch.trainers.data.decode import pillow_without_warnings
 from augsearch.trainers.data.splits import Splits
@@ -26,7 +25,7 @@ from augsearch.trainers.semi.label_store import LabelStore
 from augsearch.trainers.semi.labeler import Labeler, Labeling
 from augsearch.trainers.semi.learn import labeled_until, learn
 from augsearch.trainers.semi.pool import Pool
-from augsearch.trainers.system.devices import device_here, resolve_device
+from augsearch.trainers.system.devices import check_room_for, device_here, resolve_device
 from augsearch.trainers.tasks.final_job import FinalJob, SelectionSet, check_one_process
 from augsearch.trainers.tasks.inputs import weights_of
 from augsearch.trainers.tasks.teacher import StudentView, Teacher, final_teacher
@@ -260,17 +259,7 @@ def train_beside(job: FinalJob, member: Member) -> None:
 
 def _device(job: FinalJob) -> torch.device:
     device = resolve_device(open_workspace(job.workspace).proxy.device)
-    if device.type == "cuda" and job.plan.processes > torch.cuda.device_count():
-        raise UserError(
-            f"--processes {job.plan.processes}: this machine has {torch.cuda.device_count()} CUDA devices"
-        )
-    if device.index is not None and job.plan.processes > 1:
-        raise UserError(
-            f"--processes {job.plan.processes}: each takes a GPU of its own, and --device {device} is one; "
-            "give --device cuda, and say which ones by CUDA_VISIBLE_DEVICES"
-        )
-    if device.type == "mps" and job.plan.processes > 1:
-        raise UserError(f"--processes {job.plan.processes}: one process alone trains on mps")
+    check_room_for(job.plan.processes, device)
     return device
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from augsearch.policies import UserError
 from augsearch.search.engines import local as local_engine
@@ -24,6 +25,7 @@ from augsearch.search.engines.local import LocalEngine, default_workers
 from augsearch.search.engines.registry import check_device, engine_names, start_engine
 from augsearch.search.engines.worker import Limits
 from augsearch.search.settings.sections import EngineSettings
+from augsearch.trainers.system import devices
 
 LONG = 600
 """Seconds; longer than any of these tasks takes on the busiest machine."""
@@ -311,3 +313,24 @@ def test_a_gpu_that_is_not_there_is_told_before_anything_is_made(name: str) -> N
     check_device(EngineSettings(name=name, device="cpu"), trains_final=True)
     # The machines of a cluster may have one.
     check_device(EngineSettings(name="slurm", device="cuda:99"), trains_final=False)
+
+
+@pytest.mark.parametrize(
+    ("device", "gpus", "said"),
+    [
+        ("cuda", 1, "--processes 2: this machine has 1 CUDA devices"),
+        ("cuda:1", 2, "--processes 2: each takes a GPU of its own, and --device cuda:1 is one"),
+        ("mps", 0, "--processes 2: one process alone trains on mps"),
+    ],
+)
+def test_too_few_gpus_for_the_final_trainings_processes_are_told_before_the_search(
+    device: str, gpus: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(devices, "resolve_device", torch.device)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: gpus)
+    given = EngineSettings(name="local", device=device)
+    with pytest.raises(UserError, match=said):
+        check_device(given, trains_final=True, processes=2)
+    check_device(given, trains_final=True, processes=1)
+    check_device(given, trains_final=False, processes=2)
+    check_device(EngineSettings(name="local", device="cpu"), trains_final=True, processes=2)
