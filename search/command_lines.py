@@ -10,6 +10,7 @@ from typing import Any
 from augsearch.policies import OPERATION_SETS, Training
 from augsearch.search.settings.addresses import ADDRESSES, redacted
 from augsearch.search.settings.durations import duration_flag
+from augsearch.search.settings.networks import FINETUNE
 from augsearch.search.settings.sections import SMALL_NETWORK
 from augsearch.search.settings.settings import DEFAULTS, FLAT, PLANNED, Settings
 from augsearch.search.statistics.looks import LEAST_FOLDS, too_few_in_words
@@ -168,6 +169,8 @@ def without_effect(settings: Settings) -> list[str]:
 
 def _useless(settings: Settings) -> Iterator[tuple[tuple[str, ...], str]]:
     networks = (settings.proxy.model, settings.network)
+    if is_built_in(settings.proxy.model) and settings.proxy.kind != FINETUNE:
+        yield ("proxy_size",), "as the search's network learns from scratch; give --proxy finetune"
     if not settings.unlabeled.wanted:
         yield _OF_UNLABELED, "as no images without labels are used; give --unlabeled or --semi"
     if settings.transfer.mode != "search" and not any(map(settings.transfer_of, networks)):

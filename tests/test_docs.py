@@ -30,7 +30,7 @@ STORY = "\n".join((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
 QUICK = {
     "run": [
         *("--trials", "7", "--folds", "1", "--epochs", "1", "--confirm-folds", "2", "--final-epochs", "1"),
-        *("--proxy-model", "tiny", "--final-model", "tiny", "--teacher", "tiny", "--engine", "inline"),
+        *("--teacher", "tiny", "--engine", "inline"),
     ],
     "compare": [
         *("--trials", "7", "--folds", "1", "--epochs", "1", "--confirm-folds", "2"),
@@ -85,6 +85,8 @@ def run_command(command: str) -> None:
     words, _, target = command.partition(" > ")
     arguments = shlex.split(words)[1:]
     full = [sys.executable, "-m", "augsearch.search.cli", *arguments, *QUICK.get(arguments[0], [])]
+    if arguments[0] == "run" and "--proxy" not in arguments:
+        full += ["--proxy-model", "tiny", "--final-model", "tiny"]
     if "--unlabeled" in arguments and arguments[0] == "run":
         full += ["--trials", "10"]  # each technique has a baseline
     if arguments[0] in ("ui", "watch"):

@@ -67,17 +67,16 @@ def _ways(result: Result) -> Table | None:
     finals = result.scores(result.final)
     if finals is None:
         return None
-    rows, blind, between = [], "", None
+    rows, blind, same = [], "", ""
     for way in result.sizes.ways:
         scores = None if way.is_final else result.scores(way)
         if scores is None:
             continue
         said = agreement(scores, finals)
-        blind, between = f"{100 * said.blind:.1f}", said.between_seeds
+        blind, same = f"{100 * said.blind:.1f}", _between_seeds(said)
         seconds = fmean(sum(one.cpu_seconds for one in some) for some in result.outcomes(way).values())
         rows.append((_in_words(way, result), *_figures(said), f"{seconds:.0f}"))
     seconds = fmean(fmean(one.cpu_seconds for one in some) for some in result.outcomes(result.final).values())
-    same = "" if between is None else f" Final trainings of other seeds agree at ρ = {between:.2f}."
     trained = f"n = {finals.shape[1]} final trainings of each ({_in_words(result.final, result)})"
     return Table(
         f"{result.title}: what may stand in",
@@ -86,6 +85,14 @@ def _ways(result: Result) -> Table | None:
         notes=f"{len(finals)} policies, {trained}, {seconds:.0f} s of a core each. "
         f"Choosing blindly loses {blind} points.{same}",
     )
+
+
+def _between_seeds(said: Agreement) -> str:
+    """How well the final trainings tell policies from one another, and so what could be reached at best."""
+    if said.between_seeds is None:
+        return ""
+    most = "" if said.attainable is None else f": a perfect stand-in would reach about {said.attainable:.2f}"
+    return f" Final trainings of other seeds agree at ρ = {said.between_seeds:.2f}{most}."
 
 
 def _in_words(way: Way, result: Result) -> str:

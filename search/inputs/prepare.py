@@ -16,6 +16,7 @@ from augsearch.search.inputs.identity import by_content
 from augsearch.search.inputs.learned_from import GivenModel, honest_parts
 from augsearch.search.inputs.picked import pick
 from augsearch.search.inputs.run_data import Data
+from augsearch.search.inputs.stand_in import stand_in
 from augsearch.search.inputs.target_domain import find_target
 from augsearch.search.inputs.unlabeled import (
     decoded_file,
@@ -36,7 +37,7 @@ from augsearch.trainers.data.splits import Splits, split
 from augsearch.trainers.data.target_domain import Target
 from augsearch.trainers.models.names import WITH_WEIGHTS, is_built_in, is_model_file
 from augsearch.trainers.system.hashing import digest
-from augsearch.trainers.training.recipe import default_epochs
+from augsearch.trainers.training.recipe import default_epochs, default_fine_tuning_epochs
 from augsearch.trainers.workspace.candidate import SELF, ProxySettings
 from augsearch.trainers.workspace.folder import write_workspace
 from augsearch.trainers.workspace.folds import default_fold_size
@@ -137,11 +138,12 @@ def _proxy_of(settings: Settings, splits: Splits, classes: int, teacher: str | N
             f"--fold-size {fold_size}: a fold must have an image of each of the {classes:,} classes; "
             f"give {classes} or more, or leave it out"
         )
+    weights = settings.weights_of(settings.proxy.model)
     return ProxySettings(
         model=settings.proxy.model,
-        weights=settings.weights_of(settings.proxy.model),
-        input_size=settings.transfer.input_size,
-        epochs=settings.proxy.epochs or (1 if settings.proxy.own else default_epochs(fold_size)),
+        weights=weights,
+        input_size=_input_size(settings),
+        epochs=settings.proxy.epochs or _usual_epochs(settings, weights, fold_size),
         fold_size=fold_size,
         seed=settings.seed,
         device=settings.engine.device,
@@ -150,6 +152,20 @@ def _proxy_of(settings: Settings, splits: Splits, classes: int, teacher: str | N
         metric=settings.search.metric,
         own=settings.proxy.own,
     )
+
+
+def _usual_epochs(settings: Settings, weights: str, fold_size: int) -> int:
+    """The epochs of a fold, where they aren't given."""
+    if settings.proxy.own is not None:
+        return 1
+    fine_tuned = weights != "none" and settings.proxy.size is not None
+    return default_fine_tuning_epochs(fold_size) if fine_tuned else default_epochs(fold_size)
+
+
+def _input_size(settings: Settings) -> int | None:
+    """Side to which the search's network resizes images."""
+    sized = settings.proxy.size is not None and settings.weights_of(settings.proxy.model) != "none"
+    return settings.proxy.size if sized else settings.transfer.input_size
 
 
 def _counted(data: Data) -> str:
@@ -241,6 +257,19 @@ def with_picked_network(settings: Settings, display: Display) -> Settings:
     return settings.changed(final_model=picked.network, final_size=size)
 
 
+def with_stand_in(settings: Settings) -> Settings:
+    """``settings``, which name the final network, with the one that the search trains, and its side.
+
+    Raises:
+        UserError: see ``stand_in``.
+    """
+    network = settings.network
+    found = stand_in(settings.proxy, network, settings.weights_of(network), settings.data.image_size)
+    if found is None:
+        return settings
+    return settings.changed(proxy=AUTO, proxy_model=found.network, proxy_size=found.side)
+
+
 def without_colours(settings: Settings, data: Data, display: Display) -> Settings:
     """``settings`` without operations that move colours, which images of bands don't have; says so."""
     channels = data.images.images.shape[-1]
@@ -316,7 +345,7 @@ def _largest_side(settings: Settings) -> int:
         return SMALL_SIDE
     from augsearch.trainers.models.hubs import native
 
-    return settings.transfer.input_size or native(settings.proxy.model).side
+    return _input_size(settings) or native(settings.proxy.model).side
 
 
 def _teacher(settings: Settings) -> str | None:

@@ -28,15 +28,13 @@ from augsearch.search.options.groups import (
     data_options,
     engine_options,
     option,
-    proxy_options,
     recipe_options,
     search_options,
     study_options,
-    teacher_options,
-    transfer_options,
     unlabeled_options,
 )
 from augsearch.search.options.json_output import json_option
+from augsearch.search.options.networks import proxy_options, teacher_options, transfer_options
 from augsearch.search.options.registered import engines, metrics
 from augsearch.search.settings.addresses import TRACKING_VARIABLE
 

@@ -20,7 +20,7 @@ from augsearch.search.engines.tasks import evaluate_final
 from augsearch.search.figures.proxy_check import draw_check
 from augsearch.search.final.scored import A_WEEK, ScoredFinals
 from augsearch.search.inputs.identity import identity_of, study_name
-from augsearch.search.inputs.prepare import make_folder, open_data, with_picked_network
+from augsearch.search.inputs.prepare import make_folder, open_data, with_picked_network, with_stand_in
 from augsearch.search.inputs.reopened import as_its_run, reopen, scored_alike
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.inputs.workplace import remove_teachers
@@ -32,6 +32,7 @@ from augsearch.search.pipelines.trainings import Training as Task
 from augsearch.search.race.resume import space_for
 from augsearch.search.report.facts import folder_of
 from augsearch.search.settings.durations import duration_in_words
+from augsearch.search.settings.networks import FINETUNE
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.describe import describe
 from augsearch.search.space.space import Space
@@ -102,6 +103,8 @@ def check_proxy(settings: Settings, candidates: int, seeds: int, display: Displa
 
 def _opened(settings: Settings, display: Display) -> tuple[optuna.Study | None, Settings, Data]:
     """The run's study if there is one, the settings with what it adds, and the data."""
+    if settings.proxy.kind == FINETUNE:
+        settings = with_stand_in(with_picked_network(settings, display))
     storage = open_storage(settings.tracking.storage)
     known, given = optuna.get_all_study_names(storage), settings.tracking.study
     if given in known:
@@ -215,7 +218,9 @@ class _Checking:
     def proxy(self) -> str:
         """A short training in words."""
         proxy = self._workspace.proxy
-        return f"{proxy.model}, {proxy.fold_size:,} images × {proxy.epochs} epochs"
+        size = self.finals.settings.proxy.size
+        at = f" at {size} px" if size else ""
+        return f"{proxy.model}{at}, {proxy.fold_size:,} images × {proxy.epochs} epochs"
 
     @property
     def final(self) -> str:

@@ -71,8 +71,10 @@ def measure(engine: Engine, data: Data, settings: Settings) -> Speed:
 def speed_of(results: Sequence[FoldResult], data: Data, settings: Settings, workers: int) -> Speed:
     """What the first folds of a search say; of the final training only where its network is akin."""
     images = _rate(results)
-    mine, final = data.workspace.proxy.model, settings.network
-    cost = 1.0 if mine == final else 0.0
+    mine, final, size = data.workspace.proxy.model, settings.network, settings.proxy.size
+    cost = 0.0
+    if mine == final:
+        cost = ((settings.final.size or size) / size) ** 2 if size else 1.0
     if is_built_in(mine) and is_built_in(final):
         cost = (WIDTHS[final] / WIDTHS[mine]) ** 2
     return Speed(

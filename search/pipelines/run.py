@@ -25,6 +25,7 @@ from augsearch.search.final.train import log_final, train_and_test
 from augsearch.search.inputs.identity import identity_of, study_name
 from augsearch.search.inputs.prepare import make_folder
 from augsearch.search.inputs.run_data import Data, tracked_data
+from augsearch.search.inputs.stand_in import stand_in_in_words
 from augsearch.search.inputs.summary import imbalance_in_words, keep_summary, warnings_of
 from augsearch.search.pipelines import tracked
 from augsearch.search.pipelines.alongside import followed
@@ -111,7 +112,7 @@ def run(
             session = Session(study, settings.seconds, task, clock, began)
         if settings.stands_in:
             display.line(
-                f"the search trains a stand-in for {settings.network}: {settings.proxy.model}, from scratch. "
+                f"the search trains a stand-in for {settings.network}: {stand_in_in_words(settings.proxy)}. "
                 "What is best for one need not be for the other: the best are compared on the final one if "
                 "there is time, and how well all carries over is measured by "
                 f"{commands.check_proxy_command(settings, name)}"

@@ -13,7 +13,7 @@ from augsearch.search.console import Display
 from augsearch.search.engines.registry import check_device
 from augsearch.search.inputs.identity import PLANNED_BY_BUDGET, identity_of, study_name
 from augsearch.search.inputs.picked import are_photos
-from augsearch.search.inputs.prepare import open_data, with_picked_network, without_colours
+from augsearch.search.inputs.prepare import open_data, with_picked_network, with_stand_in, without_colours
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.inputs.sealed_test import seal_test
 from augsearch.search.settings.sections import AUTO
@@ -35,7 +35,7 @@ def open_begun(told: Settings, display: Display) -> tuple[Settings, Data]:
             is asked for isn't there.
     """
     check_device(told.engine, trains_final=told.final.train, processes=told.final.processes)
-    settings = with_picked_network(as_begun(told, told), display)
+    settings = with_stand_in(with_picked_network(as_begun(told, told), display))
     data = open_data(settings, display)
     settings = without_colours(settings, data, display)
     settings = with_its_trials(with_usual_budget(settings, data), data)
@@ -95,7 +95,7 @@ def with_usual_budget(settings: Settings, data: Data) -> Settings:
 
 
 def as_begun(settings: Settings, told: Settings, data: Data | None = None) -> Settings:
-    """``settings`` with the final network that their study was begun with, where they were ``told`` none.
+    """``settings`` with the networks that their study was begun with, where they were ``told`` none.
 
     And from scratch, where it was begun when no ``--weights`` meant that.
 
@@ -110,6 +110,8 @@ def as_begun(settings: Settings, told: Settings, data: Data | None = None) -> Se
     begun: dict[str, Any] = {}
     if not told.names_network:
         begun = {name: said.get(name) for name in ("final_model", "final_size") if name not in told.given}
+    if "proxy_model" in said and not told.given & {"proxy", "proxy_model", "proxy_size"}:
+        begun |= {name: said.get(name) for name in ("proxy_model", "proxy_size")}
     if said.get("weights", AUTO) is None and not told.given & {"weights", "transfer"}:
         begun["weights"] = Settings.recorded(said).transfer.weights
     if said.get("layer_decay") is not None and "layer_decay" not in told.given:

@@ -14,7 +14,6 @@ from augsearch.policies import (
     OPERATIONS,
     RANDAUGMENT,
     Policy,
-    Transfer,
     UserError,
     read_policy,
 )
@@ -22,8 +21,7 @@ from augsearch.policies.training import ClassBalance
 from augsearch.search.settings.addresses import SQLITE
 from augsearch.search.space.space import BASELINE_POLICIES, PHOTO_POLICIES, TECHNIQUES, SpaceName
 from augsearch.trainers.models.names import check_network
-from augsearch.trainers.workspace.candidate import SELF, MetricName
-from augsearch.trainers.workspace.own_training import OwnTraining, own_training
+from augsearch.trainers.workspace.candidate import MetricName
 
 HOME = Path("mlruns")
 """Where everything is kept unless told otherwise, relative to the working directory."""
@@ -61,12 +59,6 @@ class Flat:
 
     def __init__(self, name: str) -> None:
         self.name = name
-
-
-def _existing_weights(weights: str) -> str:
-    if weights not in (AUTO, "hub", "none") and not Path(weights).is_file():
-        raise ValueError(f"must be auto, none or a file, and there is no file {weights}")
-    return weights
 
 
 def _unknown_operation(name: str) -> str:
@@ -168,73 +160,6 @@ class SearchSettings(Section):
             raise ValueError("must name at least one operation or set of operations")
         # In the registry's order: the same operations are the same search, however they were named.
         return tuple(name for name in OPERATIONS if name in chosen)
-
-
-class ProxySettings(Section):
-    """The short trainings that score candidates."""
-
-    model: Annotated[str, Flat("proxy_model")] = "small"
-    epochs: int | None = Field(default=None, ge=1, le=10_000)
-    """None: 30, and more for few images."""
-    fold_size: int | None = Field(default=None, ge=2)
-    """Training images of a fold; None: four fifths of all, at most 1,000 or 20 a class."""
-    own: Annotated[OwnTraining | None, Flat("train_fold")] = None
-    """A function of the user's own that trains them; given in Python alone."""
-
-    @field_validator("own", mode="before")
-    @classmethod
-    def _own_known_again(cls, given: Any) -> Any:
-        return own_training(given) if callable(given) else given
-
-    @field_validator("model")
-    @classmethod
-    def _network_known(cls, name: str) -> str:
-        return check_network(name)
-
-
-class TransferSettings(Section):
-    """What networks that are not built in start from, and what becomes of it."""
-
-    mode: Annotated[Literal["none", "head", "full", "search"] | None, Flat("transfer")] = None
-    """None: full for networks with weights."""
-    weights: str = AUTO
-    """``auto``: what networks of hubs learned elsewhere, unless the mode is none; ``none``; or a file."""
-    input_size: Side | None = None
-    """Side to which those networks resize the images; None: the one that their weights were trained at."""
-    backbone_lr_scale: float = Field(default=Transfer(mode="full").backbone_lr_scale, gt=0, le=1)
-    layer_decay: float | None = Field(default=None, gt=0, le=1)
-    """None: by the network's family."""
-
-    @field_validator("weights")
-    @classmethod
-    def _weights_there(cls, weights: str) -> str:
-        return _existing_weights(weights)
-
-
-class TeacherSettings(Section):
-    """Whom candidates distil from."""
-
-    network: Annotated[str, Flat("teacher")] = SELF
-    """A network to train, a model file, one in MLflow, ``self`` (the student's own network) or ``none``."""
-    weights: Annotated[str, Flat("teacher_weights")] = AUTO
-    """``auto``, ``none`` or a file, of a teacher that is not built in."""
-    view: Annotated[Literal["same", "clean"], Flat("teacher_view")] = "same"
-    """What it looks at: the student's augmented images, or the originals."""
-
-    @field_validator("weights")
-    @classmethod
-    def _weights_there(cls, weights: str) -> str:
-        return _existing_weights(weights)
-
-    @field_validator("network")
-    @classmethod
-    def _teacher_known(cls, teacher: str) -> str:
-        if teacher in ("none", SELF) or teacher.startswith(TRACKED):
-            return teacher
-        try:
-            return check_network(teacher)
-        except UserError as error:
-            raise ValueError(f"{error}; runs:/RUN_ID/model in MLflow; self; or none") from None
 
 
 class ConfirmationSettings(Section):

@@ -17,6 +17,7 @@ from augsearch.policies import Transfer
 from augsearch.search.settings.addresses import ADDRESSES, is_redacted, redacted
 from augsearch.search.settings.data import DataSettings
 from augsearch.search.settings.durations import seconds_of
+from augsearch.search.settings.networks import FINETUNE, ProxySettings, TeacherSettings, TransferSettings
 from augsearch.search.settings.sections import (
     AUTO,
     SMALL_NETWORK,
@@ -25,12 +26,9 @@ from augsearch.search.settings.sections import (
     FinalSettings,
     Flat,
     GivenBaseline,
-    ProxySettings,
     SearchSettings,
     Section,
-    TeacherSettings,
     TrackingSettings,
-    TransferSettings,
     UnlabeledSettings,
 )
 from augsearch.search.space.space import MIXING, TECHNIQUES, SemiSpace, Space
@@ -88,10 +86,10 @@ class Settings(Section):
                 f"transfer {mode} needs a network with weights; name one with --final-model or "
                 f"--proxy-model ({WITH_WEIGHTS})"
             )
-        if mode == "search" and self.weights_of(proxy) == "none":
+        if mode == "search" and self.weights_of(proxy) == "none" and self.proxy.kind != FINETUNE:
             raise ValueError(
                 "transfer search needs weights for the search's network; name one with --proxy-model "
-                f"({WITH_WEIGHTS})"
+                f"({WITH_WEIGHTS}), or give --proxy finetune"
             )
         return self
 
@@ -161,6 +159,7 @@ class Settings(Section):
             "semi": self.unlabeled.wanted,
             "transfer": self.transfer.mode is not None,
             "class_balance": self.search.class_balance != "none",
+            "proxy": self.proxy.kind == FINETUNE,
             "proxy_model": self.proxy.model != ProxySettings().model,
             "epochs": self.proxy.epochs not in (None, 1),
         }
@@ -182,8 +181,9 @@ class Settings(Section):
 
     @property
     def stands_in(self) -> bool:
-        """Whether the search's network is of another kind than the final one."""
-        return self.final.train and is_built_in(self.proxy.model) and not is_built_in(self.network)
+        """Whether the search trains another network than a final one with weights, or it at another side."""
+        other = is_built_in(self.proxy.model) or self.proxy.size not in (None, self.final.size)
+        return self.final.train and other and not is_built_in(self.network)
 
     @property
     def compares_on_final(self) -> bool:

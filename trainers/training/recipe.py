@@ -89,6 +89,11 @@ def default_epochs(images: int) -> int:
     return min(max(30, math.ceil(12_000 / images)), 120)
 
 
+def default_fine_tuning_epochs(images: int) -> int:
+    """A quarter of that: of a network that knows much already, in short trainings at a small side."""
+    return default_epochs(images) // 4
+
+
 def default_final_epochs(images: int, beside: bool = False) -> int:
     """About 60,000 passes of images with labels, in no fewer than 30 epochs and no more than 150.
 

@@ -1,0 +1,60 @@
+"""What a search trains in the place of the final network, where nobody names it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from augsearch.policies import UserError
+from augsearch.search.settings.networks import FINETUNE, ProxySettings
+from augsearch.trainers.models.names import WITH_WEIGHTS, hub_of, is_built_in
+
+FINE_TUNED_SIDE = 64
+"""Pixels of the images on which a search fine-tunes the final network."""
+
+
+@dataclass(frozen=True, slots=True)
+class StandIn:
+    """A network with weights that a search fine-tunes."""
+
+    network: str
+    side: int | None
+    """Of its images, in pixels; None: that of its weights, as it takes no other."""
+
+
+def stand_in(told: ProxySettings, network: str, weights: str, side: int | None) -> StandIn | None:
+    """What a search trains for a final ``network`` that starts from ``weights``; None: what it is ``told``.
+
+    ``side``: of the images, in pixels, where it is given.
+
+    Raises:
+        UserError: the final network is to be fine-tuned in the search, and has no weights, or another one is
+            named.
+    """
+    if told.kind != FINETUNE or told.own is not None:
+        return None
+    if "model" in told.model_fields_set:
+        raise UserError(
+            f"--proxy finetune searches with the final network, and --proxy-model {told.model} names one "
+            "too; leave either out"
+        )
+    if weights == "none":
+        raise UserError(
+            f"--proxy finetune: {network} has no weights to begin with; name a network that has some with "
+            f"--final-model ({WITH_WEIGHTS})"
+        )
+    return StandIn(network, told.size or _side(network, side))
+
+
+def stand_in_in_words(proxy: ProxySettings) -> str:
+    """What the search trains, in words."""
+    if is_built_in(proxy.model):
+        return f"{proxy.model}, from scratch"
+    return f"{proxy.model}, fine-tuned at {proxy.size} px"
+
+
+def _side(network: str, given: int | None) -> int | None:
+    if hub_of(network) is None:
+        return None
+    from augsearch.trainers.models.hubs import native
+
+    return None if native(network).fixed_side else given or FINE_TUNED_SIDE

@@ -1,0 +1,114 @@
+"""What a search trains: the small network, or the final one, fine-tuned on smaller images."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import optuna
+import pytest
+from click.testing import CliRunner
+
+from augsearch.policies import UserError
+from augsearch.search.cli import main
+from augsearch.search.command_lines import run_command, without_effect
+from augsearch.search.console import Display
+from augsearch.search.inputs.identity import identity_of
+from augsearch.search.inputs.prepare import open_data, with_stand_in
+from augsearch.search.race.resume import as_begun
+from augsearch.search.settings.settings import Settings
+from augsearch.search.studies.study import load_study, open_storage
+from augsearch.trainers.training.recipe import default_epochs, default_fine_tuning_epochs
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> str:
+    rng = np.random.default_rng(0)
+    for name in ("cat", "dog"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number in range(20):
+            pixels = rng.integers(0, 256, (100, 120, 3), dtype=np.uint8)
+            cv2.imwrite(str(tmp_path / "photos" / name / f"{number}.png"), pixels)
+    return str(tmp_path / "photos")
+
+
+@pytest.mark.parametrize(
+    ("given", "network", "size"),
+    [
+        ({"proxy": "scratch", "final_model": "lite0"}, "small", None),
+        ({"proxy": "finetune", "final_model": "lite0"}, "lite0", 64),
+        ({"proxy": "finetune", "final_model": "lite0", "proxy_size": 96}, "lite0", 96),
+        ({"proxy": "finetune", "final_model": "lite0", "image_size": 48}, "lite0", 48),
+        ({"proxy": "finetune", "final_model": "torchvision:vit_b_16"}, "torchvision:vit_b_16", None),
+        ({"proxy_model": "lite0", "final_model": "medium"}, "lite0", None),
+    ],
+)
+def test_the_final_network_is_fine_tuned_in_the_search_where_that_is_asked_for(
+    given: dict[str, Any], network: str, size: int | None
+) -> None:
+    settings = with_stand_in(Settings.of(**given))
+    assert (settings.proxy.model, settings.proxy.size) == (network, size)
+    assert with_stand_in(settings) is settings
+    assert settings.stands_in is (size not in (None, settings.final.size) or network == "small")
+
+
+def test_weights_and_one_network_alone_must_be_named() -> None:
+    with pytest.raises(UserError, match="--proxy finetune: medium has no weights to begin with; name"):
+        with_stand_in(Settings.of(proxy="finetune"))
+    with pytest.raises(UserError, match="and --proxy-model tiny names one too"):
+        with_stand_in(Settings.of(proxy="finetune", proxy_model="tiny", final_model="lite0"))
+    said = without_effect(Settings.of(proxy_size=96, final_model="lite0"))
+    assert said == [
+        "--proxy-size: without effect, as the search's network learns from scratch; give --proxy finetune"
+    ]
+    with pytest.raises(ValueError, match="knows nothing of proxy"):
+        Settings.of(train_fold=_score, proxy="finetune", final=False, teacher="none")
+
+
+def _score(policy: Any, fold: Any) -> float:
+    return 0.5
+
+
+def test_what_it_trains_and_how_long_makes_another_study(photos: str) -> None:
+    told = Settings.of(data=photos, final_model="lite0", proxy="finetune")
+    fine_tuned, scratch = with_stand_in(told), with_stand_in(told.changed(proxy="scratch"))
+    data = open_data(fine_tuned, Display())
+    assert data.images.images.shape[1:3] == (64, 64)
+    proxy = data.workspace.proxy
+    assert (proxy.model, proxy.weights, proxy.input_size) == ("lite0", "hub", 64)
+    assert proxy.epochs == default_fine_tuning_epochs(proxy.fold_size) == default_epochs(proxy.fold_size) // 4
+    other = open_data(scratch, Display())
+    assert identity_of(fine_tuned, data) != identity_of(scratch, other)
+    assert "--proxy-model lite0 --proxy-size 64" in run_command(fine_tuned)
+    again = with_stand_in(Settings.of(data=photos, final_model="lite0", proxy_model="lite0", proxy_size=64))
+    assert identity_of(again, open_data(again, Display())) == identity_of(fine_tuned, data)
+
+
+def test_a_study_that_is_named_goes_on_with_what_it_trained() -> None:
+    begun = with_stand_in(Settings.of(study="s", proxy="finetune", final_model="lite0"))
+    study = optuna.create_study(storage=open_storage(begun.tracking.storage), study_name="s")
+    study.set_user_attr("settings", begun.flat())
+    told = Settings.of(study="s", final_model="lite0")
+    on = with_stand_in(as_begun(told, told))
+    assert (on.proxy.model, on.proxy.size) == ("lite0", 64)
+    other = Settings.of(study="s", final_model="lite0", proxy="scratch")
+    assert as_begun(other, other).proxy.model == "small"
+
+
+def test_a_run_that_fine_tunes_its_final_network_from_the_search_on(photos: str) -> None:
+    short = ["--trials", "8", "--folds", "1", "--epochs", "1", "--confirm-folds", "2", "--final-epochs", "1"]
+    done = CliRunner().invoke(
+        main,
+        [
+            *("run", photos, "--study", "s", "--proxy", "finetune", "--final-model", "lite0", *short),
+            *("--proxy-size", "32", "--final-size", "48", "--final-seeds", "0", "--teacher", "none"),
+            *("--engine", "inline"),
+        ],
+    )
+    assert done.exit_code == 0, done.output
+    assert "a stand-in for lite0: lite0, fine-tuned at 32 px." in " ".join(done.output.split())
+    identity = load_study(open_storage("sqlite:///mlruns/studies.db"), "s").user_attrs["identity"]
+    assert (identity["proxy model"], identity["input size"], identity["image size"]) == ("lite0", 32, 32)
+    assert "lite0" in Path("mlruns/s/model.json").read_text(encoding="utf-8")
