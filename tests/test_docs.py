@@ -85,8 +85,9 @@ def run_command(command: str) -> None:
     words, _, target = command.partition(" > ")
     arguments = shlex.split(words)[1:]
     full = [sys.executable, "-m", "augsearch.search.cli", *arguments, *QUICK.get(arguments[0], [])]
-    if arguments[0] == "run" and "--proxy" not in arguments:
-        full += ["--proxy-model", "tiny", "--final-model", "tiny"]
+    if arguments[0] == "run":
+        tiny = ["--proxy-model", "tiny", "--final-model", "tiny"]
+        full += ["--proxy-size", "32", "--final-size", "32"] if "--proxy" in arguments else tiny
     if "--unlabeled" in arguments and arguments[0] == "run":
         full += ["--trials", "10"]  # each technique has a baseline
     if arguments[0] in ("ui", "watch"):
