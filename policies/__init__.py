@@ -1,4 +1,4 @@
-"""What an augmentation policy is and how it is applied to images: NumPy, OpenCV and pydantic only."""
+"""What an augmentation policy is and how it is applied to images; importing it imports no torch."""
 
 from augsearch.policies.choices import Choice, OperationSequence, OwnOperation
 from augsearch.policies.document import PolicyFile, json_schema, read_policy, write_policy
