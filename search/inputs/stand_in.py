@@ -45,11 +45,18 @@ def stand_in(told: ProxySettings, network: str, weights: str, side: int | None) 
     return StandIn(network, told.size or _side(network, side))
 
 
-def stand_in_in_words(proxy: ProxySettings) -> str:
-    """What the search trains, in words."""
+def stand_in_in_words(proxy: ProxySettings, network: str, check: str) -> str:
+    """What the search trains in the place of the final ``network``, and which command may ``check`` that."""
     if is_built_in(proxy.model):
-        return f"{proxy.model}, from scratch"
-    return f"{proxy.model}, fine-tuned at {proxy.size} px"
+        return (
+            f"the search trains a stand-in for {network}: {proxy.model}, from scratch. What is best for one "
+            "need not be for the other: the best are compared on the final one if there is time, and how "
+            f"well all carries over is measured by {check}"
+        )
+    return (
+        f"the search fine-tunes {network} itself, on images of {proxy.size} px. How well that carries over "
+        f"to the final training is measured by {check}"
+    )
 
 
 def _side(network: str, given: int | None) -> int | None:

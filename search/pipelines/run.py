@@ -111,12 +111,8 @@ def run(
             task = task_of(settings, data, space_of(study, settings.space))
             session = Session(study, settings.seconds, task, clock, began)
         if settings.stands_in:
-            display.line(
-                f"the search trains a stand-in for {settings.network}: {stand_in_in_words(settings.proxy)}. "
-                "What is best for one need not be for the other: the best are compared on the final one if "
-                "there is time, and how well all carries over is measured by "
-                f"{commands.check_proxy_command(settings, name)}"
-            )
+            check = commands.check_proxy_command(settings, name)
+            display.line(stand_in_in_words(settings.proxy, settings.network, check))
         job = _Run(settings, settings, data, study, output, display, tracker, session)
         if tracker is None:
             if opens:

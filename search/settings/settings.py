@@ -187,12 +187,12 @@ class Settings(Section):
 
     @property
     def compares_on_final(self) -> bool:
-        """Whether the best policies are compared on the final network.
+        """Whether the best policies are compared on the final network: if asked, or if another stands in.
 
-        Unless it is said: with three seeds, or as many as a budget allows, where another network stands in.
+        With three seeds or as many as a budget allows, where nobody says with how many.
         """
-        seeds = self.final.seeds
-        return self.final.train and (self.stands_in if seeds is None else seeds > 0)
+        wanted = is_built_in(self.proxy.model) if self.final.seeds is None else self.final.seeds > 0
+        return self.final.train and wanted and (self.stands_in or self.final.seeds is not None)
 
     @property
     def names_network(self) -> bool:

@@ -137,6 +137,7 @@ def test_a_final_network_that_cannot_be_trained_takes_no_verdict_away(
         ({"final_model": "lite0", "final": False}, False),
         ({"final_model": "lite0", "final_seeds": 0}, False),
         ({"final_model": "lite0", "proxy_model": "lite0"}, False),
+        ({"final_model": "lite0", "proxy_model": "lite0", "proxy_size": 64}, False),
         ({"final_seeds": 2}, True),
     ],
 )
