@@ -32,6 +32,8 @@ TELLING_EPOCHS = 30
 """Of few images: a fold gets so many epochs before anything else of the plan grows. With 5, and with 15 of
 500 images, no augmentation led the baselines on the embedded data, which in final models is last but one; see
 ``docs/results``."""
+FINE_TUNED_EPOCHS = 6
+"""The same of a network with weights: 6 epochs of 200 photos told as much as 15; see ``docs/results``."""
 FINAL_SIDES = (224, 192, 160, 128, 112, 96)
 """Pixels at which a network with weights is trained, by the time there is."""
 FINALS_SHARE = 0.4
@@ -115,6 +117,8 @@ class Task:
     """A fold has an image of each at least."""
     least_final: int = LEAST_FINAL
     """Epochs of the final training below which its network would be a poor one."""
+    telling_epochs: int = TELLING_EPOCHS
+    """Epochs of a fold of few images below which it favours weak augmentation."""
     check_passes: float = 0.0
     """Image passes of a short training of the final network, what is scored after it included."""
 
@@ -270,7 +274,7 @@ def _corners(task: Task) -> list[FoldSize]:
     size, epochs = task.usual.fold_size, task.usual.epochs
     least = min(max(LEAST_IMAGES, task.classes), size)
     few = min(max(FEW_IMAGES, 2 * task.classes), size)
-    short, telling = min(LEAST_EPOCHS, epochs), min(TELLING_EPOCHS, epochs)
+    short, telling = min(LEAST_EPOCHS, epochs), min(task.telling_epochs, epochs)
     if "fold_size" in task.fixed:
         least = few = size
     if "epochs" in task.fixed:

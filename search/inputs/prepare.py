@@ -16,7 +16,7 @@ from augsearch.search.inputs.identity import by_content
 from augsearch.search.inputs.learned_from import GivenModel, honest_parts
 from augsearch.search.inputs.picked import pick
 from augsearch.search.inputs.run_data import Data
-from augsearch.search.inputs.stand_in import stand_in
+from augsearch.search.inputs.stand_in import FinalNetwork, stand_in
 from augsearch.search.inputs.target_domain import find_target
 from augsearch.search.inputs.unlabeled import (
     decoded_file,
@@ -263,8 +263,9 @@ def with_stand_in(settings: Settings) -> Settings:
     Raises:
         UserError: see ``stand_in``.
     """
-    network = settings.network
-    found = stand_in(settings.proxy, network, settings.weights_of(network), settings.data.image_size)
+    name, device = settings.network, settings.engine.device
+    final = FinalNetwork(name, settings.weights_of(name), device, settings.final.train)
+    found = stand_in(settings.proxy, final, settings.data.image_size)
     if found is None:
         return settings
     return settings.changed(proxy=AUTO, proxy_model=found.network, proxy_size=found.side)

@@ -6,7 +6,15 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from augsearch.policies import Training
-from augsearch.search.budget.plan import FINAL_SIDES, Sizes, Speed, Task, largest_side
+from augsearch.search.budget.plan import (
+    FINAL_SIDES,
+    FINE_TUNED_EPOCHS,
+    TELLING_EPOCHS,
+    Sizes,
+    Speed,
+    Task,
+    largest_side,
+)
 from augsearch.search.budget.session import FEWEST_CHECKED, FEWEST_SEEDS, Session
 from augsearch.search.budget.words import outlook_in_words, plan_in_words
 from augsearch.search.console import Display
@@ -70,6 +78,7 @@ def task_of(settings: Settings, data: Data, space: Space) -> Task:
         fixed=frozenset(fixed if final else {*fixed, "final_epochs"}),
         classes=len(data.images.classes),
         least_final=least_epochs(trained_on, training),
+        telling_epochs=TELLING_EPOCHS if workspace.proxy.weights == "none" else FINE_TUNED_EPOCHS,
         check_passes=short_epochs(settings, learned) * (learned + len(data.splits.validation) / SCORING),
     )
 

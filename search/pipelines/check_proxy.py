@@ -20,7 +20,7 @@ from augsearch.search.engines.tasks import evaluate_final
 from augsearch.search.figures.proxy_check import draw_check
 from augsearch.search.final.scored import A_WEEK, ScoredFinals
 from augsearch.search.inputs.identity import identity_of, study_name
-from augsearch.search.inputs.prepare import make_folder, open_data, with_picked_network, with_stand_in
+from augsearch.search.inputs.prepare import make_folder, with_picked_network, with_stand_in
 from augsearch.search.inputs.reopened import as_its_run, reopen, scored_alike
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.inputs.workplace import remove_teachers
@@ -29,10 +29,10 @@ from augsearch.search.pipelines.budgeted import final_cost
 from augsearch.search.pipelines.measure import SHARED, measure
 from augsearch.search.pipelines.trainings import OnFold, run_trainings
 from augsearch.search.pipelines.trainings import Training as Task
-from augsearch.search.race.resume import space_for
+from augsearch.search.race.resume import open_as_begun, space_for
 from augsearch.search.report.facts import folder_of
 from augsearch.search.settings.durations import duration_in_words
-from augsearch.search.settings.networks import FINETUNE
+from augsearch.search.settings.sections import AUTO
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.describe import describe
 from augsearch.search.space.space import Space
@@ -103,23 +103,29 @@ def check_proxy(settings: Settings, candidates: int, seeds: int, display: Displa
 
 def _opened(settings: Settings, display: Display) -> tuple[optuna.Study | None, Settings, Data]:
     """The run's study if there is one, the settings with what it adds, and the data."""
-    if settings.proxy.kind == FINETUNE:
-        settings = with_stand_in(with_picked_network(settings, display))
     storage = open_storage(settings.tracking.storage)
     known, given = optuna.get_all_study_names(storage), settings.tracking.study
     if given in known:
         run = load_study(storage, str(given))
-        settings = as_its_run(run, settings)
+        settings = _with_proxy_told(as_its_run(run, settings), settings)
         return run, settings, reopen(run, settings, display)
-    data = open_data(settings, display)
-    for likely in (settings.with_usual_budget(), settings):
+    picked = with_stand_in(with_picked_network(settings, display))
+    picked, data = open_as_begun(picked, settings, display)
+    for likely in (picked.with_usual_budget(), picked):
         if given is None and (name := study_name(likely, data)) in known:
             run = load_study(storage, name)
             with suppress(UserError):  # without a record of its run there is nothing to take from it
                 settings = as_its_run(run, settings)
                 return run, settings, reopen(run, settings, display, data)
-    picked = with_picked_network(settings, display)
-    return None, picked, data if picked is settings else open_data(picked, display)
+    return None, picked, data
+
+
+def _with_proxy_told(settings: Settings, told: Settings) -> Settings:
+    """A run's ``settings`` with what ``--proxy`` was ``told``; another one than it had is refused later."""
+    if "proxy" not in told.given:
+        return settings
+    proxy = with_stand_in(told.changed(final_model=settings.network)).proxy
+    return settings.changed(proxy=AUTO, proxy_model=proxy.model, proxy_size=proxy.size)
 
 
 def _study_of(settings: Settings, finals: ScoredFinals, space: Space) -> optuna.Study:

@@ -16,13 +16,16 @@ from augsearch.search.inputs.picked import are_photos
 from augsearch.search.inputs.prepare import open_data, with_picked_network, with_stand_in, without_colours
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.inputs.sealed_test import seal_test
+from augsearch.search.settings.networks import ProxySettings
 from augsearch.search.settings.sections import AUTO
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import BASELINE_POLICIES, PHOTO_POLICIES, Space
 from augsearch.search.studies.driver_storage import driver_storage
 from augsearch.search.studies.pruner import pruner_of
-from augsearch.search.studies.study import find_study, open_storage, open_study, space_of
+from augsearch.search.studies.study import find_study, open_storage, open_study, space_of, study_names
+from augsearch.trainers.models.names import is_built_in
 
+_OF_PROXIES = {"proxy", "proxy_model", "proxy_size"}
 TRIALS_OF_FIRST = 16
 """The default number of trials while there were four baselines."""
 
@@ -36,13 +39,46 @@ def open_begun(told: Settings, display: Display) -> tuple[Settings, Data]:
     """
     check_device(told.engine, trains_final=told.final.train, processes=told.final.processes)
     settings = with_stand_in(with_picked_network(as_begun(told, told), display))
-    data = open_data(settings, display)
+    settings, data = open_as_begun(settings, told, display)
     settings = without_colours(settings, data, display)
     settings = with_its_trials(with_usual_budget(settings, data), data)
     picked, settings = settings.network, as_begun(settings, told, data)
     if settings.network != picked:
         display.line(f"final network: {settings.network}, as this study was begun with it")
     return settings, data
+
+
+def open_as_begun(settings: Settings, told: Settings, display: Display) -> tuple[Settings, Data]:
+    """``settings`` and their images; with a small network in the search, if they were begun with it.
+
+    So were all, before the final network was fine-tuned in the search where they were ``told`` nothing of it.
+
+    Raises:
+        UserError: see ``open_data``.
+    """
+    data = open_data(settings, display)
+    if is_built_in(settings.proxy.model) or told.given & _OF_PROXIES:
+        return settings, data
+    small = ProxySettings().model
+    scratch = settings.changed(proxy_model=small, proxy_size=None)
+    if not _has_study_with(small, settings.tracking.storage, data):
+        return settings, data
+    alike = open_data(scratch, Display(amount="quiet", results=False))
+    if known_study(scratch, alike) is None:
+        return settings, data
+    display.line(
+        f"the search goes on with the network {small} from scratch, as it was begun; --proxy finetune begins "
+        f"one that fine-tunes {settings.network}"
+    )
+    return scratch, alike
+
+
+def _has_study_with(network: str, address: str, data: Data) -> bool:
+    """Whether there is a study of ``data``, named by it, whose search trains ``network``."""
+    names = study_names(address)
+    studies = (find_study(address, name) for name in names if name.startswith(f"{data.images.name}-"))
+    known = (study.user_attrs.get("identity", {}) for study in studies if study is not None)
+    return any(one.get("proxy model") == network and one.get("data") == data.label for one in known)
 
 
 def study_of(
@@ -110,7 +146,7 @@ def as_begun(settings: Settings, told: Settings, data: Data | None = None) -> Se
     begun: dict[str, Any] = {}
     if not told.names_network:
         begun = {name: said.get(name) for name in ("final_model", "final_size") if name not in told.given}
-    if "proxy_model" in said and not told.given & {"proxy", "proxy_model", "proxy_size"}:
+    if "proxy_model" in said and not told.given & _OF_PROXIES:
         begun |= {name: said.get(name) for name in ("proxy_model", "proxy_size")}
     if said.get("weights", AUTO) is None and not told.given & {"weights", "transfer"}:
         begun["weights"] = Settings.recorded(said).transfer.weights

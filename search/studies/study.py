@@ -215,13 +215,21 @@ def find_study(address: str, name: str | None) -> optuna.Study | None:
     Raises:
         UserError: the storage can't be opened.
     """
+    if name is None or name not in study_names(address):
+        return None
+    return optuna.load_study(storage=open_storage(address), study_name=name)
+
+
+def study_names(address: str) -> list[str]:
+    """The names of the studies in the storage at ``address``, which is not made if it isn't there.
+
+    Raises:
+        UserError: the storage can't be opened.
+    """
     file = sqlite_file(address)
-    if name is None or (file is not None and not file.exists()):
-        return None
-    storage = open_storage(address)
-    if name not in optuna.get_all_study_names(storage):
-        return None
-    return optuna.load_study(storage=storage, study_name=name)
+    if file is not None and not file.exists():
+        return []
+    return optuna.get_all_study_names(open_storage(address))
 
 
 def check_own(study: optuna.Study) -> None:

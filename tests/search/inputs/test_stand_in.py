@@ -15,12 +15,15 @@ from augsearch.policies import UserError
 from augsearch.search.cli import main
 from augsearch.search.command_lines import run_command, without_effect
 from augsearch.search.console import Display
-from augsearch.search.inputs.identity import identity_of
+from augsearch.search.inputs import stand_in as stand_ins
+from augsearch.search.inputs.identity import identity_of, study_name
 from augsearch.search.inputs.prepare import open_data, with_stand_in
-from augsearch.search.race.resume import as_begun
+from augsearch.search.race.resume import as_begun, open_begun, study_of
 from augsearch.search.settings.settings import Settings
 from augsearch.search.studies.study import load_study, open_storage
 from augsearch.trainers.training.recipe import default_epochs, default_fine_tuning_epochs
+
+RESNET = "torchvision:resnet18"
 
 
 @pytest.fixture
@@ -52,6 +55,27 @@ def test_the_final_network_is_fine_tuned_in_the_search_where_that_is_asked_for(
     assert (settings.proxy.model, settings.proxy.size) == (network, size)
     assert with_stand_in(settings) is settings
     assert settings.stands_in is (size not in (None, settings.final.size) or network == "small")
+
+
+@pytest.mark.parametrize(
+    ("given", "gpu", "network"),
+    [
+        ({"final_model": "lite0"}, False, "lite0"),
+        ({"final_model": "lite0", "transfer": "head"}, False, "lite0"),
+        ({"final_model": "lite0", "proxy_model": "tiny"}, False, "tiny"),
+        ({"final_model": "lite0", "weights": "none"}, False, "small"),
+        ({"final_model": "lite0", "final": False}, False, "small"),
+        ({"final_model": "medium"}, True, "small"),
+        ({"final_model": RESNET}, False, "small"),
+        ({"final_model": RESNET}, True, RESNET),
+        ({"final_model": RESNET, "proxy": "scratch"}, True, "small"),
+    ],
+)
+def test_where_nobody_says_so_it_is_fine_tuned_where_that_is_cheap(
+    given: dict[str, Any], gpu: bool, network: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stand_ins, "has_gpu", lambda _: gpu)
+    assert with_stand_in(Settings.of(**given)).proxy.model == network
 
 
 def test_weights_and_one_network_alone_must_be_named() -> None:
@@ -95,6 +119,34 @@ def test_a_study_that_is_named_goes_on_with_what_it_trained() -> None:
     assert (on.proxy.model, on.proxy.size) == ("lite0", 64)
     other = Settings.of(study="s", final_model="lite0", proxy="scratch")
     assert as_begun(other, other).proxy.model == "small"
+
+
+def test_a_search_that_began_from_scratch_goes_on_so(photos: str, capsys: pytest.CaptureFixture[str]) -> None:
+    told = Settings.of(data=photos, final_model="lite0", proxy="scratch", trials=8)
+    before, data = open_begun(told, Display())
+    study_of(before, data, study_name(before, data))
+    capsys.readouterr()
+    again = Settings.of(data=photos, final_model="lite0", trials=8)
+    on, data = open_begun(again, Display())
+    assert (
+        "goes on with the network small from scratch, as it was begun; --proxy finetune"
+        in capsys.readouterr().out
+    )
+    assert (on.proxy.model, data.workspace.proxy.model) == ("small", "small")
+    assert study_name(on, data) == study_name(before, data)
+    anew, data = open_begun(again.changed(proxy="finetune"), Display())
+    assert (anew.proxy.model, data.workspace.proxy.model) == ("lite0", "lite0")
+    other, data = open_begun(again.changed(seed=1), Display())  # another study, which there was not
+    assert (other.proxy.model, data.workspace.proxy.model) == ("lite0", "lite0")
+
+
+def test_a_check_of_a_run_is_of_what_the_run_trained(photos: str) -> None:
+    told = Settings.of(data=photos, final_model="lite0", proxy="scratch", trials=8, study="s")
+    before, data = open_begun(told, Display())
+    study_of(before, data, "s").set_user_attr("settings", before.flat())
+    done = CliRunner().invoke(main, ["check-proxy", photos, "--study", "s", "--proxy", "finetune"])
+    assert done.exit_code == 2, done.output
+    assert "proxy model was small, is lite0" in " ".join(done.output.split())
 
 
 def test_a_run_that_fine_tunes_its_final_network_from_the_search_on(photos: str) -> None:
