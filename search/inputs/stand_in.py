@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from augsearch.policies import UserError
 from augsearch.search.settings.networks import FINETUNE, ProxySettings
-from augsearch.search.settings.sections import AUTO
+from augsearch.search.settings.sections import AUTO, CANDIDATES
 from augsearch.trainers.models.names import LITE, WITH_WEIGHTS, hub_of, is_built_in
 from augsearch.trainers.system.gpus import has_gpu
 
@@ -74,6 +74,15 @@ def stand_in_in_words(proxy: ProxySettings, network: str, check: str) -> str:
     return (
         f"the search fine-tunes {network} itself, on images of {proxy.size} px. How well that carries over "
         f"to the final training is measured by {check}"
+    )
+
+
+def no_candidates_in_words(baselines: int) -> str:
+    """Why a run tries no candidates beside so many ``baselines``, and how it would."""
+    return (
+        f"the {baselines} baselines are compared, and no candidates searched: where it was measured, no "
+        "short training told policies of a pretrained network apart well enough to be worth it; "
+        f"--trials {baselines + CANDIDATES} searches"
     )
 
 

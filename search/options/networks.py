@@ -37,7 +37,7 @@ def proxy_options() -> list[Decorator]:
             PROXY,
             "--epochs",
             type=click.INT,
-            help="Epochs of a fold. [30, more for few images; a quarter of that to fine-tune]",
+            help="Epochs of a fold. [30, more for few images; 6 or a tenth to fine-tune]",
         ),
         option(
             PROXY,

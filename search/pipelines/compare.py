@@ -104,7 +104,7 @@ def _of_seeds(settings: Settings, seeds: int) -> Iterator[Settings]:
 
 
 def _compare(settings: Settings, display: Display) -> Comparison:
-    settings, data = open_begun(settings.changed(budget="none"), display)
+    settings, data = open_begun(settings.changed(budget="none"), display, searches=True)
     name = study_name(settings, data)
     with only_driver(name, settings.tracking.storage), opened(settings.engine, display.line) as engine:
         comparing = _Comparing(settings, data, name, engine, display)

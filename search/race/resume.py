@@ -16,6 +16,7 @@ from augsearch.search.inputs.picked import are_photos
 from augsearch.search.inputs.prepare import open_data, with_picked_network, with_stand_in, without_colours
 from augsearch.search.inputs.run_data import Data
 from augsearch.search.inputs.sealed_test import seal_test
+from augsearch.search.inputs.stand_in import no_candidates_in_words
 from augsearch.search.settings.networks import ProxySettings
 from augsearch.search.settings.sections import AUTO
 from augsearch.search.settings.settings import Settings
@@ -26,12 +27,19 @@ from augsearch.search.studies.study import find_study, open_storage, open_study,
 from augsearch.trainers.models.names import is_built_in
 
 _OF_PROXIES = {"proxy", "proxy_model", "proxy_size"}
+_OF_A_SEARCH = {
+    *_OF_PROXIES,
+    *("trials", "operations", "space", "sampler", "pruner", "timeout", "finalists", "teacher"),
+}
+"""What only somebody says who wants candidates to be tried."""
 TRIALS_OF_FIRST = 16
 """The default number of trials while there were four baselines."""
 
 
-def open_begun(told: Settings, display: Display) -> tuple[Settings, Data]:
+def open_begun(told: Settings, display: Display, *, searches: bool = False) -> tuple[Settings, Data]:
     """The images of a run, and its settings: as they were ``told``, and where they weren't as it was begun.
+
+    ``searches``: it tries candidates, whether that is worth it or not.
 
     Raises:
         UserError: the data is bad, weights can't be had, there are fewer trials than baselines, or a GPU that
@@ -42,6 +50,9 @@ def open_begun(told: Settings, display: Display) -> tuple[Settings, Data]:
     settings, data = open_as_begun(settings, told, display)
     settings = without_colours(settings, data, display)
     settings = with_its_trials(with_usual_budget(settings, data), data)
+    if not searches and without_candidates(settings, told):
+        settings = settings.changed(trials=(known := len(space_for(settings, data).baselines)))
+        display.line(no_candidates_in_words(known))
     picked, settings = settings.network, as_begun(settings, told, data)
     if settings.network != picked:
         display.line(f"final network: {settings.network}, as this study was begun with it")
@@ -71,6 +82,16 @@ def open_as_begun(settings: Settings, told: Settings, display: Display) -> tuple
         f"one that fine-tunes {settings.network}"
     )
     return scratch, alike
+
+
+def without_candidates(settings: Settings, told: Settings) -> bool:
+    """Whether the baselines are all that a run compares, which were ``told`` of no search.
+
+    So it is where the final network is fine-tuned in the search; see ``docs/results/carry-over.md``.
+    """
+    searched = "search" in (settings.transfer.mode, settings.search.class_balance)
+    asked = told.given & _OF_A_SEARCH or searched or settings.unlabeled.wanted
+    return not asked and not is_built_in(settings.proxy.model)
 
 
 def _has_study_with(network: str, address: str, data: Data) -> bool:

@@ -33,7 +33,7 @@ class ProxySettings(Section):
     size: Annotated[Side | None, Flat("proxy_size")] = None
     """Side in pixels at which a network with weights is trained; None: the one that those were trained at."""
     epochs: int | None = Field(default=None, ge=1, le=10_000)
-    """None: 30, and more for few images; a quarter of that for weights at a side of their own."""
+    """None: 30, and more for few images; a tenth, or 6, for weights at a side of their own."""
     fold_size: int | None = Field(default=None, ge=2)
     """Training images of a fold; None: four fifths of all, at most 1,000 or 20 a class."""
     own: Annotated[OwnTraining | None, Flat("train_fold")] = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ from augsearch.search.console import Display
 from augsearch.search.inputs import stand_in as stand_ins
 from augsearch.search.inputs.identity import identity_of, study_name
 from augsearch.search.inputs.prepare import open_data, with_stand_in
-from augsearch.search.race.resume import as_begun, open_begun, study_of
+from augsearch.search.race.resume import as_begun, open_begun, space_for, study_of
 from augsearch.search.settings.settings import Settings
 from augsearch.search.studies.study import load_study, open_storage
 from augsearch.trainers.training.recipe import default_epochs, default_fine_tuning_epochs
@@ -102,7 +104,9 @@ def test_what_it_trains_and_how_long_makes_another_study(photos: str) -> None:
     assert data.images.images.shape[1:3] == (64, 64)
     proxy = data.workspace.proxy
     assert (proxy.model, proxy.weights, proxy.input_size) == ("lite0", "hub", 64)
-    assert proxy.epochs == default_fine_tuning_epochs(proxy.fold_size) == default_epochs(proxy.fold_size) // 4
+    assert (
+        proxy.epochs == default_fine_tuning_epochs(proxy.fold_size) == default_epochs(proxy.fold_size) // 10
+    )
     other = open_data(scratch, Display())
     assert identity_of(fine_tuned, data) != identity_of(scratch, other)
     assert "--proxy-model lite0 --proxy-size 64" in run_command(fine_tuned)
@@ -119,6 +123,50 @@ def test_a_study_that_is_named_goes_on_with_what_it_trained() -> None:
     assert (on.proxy.model, on.proxy.size) == ("lite0", 64)
     other = Settings.of(study="s", final_model="lite0", proxy="scratch")
     assert as_begun(other, other).proxy.model == "small"
+
+
+@pytest.mark.parametrize(
+    ("given", "trials"),
+    [
+        ({}, 8),
+        ({"epochs": 2, "confirm_folds": 12}, 8),
+        ({"budget": "5m"}, 8),
+        ({"trials": 11}, 11),
+        ({"operations": "colour"}, 20),
+        ({"proxy": "finetune"}, 20),
+        ({"proxy": "scratch"}, 20),
+        ({"teacher": "none"}, 20),
+        ({"transfer": "search"}, 20),
+        ({"class_balance": "search"}, 20),
+        ({"final_model": "medium"}, 18),
+    ],
+)
+def test_where_no_search_is_worth_it_the_baselines_are_compared_unless_one_is_asked_for(
+    photos: str, given: dict[str, Any], trials: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    proxy = {"proxy": "finetune"} if "transfer" in given else {}
+    settings, data = open_begun(
+        Settings.of(**{"data": photos, "final_model": "lite0", **proxy, **given}), Display()
+    )
+    assert settings.search.trials == trials
+    assert ("--trials 20 searches" in capsys.readouterr().out) is (trials == 8)
+    space = space_for(settings, data)
+    assert len(space.baselines) == (6 if "final_model" in given else 8)
+    # What it says goes on with the same study, and as many trials.
+    again, data = open_begun(Settings.of(**_told(run_command(settings))), Display())
+    assert (study_name(again, data), again.search.trials) == (study_name(settings, data), trials)
+
+
+def _told(command: str) -> dict[str, Any]:
+    """The settings of a command as it is printed."""
+    _, _, data, *flags = shlex.split(command)
+    told = {flag[2:].replace("-", "_"): value for flag, value in pairwise(flags) if flag.startswith("--")}
+    return {"data": data, **told}
+
+
+def test_searches_are_compared_with_candidates(photos: str) -> None:
+    told = Settings.of(data=photos, final_model="lite0")
+    assert open_begun(told, Display(), searches=True)[0].search.trials == 20
 
 
 def test_a_search_that_began_from_scratch_goes_on_so(photos: str, capsys: pytest.CaptureFixture[str]) -> None:
