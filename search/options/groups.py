@@ -130,7 +130,7 @@ def search_options() -> list[Decorator]:
             FIRST,
             "--trials",
             type=click.INT,
-            help="Policies to try, baselines included. [18, 6 of them baselines; of photos 20 and 8]",
+            help="Policies to try, baselines included. [18, 6 of them baselines; of photos the 8 baselines]",
         ),
         option(
             FIRST,
