@@ -106,6 +106,7 @@ class _Team:
         import ray
 
         from augsearch.trainers.tasks.final import FinalModel
+        from augsearch.trainers.training.distributed import lost_the_others
 
         first, *others = self._actors
         size, address = len(self._actors), ray.get(first.address.remote())
@@ -129,9 +130,12 @@ class _Team:
             raise
         except Exception as error:
             # What is wrong with the input or the loss is said by who found it; else others may know more.
-            known = isinstance(in_our_words(error), UserError | TrainingDivergedError)
+            said = in_our_words(error)
+            known = isinstance(said, UserError | TrainingDivergedError)
             if not known and (reason := _reason(running)) is not None:
                 raise reason from None
+            if lost_the_others(said):  # Ray may take half a minute to know that a node is gone
+                raise WorkerLostError("a process of the training lost another one") from None
             raise
 
 

@@ -125,6 +125,14 @@ class _Failure:
     """Seconds; all processes of a machine have the same clock."""
 
 
+def lost_the_others(error: BaseException) -> bool:
+    """Whether ``error`` is what another rank's end looks like to one that waits for it."""
+    # Gloo says where in its own code it was.
+    return isinstance(error, dist.DistBackendError) or (
+        isinstance(error, RuntimeError) and "gloo/transport" in str(error)
+    )
+
+
 def _failure_of(error: Exception, rank: int) -> _Failure:
     """What a rank raised."""
     if isinstance(error, UserError | TrainingDivergedError):
@@ -133,7 +141,7 @@ def _failure_of(error: Exception, rank: int) -> _Failure:
     what = f"failed ({type(error).__name__}: {first_line(error)})"
     # Of gloo's and NCCL's errors most are no more than a RuntimeError.
     may_follow = isinstance(error, RuntimeError)
-    if may_follow and "gloo/transport" in str(error):  # which says where in its own code
+    if lost_the_others(error):
         what = "lost the others"
     said = UserError(f"process {rank} of the training {what}; {GO_ON}")
     said.add_note("".join(traceback.format_exception(error)))
