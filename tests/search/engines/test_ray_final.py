@@ -107,16 +107,10 @@ def test_it_comes_to_the_model_of_this_machine(cluster: RayNodes, job: FinalJob,
     assert not ray.is_initialized()
 
 
-@pytest.mark.parametrize(("processes", "last_words"), [(1, 10.0), (2, 10.0), (2, 0.0)])
+@pytest.mark.parametrize("processes", [1, 2])
 def test_a_node_that_is_lost_costs_what_came_after_the_last_checkpoint(
-    cluster: RayNodes,
-    job: FinalJob,
-    processes: int,
-    last_words: float,
-    monkeypatch: pytest.MonkeyPatch,
+    cluster: RayNodes, job: FinalJob, processes: int
 ) -> None:
-    # Without a second to wait for it, Ray doesn't know yet why one process lost the other.
-    monkeypatch.setattr(ray_final, "LAST_WORDS", last_words)
     job, said = shared(job, processes), list[str]()
     training = elsewhere(cluster, job, said.append)
     first = next(training)
@@ -133,6 +127,30 @@ def test_a_node_that_is_lost_costs_what_came_after_the_last_checkpoint(
     here = replace(job, path=job.path.with_name("here.safetensors"))
     finish(train_final(here))
     assert job.path.read_bytes() == here.path.read_bytes()
+
+
+def test_a_process_that_notices_before_ray_does_that_another_is_gone_ends_nothing(
+    cluster: RayNodes, job: FinalJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noticed = tmp_path / "noticed"
+
+    class Noticing(ray_final._Process):
+        def next(self) -> Any:
+            if self._told and not noticed.exists():
+                noticed.touch()
+                raise RuntimeError("[gloo/gloo/transport/tcp/pair.cc:561] Connection closed by peer")
+            return super().next()
+
+    monkeypatch.setattr(ray_final, "_actor", lambda: ray.remote(Noticing))
+    monkeypatch.setattr(ray_final, "LAST_WORDS", 0.1)
+    monkeypatch.setattr(ray_final, "PAUSE", 0.1)
+    said = list[str]()
+    epochs, there = finish(elsewhere(cluster, shared(job, 2), said.append))
+    assert noticed.exists()
+    assert [one.training.epoch for one in epochs] == list(range(1, EPOCHS + 1))
+    assert there.epochs == EPOCHS
+    lost = "a process of the training lost another one; the final training goes on after the last checkpoint"
+    assert said.count(lost) == 1
 
 
 def test_one_that_is_stopped_goes_on_here_or_there(
