@@ -19,19 +19,15 @@ from augsearch.search.inputs.sealed_test import seal_test
 from augsearch.search.inputs.stand_in import no_candidates_in_words
 from augsearch.search.settings.networks import ProxySettings
 from augsearch.search.settings.sections import AUTO
-from augsearch.search.settings.settings import Settings
+from augsearch.search.settings.settings import DEFAULTS, Settings
 from augsearch.search.space.space import BASELINE_POLICIES, PHOTO_POLICIES, Space
 from augsearch.search.studies.driver_storage import driver_storage
 from augsearch.search.studies.pruner import pruner_of
 from augsearch.search.studies.study import find_study, open_storage, open_study, space_of, study_names
 from augsearch.trainers.models.names import is_built_in
 
-_OF_PROXIES = {"proxy", "proxy_model", "proxy_size"}
-_OF_A_SEARCH = {
-    *_OF_PROXIES,
-    *("trials", "operations", "space", "sampler", "pruner", "timeout", "finalists", "teacher"),
-}
-"""What only somebody says who wants candidates to be tried."""
+_OF_A_SEARCH = ("proxy", "operations", "space", "sampler", "pruner", "timeout", "finalists", "teacher")
+"""What is as by default unless somebody wants candidates to be tried."""
 TRIALS_OF_FIRST = 16
 """The default number of trials while there were four baselines."""
 
@@ -68,7 +64,7 @@ def open_as_begun(settings: Settings, told: Settings, display: Display) -> tuple
         UserError: see ``open_data``.
     """
     data = open_data(settings, display)
-    if is_built_in(settings.proxy.model) or told.given & _OF_PROXIES:
+    if is_built_in(settings.proxy.model) or _names_proxy(told):
         return settings, data
     small = ProxySettings().model
     scratch = settings.changed(proxy_model=small, proxy_size=None)
@@ -90,8 +86,15 @@ def without_candidates(settings: Settings, told: Settings) -> bool:
     So it is where the final network is fine-tuned in the search; see ``docs/results/carry-over.md``.
     """
     searched = "search" in (settings.transfer.mode, settings.search.class_balance)
-    asked = told.given & _OF_A_SEARCH or searched or settings.unlabeled.wanted
-    return not asked and not is_built_in(settings.proxy.model)
+    unusual = any(told.value(name) != DEFAULTS[name] for name in _OF_A_SEARCH)
+    asked = "trials" in told.given or unusual or searched or settings.unlabeled.wanted
+    return not asked and not _names_proxy(told) and not is_built_in(settings.proxy.model)
+
+
+def _names_proxy(told: Settings) -> bool:
+    """Whether it is said what the search trains."""
+    unusual = told.proxy.kind != AUTO or told.proxy.size is not None
+    return unusual or "proxy_model" in told.given
 
 
 def _has_study_with(network: str, address: str, data: Data) -> bool:
@@ -167,7 +170,7 @@ def as_begun(settings: Settings, told: Settings, data: Data | None = None) -> Se
     begun: dict[str, Any] = {}
     if not told.names_network:
         begun = {name: said.get(name) for name in ("final_model", "final_size") if name not in told.given}
-    if "proxy_model" in said and not told.given & _OF_PROXIES:
+    if "proxy_model" in said and not _names_proxy(told):
         begun |= {name: said.get(name) for name in ("proxy_model", "proxy_size")}
     if said.get("weights", AUTO) is None and not told.given & {"weights", "transfer"}:
         begun["weights"] = Settings.recorded(said).transfer.weights

@@ -15,6 +15,9 @@ from augsearch.search.settings.addresses import is_redacted, redacted
 from augsearch.search.settings.durations import duration_flag
 from augsearch.search.settings.settings import FLAT, Settings, in_sections
 
+BY_IMAGES = ("trials", "proxy_model")
+"""Settings, by flat name, that are others than by default for some images; see ``race.resume``."""
+
 
 def load_settings(config: Path | None, flags: Mapping[str, Any], separator: str = "-") -> Settings:
     """Defaults, then the TOML file, then ``flags`` by flat name; a flag that is None was not given.
@@ -61,7 +64,7 @@ def _read_toml(config: Path) -> dict[str, Any]:
 def show_settings(settings: Settings) -> str:
     """The settings as TOML, fit to be a ``--config`` file; fields without a value stand as comments.
 
-    So do those that the budget plans: a file that gave them would fix them.
+    So do those that the budget plans, or that follow from the images: a file that gave them would fix them.
     """
     import tomli_w
 
@@ -72,13 +75,14 @@ def show_settings(settings: Settings) -> str:
         else:
             tables.setdefault("", {})[name] = value
     planned = {FLAT[name] for name in settings.left_to_budget}
+    by_images = {FLAT[name] for name in BY_IMAGES if name not in settings.given}
     texts = []
     for name, fields in tables.items():
         said, comments = {}, ""
         for field, value in fields.items():
             if (name, field) in planned:
                 comments += f"# {field} = (planned by the budget)\n"
-            elif value is None:
+            elif value is None or (name, field) in by_images:
                 comments += f"# {field} = (automatic)\n"
             elif isinstance(value, str) and is_redacted(redacted(value)):
                 comments += f"# {field} = (has a password, which is not written down: {redacted(value)})\n"

@@ -21,6 +21,7 @@ from augsearch.search.inputs import stand_in as stand_ins
 from augsearch.search.inputs.identity import identity_of, study_name
 from augsearch.search.inputs.prepare import open_data, with_stand_in
 from augsearch.search.race.resume import as_begun, open_begun, space_for, study_of
+from augsearch.search.settings.files import load_settings, show_settings
 from augsearch.search.settings.settings import Settings
 from augsearch.search.studies.study import load_study, open_storage
 from augsearch.trainers.training.recipe import default_epochs, default_fine_tuning_epochs
@@ -136,6 +137,7 @@ def test_a_study_that_is_named_goes_on_with_what_it_trained() -> None:
         ({"proxy": "finetune"}, 20),
         ({"proxy": "scratch"}, 20),
         ({"teacher": "none"}, 20),
+        ({"sampler": "tpe", "proxy": "auto", "finalists": 2}, 8),  # as a file of all settings says it
         ({"transfer": "search"}, 20),
         ({"class_balance": "search"}, 20),
         ({"final_model": "medium"}, 18),
@@ -162,6 +164,15 @@ def _told(command: str) -> dict[str, Any]:
     _, _, data, *flags = shlex.split(command)
     told = {flag[2:].replace("-", "_"): value for flag, value in pairwise(flags) if flag.startswith("--")}
     return {"data": data, **told}
+
+
+def test_a_file_of_all_settings_is_the_same_run(photos: str) -> None:
+    told = Settings.of(data=photos, final_model="lite0")
+    Path("settings.toml").write_text(show_settings(told), encoding="utf-8")
+    run, data = open_begun(told, Display())
+    again, same = open_begun(load_settings(Path("settings.toml"), {}), Display())
+    assert (again.search.trials, again.proxy.model) == (run.search.trials, run.proxy.model) == (8, "lite0")
+    assert study_name(again, same) == study_name(run, data)
 
 
 def test_searches_are_compared_with_candidates(photos: str) -> None:
