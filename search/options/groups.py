@@ -130,7 +130,8 @@ def search_options() -> list[Decorator]:
             FIRST,
             "--trials",
             type=click.INT,
-            help="Policies to try, baselines included. [18, 6 of them baselines; of photos the 8 baselines]",
+            help="Policies to try, baselines included. [18, 6 of them baselines; of photos 20 and 8, or in "
+            "run the 8 alone]",
         ),
         option(
             FIRST,
