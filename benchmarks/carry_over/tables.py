@@ -9,6 +9,7 @@ from statistics import fmean, stdev
 import numpy as np
 
 from augsearch.search.statistics.agreement import FEWEST, Agreement, Estimate, agreement, ranks
+from augsearch.search.studies.proxy_check import between_seeds_in_words
 from benchmarks.carry_over.plans import FINAL, POLICIES, Sizes, Way, jobs
 from benchmarks.comparisons import Outcome
 from benchmarks.tables import Table
@@ -67,13 +68,13 @@ def _ways(result: Result) -> Table | None:
     finals = result.scores(result.final)
     if finals is None:
         return None
-    rows, blind, same = [], "", ""
+    rows, blind, seeds = [], "", None
     for way in result.sizes.ways:
         scores = None if way.is_final else result.scores(way)
         if scores is None:
             continue
         said = agreement(scores, finals)
-        blind, same = f"{100 * said.blind:.1f}", _between_seeds(said)
+        blind, seeds = f"{100 * said.blind:.1f}", between_seeds_in_words(said)
         seconds = fmean(sum(one.cpu_seconds for one in some) for some in result.outcomes(way).values())
         rows.append((_in_words(way, result), *_figures(said), f"{seconds:.0f}"))
     seconds = fmean(fmean(one.cpu_seconds for one in some) for some in result.outcomes(result.final).values())
@@ -83,16 +84,8 @@ def _ways(result: Result) -> Table | None:
         ("way, folds", "Spearman ρ", "Kendall τ", "regret, points", "seconds"),
         rows,
         notes=f"{len(finals)} policies, {trained}, {seconds:.0f} s of a core each. "
-        f"Choosing blindly loses {blind} points.{same}",
+        f"Choosing blindly loses {blind} points." + (f" {seeds}" if seeds else ""),
     )
-
-
-def _between_seeds(said: Agreement) -> str:
-    """How well the final trainings tell policies from one another, and so what could be reached at best."""
-    if said.between_seeds is None:
-        return ""
-    most = "" if said.attainable is None else f": a perfect stand-in would reach about {said.attainable:.2f}"
-    return f" Final trainings of other seeds agree at ρ = {said.between_seeds:.2f}{most}."
 
 
 def _in_words(way: Way, result: Result) -> str:

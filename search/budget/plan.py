@@ -32,8 +32,6 @@ TELLING_EPOCHS = 30
 """Of few images: a fold gets so many epochs before anything else of the plan grows. With 5, and with 15 of
 500 images, no augmentation led the baselines on the embedded data, which in final models is last but one; see
 ``docs/results``."""
-FINE_TUNED_EPOCHS = 6
-"""The same of a network with weights: 6 epochs of 200 photos told as much as 15; see ``docs/results``."""
 FINAL_SIDES = (224, 192, 160, 128, 112, 96)
 """Pixels at which a network with weights is trained, by the time there is."""
 FINALS_SHARE = 0.4

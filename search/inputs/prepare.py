@@ -16,7 +16,7 @@ from augsearch.search.inputs.identity import by_content
 from augsearch.search.inputs.learned_from import GivenModel, honest_parts
 from augsearch.search.inputs.picked import pick
 from augsearch.search.inputs.run_data import Data
-from augsearch.search.inputs.stand_in import FinalNetwork, stand_in
+from augsearch.search.inputs.stand_in import FinalNetwork, fine_tuned_side, is_fine_tuned
 from augsearch.search.inputs.target_domain import find_target
 from augsearch.search.inputs.unlabeled import (
     decoded_file,
@@ -138,12 +138,11 @@ def _proxy_of(settings: Settings, splits: Splits, classes: int, teacher: str | N
             f"--fold-size {fold_size}: a fold must have an image of each of the {classes:,} classes; "
             f"give {classes} or more, or leave it out"
         )
-    weights = settings.weights_of(settings.proxy.model)
     return ProxySettings(
         model=settings.proxy.model,
-        weights=weights,
-        input_size=_input_size(settings),
-        epochs=settings.proxy.epochs or _usual_epochs(settings, weights, fold_size),
+        weights=settings.weights_of(settings.proxy.model),
+        input_size=_own_side(settings) or settings.transfer.input_size,
+        epochs=settings.proxy.epochs or _usual_epochs(settings, fold_size),
         fold_size=fold_size,
         seed=settings.seed,
         device=settings.engine.device,
@@ -154,18 +153,18 @@ def _proxy_of(settings: Settings, splits: Splits, classes: int, teacher: str | N
     )
 
 
-def _usual_epochs(settings: Settings, weights: str, fold_size: int) -> int:
+def _usual_epochs(settings: Settings, fold_size: int) -> int:
     """The epochs of a fold, where they aren't given."""
     if settings.proxy.own is not None:
         return 1
-    fine_tuned = weights != "none" and settings.proxy.size is not None
-    return default_fine_tuning_epochs(fold_size) if fine_tuned else default_epochs(fold_size)
+    if _own_side(settings) is None:
+        return default_epochs(fold_size)
+    return default_fine_tuning_epochs(fold_size)
 
 
-def _input_size(settings: Settings) -> int | None:
-    """Side to which the search's network resizes images."""
-    sized = settings.proxy.size is not None and settings.weights_of(settings.proxy.model) != "none"
-    return settings.proxy.size if sized else settings.transfer.input_size
+def _own_side(settings: Settings) -> int | None:
+    """The side at which the search fine-tunes weights; None: theirs, or there are none."""
+    return None if settings.weights_of(settings.proxy.model) == "none" else settings.proxy.size
 
 
 def _counted(data: Data) -> str:
@@ -261,14 +260,14 @@ def with_stand_in(settings: Settings) -> Settings:
     """``settings``, which name the final network, with the one that the search trains, and its side.
 
     Raises:
-        UserError: see ``stand_in``.
+        UserError: see ``is_fine_tuned``.
     """
     name, device = settings.network, settings.engine.device
     final = FinalNetwork(name, settings.weights_of(name), device, settings.final.train)
-    found = stand_in(settings.proxy, final, settings.data.image_size)
-    if found is None:
+    if not is_fine_tuned(settings.proxy, final):
         return settings
-    return settings.changed(proxy=AUTO, proxy_model=found.network, proxy_size=found.side)
+    side = settings.proxy.size or fine_tuned_side(name, settings.data.image_size)
+    return settings.changed(proxy=AUTO, proxy_model=name, proxy_size=side)
 
 
 def without_colours(settings: Settings, data: Data, display: Display) -> Settings:
@@ -346,7 +345,7 @@ def _largest_side(settings: Settings) -> int:
         return SMALL_SIDE
     from augsearch.trainers.models.hubs import native
 
-    return _input_size(settings) or native(settings.proxy.model).side
+    return _own_side(settings) or settings.transfer.input_size or native(settings.proxy.model).side
 
 
 def _teacher(settings: Settings) -> str | None:

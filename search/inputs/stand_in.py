@@ -27,29 +27,19 @@ class FinalNetwork:
     """Whether it is trained at the end; else it is a name."""
 
 
-@dataclass(frozen=True, slots=True)
-class StandIn:
-    """A network with weights that a search fine-tunes."""
-
-    network: str
-    side: int | None
-    """Of its images, in pixels; None: that of its weights, as it takes no other."""
-
-
-def stand_in(told: ProxySettings, final: FinalNetwork, side: int | None) -> StandIn | None:
-    """What a search trains in the place of the ``final`` network; None: what it is ``told``.
-
-    ``side``: of the images, in pixels, where it is given.
+def is_fine_tuned(told: ProxySettings, final: FinalNetwork) -> bool:
+    """Whether the search fine-tunes the ``final`` network; else it trains what it is ``told``.
 
     Raises:
-        UserError: the final network is to be fine-tuned in the search, and has no weights, or another one is
-            named.
+        UserError: it is to, and that network has no weights, or another one is named.
     """
-    named, network = "model" in told.model_fields_set, final.name
-    if told.own is not None or (told.kind == AUTO and (named or not _is_worth_it(final))):
-        return None
-    if told.kind not in (AUTO, FINETUNE):
-        return None
+    if told.own is not None:
+        return False
+    named = "model" in told.model_fields_set
+    if told.kind == AUTO:
+        return not named and _is_worth_it(final)
+    if told.kind != FINETUNE:
+        return False
     if named:
         raise UserError(
             f"--proxy finetune searches with the final network, and --proxy-model {told.model} names one "
@@ -57,10 +47,22 @@ def stand_in(told: ProxySettings, final: FinalNetwork, side: int | None) -> Stan
         )
     if final.weights == "none":
         raise UserError(
-            f"--proxy finetune: {network} has no weights to begin with; name a network that has some with "
+            f"--proxy finetune: {final.name} has no weights to begin with; name a network that has some with "
             f"--final-model ({WITH_WEIGHTS})"
         )
-    return StandIn(network, told.size or _side(network, side))
+    return True
+
+
+def fine_tuned_side(network: str, given: int | None) -> int | None:
+    """The side in pixels at which a search fine-tunes ``network``; None: it takes no other than its own.
+
+    ``given``: that of the images, where it is.
+    """
+    if hub_of(network) is None:
+        return None
+    from augsearch.trainers.models.hubs import native
+
+    return None if native(network).fixed_side else given or FINE_TUNED_SIDE
 
 
 def stand_in_in_words(proxy: ProxySettings, network: str, check: str) -> str:
@@ -95,11 +97,3 @@ def _is_worth_it(final: FinalNetwork) -> bool:
     if not final.trained or final.weights == "none":
         return False
     return final.name == LITE or has_gpu(final.device)
-
-
-def _side(network: str, given: int | None) -> int | None:
-    if hub_of(network) is None:
-        return None
-    from augsearch.trainers.models.hubs import native
-
-    return None if native(network).fixed_side else given or FINE_TUNED_SIDE

@@ -8,7 +8,6 @@ from dataclasses import replace
 from augsearch.policies import Training
 from augsearch.search.budget.plan import (
     FINAL_SIDES,
-    FINE_TUNED_EPOCHS,
     TELLING_EPOCHS,
     Sizes,
     Speed,
@@ -36,6 +35,7 @@ from augsearch.search.settings.settings import PLANNED, Settings
 from augsearch.search.space.space import Space
 from augsearch.trainers.semi.techniques import technique_of
 from augsearch.trainers.system.gpus import has_gpu
+from augsearch.trainers.training.recipe import FINE_TUNED_EPOCHS
 from augsearch.trainers.workspace.candidate import Candidate
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
 

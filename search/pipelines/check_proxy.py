@@ -223,10 +223,8 @@ class _Checking:
     @property
     def proxy(self) -> str:
         """A short training in words."""
-        proxy = self._workspace.proxy
-        size = self.finals.settings.proxy.size
-        at = f" at {size} px" if size else ""
-        return f"{proxy.model}{at}, {proxy.fold_size:,} images × {proxy.epochs} epochs"
+        proxy, told = self._workspace.proxy, self.finals.settings.proxy
+        return f"{told.in_words}, {proxy.fold_size:,} images × {proxy.epochs} epochs"
 
     @property
     def final(self) -> str:

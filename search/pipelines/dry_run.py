@@ -195,8 +195,7 @@ def _steps(found: DryRun) -> dict[str, str]:
     """Each step of the run, in words."""
     sizes, proxy, settings = found.sizes, found.settings.proxy, found.settings
     folds = "1 fold" if sizes.folds == 1 else f"up to {sizes.folds} folds"
-    at = f" at {proxy.size} px" if proxy.size else ""
-    trained = f" × {sizes.epochs} epochs with {proxy.model}{at}"
+    trained = f" × {sizes.epochs} epochs with {proxy.in_words}"
     if proxy.own is not None:
         trained = f", trained by {proxy.own.function}"
     candidates = sizes.trials - len(found.baselines)

@@ -23,10 +23,17 @@ from augsearch.search.settings.settings import DEFAULTS, Settings
 from augsearch.search.space.space import BASELINE_POLICIES, PHOTO_POLICIES, Space
 from augsearch.search.studies.driver_storage import driver_storage
 from augsearch.search.studies.pruner import pruner_of
-from augsearch.search.studies.study import find_study, open_storage, open_study, space_of, study_names
+from augsearch.search.studies.study import (
+    find_study,
+    load_study,
+    open_storage,
+    open_study,
+    space_of,
+    study_names,
+)
 from augsearch.trainers.models.names import is_built_in
 
-_OF_A_SEARCH = ("proxy", "operations", "space", "sampler", "pruner", "timeout", "finalists", "teacher")
+_OF_A_SEARCH = ("operations", "space", "sampler", "pruner", "timeout", "finalists", "teacher")
 """What is as by default unless somebody wants candidates to be tried."""
 TRIALS_OF_FIRST = 16
 """The default number of trials while there were four baselines."""
@@ -99,9 +106,11 @@ def _names_proxy(told: Settings) -> bool:
 
 def _has_study_with(network: str, address: str, data: Data) -> bool:
     """Whether there is a study of ``data``, named by it, whose search trains ``network``."""
-    names = study_names(address)
-    studies = (find_study(address, name) for name in names if name.startswith(f"{data.images.name}-"))
-    known = (study.user_attrs.get("identity", {}) for study in studies if study is not None)
+    names = [name for name in study_names(address) if name.startswith(f"{data.images.name}-")]
+    if not names:
+        return False
+    storage = open_storage(address)
+    known = (load_study(storage, name).user_attrs.get("identity", {}) for name in names)
     return any(one.get("proxy model") == network and one.get("data") == data.label for one in known)
 
 

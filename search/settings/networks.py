@@ -9,7 +9,7 @@ from pydantic import Field, field_validator
 
 from augsearch.policies import Transfer, UserError
 from augsearch.search.settings.sections import AUTO, TRACKED, Flat, Section, Side
-from augsearch.trainers.models.names import check_network
+from augsearch.trainers.models.names import check_network, is_built_in
 from augsearch.trainers.workspace.candidate import SELF
 from augsearch.trainers.workspace.own_training import OwnTraining, own_training
 
@@ -38,6 +38,12 @@ class ProxySettings(Section):
     """Training images of a fold; None: four fifths of all, at most 1,000 or 20 a class."""
     own: Annotated[OwnTraining | None, Flat("train_fold")] = None
     """A function of the user's own that trains them; given in Python alone."""
+
+    @property
+    def in_words(self) -> str:
+        """The network, and the side at which its weights are fine-tuned, if that is not their own."""
+        at = "" if self.size is None or is_built_in(self.model) else f" at {self.size} px"
+        return f"{self.model}{at}"
 
     @field_validator("own", mode="before")
     @classmethod

@@ -163,9 +163,14 @@ def lost(metric: Metric, regret: float, *, unit: bool = True) -> str:
 
 def seeds_in_words(check: ProxyCheck) -> str | None:
     """What final trainings say of each other, and so how well a stand-in could do at best."""
-    between = check.agreement.between_seeds
+    return between_seeds_in_words(check.agreement)
+
+
+def between_seeds_in_words(found: Agreement) -> str | None:
+    """The same of what was found of any final trainings; None: they have one seed."""
+    between = found.between_seeds
     if between is None:
         return None
     said = f"Final trainings that differ by their seed alone agree at Spearman {between:.2f}"
-    best = check.agreement.attainable
+    best = found.attainable
     return f"{said}." if best is None else f"{said}: a perfect stand-in would come to about {best:.2f}."

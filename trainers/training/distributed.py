@@ -127,10 +127,7 @@ class _Failure:
 
 def lost_the_others(error: BaseException) -> bool:
     """Whether ``error`` is what another rank's end looks like to one that waits for it."""
-    # Gloo says where in its own code it was.
-    return isinstance(error, dist.DistBackendError) or (
-        isinstance(error, RuntimeError) and "gloo/transport" in str(error)
-    )
+    return isinstance(error, RuntimeError) and "gloo/transport" in str(error)  # gloo says where in its code
 
 
 def _failure_of(error: Exception, rank: int) -> _Failure:

@@ -22,6 +22,9 @@ arXiv:2111.06377, appendix A) and ConvNeXts (Liu et al. 2022, arXiv:2201.03545, 
 CLIPPED = 1.0
 """Of the same families: the largest norm of a step's gradients, all together, as their authors train them."""
 
+FINE_TUNED_EPOCHS = 6
+"""Of a short training of a network with weights: of 200 photos as many told as much as 15; see
+``docs/results/carry-over.md``."""
 LABEL_SMOOTHING = 0.1
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
@@ -90,11 +93,8 @@ def default_epochs(images: int) -> int:
 
 
 def default_fine_tuning_epochs(images: int) -> int:
-    """A tenth of that, and six at least: of a network that knows much already, at a small side.
-
-    Of 200 photos six epochs told as much as fifteen; see ``docs/results/carry-over.md``.
-    """
-    return max(6, default_epochs(images) // 10)
+    """A tenth of that, but no fewer than tell something: of a network that knows much already."""
+    return max(FINE_TUNED_EPOCHS, default_epochs(images) // 10)
 
 
 def default_final_epochs(images: int, beside: bool = False) -> int:

@@ -7,8 +7,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import optuna
 import pytest
 from click.testing import CliRunner
@@ -25,19 +23,14 @@ from augsearch.search.settings.files import load_settings, show_settings
 from augsearch.search.settings.settings import Settings
 from augsearch.search.studies.study import load_study, open_storage
 from augsearch.trainers.training.recipe import default_epochs, default_fine_tuning_epochs
+from tests.pictures import make_noise
 
 RESNET = "torchvision:resnet18"
 
 
 @pytest.fixture
 def photos(tmp_path: Path) -> str:
-    rng = np.random.default_rng(0)
-    for name in ("cat", "dog"):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        for number in range(20):
-            pixels = rng.integers(0, 256, (100, 120, 3), dtype=np.uint8)
-            cv2.imwrite(str(tmp_path / "photos" / name / f"{number}.png"), pixels)
-    return str(tmp_path / "photos")
+    return make_noise(tmp_path / "photos", 20)
 
 
 @pytest.mark.parametrize(

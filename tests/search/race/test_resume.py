@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import cv2
-import numpy as np
 import optuna
 import pytest
 
@@ -18,6 +16,7 @@ from augsearch.search.race.resume import TRIALS_OF_FIRST, as_begun, space_for, s
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.space import BASELINE_POLICIES, EDITION, PHOTO_POLICIES
 from augsearch.search.studies.study import open_storage, space_of
+from tests.pictures import make_noise
 
 
 def settings_of(stripes: str, **fields: Any) -> Settings:
@@ -109,13 +108,7 @@ def test_a_study_that_always_cropped_photos_goes_on_so() -> None:
 
 
 def test_only_photos_are_cropped_and_erased_and_a_study_remembers(tmp_path: Path, stripes: str) -> None:
-    rng = np.random.default_rng(0)
-    for name in ("cat", "dog"):
-        (tmp_path / "photos" / name).mkdir(parents=True)
-        for number in range(12):
-            pixels = rng.integers(0, 256, (100, 120, 3), dtype=np.uint8)
-            cv2.imwrite(str(tmp_path / "photos" / name / f"{number}.png"), pixels)
-    photos = str(tmp_path / "photos")
+    photos = make_noise(tmp_path / "photos", 12)
     for source, fields, cropped, resized in (
         (stripes, {}, False, False),
         (photos, {"final_model": "medium"}, True, False),
