@@ -71,6 +71,8 @@ class Confirming:
     """None: there is no budget."""
     engine: EngineSettings = USUAL_ENGINE
     """How long a fold may take, and how much memory."""
+    safest: str | None = None
+    """The baseline to use while nothing is known to be better; None: the best one."""
 
     def verdict(self, engine: Engine) -> Verdict:
         """Train the finalists on fresh folds as far as is not done yet, and say what that showed."""
@@ -97,7 +99,8 @@ class Confirming:
             done = max((len(in_order(known[one.number])) for one in trained), default=0)
             folds = self.session.confirm_folds(trained, done)
         share = 1 / (1 + before)
-        return Rules(folds, self.rules.margin, self.metric, share, self.missing, self.engine)
+        margin = self.rules.margin
+        return Rules(folds, margin, self.metric, share, self.missing, self.engine, self.safest)
 
     def _confirm(self, engine: Engine, confirmation: Confirmation, again: set[int]) -> None:
         if not confirmation.missing():

@@ -237,11 +237,13 @@ class _Run:
             self._search(engine)
         if self.tracker:
             self.tracker.trials(entries(study), reasons(study))
-        missing = tuple(missing_baselines(study, space_of(study, settings.space)))
+        space = space_of(study, settings.space)
+        missing = tuple(missing_baselines(study, space))
         rules, metric = settings.confirmation, METRICS[settings.search.metric]
         source, limits = settings.data.source, settings.engine
         confirming = Confirming(
-            rules, source, metric, missing, self.data, study, self.display, session, limits
+            *(rules, source, metric, missing, self.data, study, self.display, session, limits),
+            safest=space.safest,
         )
         verdict = confirming.verdict(engine)
         show_verdict(self.display, verdict, with_controls(study), session.seconds if session else None)

@@ -85,6 +85,8 @@ class Rules:
     """Baselines that could not be trained."""
     engine: EngineSettings = USUAL_ENGINE
     """How long a fold may take, and how much memory."""
+    safest: str | None = None
+    """The baseline to use while nothing is known to be better; None: the best one."""
 
 
 class Confirmation:
@@ -198,8 +200,8 @@ class Confirmation:
         rules = self._rules
         members = [self._finalist(entry, folds[entry.number]) for entry in self.finalists]
         if rules.margin is not None:
-            return Finalists(members, rules.margin, rules.metric, relative=False)
-        return Finalists(members, rules.metric.margin, rules.metric)
+            return Finalists(members, rules.margin, rules.metric, relative=False, safest=rules.safest)
+        return Finalists(members, rules.metric.margin, rules.metric, safest=rules.safest)
 
     def _finalist(self, entry: Entry, folds: int) -> Finalist:
         known = self._results[entry.number]

@@ -131,7 +131,9 @@ def _among_baselines(facts: Facts) -> str:
     if nearest is None:
         return "Nothing was compared."
     words = f"{lead_in_words(facts.metric, nearest)} over {called(nearest.worse)}, the best one"
-    return f"No searched policy was confirmed. The nearest baseline, {called(nearest.better)}: {words}."
+    searched = any(not entry.baseline for entry in facts.entries)
+    what = "No searched policy was confirmed" if searched else "No policy was searched"
+    return f"{what}. The nearest baseline, {called(nearest.better)}: {words}."
 
 
 def _over_the_best_baseline(facts: Facts) -> Difference | None:

@@ -34,6 +34,13 @@ USUAL = "RandAugment (2, 9) after flip + crop"
 USUAL_OF_PHOTOS = "RandAugment (2, 9) after flip + resized crop"
 """The same where a network is pretrained on photos."""
 
+SAFEST_OF_PHOTOS = "flip + crop"
+"""What to fine-tune with on photos where nothing is known to be better.
+
+With few labels the final networks that had it were at most 0.7 points behind the best of sixteen policies on
+each of three sets; those whose policy led short trainings, up to 4.7 (``docs/results/carry-over.md``).
+"""
+
 EDITION = 3
 """What there is to choose from grows. A study keeps what there was when it was made:
 
@@ -113,6 +120,11 @@ class Space:
     """Whether the images are photos, of which random parts are enlarged and erased too."""
     resized: bool = False
     """Whether there are baselines that crop as people crop photos for a pretrained network."""
+
+    @property
+    def safest(self) -> str | None:
+        """The baseline to use where none is known to be better; None: the one that leads."""
+        return SAFEST_OF_PHOTOS if self.resized else None
 
     @property
     def baselines(self) -> dict[str, Baseline]:

@@ -87,6 +87,8 @@ class Finalists:
     metric: Metric = ACCURACY
     relative: bool = True
     """Whether that is less where less is still wrong; see ``margin``."""
+    safest: str | None = None
+    """The baseline to use while nothing is known to be better; None: the best one."""
 
     @cached_property
     def candidates(self) -> list[Finalist]:
@@ -109,6 +111,13 @@ class Finalists:
     def best_baseline(self) -> Finalist:
         """That of the highest mean; controls are for one candidate, and not for everyone."""
         return max((one for one in self.baselines if one.control_of is None), key=lambda one: one.mean)
+
+    @cached_property
+    def fallback(self) -> Finalist:
+        """The baseline to use while it is undecided: the best one, unless the ``safest`` may be as good."""
+        best = self.best_baseline
+        safest = next((one for one in self.baselines if one.name == self.safest), best)
+        return best if safest is best or self.lead(best, safest).low > 0 else safest
 
     @cached_property
     def margin(self) -> float:

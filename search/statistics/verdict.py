@@ -201,7 +201,7 @@ def reach_verdict(
         kind, chosen = "as good", simplest
         sentence = _as_good(simplest, finalists)
     else:
-        kind, chosen = "undecided", finalists.best_baseline
+        kind, chosen = "undecided", finalists.fallback
         if not missing:  # else nothing can be better, however many folds there are
             more = more_seeds(finalists, later or (lambda folds: Look(folds, level, tail)))
         sentence = _undecided(finalists, more, Look(0, level, tail), missing)
@@ -330,9 +330,9 @@ def _as_good(simplest: Finalist, finalists: Finalists) -> str:
 
 
 def _undecided(finalists: Finalists, more: int | None, look: Look, missing: Sequence[str]) -> str:
-    fallback, rival = finalists.best_baseline, _rival(finalists)
-    lead = _shown(finalists, finalists.lead(rival, fallback))
-    said = f"Undecided: {called(rival.name)} against {called(fallback.name)} is {lead}"
+    best, rival = finalists.best_baseline, _rival(finalists)
+    lead = _shown(finalists, finalists.lead(rival, best))
+    said = f"Undecided: {called(rival.name)} against {called(best.name)} is {lead}"
     if missing:
         how = f"{each(missing)} must be trained first"
     elif more is not None:
@@ -341,7 +341,18 @@ def _undecided(finalists: Finalists, more: int | None, look: Look, missing: Sequ
         how = f"more seeds won't decide, but some {factor:.0f} times as many images would"
     else:
         how = "neither more seeds nor many more images would decide"
-    return f"{said}; {how}. Until then use {called(fallback.name)}."
+    return f"{said}; {how}. Until then use {_fallback(finalists)}."
+
+
+def _fallback(finalists: Finalists) -> str:
+    fallback, best = finalists.fallback, finalists.best_baseline
+    if fallback is best:
+        return called(best.name)
+    lead = _shown(finalists, finalists.lead(best, fallback))
+    return (
+        f"{called(fallback.name)}: {called(best.name)} over it is {lead}, which may be noise, and where "
+        "pretrained networks were measured it was safer than what leads by so little"
+    )
 
 
 def _rival(finalists: Finalists) -> Finalist:

@@ -69,6 +69,16 @@ def test_what_is_clear_after_the_first_look_takes_no_more_folds() -> None:
     assert all(len(one.scores) == FIRST for one in verdict.confirmed)
 
 
+def test_the_safest_of_the_rules_is_used_where_the_best_may_lead_it_by_luck() -> None:
+    bench = Bench({"none": 0.78, "flip + crop": 0.80, "TrivialAugment": 0.792}, folds=8)
+    bench.go_on()
+    rules = Rules(8, 0.001)
+    verdict = Confirmation(bench.study, bench.finalists, rules).verdict()
+    assert (verdict.kind, verdict.recommended) == ("undecided", 2)
+    safe = Confirmation(bench.study, bench.finalists, replace(rules, safest="flip + crop")).verdict()
+    assert (safe.kind, safe.recommended) == ("undecided", 1)
+
+
 def test_all_fold_by_fold_so_that_a_kill_leaves_pairs() -> None:
     bench = Bench({"none": 0.70, "TrivialAugment": 0.75, 2: 0.60})
     bench.go_on()

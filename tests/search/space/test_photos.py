@@ -47,6 +47,11 @@ def test_photos_have_baselines_that_crop_as_people_crop_photos_beside_the_usual_
     assert list(replace(PHOTOS, resized=False).baselines) == list(BASELINE_POLICIES)
 
 
+def test_the_safest_of_photos_is_a_baseline_and_elsewhere_the_best_one_is_used() -> None:
+    assert PHOTOS.safest in PHOTOS.baselines
+    assert Space(RANDAUGMENT, photos=True).safest is None
+
+
 @pytest.mark.parametrize("name", PHOTO_POLICIES)
 def test_a_baseline_of_photos_is_a_trial_like_others(name: str) -> None:
     study = optuna.create_study(sampler=RandomSampler(seed=0))

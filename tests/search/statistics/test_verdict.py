@@ -81,6 +81,22 @@ def test_what_noise_hides_is_undecided_and_so_many_seeds_would_tell() -> None:
     assert verdict.sentence.endswith("Until then use TrivialAugment.")
 
 
+def test_while_undecided_the_safest_is_used_unless_the_best_is_known_to_lead_it() -> None:
+    means = {"none": 0.80, "flip + crop": 0.795, "TrivialAugment": 0.806}
+    noisy = replace(finalists_of(means, sd=0.04, folds=8, seed=1), safest="flip + crop")
+    verdict = reach_verdict(noisy)
+    best = noisy.best_baseline
+    assert (verdict.kind, verdict.recommended, best.name) == ("undecided", 1, "TrivialAugment")
+    assert "Until then use flip + crop: TrivialAugment over it is +1." in verdict.sentence
+    assert reach_verdict(replace(noisy, safest=None)).recommended == best.number
+    assert reach_verdict(replace(noisy, safest="of another study")).recommended == best.number
+
+    clear = replace(finalists_of(means | {"flip + crop": 0.6}, sd=0.04, folds=8), safest="flip + crop")
+    verdict = reach_verdict(clear)
+    assert (verdict.kind, verdict.recommended) == ("undecided", clear.best_baseline.number)
+    assert verdict.sentence.endswith("Until then use no augmentation.")
+
+
 def test_so_many_more_seeds_do_decide() -> None:
     means = {"none": 0.76, "TrivialAugment": 0.80, "trial 7": 0.808}
     decided = 0
