@@ -30,8 +30,8 @@ def record_confirmation(
     """Write down that ``finalists`` are about to be confirmed.
 
     Returns:
-        How often other candidates had been confirmed on the same images before, in this study or in others of
-        the same working directory. For the same finalists it is always the same number.
+        How often other candidates had been confirmed on these images or some of them before, in this study or
+        in others of the same working directory. For the same finalists it is always the same number.
     """
     candidates = [one.candidate.model_dump(mode="json") for one in finalists if not one.baseline]
     if not candidates:
@@ -40,10 +40,12 @@ def record_confirmation(
     known: dict[str, int] = study.user_attrs.get(ATTRIBUTE, {})
     if chosen in known:
         return known[chosen]
-    path, own = _path(source, data), (_name(study), chosen)
-    before = _looks(path) - {own}
-    if own not in _looks(path):
-        _append(path, study, chosen)
+    paths, own = _paths(source, data), (_name(study), chosen)
+    looks = {path: _looks(path) for path in paths}
+    for path in paths:
+        if own not in looks[path]:
+            _append(path, study, chosen)
+    before = set[tuple[str, str]]().union(*looks.values()) - {own}
     study.set_user_attr(ATTRIBUTE, {**known, chosen: len(before)})
     return len(before)
 
@@ -56,16 +58,20 @@ def withdraw_confirmation(
     chosen = digest([one.candidate.model_dump(mode="json") for one in finalists if not one.baseline])
     known: dict[str, int] = study.user_attrs.get(ATTRIBUTE, {})
     if chosen in known:
-        _append(_path(source, data), study, chosen, withdrawn=True)
+        for path in _paths(source, data):
+            _append(path, study, chosen, withdrawn=True)
         study.set_user_attr(ATTRIBUTE, {one: before for one, before in known.items() if one != chosen})
 
 
-def _path(source: str | None, data: Data) -> Path:
-    """The record of these images: with the same seed they have the same test part, and so the same rest."""
+def _paths(source: str | None, data: Data) -> list[Path]:
+    """The records of these images: of those with the same test part, and so with the same rest however they
+    were decoded; and of those of the same data set, which another seed divides otherwise."""
     folder = HOME / "confirmations"
     folder.mkdir(parents=True, exist_ok=True)
-    key = [hash_of_test(source, data), data.target.fingerprint if data.target else None]
-    return folder / f"{digest(key)}.jsonl"
+    target = data.target
+    divided = [hash_of_test(source, data), target.fingerprint if target else None]
+    whole = ["data set", data.images.fingerprint, target.data.fingerprint if target else None]
+    return [folder / f"{digest(key)}.jsonl" for key in (divided, whole)]
 
 
 def _looks(path: Path) -> set[tuple[str, str]]:
@@ -95,6 +101,6 @@ def record_in_words(before: int) -> str | None:
     if not before:
         return None
     return (
-        f"Candidates had been confirmed on the same images {how_often(before)} before: who looks often finds "
-        f"something, so the chance of a wrong claim is divided by {before + 1}."
+        f"Candidates had been confirmed on these images or some of them {how_often(before)} before: who "
+        f"looks often finds something, so the chance of a wrong claim is divided by {before + 1}."
     )

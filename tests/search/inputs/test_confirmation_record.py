@@ -14,6 +14,7 @@ from optuna.trial import TrialState
 from augsearch.policies import Policy
 from augsearch.search.console import Display
 from augsearch.search.inputs.confirmation_record import (
+    _paths,
     record_confirmation,
     record_in_words,
     withdraw_confirmation,
@@ -60,8 +61,25 @@ def test_every_other_choice_of_finalists_on_the_same_images_counts(data: Data) -
     assert recorded(one, 3, 6) == 1  # after more trials
     assert recorded(other, 3, 5) == 2
     assert recorded(one, 3, 5) == 0  # what was said then holds
-    (path,) = Path("mlruns/confirmations").iterdir()
-    assert len(path.read_text(encoding="utf-8").splitlines()) == 3
+    for path in Path("mlruns/confirmations").iterdir():
+        assert len(path.read_text(encoding="utf-8").splitlines()) == 3
+
+
+def test_another_seed_divides_the_same_images_and_counts(data: Data) -> None:
+    other = open_data(Settings.of(data="images.npz", teacher="none", seed=1), Display())
+    assert not np.array_equal(other.splits.test, data.splits.test)
+    assert record_confirmation(study("one"), "images.npz", data, finalists(3)) == 0
+    assert record_confirmation(study("other"), "images.npz", other, finalists(4)) == 1
+    assert record_confirmation(study("third"), "images.npz", data, finalists(5)) == 2
+
+
+def test_what_an_older_version_recorded_of_the_same_division_counts(data: Data) -> None:
+    assert record_confirmation(study("one"), "images.npz", data, finalists(3)) == 0
+    divided, _ = _paths("images.npz", data)
+    for path in Path("mlruns/confirmations").iterdir():
+        if path != divided:
+            path.unlink()
+    assert record_confirmation(study("other"), "images.npz", data, finalists(4)) == 1
 
 
 def test_who_could_not_be_confirmed_was_not_looked_at(data: Data) -> None:
@@ -78,7 +96,8 @@ def test_baselines_alone_are_no_look(data: Data) -> None:
     baselines = [replace(one, baseline="none") for one in finalists(3)]
     assert record_confirmation(own, "images.npz", data, baselines) == 0
     assert record_confirmation(own, "images.npz", data, finalists(3)) == 0
-    (path,) = Path("mlruns/confirmations").iterdir()
+    path, newer = _paths("images.npz", data)
+    newer.unlink()
     of_old = json.loads(path.read_text(encoding="utf-8")) | {"study": "third", "finalists": digest([])}
     path.write_text(f"{json.dumps(of_old)}\n", encoding="utf-8")
     assert record_confirmation(other, "images.npz", data, finalists(4)) == 0
