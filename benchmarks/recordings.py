@@ -1,11 +1,11 @@
 """Complete tables of candidate × fold results on real data, from which searches can be replayed.
 
 A search stops losers and asks for the next candidate by what it has seen, so what it leaves behind can't
-tell what another search would have found. Here every candidate runs every fold, once; the tables are kept
-in ``benchmarks/recorded/`` and are small.
+tell what another search would have found. Here every candidate runs every fold, once, and so does every
+baseline that trains for twice as long; the tables are kept in ``benchmarks/recorded/`` and are small.
 
 ``python -m benchmarks.recordings --help`` says how to record them again: 2 × 64 candidates × 6 folds take
-about an hour on two cores. It can be stopped, and goes on where it stood.
+half an hour to an hour and a half on two cores. It can be stopped, and goes on where it stood.
 """
 
 from __future__ import annotations
@@ -50,6 +50,8 @@ IMAGES = 10_000
 """Images of each data set: half for training, 1,500 to score on."""
 SEED = 0
 FIGURES = ("accuracy", "log_loss", "ece", "seconds", "images")
+LONGER = 2.0
+"""How many times as long baselines train that are to be for as many passes as who has a teacher."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,6 +75,8 @@ class Recording:
     """(C, F): image passes."""
     correct: NDArray[np.bool_]
     """(C, F, I): which validation images were classified rightly."""
+    longer: NDArray[np.float64]
+    """(B, F): accuracy of the baselines, the first B of the C, that train for ``LONGER`` times as long."""
     facts: dict[str, Any]
     """Where it was recorded, and how."""
 
@@ -95,7 +99,7 @@ def read_recording(path: Path) -> Recording:
         document = json.loads(str(file["document"]))
         scored = int(file["scored"])
         correct = np.unpackbits(file["correct"], axis=-1, count=scored).astype(bool)
-        figures = {name: file[name].astype(np.float64) for name in FIGURES}
+        figures = {name: file[name].astype(np.float64) for name in (*FIGURES, "longer")}
     return Recording(path.stem, **document, correct=correct, **figures)
 
 
@@ -155,9 +159,10 @@ def record(
     names = [*settings.space.baselines]
     baselines = [*names, *[None] * (candidates - len(names))]
     chosen = candidates_of(params, baselines, settings.space)
+    chosen += [one.model_copy(update={"passes": LONGER}) for one in chosen[: len(names)]]
     known = dict(_read_log(log))
     # Fold by fold, so that a table that is not whole yet has all candidates.
-    tasks = [(c, f) for f in range(folds) for c in range(candidates) if (c, f) not in known]
+    tasks = [(c, f) for f in range(folds) for c in range(len(chosen)) if (c, f) not in known]
     engine = LocalEngine(workers, Limits(settings.engine.fold_timeout))
     try:
         with display.bar(f"recording {name}", len(tasks)) as bar, log.open("a", encoding="utf-8") as file:
@@ -205,11 +210,16 @@ def _write(
         figure: np.array([[getattr(result, figure) for result in row] for row in table], dtype=np.float32)
         for figure in FIGURES
     }
+    longer = range(candidates, candidates + sum(name is not None for name in baselines))
+    figures["longer"] = np.array(
+        [[known[c, f].accuracy for f in range(folds)] for c in longer], dtype=np.float32
+    )
     correct = np.array([[result.correct for result in row] for row in table])
     document = {
         "params": params,
         "baselines": list(baselines),
-        "facts": facts([], None, "benchmarks.recordings", ("augsearch", "torch", "optuna", "numpy")),
+        "facts": facts([], None, "benchmarks.recordings", ("augsearch", "torch", "optuna", "numpy"))
+        | {"images": name},
     }
     content = io.BytesIO()
     np.savez_compressed(

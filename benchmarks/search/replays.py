@@ -124,6 +124,8 @@ class FoldTable:
     """(C, F)."""
     images: NDArray[np.float64]
     """(C, F): image passes."""
+    longer: NDArray[np.float64]
+    """(B, F): accuracy of the baselines when they train for twice as long."""
 
     @classmethod
     def of(cls, recording: Recording, space: Space) -> FoldTable:
@@ -141,12 +143,19 @@ class FoldTable:
             recording.accuracy[kept],
             recording.log_loss[kept],
             recording.images[kept],
+            recording.longer,
         )
 
     @cached_property
     def rows(self) -> dict[Candidate, int]:
         """The row of each candidate."""
         return {candidate: row for row, candidate in enumerate(self.candidates)}
+
+    @property
+    def gains_of_longer(self) -> NDArray[np.float64]:
+        """(B,): what training for twice as long brings each baseline."""
+        gains: NDArray[np.float64] = (self.longer - self.accuracy[: self.baselines]).mean(axis=1)
+        return gains
 
     @property
     def means(self) -> NDArray[np.float64]:

@@ -59,6 +59,7 @@ def recording(benchmarks: Any, noise: float) -> Any:
         seconds=table,
         images=table + PASSES,
         correct=np.zeros((CANDIDATES, FOLDS, 1), dtype=bool),
+        longer=accuracy[: len(space.baselines)] + 0.01,
         facts={},
     )
 
@@ -124,13 +125,18 @@ def test_equal_candidates_are_one_row(benchmarks: Any) -> None:
     one.params.append(dict(one.params[7]))
     one.baselines.append(None)
     twice = benchmarks.recordings.Recording(
-        **{name: getattr(one, name) for name in ("name", "params", "baselines", "facts")},
+        **{name: getattr(one, name) for name in ("name", "params", "baselines", "longer", "facts")},
         **{
             name: np.concatenate([getattr(one, name), getattr(one, name)[7:8]])
             for name in ("accuracy", "log_loss", "ece", "seconds", "images", "correct")
         },
     )
     assert benchmarks.replays.FoldTable.of(twice, Settings().space).candidates == made(benchmarks).candidates
+
+
+def test_what_longer_training_brings_a_baseline_is_paired_by_fold(benchmarks: Any) -> None:
+    table = made(benchmarks, noise=0.02)
+    assert table.gains_of_longer == pytest.approx(np.full(table.baselines, 0.01))
 
 
 def test_the_surrogate_knows_what_matters_and_draws_the_same_folds_for_all(benchmarks: Any) -> None:
@@ -155,7 +161,7 @@ def test_figures_are_those_that_one_reckons_by_hand(benchmarks: Any) -> None:
     }
     known[task("race", "made", "median", 3, 0)] = {"images": 40, "best": 0.898, "found": None}
     known[task("race", "made", "median", 3, 1)] = {"images": 80, "best": 0.897, "found": 0.8}
-    measured = tables.Measured("made", known, {"both": {"best": 0.8}})
+    measured = tables.Measured("made", known, {"both": {"best": 0.8, "best baseline, longer": 0.65}})
 
     (race,) = tables.race_figures(measured)
     assert race["images"] == pytest.approx(0.6)
@@ -163,11 +169,14 @@ def test_figures_are_those_that_one_reckons_by_hand(benchmarks: Any) -> None:
     assert race["same"] == 0
 
     assert tables.best_of(measured, "both") == 0.9, "what a search found is there"
-    default, random = tables.search_figures(measured, marks=(2,))
+    default, random, longer = tables.search_figures(measured, marks=(2,))
     assert default["regret, best"][0] == pytest.approx(0.2)
     assert random["regret, best"][0] == 0, "it may end the trial that it is at"
     assert random["default's lead, best"][0] == pytest.approx(-0.2)
     assert random["default's lead, found"][0] == pytest.approx(-0.3)
+    assert longer["regret, best"][0] == pytest.approx(0.25)
+    assert longer["default's lead, best"][0] == pytest.approx(0.05)
+    assert longer["default's lead, found"][0] == pytest.approx(-0.05)
 
 
 def test_a_quick_call_writes_its_page_and_a_second_one_replays_nothing(
@@ -176,7 +185,7 @@ def test_a_quick_call_writes_its_page_and_a_second_one_replays_nothing(
     recorded = tmp_path / "recorded"
     recorded.mkdir()
     one = recording(benchmarks, 0.01)
-    figures = {name: getattr(one, name) for name in benchmarks.recordings.FIGURES}
+    figures = {name: getattr(one, name) for name in (*benchmarks.recordings.FIGURES, "longer")}
     document = {"params": one.params, "baselines": one.baselines, "facts": {}}
     np.savez(
         recorded / "made.npz",
@@ -192,7 +201,9 @@ def test_a_quick_call_writes_its_page_and_a_second_one_replays_nothing(
     assert first.exit_code == 0, first.output
     assert page.with_suffix(".svg").exists()
     found = json.loads(raw.read_text())
-    assert {one["search"] for one in found["proposing"]["made"]} == {*("tpe", "random", "random alone")}
+    assert {one["search"] for one in found["proposing"]["made"]} == {
+        *("tpe", "random", "random alone", "longer")
+    }
     assert all(
         one[f"regret, {pick}"][0] >= 0 for one in found["proposing"]["made"] for pick in ("best", "found")
     )
