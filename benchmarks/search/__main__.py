@@ -64,7 +64,7 @@ Nothing is trained here. The driver, the pruners and the samplers are those of a
 fold up.
 
 **Racing**: every candidate of a table ran all its folds, half of them drawn at random and half small steps
-from the baselines and from each other. A replay races the baselines, which are never stopped, and then
+from the baselines and from each other. A replay races the baselines and then
 12 others, as many as a default run has, or all of them, in random order on folds in random order; the same
 replay without pruning says what it should have picked.
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from augsearch.policies import Transfer
 from augsearch.search.inputs.run_data import Data
+from augsearch.search.settings.sections import PAIRED
 from augsearch.search.settings.settings import Settings
 from augsearch.trainers.system.hashing import content_of, digest, hex_hash
 from augsearch.trainers.workspace.folder import Workspace
@@ -57,7 +58,7 @@ def _named_where_set(settings: Settings, data: Data) -> dict[str, str]:
         "space": settings.search.space if settings.search.space != "randaugment" else None,
         "metric": settings.search.metric if settings.search.metric != "accuracy" else None,
         "sampler": settings.search.sampler if settings.search.sampler != "tpe" else None,
-        "pruner": settings.search.pruner if settings.search.pruner != "wilcoxon" else None,
+        "pruner": settings.search.pruner if settings.search.pruner != PAIRED else None,
         "scored": _scored_where_fewer(data.workspace),
         "rare classes": _rare_in_words(settings),
         "class balance": settings.space.class_balance,

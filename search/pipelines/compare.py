@@ -166,7 +166,12 @@ class _Comparing:
             study.set_user_attr(BESIDE, self.name)
         done = sum(len(entry.results) for entry in entries(study))
         with self.display.bar(f"seed {settings.seed}, {role}", max(folds, done), done) as bar:
-            for event in Race(study, self.engine, self.data.workspace, settings, budget, self.known):
+            race = Race(
+                *(study, self.engine, self.data.workspace, settings, budget, self.known),
+                # Alone they are to take as many passes as the default search did.
+                baselines_race=role != BASELINES,
+            )
+            for event in race:
                 if isinstance(event, FoldDone):
                     done += 1
                     bar.reach(done, max(folds, done))

@@ -25,7 +25,13 @@ from augsearch.search.studies.controls import (
     controls_for,
     helped_alike,
 )
-from augsearch.search.studies.study import Entry, confirmation_results, finished, keep_confirmation
+from augsearch.search.studies.study import (
+    Entry,
+    confirmation_results,
+    finished,
+    keep_confirmation,
+    tried_baselines,
+)
 from augsearch.trainers.evaluation.metrics import ACCURACY, Metric
 from augsearch.trainers.workspace.folder import Workspace
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
@@ -44,7 +50,7 @@ def choose_finalists(study: optuna.Study, count: int) -> list[Entry]:
     """
     out = lost(study)
     done = [entry for entry in finished(study) if entry.number not in out]
-    baselines = [entry for entry in done if entry.baseline]
+    baselines = [entry for entry in tried_baselines(study) if entry.number not in out]
     chosen: list[Entry] = []
     for entry in sorted(done, key=lambda entry: -entry.score):
         same = any(entry.candidate == other.candidate for other in (*baselines, *chosen))

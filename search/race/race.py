@@ -18,6 +18,7 @@ from augsearch.search.engines.engine import Engine
 from augsearch.search.engines.failures import Streak, reason_of
 from augsearch.search.race.folds import FoldRunner, FoldsOf, Known
 from augsearch.search.race.proposals import Proposals
+from augsearch.search.settings.sections import PAIRED
 from augsearch.search.settings.settings import Settings
 from augsearch.search.space.suggest import suggest
 from augsearch.search.studies.costs import searched
@@ -25,6 +26,7 @@ from augsearch.search.studies.driver_storage import together
 from augsearch.search.studies.pruner import BESIDE
 from augsearch.search.studies.study import (
     SAME_AS,
+    baseline_of,
     counted,
     failed_baselines,
     fold_results,
@@ -131,16 +133,20 @@ class Race:
         budget: int | None = None,
         known: Known | None = None,
         may_begin: Callable[[], bool] | None = None,
+        baselines_race: bool = True,
     ) -> None:
         """``budget``: image passes of all trials after which no other begins; None: there is no limit.
 
         ``known``: results of folds that are looked up instead of being trained. ``may_begin``: whether there
-        is time for another trial; the baselines come whatever it says.
+        is time for another trial; the baselines come whatever it says. ``baselines_race``: whether those that
+        are clearly behind stop as candidates do; else they run all their folds.
         """
         self._study, self._search = study, settings.search
         self._space = space_of(study, settings.space)
         self._proposals = Proposals(study, self._search.sampler, settings.seed, self._space)
         self._budget, self._may_begin = budget, may_begin
+        # Other pruners ask for less than being clearly behind.
+        self._baselines_race = baselines_race and self._search.pruner == PAIRED
         self._folds: FoldRunner[_Contender] = FoldRunner(
             engine, workspace, known, (Fold(Stage.SEARCH, fold) for fold in range(settings.search.folds))
         )
@@ -207,7 +213,7 @@ class Race:
     def _next(self, beside: int = BESIDE) -> _Contender | None:
         """Who runs another fold before another trial begins; None: nobody.
 
-        The baselines run all their folds at once. Of the candidates none waits for its first or next fold;
+        The baselines run their folds side by side. Of the candidates none waits for its first or next fold;
         where ``beside`` or more race, those with the fewest folds running run more of them.
         """
         ready = [one for one in self._contenders if one.next_fold(self._search.folds) is not None]
@@ -250,6 +256,10 @@ class Race:
             return True
         return self._budget is not None and searched(self._study).images >= self._budget
 
+    def _is_late(self, contender: _Contender) -> bool:
+        """Whether the time is up for it; baselines have all the time that they need."""
+        return not contender.baseline and self._time_is_up()
+
     def _time_is_up(self) -> bool:
         return self._deadline is not None and time.monotonic() > self._deadline
 
@@ -270,7 +280,7 @@ class Race:
         running = {one.trial.number for one in self._contenders if one.same is None}
         for other in equal:
             if other.state is TrialState.COMPLETE or (
-                other.state is TrialState.PRUNED and not contender.baseline
+                other.state is TrialState.PRUNED and (not contender.baseline or baseline_of(other))
             ):
                 contender.trial.set_user_attr(SAME_AS, other.user_attrs.get(SAME_AS, other.number))
                 for fold, result in enumerate(in_order(fold_results(other))):
@@ -290,10 +300,10 @@ class Race:
         contender.report()
         whole = contender.reported == self._search.folds
         contender.loses = (
-            not contender.baseline
+            (not contender.baseline or self._baselines_race)
             and not whole
             and contender.reported > 0
-            and (contender.stopped or self._time_is_up() or contender.trial.should_prune())
+            and (contender.stopped or self._is_late(contender) or contender.trial.should_prune())
         )
         if not contender.running and (whole or contender.loses or contender.failure is not None):
             yield from self._end(contender)
@@ -320,7 +330,7 @@ class Race:
             self._study.tell(trial, state=TrialState.FAIL)
             return TrialDone(trial.number, baseline, TrialState.FAIL, None, reason)
         if reason is None:
-            reason = "time is up" if self._time_is_up() else "behind the best so far, fold by fold"
+            reason = "time is up" if self._is_late(contender) else "behind the best so far, fold by fold"
         trial.set_user_attr("reason", reason)
         if not contender.stopped:
             # The last report is what a sampler takes for the value of a trial that was stopped.

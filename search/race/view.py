@@ -97,7 +97,7 @@ def show_verdict(
         table.add_row(
             "→" if chosen else "",
             escape(f"{row.name}{what}"),
-            metric.shown(entry.score, unit=False) if entry.results else "–",
+            _in_search(entry, metric),
             f"{metric.shown(row.mean, unit=False)} ± {metric.shown_spread(row.sd)}",
             str(len(row.scores)),
             f"{row.log_loss:.3f}",
@@ -123,3 +123,10 @@ def show_verdict(
         display.result(f"{better} over no augmentation: {lead(verdict.gain)}.")
     if (beside := verdict.unlabeled_gain) is not None:
         display.result(f"With unlabeled images over the labels alone ({beside.worse}): {lead(beside)}.")
+
+
+def _in_search(entry: Entry, metric: Metric) -> str:
+    """What it scored in the search, unless on other folds than those that ran all."""
+    if not entry.results:
+        return "–"
+    return "stopped" if entry.state is TrialState.PRUNED else metric.shown(entry.score, unit=False)

@@ -40,6 +40,8 @@ CANDIDATES = 12
 Sampler = Literal["tpe", "random"]
 """What proposes candidates."""
 Pruner = Literal["wilcoxon", "hyperband", "median", "none"]
+PAIRED: Pruner = "wilcoxon"
+"""Who is clearly behind the best, fold by fold, stops."""
 """What stops losers."""
 
 _REGISTERED = re.compile(r"[^/:@\s][^/:@]*(@[\w-]+)?")
@@ -103,7 +105,7 @@ class SearchSettings(Section):
     metric: MetricName = "accuracy"
     """What candidates are compared by."""
     sampler: Sampler = "tpe"
-    pruner: Pruner = "wilcoxon"
+    pruner: Pruner = PAIRED
     operations: tuple[str, ...] = RANDAUGMENT
     """Those that are searched over: names, and names of sets."""
     space: SpaceName = "randaugment"

@@ -94,8 +94,10 @@ def controls_for(study: optuna.Study, finalists: Sequence[Entry]) -> list[Contro
 
 
 def best_of_search(finalists: Sequence[Entry]) -> Entry:
-    """The baseline of ``finalists`` that scored best in the search; one there must be."""
-    return max((one for one in finalists if one.baseline and one.results), key=lambda one: one.score)
+    """The baseline of ``finalists`` that scored best in the search, of those that ran most folds; one there
+    must be."""
+    tried = (one for one in finalists if one.baseline and one.results)
+    return max(tried, key=lambda one: (len(one.results), one.score))
 
 
 def helped_alike(finalists: Sequence[Entry]) -> dict[int, frozenset[int]]:

@@ -8,7 +8,7 @@ import optuna
 from optuna.trial import TrialState
 
 from augsearch.search.space.space import Space
-from augsearch.search.studies.study import SAME_AS, baseline_of, space_of
+from augsearch.search.studies.study import SAME_AS, baseline_of, space_of, tried_baselines
 
 ENDED = "search ended"
 """The attribute of a study that holds the time and the trials with which its search last ended."""
@@ -41,11 +41,9 @@ def time_was_up(study: optuna.Study, timeout: float | None, trials: int) -> bool
 
 
 def missing_baselines(study: optuna.Study, space: Space) -> list[str]:
-    """The baselines that have not run all their folds: the names of those that failed, or wait."""
-    whole = {
-        baseline_of(trial) for trial in study.get_trials(deepcopy=False) if trial.state is TrialState.COMPLETE
-    }
-    return [name for name in space_of(study, space).baselines if name not in whole]
+    """The baselines of which it is not known how good they are: the names of those that failed, or wait."""
+    tried = {entry.baseline for entry in tried_baselines(study)}
+    return [name for name in space_of(study, space).baselines if name not in tried]
 
 
 def why_none_finished(study: optuna.Study) -> str | None:

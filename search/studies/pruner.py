@@ -24,7 +24,7 @@ BESIDE = 4
 """Candidates that race beside each other, each on a fold; further workers run more folds of these.
 
 A candidate's folds side by side cost those that a loser would not have run; more candidates side by side know
-less of each other. The baselines, which run all their folds, always run them side by side.
+less of each other. The baselines always run theirs side by side: they come first, and most run most of them.
 """
 
 LEAST = 3

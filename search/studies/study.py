@@ -316,6 +316,12 @@ def finished(study: optuna.Study) -> list[Entry]:
     return [entry for entry in entries(study) if entry.state is TrialState.COMPLETE]
 
 
+def tried_baselines(study: optuna.Study) -> list[Entry]:
+    """The baselines that ran all their folds, or were stopped because others are clearly ahead."""
+    ended = (TrialState.COMPLETE, TrialState.PRUNED)
+    return [entry for entry in entries(study) if entry.baseline and entry.state in ended]
+
+
 def confirmation_results(study: optuna.Study) -> defaultdict[int, dict[int, FoldResult]]:
     """What the confirmation knows, by trial and fold; the study is read once."""
     found: defaultdict[int, dict[int, FoldResult]] = defaultdict(dict)

@@ -30,7 +30,7 @@ from augsearch.search.space.space import BASELINE_POLICIES
 from augsearch.search.studies.costs import searched
 from augsearch.search.studies.policy_file import policy_file_of
 from augsearch.search.studies.pruner import pruner_of
-from augsearch.search.studies.study import entries, open_storage, open_study
+from augsearch.search.studies.study import entries, open_storage, open_study, reasons
 from augsearch.trainers.models.build import build_model
 from augsearch.trainers.models.saved import save_model
 from augsearch.trainers.models.spec import ModelSpec
@@ -100,8 +100,10 @@ def test_random_search_takes_no_small_steps(stripes: str) -> None:
     assert not any("near" in trial.user_attrs for trial in study.get_trials())
 
 
-@pytest.mark.parametrize("pruner", ["wilcoxon", "hyperband", "median", "none"])
-def test_every_pruner_leaves_the_baselines_all_their_folds(stripes: str, pruner: Pruner) -> None:
+@pytest.mark.parametrize("pruner", ["hyperband", "median", "none"])
+def test_pruners_that_ask_for_less_than_being_behind_leave_the_baselines_all_their_folds(
+    stripes: str, pruner: Pruner
+) -> None:
     settings = quick(stripes, pruner=pruner, folds=4, trials=12)
     study, data = opened(settings)
     study.pruner = pruner_of(pruner, settings.search.folds)
@@ -141,11 +143,13 @@ def test_the_metric_is_what_trials_are_told_by(stripes: str, metric: str) -> Non
             assert trial.value == one.score
 
 
-def test_the_baselines_come_first_and_run_all_their_folds(stripes: str) -> None:
+def test_the_baselines_come_first_and_the_best_of_them_runs_all_its_folds(stripes: str) -> None:
     done = entries(race(quick(stripes)))
     assert [one.baseline for one in done[:6]] == list(BASELINE_POLICIES)
     assert {one.baseline for one in done[6:]} == {None}
-    assert all(one.state is TrialState.COMPLETE and len(one.results) == 3 for one in done[:6])
+    ends = [(one.state, len(one.results) == 3) for one in done[:6]]
+    assert set(ends) <= {(TrialState.COMPLETE, True), (TrialState.PRUNED, False)}
+    assert ends.count((TrialState.COMPLETE, True)) >= 2, "of one alone nobody knows how folds differ"
     assert len(done) == 14
     assert any(one.candidate.distillation for one in done)
 
@@ -248,8 +252,8 @@ def test_a_lost_worker_costs_a_fold_and_changes_nothing(stripes: str) -> None:
 def test_the_time_limit_ends_the_search_but_not_the_baselines(stripes: str) -> None:
     study = race(quick(stripes, timeout=1e-3))
     done = entries(study)
-    assert [one.state for one in done] == [TrialState.COMPLETE] * 6
-    assert all(len(one.results) == 3 for one in done)
+    assert [one.baseline for one in done] == list(BASELINE_POLICIES)
+    assert not any("time is up" in reason for reason in reasons(study).values())
 
 
 def test_a_fold_has_a_teacher_only_where_a_candidate_listens(stripes: str) -> None:
@@ -278,7 +282,7 @@ def test_a_teacher_with_other_classes_is_refused(stripes: str) -> None:
 
 
 def test_any_number_of_workers_gives_a_fold_the_same_score(stripes: str) -> None:
-    settings = quick(stripes, trials=6, teacher="none", folds=2)
+    settings = quick(stripes, trials=6, teacher="none", folds=2, pruner="none")
     inline = table(race(settings, "a.db"))
     several = LocalEngine(2, Limits(600))
     try:
@@ -289,7 +293,7 @@ def test_any_number_of_workers_gives_a_fold_the_same_score(stripes: str) -> None
 
 
 def test_workers_killed_in_the_middle_of_a_race_change_nothing(stripes: str) -> None:
-    settings = quick(stripes, trials=6, teacher="none", folds=2)
+    settings = quick(stripes, trials=6, teacher="none", folds=2, pruner="none")
     undisturbed = table(race(settings, "a.db"))
     engine = LocalEngine(2, Limits(600))
     study, data = opened(settings, "b.db")
