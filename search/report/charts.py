@@ -68,8 +68,8 @@ def race(entries: Sequence[Entry], folds: int, metric: Metric) -> Chart:
         scores.grid(axis="x", linewidth=0.8)
         baselines = [entry for entry in rows if entry.baseline]
         if baselines:
-            best = max(entry.score for entry in baselines)
-            scores.axvline(scale.value(best), color=BASELINE, linewidth=1, linestyle=(0, (3, 3)))
+            best = max(baselines, key=lambda entry: (len(entry.results), entry.score))
+            scores.axvline(scale.value(best.score), color=BASELINE, linewidth=1, linestyle=(0, (3, 3)))
         for row, entry in enumerate(rows):
             look = _look(entry)
             values = [scale.value(result.score) for result in entry.results]
