@@ -5,8 +5,8 @@
 - Proposing: the default search and random search search in a surrogate that is fitted to those tables, for
   as many images as each other. How far is what they pick from the best there is?
 
-The driver, the pruners and the samplers are the real ones. Some 70 minutes on two cores
-that others used too (AMD EPYC, Zen 5); ``--quick`` takes a minute. Every replay is kept at once, and a later
+The driver, the pruners and the samplers are the real ones. A quarter of an hour on two
+idle cores (AMD EPYC, Zen 5), an hour where others use them too; ``--quick`` takes a minute. Every replay is kept at once, and a later
 call with the same ``--work`` replays only what is missing.
 
     make bench-search BENCH_ARGS="--markdown page.md"
