@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from augsearch.search.space.space import BASELINE_POLICIES
 from augsearch.search.statistics.paired import parts_of
 from benchmarks.recordings import recordings
 from benchmarks.statistics import learners, simulation
@@ -28,7 +29,9 @@ def test_recordings_are_whole_and_of_two_data_sets() -> None:
         assert folds == 6
         assert np.isfinite(recording.accuracy).all()
         np.testing.assert_allclose(recording.correct.mean(axis=-1), recording.accuracy, atol=1e-6)
-        assert len(set(recording.baselines)) == 5  # four and none
+        assert {*recording.baselines} == {*BASELINE_POLICIES, None}
+        assert recording.longer.shape == (len(BASELINE_POLICIES), folds)
+        assert np.isfinite(recording.longer).all()
 
 
 def test_folds_scatter_by_a_point_around_the_truth(noise: Noise) -> None:
