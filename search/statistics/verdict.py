@@ -351,7 +351,7 @@ def _fallback(finalists: Finalists) -> str:
     lead = _shown(finalists, finalists.lead(best, fallback))
     return (
         f"{called(fallback.name)}: {called(best.name)} over it is {lead}, which may be noise, and where "
-        "pretrained networks were measured it was safer than what leads by so little"
+        "pretrained networks were measured it was safer than what led"
     )
 
 
