@@ -6,8 +6,8 @@
   as many images as each other. How far is what they pick from the best there is?
 
 The driver, the pruners and the samplers are the real ones. A quarter of an hour on two
-idle cores (AMD EPYC, Zen 5), an hour where others use them too; ``--quick`` takes a minute. Every replay is kept at once, and a later
-call with the same ``--work`` replays only what is missing.
+idle cores (AMD EPYC, Zen 5), an hour where others use them too; ``--quick`` takes a minute. Every
+replay is kept at once, and a later call with the same ``--work`` replays only what is missing.
 
     make bench-search BENCH_ARGS="--markdown page.md"
 
