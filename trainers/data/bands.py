@@ -24,6 +24,8 @@ from augsearch.trainers.data.no_data import TAG, masked
 
 MOST_PAGES = 4096
 """Pages of a TIFF, each a band where it has several."""
+READINGS = 3
+"""How often a file is read before Python's own confusion is taken for the file's fault."""
 _TIFF = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 
 
@@ -107,13 +109,31 @@ def _array(file: Path | bytes, *, mapped: bool = False) -> NDArray[Any]:
     opened = io.BytesIO(file) if isinstance(file, bytes) else file
     mode: Literal["r"] | None = "r" if mapped and isinstance(file, Path) else None
     try:
-        values: NDArray[Any] = np.load(opened, mode, allow_pickle=False)
+        values = _loaded(opened, mode)
     except Exception as error:  # a broken header is read as Python's text, which may raise anything
         raise BadImageError(f"no array that NumPy can read ({first_line(error)})") from error
     if values.ndim not in (2, 3) or not values.size:
         raise BadImageError(f"an array must be (H, W) or (H, W, C), got {values.shape}")
     if values.ndim == 3 and are_bands_first(values.shape):
         raise BadImageError(f"an array must have its bands last, (H, W, C), got {values.shape}")
+    return values
+
+
+def _loaded(opened: Path | io.BytesIO, mode: Literal["r"] | None) -> NDArray[Any]:
+    """What ``np.load`` reads, which parses a header as Python's text.
+
+    Python 3.11 may lose count of how deep such a text is when several threads parse some (CPython's issue
+    106905), whatever the file: then it is read again.
+    """
+    for left in reversed(range(READINGS)):
+        try:
+            values: NDArray[Any] = np.load(opened, mode, allow_pickle=False)
+            break
+        except SystemError:
+            if not left:
+                raise
+            if isinstance(opened, io.BytesIO):
+                opened.seek(0)
     return values
 
 

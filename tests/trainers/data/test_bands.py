@@ -159,6 +159,32 @@ def test_an_array_whose_header_is_no_python_is_refused(tmp_path: Path) -> None:
         decode_file(path, 8)
 
 
+@pytest.mark.parametrize("as_bytes", [False, True])
+def test_python_that_loses_count_in_a_sound_header_reads_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, as_bytes: bool
+) -> None:
+    path = tmp_path / "a.npy"
+    np.save(path, np.arange(48, dtype=np.uint8).reshape(4, 4, 3))
+    given = path.read_bytes() if as_bytes else path
+    sound, times = np.load, [2]
+
+    def losing_count(file: Any, *args: Any, **kwargs: Any) -> Any:
+        if times[0]:
+            times[0] -= 1
+            if as_bytes:
+                file.read(8)
+            raise SystemError("AST constructor recursion depth mismatch (before=48, after=45)")
+        return sound(file, *args, **kwargs)
+
+    monkeypatch.setattr(np, "load", losing_count)
+    values = read_bands(given, PLAIN.reading)
+    assert values is not None
+    assert values.shape == (4, 4, 3)
+    times[0] = 3
+    with pytest.raises(BadImageError, match="no array that NumPy can read"):
+        read_bands(given, PLAIN.reading)
+
+
 @pytest.mark.parametrize("place", [b"\x18\x00\x7f\xff\xff\xff", b"\x00\x00\xff"])
 def test_a_tiff_of_wrong_sides_is_refused_and_nothing_is_logged(
     tmp_path: Path, place: bytes, caplog: pytest.LogCaptureFixture
