@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import optuna
+from optuna.trial import TrialState
 
 from augsearch.policies import UserError
 from augsearch.search.engines.engine import Engine
@@ -25,13 +26,7 @@ from augsearch.search.studies.controls import (
     controls_for,
     helped_alike,
 )
-from augsearch.search.studies.study import (
-    Entry,
-    confirmation_results,
-    finished,
-    keep_confirmation,
-    tried_baselines,
-)
+from augsearch.search.studies.study import RAN, Entry, confirmation_results, entries, keep_confirmation
 from augsearch.trainers.evaluation.metrics import ACCURACY, Metric
 from augsearch.trainers.workspace.folder import Workspace
 from augsearch.trainers.workspace.folds import Fold, FoldResult, Stage
@@ -49,13 +44,14 @@ def choose_finalists(study: optuna.Study, count: int) -> list[Entry]:
     Without those that could not be confirmed: others take their place.
     """
     out = lost(study)
-    done = [entry for entry in finished(study) if entry.number not in out]
-    baselines = [entry for entry in tried_baselines(study) if entry.number not in out]
+    ran = [entry for entry in entries(study) if entry.state in RAN and entry.number not in out]
+    baselines = [entry for entry in ran if entry.baseline]
+    candidates = [entry for entry in ran if not entry.baseline and entry.state is TrialState.COMPLETE]
     chosen: list[Entry] = []
-    for entry in sorted(done, key=lambda entry: -entry.score):
+    for entry in sorted(candidates, key=lambda entry: -entry.score):
         same = any(entry.candidate == other.candidate for other in (*baselines, *chosen))
         same |= entry.same_as is not None
-        if not entry.baseline and not same and len(chosen) < count:
+        if not same and len(chosen) < count:
             chosen.append(entry)
     return baselines + chosen
 

@@ -14,6 +14,7 @@ from augsearch.search.space.same import in_effect
 from augsearch.search.space.space import Space
 from augsearch.search.space.suggest import suggest
 from augsearch.search.studies.samplers import seed_sampler, trial_seed
+from augsearch.search.studies.study import RAN
 from augsearch.trainers.workspace.candidate import Candidate
 
 STEPS = 8
@@ -49,7 +50,7 @@ class Proposals:
 
     def _enqueue_step(self, trials: list[FrozenTrial]) -> None:
         """Have the next trial be a small step, as long as a sampler would draw at random."""
-        ended = sum(trial.state in (TrialState.COMPLETE, TrialState.PRUNED) for trial in trials)
+        ended = sum(trial.state in RAN for trial in trials)
         start = _start(trials) if ended < self._startup else None
         if start is None:
             return

@@ -68,7 +68,7 @@ def race(entries: Sequence[Entry], folds: int, metric: Metric) -> Chart:
         scores.grid(axis="x", linewidth=0.8)
         baselines = [entry for entry in rows if entry.baseline]
         if baselines:
-            best = max(baselines, key=lambda entry: (len(entry.results), entry.score))
+            best = max(baselines, key=lambda entry: entry.standing)
             scores.axvline(scale.value(best.score), color=BASELINE, linewidth=1, linestyle=(0, (3, 3)))
         for row, entry in enumerate(rows):
             look = _look(entry)
@@ -90,7 +90,7 @@ def race(entries: Sequence[Entry], folds: int, metric: Metric) -> Chart:
 
 def _race_in_words(entries: Sequence[Entry], metric: Metric) -> str:
     stopped = [entry for entry in entries if entry.state is TrialState.PRUNED]
-    best = sorted(entries, key=lambda entry: (-len(entry.results), -entry.score))[:3]
+    best = sorted(entries, key=lambda entry: entry.standing, reverse=True)[:3]
     words = f"{len(entries)} trials. Of those with most folds the best are " + ", ".join(
         f"{entry.name} with {metric.shown(entry.score)}" for entry in best
     )

@@ -255,7 +255,7 @@ def _confirmed(study: optuna.Study, verdict: dict[str, Any], found: Sequence[Ent
 
 def _not_confirmed(found: Sequence[Entry]) -> list[Row]:
     """The baselines and the best of the others by what the search says of them, most folds first."""
-    ranked = sorted(found, key=lambda entry: (-len(entry.results), -entry.score))
+    ranked = sorted(found, key=lambda entry: entry.standing, reverse=True)
     candidates = [entry for entry in ranked if not entry.baseline][:MOST_UNCONFIRMED]
     shown = [entry for entry in ranked if entry.baseline or entry in candidates]
     return [Row(entry, False, (), (), None, None) for entry in shown]

@@ -40,9 +40,9 @@ CANDIDATES = 12
 Sampler = Literal["tpe", "random"]
 """What proposes candidates."""
 Pruner = Literal["wilcoxon", "hyperband", "median", "none"]
-PAIRED: Pruner = "wilcoxon"
-"""Who is clearly behind the best, fold by fold, stops."""
 """What stops losers."""
+PAIRED: Pruner = "wilcoxon"
+"""The one by which who is clearly behind the best, fold by fold, stops."""
 
 _REGISTERED = re.compile(r"[^/:@\s][^/:@]*(@[\w-]+)?")
 

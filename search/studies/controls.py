@@ -97,7 +97,7 @@ def best_of_search(finalists: Sequence[Entry]) -> Entry:
     """The baseline of ``finalists`` that scored best in the search, of those that ran most folds; one there
     must be."""
     tried = (one for one in finalists if one.baseline and one.results)
-    return max(tried, key=lambda one: (len(one.results), one.score))
+    return max(tried, key=lambda one: one.standing)
 
 
 def helped_alike(finalists: Sequence[Entry]) -> dict[int, frozenset[int]]:

@@ -8,7 +8,7 @@ import optuna
 from optuna.trial import TrialState
 
 from augsearch.search.space.space import Space
-from augsearch.search.studies.study import SAME_AS, baseline_of, space_of, tried_baselines
+from augsearch.search.studies.study import RAN, SAME_AS, baseline_of, space_of
 
 ENDED = "search ended"
 """The attribute of a study that holds the time and the trials with which its search last ended."""
@@ -42,7 +42,7 @@ def time_was_up(study: optuna.Study, timeout: float | None, trials: int) -> bool
 
 def missing_baselines(study: optuna.Study, space: Space) -> list[str]:
     """The baselines of which it is not known how good they are: the names of those that failed, or wait."""
-    tried = {entry.baseline for entry in tried_baselines(study)}
+    tried = {baseline_of(trial) for trial in study.get_trials(deepcopy=False) if trial.state in RAN}
     return [name for name in space_of(study, space).baselines if name not in tried]
 
 

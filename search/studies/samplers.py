@@ -14,12 +14,12 @@ from optuna.trial import FrozenTrial, TrialState
 
 from augsearch.search.settings.sections import Sampler
 from augsearch.search.studies.driver_storage import showing
+from augsearch.search.studies.study import RAN
 
 LATEST = 900
 """Of more trials than this TPE learns from the latest alone, and"""
 BEST = 100
 """from the best of those before them: what it takes time over is each trial that it looks at."""
-LEARNED_FROM = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
 def trial_seed(seed: int, number: int) -> int:
@@ -83,7 +83,7 @@ class _TPE(optuna.samplers.TPESampler):
 
 def looked_at(trials: list[FrozenTrial]) -> list[FrozenTrial]:
     """Those that run, the latest that TPE can learn from, and the best of those before, in their order."""
-    ended = [trial for trial in trials if trial.state in LEARNED_FROM]
+    ended = [trial for trial in trials if trial.state in RAN]
     best = heapq.nlargest(BEST, ended[:-LATEST], key=_rank)
     running = [trial for trial in trials if trial.state is TrialState.RUNNING]
     return sorted((*best, *ended[-LATEST:], *running), key=lambda trial: trial.number)

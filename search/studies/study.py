@@ -46,6 +46,10 @@ _CONFIRMATION = "confirmation "
 """Begins the attributes of a study that hold the confirmation's results; the trial and the fold follow."""
 
 
+RAN = (TrialState.COMPLETE, TrialState.PRUNED)
+"""The states of trials that ran all their folds, or until others were clearly ahead."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """A trial with folds that were run."""
@@ -65,6 +69,11 @@ class Entry:
         if not self.results:
             return math.nan
         return sum(result.score for result in self.results) / len(self.results)
+
+    @property
+    def standing(self) -> tuple[int, float]:
+        """What trials are ranked by, higher is better: who was stopped early has no score to compare."""
+        return len(self.results), self.score
 
     @property
     def name(self) -> str:
@@ -314,12 +323,6 @@ def _entry(trial: FrozenTrial) -> Entry | None:
 def finished(study: optuna.Study) -> list[Entry]:
     """The trials that ran all their folds."""
     return [entry for entry in entries(study) if entry.state is TrialState.COMPLETE]
-
-
-def tried_baselines(study: optuna.Study) -> list[Entry]:
-    """The baselines that ran all their folds, or were stopped because others are clearly ahead."""
-    ended = (TrialState.COMPLETE, TrialState.PRUNED)
-    return [entry for entry in entries(study) if entry.baseline and entry.state in ended]
 
 
 def confirmation_results(study: optuna.Study) -> defaultdict[int, dict[int, FoldResult]]:
