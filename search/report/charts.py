@@ -6,7 +6,7 @@ import statistics
 import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -187,7 +187,7 @@ def calibration(rows: Sequence[Row]) -> Chart:
         panels = figure.subplots(1, len(figures), sharey=True)
         for axes, (field, label) in zip(panels, figures.items(), strict=True):
             for place, row in enumerate(rows):
-                look = _look(row.entry)
+                look = _whole(row.entry)  # how far it came in the search is no matter here
                 values = [getattr(result, field) for result in row.results]
                 axes.plot(
                     values, [place] * len(values), "o", color=look.colour, markersize=4, alpha=0.45, mew=0
@@ -248,9 +248,13 @@ class _Look:
         return {"color": self.colour, "marker": self.marker, "markeredgewidth": edge, "linestyle": "none"}
 
 
+def _whole(entry: Entry) -> _Look:
+    return _Look(BASELINE, "D") if entry.baseline else _Look(CANDIDATE, "o")
+
+
 def _look(entry: Entry) -> _Look:
-    colour, whole = (BASELINE, "D") if entry.baseline else (CANDIDATE, "o")
-    return _Look(colour, "x" if entry.state is TrialState.PRUNED else whole)
+    whole = _whole(entry)
+    return replace(whole, marker="x") if entry.state is TrialState.PRUNED else whole
 
 
 def _by_look(entries: Sequence[Entry]) -> dict[_Look, list[Entry]]:

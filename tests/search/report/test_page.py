@@ -7,6 +7,7 @@ import io
 import re
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +17,7 @@ import numpy as np
 import optuna
 import pytest
 from click.testing import CliRunner
+from optuna.trial import TrialState
 from PIL import Image
 from rich.console import Console
 
@@ -32,6 +34,7 @@ from augsearch.search.report.charts import (
     TALL_ROW,
     Names,
     Scale,
+    calibration,
     history,
     race,
     shown_in_race,
@@ -137,6 +140,14 @@ def test_where_no_candidate_was_confirmed_the_baselines_are_compared(make_study:
     assert "nothing is changed" in page
     assert "Of 4 trials, 4 ran its one fold" not in page
     assert "Of 4 trials, 4 ran the one fold." in page
+
+
+def test_a_baseline_stopped_in_the_search_is_marked_as_any_where_it_was_confirmed(
+    make_study: MakeStudy,
+) -> None:
+    rows = gather(make_study()).rows
+    stopped = [replace(row, entry=replace(row.entry, state=TrialState.PRUNED)) for row in rows]
+    assert calibration(stopped) == calibration(rows)
 
 
 def test_what_more_folds_would_decide_is_the_first_thing_to_type(make_study: MakeStudy) -> None:
